@@ -1,0 +1,36 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SUITES := quickstart lenet-mnist-lite
+
+.PHONY: quickstart test lint fast leaderboards
+
+quickstart: $(VENV)/.installed
+	$(BIN)/lth-bench run quickstart --out runs/quickstart
+
+test: $(VENV)/.installed-test lint
+	$(BIN)/pytest -n 2 --dist worksteal
+
+fast: $(VENV)/.installed-test
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+leaderboards: $(VENV)/.installed
+	for suite in $(SUITES); do \
+		$(BIN)/lth-bench report leaderboards/$$suite --tables leaderboards/$$suite --out reports/$$suite || exit 1; \
+	done
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-test: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable ".[test]"
+	touch $(VENV)/.installed $@

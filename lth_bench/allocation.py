@@ -1,0 +1,121 @@
+"""How many weights each layer keeps, so that the whole network keeps exactly its target.
+
+Shapes are those of the prunable weights by layer name; sparsities are by layer name too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lth_bench.session import Session
+
+Shapes = Mapping[str, tuple[int, ...]]
+Sparsities = dict[str, float]
+
+
+def kept_count(sparsity: float, size: int) -> int:
+    """The number of weights, of `size`, that a sparsity leaves."""
+    return round((1 - sparsity) * size)
+
+
+def uniform(shapes: Shapes, sparsity: float) -> Sparsities:
+    """The same sparsity in every layer."""
+    return _exact(shapes, dict.fromkeys(shapes, 1 - sparsity), sparsity)
+
+
+def erk(shapes: Shapes, sparsity: float) -> Sparsities:
+    """Erdős-Rényi-Kernel sparsities (Evci et al. 2020, arXiv:1911.11134, section 3, "Sparsity distribution")."""
+    return _exact(shapes, erk_densities(shapes, sparsity), sparsity)
+
+
+def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """Densities proportional to the sum over the product of each layer's dimensions, capped at dense."""
+    sizes = _sizes(shapes)
+    raw = {name: sum(shape) / math.prod(shape) for name, shape in shapes.items()}
+    dense: set[str] = set()
+    while True:
+        budget = (1 - sparsity) * sum(sizes.values()) - sum(sizes[name] for name in dense)
+        share = sum(raw[name] * sizes[name] for name in shapes if name not in dense)
+        scale = budget / share if share else 0.0
+        full = {name for name in shapes if name not in dense and scale * raw[name] >= 1}
+        if not full:
+            return {name: 1.0 if name in dense else scale * raw[name] for name in shapes}
+        dense |= full
+
+
+def layer_rates(session: Session, rate: float, output_rate: float | None) -> dict[str, float]:
+    """Pruning rates by layer: the same in all, but for the output layer's if that is given."""
+    rates = dict.fromkeys(session.shapes, rate)
+    return rates if output_rate is None else {**rates, session.output_layer: output_rate}
+
+
+def layerwise(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> Sparsities:
+    """Sparsities reached when every layer is thinned at its own rate, over and over, up to the target.
+
+    After x rounds a layer of rate r keeps (1 - r)^x; x is the real number at which the network as a whole
+    meets its target (Frankle & Carbin 2019, arXiv:1803.03635, appendix G).
+    """
+    return _exact(shapes, _thinned(rates, _rounds(shapes, sparsity, rates)), sparsity)
+
+
+def layerwise_rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> list[Sparsities]:
+    """Nested sparsities, one dict a round; the last is trimmed to the target."""
+    x = _rounds(shapes, sparsity, rates)
+    whole = [_thinned(rates, number) for number in range(1, _whole_rounds(x))]
+    earlier = [
+        {name: 1 - math.ceil(density[name] * size) / size for name, size in _sizes(shapes).items()} for density in whole
+    ]
+    return [*earlier, layerwise(shapes, sparsity, rates)] if x > 0 else []
+
+
+def global_rounds(sparsity: float, rate: float) -> list[float]:
+    """Sparsities 1 - (1 - rate)^n, n = 1, 2, …; the last is trimmed to the target."""
+    x = math.log(1 - sparsity) / math.log(1 - rate)
+    return [*(1 - (1 - rate) ** number for number in range(1, _whole_rounds(x))), sparsity] if x > 0 else []
+
+
+def _sizes(shapes: Shapes) -> dict[str, int]:
+    return {name: math.prod(shape) for name, shape in shapes.items()}
+
+
+def _thinned(rates: Mapping[str, float], rounds: float) -> dict[str, float]:
+    return {name: (1 - rate) ** rounds for name, rate in rates.items()}
+
+
+def _whole_rounds(x: float) -> int:
+    return math.ceil(x - 1e-9)
+
+
+def _rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> float:
+    """Solves, by bisection, for the real number of rounds that meets the target."""
+    sizes = _sizes(shapes)
+    target = (1 - sparsity) * sum(sizes.values())
+
+    def kept(rounds: float) -> float:
+        return sum(sizes[name] * density for name, density in _thinned(rates, rounds).items())
+
+    low, high = 0.0, 1.0
+    while kept(high) > target:
+        high *= 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle) > target else (low, middle)
+    return high if sparsity > 0 else 0.0
+
+
+def _exact(shapes: Shapes, densities: Mapping[str, float], sparsity: float) -> Sparsities:
+    """Rounds to whole weights by largest remainder, so that the total is exact."""
+    sizes = _sizes(shapes)
+    wanted = {name: densities[name] * size for name, size in sizes.items()}
+    counts = {name: math.floor(value + 1e-9) for name, value in wanted.items()}
+    missing = kept_count(sparsity, sum(sizes.values())) - sum(counts.values())
+    by_remainder = sorted(sizes, key=lambda name: counts[name] - wanted[name])
+    for name in (name for name in by_remainder if counts[name] < sizes[name]):
+        if missing <= 0:
+            break
+        counts[name] += 1
+        missing -= 1
+    return {name: 1 - counts[name] / size for name, size in sizes.items()}

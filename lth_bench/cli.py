@@ -1,0 +1,340 @@
+"""The command `lth-bench`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+if TYPE_CHECKING:
+    from lth_bench.plugins import Plugins
+    from lth_bench.suite import Planned
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Compares pruning methods on the same models, data and recipes.",
+)
+PLAIN_WIDTH = 140  # of tables that go into a file or a pipe
+out = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+err = Console(stderr=True, highlight=False)
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Format(StrEnum):
+    md = "md"
+    csv = "csv"
+    json = "json"
+    tex = "tex"
+
+
+class Kind(StrEnum):
+    pruners = "pruners"
+    controls = "controls"
+    models = "models"
+    datasets = "datasets"
+    suites = "suites"
+
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A built-in suite or the path of a .toml file.")]
+RunDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", envvar="LTH_BENCH_DATA", help="The folder that holds data sets."),
+]
+Only = Annotated[
+    str | None,
+    typer.Option(
+        metavar="EXPR",
+        help="Only experiments for which this holds, for instance \"pruner == 'imp' and sparsity > 0.9\"; "
+        "columns: dataset, model, recipe, pruner, control, label, sparsity, seed, key.",
+    ),
+]
+
+
+def main() -> None:
+    """The entry point: unusable input ends with exit status 2 and a sentence."""
+    from lth_bench.datasets import DataError
+    from lth_bench.files import FileFault
+
+    try:
+        app()
+    except (FileFault, DataError) as error:
+        _refuse([str(error)])
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from lth_bench import __version__
+
+        out.print(f"lth-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    directory: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run directory; by default runs/SUITE.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes; by default one a processor.")
+    ] = None,
+    data: DataRoot = None,
+    device: Annotated[Device, typer.Option(help="Where networks are trained.")] = Device.auto,
+    only: Only = None,
+) -> None:
+    """Run what is missing of a suite, then print its leaderboard."""
+    from lth_bench.records import identity, write_plan
+    from lth_bench.sweep import Sweep, default_workers, missing, run_all
+
+    plugins = _plugins()
+    name, planned = _planned(suite, plugins)
+    directory = directory or Path("runs", name)
+    chosen = _filtered(planned, only)
+    identities = [identity(name, item) for item in chosen]
+    todo = missing(directory, identities)
+    if todo:
+        _preflight([item for item in chosen if item.experiment.key in {i["key"] for i in todo}], data, device)
+        write_plan(directory, name, planned)
+        count = min(workers or (1 if device == Device.cuda else default_workers()), len(todo))
+        out.print(f"{name}: {len(todo)} of {len(identities)} experiments to run on {count} workers, into {directory}/")
+        with _display(len(todo)) as tell:
+            run_all(Sweep(directory, data, device.value, count, tell), todo)
+    else:
+        out.print(f"{name}: all {len(identities)} experiments are already in {directory}/")
+    _finish(directory, {i["key"] for i in identities})
+
+
+@app.command()
+def plan(
+    suite: SuiteName,
+    directory: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run directory; by default runs/SUITE.")
+    ] = None,
+    only: Only = None,
+) -> None:
+    """Show what a suite would run, and how much."""
+    from lth_bench.sweep import status
+
+    name, planned = _planned(suite, _plugins())
+    directory = directory or Path("runs", name)
+    rows: dict[tuple[str, ...], list[Planned]] = {}
+    for item in _filtered(planned, only):
+        e = item.experiment
+        rows.setdefault((e.model.name, e.dataset.name, item.label, item.recipe), []).append(item)
+    table = Table("model", "data", "method", "recipe", "sparsities", "seeds", "experiments", "done", box=None)
+    total = done = 0
+    for place, items in rows.items():
+        finished = sum(status(directory, item.experiment.key) == "done" for item in items)
+        total, done = total + len(items), done + finished
+        sparsities = " ".join(f"{s:g}" for s in sorted({item.experiment.sparsity for item in items}))
+        seeds = " ".join(map(str, sorted({item.experiment.seed for item in items})))
+        table.add_row(*map(escape, place), sparsities, seeds, str(len(items)), str(finished))
+    out.print(table)
+    out.print(f"\n{name}: {total} experiments, {done} of them done in {directory}/, {total - done} to run.")
+
+
+@app.command()
+def leaderboard(
+    directory: RunDirectory,
+    format: Annotated[Format | None, typer.Option(help="Print the table in this format instead.")] = None,
+) -> None:
+    """Print the leaderboard of a run directory."""
+    from lth_bench.leaderboard import formatted, summary
+    from lth_bench.results import results
+
+    table = summary(results(directory))
+    if format is None:
+        _print_leaderboard(table)
+    else:
+        sys.stdout.write(formatted(table, format.value))
+
+
+@app.command()
+def report(
+    directory: RunDirectory,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; by default DIR/report.")
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write the tables; by default the run directory."),
+    ] = None,
+) -> None:
+    """Write the tables, the figures and a Markdown report of a run directory."""
+    from lth_bench.report import write_report, write_tables
+
+    _print_paths(
+        [
+            *write_tables(directory, tables or directory),
+            *write_report(directory, folder or directory / "report"),
+        ]
+    )
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List what the installed plugins offer, and the plugins that could not be loaded."""
+    plugins = _plugins()
+    registry = getattr(plugins, kind.value)
+    table = Table("name", "from", "what it is", box=None)
+    for name in registry:
+        source = registry.sources[name]
+        table.add_row(name, f"{source.distribution} {source.version}", escape(_about(registry[name])))
+    out.print(table)
+    if kind is Kind.models:
+        out.print("\nand every model of timm: python -c 'import timm; print(*timm.list_models(), sep=\"\\n\")'")
+
+
+def _about(item: Any) -> str:
+    """One line on something registered: its summary or docstring, and its parameters."""
+    import dataclasses
+
+    if isinstance(item, Path):
+        import tomllib
+
+        return str(tomllib.loads(item.read_text(encoding="utf-8")).get("description", ""))
+    if hasattr(item, "summary"):
+        return str(item.summary)
+    text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+    if not isinstance(item, type) or not dataclasses.is_dataclass(item):
+        return text
+    fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(item))
+    return f"{text} [{fields}]" if fields else text
+
+
+def _plugins() -> Plugins:
+    from lth_bench.plugins import load_plugins
+
+    plugins = load_plugins()
+    for broken in plugins.broken:
+        source = broken.source
+        err.print(
+            f"plugin {source.plugin!r} of {source.distribution} could not be loaded: {broken.reason}",
+            style="yellow",
+            markup=False,
+        )
+    return plugins
+
+
+def _planned(suite: str, plugins: Plugins) -> tuple[str, list[Planned]]:
+    from lth_bench.suite import SuiteError, plan, read_suite
+
+    try:
+        name, content = read_suite(suite, plugins)
+        return name, plan(content, plugins)
+    except SuiteError as error:
+        _refuse(error.faults)
+
+
+def _filtered(planned: list[Planned], only: str | None) -> list[Planned]:
+    if only is None:
+        return planned
+    import pandas as pd
+
+    frame = pd.DataFrame([_columns(item) for item in planned])
+    try:
+        kept = frame.query(only).index
+    except Exception as error:
+        _refuse([f"--only {only!r}: {error}; columns: {', '.join(frame.columns)}"])
+    if kept.empty:
+        _refuse([f"--only {only!r} leaves none of the {len(planned)} experiments"])
+    return [planned[index] for index in kept]
+
+
+def _columns(item: Planned) -> dict[str, Any]:
+    e = item.experiment
+    return {
+        "dataset": e.dataset.name,
+        "model": e.model.name,
+        "recipe": item.recipe,
+        "pruner": e.pruner.name,
+        "control": e.control.name if e.control else "",
+        "label": item.label,
+        "sparsity": e.sparsity,
+        "seed": e.seed,
+        "key": e.key,
+    }
+
+
+def _preflight(planned: list[Planned], data: Path | None, device: Device) -> None:
+    from lth_bench.preflight import preflight
+    from lth_bench.worker import make_site
+
+    try:
+        faults = preflight((item.experiment for item in planned), make_site(data, device.value))
+    except ValueError as error:
+        faults = [str(error)]
+    if faults:
+        _refuse(faults)
+
+
+def _display(total: int) -> Any:
+    from lth_bench.display import bar, lines
+
+    return bar(out, total) if out.is_terminal else lines(total)
+
+
+def _finish(directory: Path, keys: set[str]) -> None:
+    from lth_bench.leaderboard import summary
+    from lth_bench.report import write_report, write_tables
+    from lth_bench.results import results
+
+    frame = results(directory)
+    _print_leaderboard(summary(frame))
+    _print_paths([*write_tables(directory, directory), *write_report(directory, directory / "report")])
+    bad = frame[frame["key"].isin(keys) & (frame["status"] != "done")]
+    for row in bad.itertuples():
+        record = directory / "records" / f"{row.key}.json"
+        err.print(f"{row.status}: {row.method}, sparsity {row.asked}, seed {row.seed}: {record}", markup=False)
+    if len(bad):
+        raise typer.Exit(1)
+
+
+def _print_leaderboard(summarised: Any) -> None:
+    from lth_bench.leaderboard import blocks, sentence
+
+    for block in blocks(summarised):
+        table = Table("method", title=escape(block.title), title_justify="left", box=SIMPLE_HEAD)
+        for column in block.table.columns:
+            table.add_column(column, justify="right", no_wrap=True)
+        for method, cells in block.table.iterrows():
+            table.add_row(escape(str(method)), *(escape(cell.replace(" (", "\n(")) for cell in cells))
+        out.print(table)
+    out.print(escape(sentence(summarised)) + "\n")
+
+
+def _print_paths(paths: list[Path]) -> None:
+    out.print("Written:")
+    for path in paths:
+        out.print(f"  {path}", markup=False, soft_wrap=True)
+
+
+def _refuse(faults: list[str]) -> NoReturn:
+    for fault in faults:
+        err.print(f"lth-bench: {fault}", style="red", markup=False, soft_wrap=True)
+    sys.exit(2)

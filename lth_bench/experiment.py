@@ -1,0 +1,78 @@
+"""An experiment is plain data; its key is a hash of its meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from lth_bench.files import canonical, sha256
+from lth_bench.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Something registered by name, and the arguments that differ from its defaults."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    revision: int = 1
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that decides a result. `control` re-runs the ticket of the experiment that is the same without it."""
+
+    dataset: Choice
+    model: Choice
+    recipe: Recipe
+    pruner: Choice
+    sparsity: float
+    seed: int
+    control: Choice | None = None
+    protocol: int = 1
+
+    @property
+    def key(self) -> str:
+        """Hash of canonical JSON in which fields at their default are left out."""
+        return sha256(canonical(without_defaults(self)).encode())[:20]
+
+    @property
+    def base(self) -> Experiment | None:
+        """The experiment whose ticket a control reads."""
+        return dataclasses.replace(self, control=None) if self.control else None
+
+
+def without_defaults(value: Any) -> Any:
+    """A dataclass as a dict of the fields that differ from their default, recursively."""
+    if not dataclasses.is_dataclass(value):
+        return value
+    fields = {f.name: (getattr(value, f.name), _default(f)) for f in dataclasses.fields(value)}
+    return {name: without_defaults(item) for name, (item, default) in fields.items() if item != default}
+
+
+def to_json(experiment: Experiment) -> dict[str, Any]:
+    """The experiment in full, as in records."""
+    return dataclasses.asdict(experiment)
+
+
+def from_json(value: dict[str, Any]) -> Experiment:
+    """The experiment that a record or a plan describes."""
+    return _adapter().validate_python(value)
+
+
+def _default(spec: dataclasses.Field[Any]) -> Any:
+    if spec.default_factory is not dataclasses.MISSING:
+        return spec.default_factory()
+    return spec.default
+
+
+@cache
+def _adapter() -> TypeAdapter[Experiment]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Experiment)

@@ -1,0 +1,39 @@
+"""Hooks that a plugin may implement; each only registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from lth_bench.datasets import Dataset
+
+hookspec = pluggy.HookspecMarker("lth_bench")
+hookimpl = pluggy.HookimplMarker("lth_bench")
+
+
+@hookspec
+def register_pruners(register: Callable[[str, type], None]) -> None:
+    """Call `register(name, pruner)`: a frozen dataclass whose instances are called with a Session."""
+
+
+@hookspec
+def register_controls(register: Callable[[str, type], None]) -> None:
+    """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Ticket."""
+
+
+@hookspec
+def register_models(register: Callable[[str, Callable[..., Any]], None]) -> None:
+    """Call `register(name, function)`: the function becomes a model of timm's."""
+
+
+@hookspec
+def register_datasets(register: Callable[[str, Dataset], None]) -> None:
+    """Call `register(name, dataset)`."""
+
+
+@hookspec
+def register_suites(register: Callable[[str, Path], None]) -> None:
+    """Call `register(name, path)` with the path of a suite file."""

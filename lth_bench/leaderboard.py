@@ -1,0 +1,141 @@
+"""Leaderboards: means over seeds, per data set, model and recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+
+from lth_bench.results import METHOD
+
+FORMATS = ("md", "csv", "json", "tex")
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Block:
+    """One leaderboard: methods down, sparsities across, cells as text."""
+
+    dataset: str
+    model: str
+    table: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} on {self.dataset}"
+
+
+def summary(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row for every method and sparsity: mean, standard deviation and n over the seeds that finished."""
+    groups = frame.groupby(METHOD, sort=False)
+    measures = {
+        "sparsity": ("sparsity", "mean"),
+        "accuracy": ("last_accuracy", "mean"),
+        "accuracy_sd": ("last_accuracy", "std"),
+        "best_validation_accuracy": ("best_validation_accuracy", "mean"),
+        "early_stop_accuracy": ("early_stop_accuracy", "mean"),
+        "early_stop_step": ("early_stop_step", "mean"),
+        "early_stop_step_sd": ("early_stop_step", "std"),
+        "censored": ("censored", "sum"),
+        "difference": ("difference", "mean"),
+        "difference_sd": ("difference", "std"),
+        "steps": ("steps", "mean"),
+    }
+    done = frame[frame["status"] == "done"].groupby(METHOD, sort=False)
+    table = done.agg(**{name: pd.NamedAgg(*pair) for name, pair in measures.items()})
+    counts = groups["status"].value_counts().unstack(fill_value=0)
+    statuses = {name: counts.get(name, 0) for name in ("done", "diverged", "failed", "missing")}
+    about = groups.agg(own_recipe=("own_recipe", "first"), control=("control", "first"))
+    whole = about.join(table).assign(**statuses).rename(columns={"done": "n"})
+    return whole.reset_index().rename(columns={"asked": "target"})
+
+
+def blocks(summarised: pd.DataFrame) -> Iterator[Block]:
+    """The leaderboards, one for every data set and model; rows in a recipe of their own say so."""
+    for (dataset, model), rows in summarised.groupby(["dataset", "model"], sort=False):
+        cells = rows.assign(
+            method=[_name(row) for row in rows.itertuples()],
+            cell=[_cell(row) for row in rows.itertuples()],
+            column=[_sparsity(row) for row in rows.itertuples()],
+        )
+        table = cells.pivot(index="method", columns="column", values="cell")
+        order = list(dict.fromkeys(cells["method"]))
+        columns = sorted(table.columns, key=lambda text: float(text.rstrip("%")))
+        yield Block(str(dataset), str(model), table.reindex(index=order, columns=columns).fillna(MISSING))
+
+
+def formatted(summarised: pd.DataFrame, kind: str) -> str:
+    """The leaderboard as text: "md" and "tex" as wide tables, "csv" and "json" with every figure."""
+    makers: dict[str, Callable[[pd.DataFrame], str]] = {
+        "md": _markdown,
+        "tex": _latex,
+        "csv": lambda table: table.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        "json": lambda table: table.to_json(orient="records", indent=1, double_precision=6) + "\n",
+    }
+    return makers[kind](summarised)
+
+
+def sentence(summarised: pd.DataFrame) -> str:
+    """What the cells of a leaderboard mean."""
+    own = " † trained with a recipe of its own." if summarised["own_recipe"].any() else ""
+    seeds = int(summarised["n"].max())
+    return (
+        f"Test accuracy in per cent at the last step, mean ± standard deviation over up to {seeds} seeds, by measured "
+        f"sparsity; in brackets the mean difference to the dense network of the same seed, in points. "
+        f"n is given where fewer seeds finished; {MISSING} was not asked for.{own}"
+    )
+
+
+def _markdown(summarised: pd.DataFrame) -> str:
+    parts = [f"### {block.title}\n\n{_escaped(block.table).to_markdown()}\n" for block in blocks(summarised)]
+    return "\n".join([*parts, sentence(summarised) + "\n"])
+
+
+def _escaped(table: pd.DataFrame) -> pd.DataFrame:
+    named = table.rename(index=lambda text: str(text).replace("|", "\\|")).rename_axis("method")
+    return named.rename(columns=str)
+
+
+def _latex(summarised: pd.DataFrame) -> str:
+    return "\n".join(_latex_table(block, sentence(summarised)) for block in blocks(summarised))
+
+
+def _latex_table(block: Block, caption: str) -> str:
+    replaced = block.table.map(lambda text: text.replace("±", r"$\pm$").replace(MISSING, "--"))
+    named = replaced.rename(index=_tex).rename(columns=lambda text: _tex(str(text))).rename_axis(None, axis=1)
+    return named.rename_axis(None).to_latex(
+        escape=False,
+        column_format="l" + "r" * len(named.columns),
+        caption=_tex(f"{block.title}. {caption}"),
+        position="t",
+    )
+
+
+def _tex(text: str) -> str:
+    special = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+    special |= {"^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"$\dagger$", "–": "--", "·": r"$\cdot$"}
+    return "".join(special.get(character, character) for character in text)
+
+
+def _name(row: object) -> str:
+    return f"{row.method} †" if row.own_recipe else str(row.method)  # type: ignore[attr-defined]
+
+
+def _sparsity(row: object) -> str:
+    """The column: measured sparsity to a tenth of a per cent, or the target where nothing was measured."""
+    measured, target = row.sparsity, row.target  # type: ignore[attr-defined]
+    return f"{100 * (target if pd.isna(measured) else measured):.1f}%"
+
+
+def _cell(row: object) -> str:
+    """Mean ± deviation (difference), and what did not finish."""
+    n, wanted = row.n, row.n + row.diverged + row.failed + row.missing  # type: ignore[attr-defined]
+    faults = {name: getattr(row, name) for name in ("diverged", "failed", "missing")}
+    troubles = [f"{count} {name}" for name, count in faults.items() if count]
+    if not n:
+        return ", ".join(troubles)
+    spread = "" if n < 2 else f" ± {row.accuracy_sd:.2f}"  # type: ignore[attr-defined]
+    versus = "" if not row.target or pd.isna(row.difference) else f" ({row.difference:+.2f})"  # type: ignore[attr-defined]
+    note = f" [n={n}; {', '.join(troubles)}]" if n < wanted else ""
+    return f"{row.accuracy:.2f}{spread}{versus}{note}"  # type: ignore[attr-defined]

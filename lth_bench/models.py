@@ -1,0 +1,85 @@
+"""Networks made by timm, and which of their weights may be pruned."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import timm
+import torch
+from timm.models import register_model
+from torch import Tensor, nn
+
+from lth_bench.data import Examples
+
+PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+CHUNK = 500
+
+
+class ModelError(Exception):
+    """A model that timm does not know or cannot make from these arguments."""
+
+
+def register_models(models: Mapping[str, Any]) -> None:
+    """Makes model functions known to timm under their names."""
+    for name, function in models.items():
+        if not timm.is_model(name):
+            function.__name__ = name
+            register_model(function)
+
+
+def make_model(name: str, arguments: Mapping[str, Any], data: Examples, classes: int) -> nn.Module:
+    """`timm.create_model` for these images; a model function that names `img_size` is told theirs.
+
+    Raises ModelError.
+    """
+    if not timm.is_model(name):
+        close = ", ".join(timm.list_models(f"*{name}*")[:8]) or "see timm.list_models()"
+        raise ModelError(f"timm knows no model {name!r}; close: {close}")
+    fitted: dict[str, Any] = {"in_chans": data.images.shape[1], "num_classes": classes}
+    if "img_size" in inspect.signature(timm.model_entrypoint(name)).parameters:
+        fitted["img_size"] = tuple(data.images.shape[2:])
+    try:
+        return timm.create_model(name, **{**fitted, **arguments})
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        raise ModelError(f"timm cannot make {name!r} from {dict(arguments)}: {error}") from error
+
+
+def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The convolution and linear weights by name, in module order; never biases or norm layers."""
+    return {f"{name}.weight": module.weight for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
+
+
+def output_layer(model: nn.Module) -> str:
+    """The name of the last layer's weight: the classifier that timm names, else the last prunable weight."""
+    weights = prunable(model)
+    classifier = model.get_classifier() if hasattr(model, "get_classifier") else None
+    named = [name for name, weight in weights.items() if weight is getattr(classifier, "weight", None)]
+    return named[0] if named else list(weights)[-1]
+
+
+@contextmanager
+def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Puts every module into one mode, and back into its own afterwards."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, flag in flags:
+            module.training = flag
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Examples) -> tuple[float, float]:
+    """Mean cross-entropy in nats and the share of correct answers, in evaluation mode, without side effects."""
+    loss, correct = 0.0, 0
+    with mode(model, training=False):
+        for start in range(0, len(data), CHUNK):
+            inputs, labels = data.batch(slice(start, start + CHUNK))
+            logits: Tensor = model(inputs)
+            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+            correct += int((logits.argmax(1) == labels).sum())
+    return loss / len(data), correct / len(data)

@@ -1,0 +1,60 @@
+"""What can be known to be wrong before anything is started, and needs torch or data to be known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lth_bench.allocation import kept_count
+from lth_bench.datasets import DataError
+from lth_bench.experiment import Experiment
+from lth_bench.models import ModelError, prunable
+from lth_bench.run import Site
+
+
+def preflight(experiments: Iterable[Experiment], site: Site) -> list[str]:
+    """Faults of data, models and sparsities, one sentence each."""
+    experiments = list(experiments)
+    absent = dict(_data_faults(experiments, site))
+    faults = list(absent.values())
+    seen: dict[str, int | str] = {}
+    for experiment in experiments:
+        if experiment.dataset.name in absent:
+            continue
+        pair = f"{experiment.model} {experiment.dataset}"
+        if pair not in seen:
+            seen[pair] = _prunable_weights(experiment, site)
+        faults += _faults(experiment, seen[pair])
+        faults += _recipe_faults(experiment, site)
+    return list(dict.fromkeys(faults))
+
+
+def _data_faults(experiments: list[Experiment], site: Site) -> Iterator[tuple[str, str]]:
+    for name in dict.fromkeys(experiment.dataset.name for experiment in experiments):
+        try:
+            site.training(name)
+            site.test(name)
+        except DataError as error:
+            yield name, f"datasets: {error}"
+
+
+def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
+    try:
+        weights = prunable(site.network(experiment, 0))
+    except ModelError as error:
+        return f"models: {error}"
+    total = sum(weight.numel() for weight in weights.values())
+    return total or f"models: {experiment.model.name!r} has no convolution or linear weight to prune"
+
+
+def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:
+    if isinstance(size, str):
+        yield size
+    elif kept_count(experiment.sparsity, size) == 0:
+        name = experiment.model.name
+        yield f"sparsities: {experiment.sparsity} would leave none of the {size:,} prunable weights of {name!r}"
+
+
+def _recipe_faults(experiment: Experiment, site: Site) -> Iterator[str]:
+    count, size = len(site.training(experiment.dataset.name)[0]), experiment.recipe.batch_size
+    if size > count:
+        yield f"recipes: batch_size {size} is more than the {count} training examples of {experiment.dataset.name!r}"

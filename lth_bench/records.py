@@ -1,0 +1,72 @@
+"""Records: one JSON file per experiment, the only truth about what was run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lth_bench.experiment import to_json
+from lth_bench.files import FileFault, publish_json, read_json
+from lth_bench.suite import Planned
+
+SCHEMA = 1
+
+
+def record_path(directory: Path, key: str) -> Path:
+    return directory / "records" / f"{key}.json"
+
+
+def ticket_path(directory: Path, key: str) -> Path:
+    return directory / "tickets" / f"{key}.safetensors"
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """A record; raises FileFault if it is damaged or of another schema."""
+    record = read_json(path)
+    if record.get("schema") != SCHEMA:
+        raise FileFault(f"{path} has schema {record.get('schema')!r}; this version reads {SCHEMA}")
+    return record
+
+
+def read_records(directory: Path) -> list[dict[str, Any]]:
+    """All records of a run directory, in order of their keys."""
+    folder = directory / "records"
+    if not folder.is_dir():
+        raise FileFault(f"no records in {directory}: there is no folder {folder}")
+    return [read_record(path) for path in sorted(folder.glob("*.json"))]
+
+
+def write_record(directory: Path, record: dict[str, Any]) -> None:
+    publish_json(record_path(directory, record["key"]), record)
+
+
+def identity(suite: str, planned: Planned) -> dict[str, Any]:
+    """The fields of a record that are known before its experiment runs."""
+    return {
+        "schema": SCHEMA,
+        "key": planned.experiment.key,
+        "suite": suite,
+        "label": planned.label,
+        "recipe": planned.recipe,
+        "own_recipe": planned.own_recipe,
+        "experiment": to_json(planned.experiment),
+    }
+
+
+def plan_path(directory: Path) -> Path:
+    return directory / "plan.json"
+
+
+def write_plan(directory: Path, suite: str, planned: Iterable[Planned]) -> None:
+    """Adds a suite's experiments to the directory's plan."""
+    path = plan_path(directory)
+    earlier = read_plan(directory)
+    entries = {entry["key"]: entry for entry in [*earlier, *(identity(suite, item) for item in planned)]}
+    publish_json(path, {"schema": SCHEMA, "experiments": list(entries.values())})
+
+
+def read_plan(directory: Path) -> list[dict[str, Any]]:
+    """The identities of all experiments that were ever asked for in a run directory."""
+    path = plan_path(directory)
+    return list(read_record(path)["experiments"]) if path.exists() else []

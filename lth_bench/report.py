@@ -1,0 +1,94 @@
+"""A Markdown report of a run directory: tables, figures, and what they rest on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lth_bench.files import publish
+from lth_bench.leaderboard import FORMATS, formatted, summary
+from lth_bench.plots import figures
+from lth_bench.records import read_records
+from lth_bench.results import results
+
+
+def write_tables(directory: Path, folder: Path) -> list[Path]:
+    """Writes the leaderboard in every format."""
+    table = summary(results(directory))
+    paths = [folder / f"leaderboard.{kind}" for kind in FORMATS]
+    for path, kind in zip(paths, FORMATS, strict=True):
+        publish(path, formatted(table, kind).encode())
+    return paths
+
+
+def write_report(directory: Path, folder: Path) -> list[Path]:
+    """Writes report.md and its figures; returns the paths, the report first."""
+    frame, records = results(directory), read_records(directory)
+    pictures = figures(frame, folder)
+    report = folder / "report.md"
+    publish(report, _markdown(frame, records, pictures).encode())
+    return [report, *pictures]
+
+
+def _markdown(frame: pd.DataFrame, records: list[dict[str, Any]], pictures: list[Path]) -> str:
+    suites = ", ".join(sorted({record["suite"] for record in records}))
+    table = summary(frame)
+    parts = [
+        f"# Report: {suites}",
+        "## Accuracy",
+        formatted(table, "md"),
+        "## Figures",
+        *(f"![{path.stem}]({path.name})" for path in pictures),
+        "Points are means over seeds, bars one standard deviation; the dashed line is the dense network.",
+        "## Early stopping",
+        _early_stop(table),
+        *_troubles(records),
+        "## What this rests on",
+        _evidence(frame, records),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _early_stop(table: pd.DataFrame) -> str:
+    """Early-stop steps and accuracies as a long table."""
+    rows = table[table["n"] > 0]
+    shown = pd.DataFrame(
+        {
+            "model": rows["model"],
+            "data": rows["dataset"],
+            "method": rows["method"],
+            "sparsity": [f"{100 * value:.1f}%" for value in rows["sparsity"]],
+            "early-stop step": [f"{value:,.0f}" for value in rows["early_stop_step"]],
+            "test accuracy there": [f"{value:.2f}" for value in rows["early_stop_accuracy"]],
+            "at best validation": [f"{value:.2f}" for value in rows["best_validation_accuracy"]],
+            "at the last step": [f"{value:.2f}" for value in rows["accuracy"]],
+            "censored": [f"{int(value)} of {n}" for value, n in zip(rows["censored"], rows["n"], strict=True)],
+            "steps trained": [f"{value:,.0f}" for value in rows["steps"]],
+        }
+    )
+    note = (
+        "The early-stop step is that of the lowest validation loss since the last rewind under the final mask; it is "
+        "censored where that is the last step. Steps trained count the search too."
+    )
+    return f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{note}"
+
+
+def _troubles(records: list[dict[str, Any]]) -> list[str]:
+    """What failed or diverged, one line each."""
+    bad = [record for record in records if record["status"] != "done"]
+    lines = [f"- `{r['key']}` {r['label']}: {r['status']}: {r['error']['message']}" for r in bad]
+    return ["## What did not finish", "\n".join(lines)] if bad else []
+
+
+def _evidence(frame: pd.DataFrame, records: list[dict[str, Any]]) -> str:
+    """Counts, versions and machines behind the numbers."""
+    statuses = Counter(frame["status"])
+    lines = [f"- experiments: {', '.join(f'{count} {name}' for name, count in sorted(statuses.items()))}"]
+    for name in ("lth-bench", "python", "torch", "timm", "device", "threads", "system"):
+        values = Counter(str(record["environment"][name]) for record in records if "environment" in record)
+        lines.append(f"- {name}: {', '.join(sorted(values))}")
+    seconds = sum(record["timing"]["seconds"] for record in records if "timing" in record)
+    return "\n".join([*lines, f"- time in workers: {seconds / 60:.1f} minutes"])

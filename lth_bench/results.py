@@ -1,0 +1,74 @@
+"""Records as a table: one row an experiment, missing ones included."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lth_bench.experiment import from_json
+from lth_bench.records import read_plan, read_records
+from lth_bench.suite import label
+
+BLOCK = ["dataset", "model", "recipe"]
+METHOD = [*BLOCK, "method", "asked"]
+
+
+def results(directory: Path) -> pd.DataFrame:
+    """One row for every record, and one with status "missing" for every planned experiment without a record.
+
+    Accuracies in per cent; `difference` is to the dense run (sparsity 0) of the same block and seed, in points.
+    """
+    records = read_records(directory)
+    found = {record["key"] for record in records}
+    planned = [{**entry, "status": "missing"} for entry in read_plan(directory) if entry["key"] not in found]
+    frame = pd.DataFrame([_row(record) for record in [*records, *planned]])
+    return with_difference(in_order(frame))
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    experiment = from_json(record["experiment"])
+    return {
+        "key": record["key"],
+        "dataset": label(experiment.dataset),
+        "model": label(experiment.model),
+        "recipe": record["recipe"],
+        "own_recipe": record["own_recipe"],
+        "method": record["label"],
+        "pruner": experiment.pruner.name,
+        "control": experiment.control.name if experiment.control else "",
+        "asked": experiment.sparsity,
+        "seed": experiment.seed,
+        "status": record["status"],
+        "sparsity": record.get("sparsity", {}).get("measured"),
+        **_accuracies(record.get("test", {})),
+        "steps": sum(event["steps"] for event in record.get("events", [])),
+    }
+
+
+def _accuracies(test: dict[str, Any]) -> dict[str, Any]:
+    """Accuracies in per cent at the last, the best-validation and the early-stop step, and those steps."""
+    points = {name: test.get(name) or {} for name in ("last", "best_validation", "early_stop")}
+    accuracies = {f"{name}_accuracy": 100 * point.get("accuracy", float("nan")) for name, point in points.items()}
+    steps = {f"{name}_step": point.get("step", float("nan")) for name, point in points.items()}
+    return {**accuracies, **steps, "censored": points["early_stop"].get("censored", False)}
+
+
+def in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by block, then dense first and the other methods by name, then sparsity and seed."""
+    dense_last = (frame["asked"] > 0).astype(int)
+    return (
+        frame.assign(_dense=dense_last)
+        .sort_values([*BLOCK, "_dense", "method", "asked", "seed"], kind="stable")
+        .drop(columns="_dense")
+        .reset_index(drop=True)
+    )
+
+
+def with_difference(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds the difference in last accuracy to the dense run of the same data, model and seed."""
+    dense = frame[(frame["asked"] == 0) & (frame["control"] == "")]
+    reference = dense.groupby(["dataset", "model", "seed"])["last_accuracy"].mean()
+    wanted = pd.MultiIndex.from_frame(frame[["dataset", "model", "seed"]])
+    return frame.assign(difference=frame["last_accuracy"].to_numpy() - reference.reindex(wanted).to_numpy())

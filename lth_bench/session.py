@@ -1,0 +1,364 @@
+"""The Session: a model, its training data and a clock, for a pruner to drive."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lth_bench import masks as masking
+from lth_bench.data import Batch, Examples, Stream
+from lth_bench.durations import Duration
+from lth_bench.masks import Masks, Scores
+from lth_bench.models import evaluate, mode, output_layer, prunable
+from lth_bench.monitor import Measurement, Monitor, State
+from lth_bench.optimizers import clean, make_optimizer
+from lth_bench.recipe import Recipe, learning_rate
+from lth_bench.streams import generator, seed_noise, stream_seed
+
+Until = int | str | None
+
+
+class SessionError(RuntimeError):
+    """A Session used in a way that has no meaning."""
+
+
+class Diverged(Exception):
+    """Training reached a loss or a weight that is not finite."""
+
+    def __init__(self, step: int, what: str) -> None:
+        super().__init__(f"{what} at step {step}")
+        self.step = step
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a Session is made of: a network made from an initialisation seed, data, recipe, target and seed."""
+
+    network: Callable[[int], nn.Module]
+    training: Examples
+    validation: Examples
+    recipe: Recipe
+    sparsity: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Weights, buffers, optimiser state (None before the first update) and clock."""
+
+    step: int
+    state: State
+    optimizer: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Work done, from which every cost can be computed: `steps` ticks on `examples` examples in all.
+
+    `kind` is "train" (forward, backward, update), "dense_gradients" (the same with gradients of pruned weights too) or
+    "score" (forward and backward, the clock stands still); `kept` are the weights kept by layer meanwhile.
+    """
+
+    kind: str
+    step: int
+    steps: int
+    examples: int
+    kept: tuple[int, ...]
+
+
+class Session:
+    """A model, its training data and a clock.
+
+    `sparsity` is the target and `step` the clock. Learning rate, data order and noise are pure functions of
+    (seed, step), so that going back is an int and some tensors.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self.recipe, self.sparsity, self.seed = setup.recipe, setup.sparsity, setup.seed
+        self.model = setup.network(stream_seed(setup.seed, "initialisation"))
+        self.weights = prunable(self.model)
+        self.output_layer = output_layer(self.model)
+        self.masks: Masks = masking.full(self.weights)
+        self.rng = generator(setup.seed, "method")
+        self.step = 0
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.monitor = Monitor()
+        self.events: list[Event] = []
+        self.ticket: Snapshot | None = None
+        self._network, self._validation = setup.network, setup.validation
+        self._stream = Stream(setup.training, setup.recipe.batch_size, setup.seed)
+        self.total_steps = self.recipe.duration.steps(self._stream.steps_per_epoch)
+        self._measure_every = max(1, self._steps(self.recipe.measure_every))
+        self._loop_open = self._scoring = False
+        self._tick: int | None = None
+        self._tick_examples, self._tick_kind, self._last_loss = 0, "train", torch.tensor(math.nan)
+        self._kept = self._counts()
+        self._masked: list[tuple[nn.Parameter, Tensor]] = []
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the prunable weights by layer."""
+        return {name: tuple(weight.shape) for name, weight in self.weights.items()}
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width."""
+        return tuple(self._stream.data.images.shape[1:])
+
+    # -- training ----------------------------------------------------------------------------------------------------
+
+    def train(self, until: Until = None) -> None:
+        """Trains up to a step, a duration from the start ('500it', '2ep', '10%') or, by default, the recipe's end."""
+        for batch in self.batches(until):
+            self.loss(batch).backward()
+            self.update()
+
+    def batches(self, until: Until = None) -> Iterator[Batch]:
+        """Training batches; each is one tick of the clock and starts with cleared gradients."""
+        self._refuse_in_loop("batches()")
+        end = self._steps(until)
+        if end < self.step:
+            raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
+        self._check_trainable()
+        self._loop_open = True
+        self.model.train()
+        try:
+            while self.step < end:
+                yield self._open_tick()
+                if self._tick is not None:
+                    self._end_tick()
+        finally:
+            self._loop_open, self._tick = False, None
+            self._clear_gradients()
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean cross-entropy of a batch, in nats; charged as one forward and backward pass."""
+        loss = nn.functional.cross_entropy(self.model(batch.inputs), batch.labels)
+        self._charge_pass(batch)
+        if not self._scoring:
+            self._last_loss = loss.detach()
+        return loss
+
+    def update(self) -> None:
+        """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
+        self._refuse_outside_tick("update()")
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(self.recipe, self._trainable())
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.recipe, self.step, self.total_steps)
+        alive = [(weight.grad, mask) for weight, mask in self._masked if weight.grad is not None]
+        if alive:
+            torch._foreach_mul_([grad for grad, _ in alive], [mask for _, mask in alive])
+        self.optimizer.step()
+        self._end_tick()
+
+    def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """Gradients of the training loss for all prunable weights, pruned ones too."""
+        loss = nn.functional.cross_entropy(self.model(batch.inputs), batch.labels)
+        self._charge_pass(batch, dense=True)
+        self._last_loss = loss.detach()
+        return dict(zip(self.weights, torch.autograd.grad(loss, list(self.weights.values())), strict=True))
+
+    # -- pruning -----------------------------------------------------------------------------------------------------
+
+    def prune(self, scores: Scores, sparsity: float | Mapping[str, float] | None = None) -> None:
+        """Keeps the highest scores: over all layers to a float (by default the target), in each layer to a dict.
+
+        The count is exact, ties go to the earlier weight, and what is pruned stays pruned. Raises MaskError for scores
+        that do not fit and for a target that would leave no weight at all.
+        """
+        masks = masking.pruned(scores, self.masks, self.sparsity if sparsity is None else sparsity)
+        if not any(masking.kept(masks).values()):
+            raise masking.MaskError(f"a sparsity of {sparsity or self.sparsity} would leave no weight at all")
+        self._set_masks(masks)
+
+    def adopt(self, masks: Masks) -> None:
+        """Prunes by given masks, a ticket's for instance; what is pruned stays pruned. Raises MaskError."""
+        masking.check_masks(masks, self.masks)
+        self._set_masks({name: mask & masks[name].to(mask.device) for name, mask in self.masks.items()})
+
+    def rewire(self, masks: Masks) -> None:
+        """Replaces the masks and ends the tick in place of an update; new weights start at zero, with empty state."""
+        self._refuse_outside_tick("rewire()")
+        masking.check_masks(masks, self.masks)
+        self._set_masks({name: masks[name].clone() for name in self.masks})
+        self._end_tick()
+
+    # -- scoring -----------------------------------------------------------------------------------------------------
+
+    def sample(self, count: int, round: int = 0) -> Batch:
+        """`count` training examples to score on, a pure function of (seed, step, round)."""
+        return self._stream.sample(count, ("sample", self.step, round))
+
+    def balanced_sample(self, per_class: int, round: int = 0) -> Batch:
+        """`per_class` training examples of every class, sorted by class, to score on."""
+        return self._stream.balanced_sample(per_class, ("balanced sample", self.step, round))
+
+    @contextmanager
+    def scoring(self, *, training: bool = False) -> Iterator[None]:
+        """Inside, do to the network what a score needs; on leaving, all of it is undone.
+
+        Weights, buffers, gradients, modes and random state come back as they were. `training` chooses batch
+        statistics and dropout over running statistics.
+        """
+        state = self._state()
+        gradients = [(parameter, parameter.grad) for parameter in self.model.parameters()]
+        self._clear_gradients()
+        self._scoring = True
+        try:
+            with torch.random.fork_rng(), mode(self.model, training=training):
+                seed_noise(self.seed, "score", self.step)
+                yield
+        finally:
+            self._scoring = False
+            self._load(state)
+            for parameter, gradient in gradients:
+                parameter.grad = gradient
+
+    # -- the clock ---------------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Weights, buffers, optimiser state and clock, to go back to; not the masks."""
+        self._refuse_in_loop("snapshot()")
+        optimizer = copy.deepcopy(self.optimizer.state_dict()) if self.optimizer else None
+        return Snapshot(self.step, self._state(), optimizer)
+
+    def rewind(self, snapshot: Snapshot) -> None:
+        """Goes back to a snapshot, under the masks of today."""
+        self._refuse_in_loop("rewind()")
+        self._load(snapshot.state)
+        self.optimizer = None
+        if snapshot.optimizer is not None:
+            self.optimizer = make_optimizer(self.recipe, self._trainable())
+            self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        self._apply_masks()
+        self.rewind_clock(snapshot.step)
+
+    def rewind_clock(self, step: int) -> None:
+        """Sets the clock back; weights and optimiser state stay."""
+        self._refuse_in_loop("rewind_clock()")
+        if not 0 <= step <= self.step:
+            raise SessionError(f"cannot rewind the clock to step {step}: it stands at {self.step}")
+        self.step = step
+        self.ticket = None
+        self.monitor.reset()
+
+    def redraw(self, round: int = 1) -> None:
+        """Starts again at step 0 from other initial weights of the same distribution, under the masks of today."""
+        fresh = self._network(stream_seed(self.seed, "initialisation", round))
+        self.rewind(Snapshot(0, fresh.state_dict(), None))
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Called by the harness when the pruner returns: no loop may be open, and every weight must be finite."""
+        self._refuse_in_loop("returning from the pruner")
+        if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
+            raise Diverged(self.step, "a weight that is not finite")
+        if self.ticket is None:
+            self.ticket = self.snapshot()
+
+    def _steps(self, until: Until) -> int:
+        if until is None:
+            return self.total_steps
+        if isinstance(until, str):
+            return Duration(until).steps(self._stream.steps_per_epoch, self.total_steps)
+        return until
+
+    def _open_tick(self) -> Batch:
+        if self.ticket is None:
+            self.ticket = Snapshot(self.step, self._state(), None)
+        self._clear_gradients()
+        seed_noise(self.seed, "noise", self.step)
+        self._tick, self._tick_examples, self._tick_kind = self.step, 0, "train"
+        return self._stream.batch(self.step)
+
+    def _end_tick(self) -> None:
+        self._tick = None
+        self._charge(self._tick_kind, 1, self._tick_examples)
+        self.step += 1
+        if self.step % self._measure_every == 0 or self.step == self.total_steps:
+            self._measure()
+
+    def _measure(self) -> None:
+        loss, accuracy = evaluate(self.model, self._validation)
+        training_loss = float(self._last_loss)
+        if not math.isfinite(training_loss) or not math.isfinite(loss):
+            raise Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
+        measured = Measurement(self.step, sum(self._kept), training_loss, loss, accuracy)
+        self.monitor.add(measured, self._state)
+
+    def _charge_pass(self, batch: Batch, *, dense: bool = False) -> None:
+        kind = "dense_gradients" if dense else "train"
+        if self._scoring or self._tick is None:
+            self._charge("score", 0, len(batch.labels))
+            return
+        self._tick_examples += len(batch.labels)
+        self._tick_kind = kind if dense else self._tick_kind
+
+    def _charge(self, kind: str, steps: int, examples: int) -> None:
+        last = self.events[-1] if self.events else None
+        if last and (last.kind, last.kept, last.step + last.steps) == (kind, self._kept, self.step):
+            self.events[-1] = Event(kind, last.step, last.steps + steps, last.examples + examples, self._kept)
+        else:
+            self.events.append(Event(kind, self.step, steps, examples, self._kept))
+
+    def _set_masks(self, masks: Masks) -> None:
+        self.masks = masks
+        if (kept := self._counts()) != self._kept:
+            self._kept = kept
+            self.monitor.reset()
+        self._masked = [
+            (self.weights[name], mask.to(self.weights[name].dtype))
+            for (name, mask), count in zip(masks.items(), self._kept, strict=True)
+            if count < mask.numel()
+        ]
+        self._apply_masks()
+        self.ticket = None
+
+    @torch.no_grad()
+    def _apply_masks(self) -> None:
+        for weight, mask in self._masked:
+            weight.masked_fill_(mask == 0, 0.0)
+        if self.optimizer:
+            clean(self.optimizer, dict(self._masked))
+
+    def _counts(self) -> tuple[int, ...]:
+        return tuple(masking.kept(self.masks).values())
+
+    def _state(self) -> State:
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def _load(self, state: State) -> None:
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                value.copy_(state[name])
+
+    def _trainable(self) -> list[nn.Parameter]:
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _check_trainable(self) -> None:
+        if self.optimizer is None:
+            return
+        owned = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+        if owned != {id(parameter) for parameter in self._trainable()}:
+            raise SessionError("what is trainable has changed since the first update; freeze or add weights before it")
+
+    def _clear_gradients(self) -> None:
+        for parameter in self.model.parameters():
+            parameter.grad = None
+
+    def _refuse_in_loop(self, what: str) -> None:
+        if self._loop_open:
+            raise SessionError(f"{what} inside an open loop over batches(): leave the loop first")
+
+    def _refuse_outside_tick(self, what: str) -> None:
+        if self._tick is None:
+            raise SessionError(f"{what} outside a tick: call it once for every batch of batches()")

@@ -1,0 +1,26 @@
+"""Random streams: every draw comes from a generator made of the seed and what it is for."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+
+def stream_seed(seed: int, *purpose: object) -> int:
+    """A 63-bit seed, the same for the same words on every machine."""
+    text = "/".join(map(str, (seed, *purpose)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *purpose: object) -> torch.Generator:
+    """A CPU generator at the start of the stream for this purpose."""
+    return torch.Generator().manual_seed(stream_seed(seed, *purpose))
+
+
+def seed_noise(seed: int, *purpose: object) -> None:
+    """Starts torch's own stream, which dropout and stochastic depth draw from, for this purpose."""
+    start = stream_seed(seed, *purpose)
+    torch.default_generator.manual_seed(start)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(start)

@@ -1,0 +1,254 @@
+"""Suite files: TOML, validated strictly, resolved into experiments."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+
+from lth_bench.experiment import Choice, Experiment
+from lth_bench.plugins import Plugins, Registry, UnknownName
+from lth_bench.recipe import Recipe
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
+
+Made = TypeVar("Made")
+
+
+class SuiteError(Exception):
+    """A suite that cannot be run; `faults` names every fault with its place."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = faults
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Named(Strict):
+    """A name with arguments; a bare string is a name without."""
+
+    name: str
+    arguments: dict[str, JsonValue] = {}
+
+
+class PrunerEntry(Named):
+    """A pruner of the suite; what it leaves out comes from the suite."""
+
+    label: str | None = Field(default=None, min_length=1, max_length=80)
+    recipe: str | None = None
+    sparsities: list[Sparsity] | None = Field(default=None, min_length=1)
+    controls: list[Annotated[Named, BeforeValidator(lambda value: _named(value))]] | None = None
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+Entry = Annotated[Named, BeforeValidator(_named)]
+
+
+class Suite(Strict):
+    """Models × data sets × recipe × pruners × sparsities × seeds × controls."""
+
+    title: str
+    description: str = ""
+    models: list[Entry] = Field(min_length=1)
+    datasets: list[Entry] = Field(min_length=1)
+    recipe: str
+    recipes: dict[str, dict[str, JsonValue]] = Field(min_length=1)
+    pruners: list[Annotated[PrunerEntry, BeforeValidator(_named)]] = Field(min_length=1)
+    sparsities: list[Sparsity] = Field(min_length=1)
+    seeds: list[Seed] = Field(min_length=1)
+    controls: list[Entry] = []
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An experiment and how tables name its method and its recipe."""
+
+    experiment: Experiment
+    label: str
+    recipe: str
+    own_recipe: bool
+
+
+def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
+    """The name and content of a suite file, given by path or by the name of a registered suite.
+
+    Raises SuiteError.
+    """
+    path = Path(name)
+    if path.suffix != ".toml":
+        try:
+            path = plugins.suites[name]
+        except UnknownName as error:
+            raise SuiteError([f"{error}; or give the path of a .toml file"]) from error
+    try:
+        return path.stem, Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError([f"cannot read the suite file {path}: {error}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError([f"{path}: not valid TOML: {error}"]) from error
+    except ValidationError as error:
+        raise SuiteError([f"{path}: {fault}" for fault in _faults(error)]) from error
+
+
+def plan(suite: Suite, plugins: Plugins) -> list[Planned]:
+    """All experiments of a suite, seeds first, a control behind its base. Raises SuiteError with every fault."""
+    resolver = _Resolver(suite, plugins)
+    planned = list(resolver.planned())
+    keys = Counter(item.experiment.key for item in planned)
+    if doubled := [item for item in planned if keys[item.experiment.key] > 1]:
+        resolver.faults.append(f"the same experiment is asked for twice: {_title(doubled[0])}")
+    if resolver.faults:
+        raise SuiteError(list(dict.fromkeys(resolver.faults)))
+    return planned
+
+
+def instantiate(registry: Registry, name: str, arguments: dict[str, Any]) -> Any:
+    """A pruner or control with these parameters. Raises UnknownName, and ValueError naming every bad parameter."""
+    kind = registry[name]
+    known = {f.name: f for f in dataclasses.fields(kind) if f.init}
+    known_names = ", ".join(known) or "none"
+    faults = [f"{key}: no such parameter of {name!r}; known: {known_names}" for key in arguments if key not in known]
+    try:
+        made = _validated(kind, {key: value for key, value in arguments.items() if key in known})
+    except ValidationError as error:
+        faults += _faults(error)
+    if faults:
+        raise ValueError("\n".join(faults))
+    return made
+
+
+def choice(registry: Registry, name: str, arguments: dict[str, Any]) -> Choice:
+    """The identity of a pruner or control: the parameters that differ from their default, and its revision."""
+    made = instantiate(registry, name, arguments)
+    changed = {
+        f.name: getattr(made, f.name) for f in dataclasses.fields(made) if f.init and getattr(made, f.name) != f.default
+    }
+    return Choice(name, changed, getattr(type(made), "revision", 1))
+
+
+def label(entry: Choice) -> str:
+    """A method's name with its parameters, for tables."""
+    if not entry.arguments:
+        return entry.name
+    return f"{entry.name} ({', '.join(f'{key}={value}' for key, value in entry.arguments.items())})"
+
+
+class _Resolver:
+    """Resolves names in a suite and collects every fault with its place."""
+
+    def __init__(self, suite: Suite, plugins: Plugins) -> None:
+        self.suite, self.plugins, self.faults = suite, plugins, list[str]()
+        self.recipes = {name: self._recipe(name, table) for name, table in suite.recipes.items()}
+        self._check_unique()
+
+    def planned(self) -> Iterator[Planned]:
+        suite = self.suite
+        datasets = [self._choice("datasets", i, entry) for i, entry in enumerate(suite.datasets)]
+        models = [Choice(entry.name, dict(entry.arguments)) for entry in suite.models]
+        rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(i, entry)]
+        for seed, dataset, model, row in product(suite.seeds, datasets, models, rows):
+            if dataset:
+                changes = {"dataset": dataset, "model": model, "seed": seed}
+                yield dataclasses.replace(row, experiment=dataclasses.replace(row.experiment, **changes))
+
+    def _rows(self, index: int, entry: PrunerEntry) -> Iterator[Planned]:
+        """One entry's experiments on a data set, model and seed yet to be filled in."""
+        place = f"pruners[{index}]"
+        name = entry.recipe or self.suite.recipe
+        recipe = self._known_recipe(name, f"{place}.recipe" if entry.recipe else "recipe")
+        pruner = self._resolved(self.plugins.pruners, entry, place)
+        entries = self.suite.controls if entry.controls is None else entry.controls
+        controls = [self._resolved(self.plugins.controls, c, f"{place}.controls[{j}]") for j, c in enumerate(entries)]
+        if recipe is None or pruner is None:
+            return
+        text = entry.label or label(pruner)
+        nowhere = Choice("")
+        for sparsity in entry.sparsities or self.suite.sparsities:
+            base = Experiment(nowhere, nowhere, recipe, pruner, float(sparsity), 0)
+            yield Planned(base, text, name, name != self.suite.recipe)
+            for control in filter(None, controls):
+                experiment = dataclasses.replace(base, control=control)
+                yield Planned(experiment, f"{text}, {label(control)}", name, name != self.suite.recipe)
+
+    def _check_unique(self) -> None:
+        labels = [entry.label for entry in self.suite.pruners if entry.label]
+        lists = {"seeds": self.suite.seeds, "sparsities": self.suite.sparsities, "pruners.label": labels}
+        for place, values in lists.items():
+            for value, count in Counter(values).items():
+                if count > 1:
+                    self.faults.append(f"{place}: {value!r} stands there {count} times")
+
+    def _recipe(self, name: str, table: dict[str, JsonValue]) -> Recipe | None:
+        place = f"recipes.{name}"
+        known = [f.name for f in dataclasses.fields(Recipe)]
+        self.faults += [f"{place}.{key}: no such field; known: {', '.join(known)}" for key in table if key not in known]
+        try:
+            return _validated(Recipe, {key: value for key, value in table.items() if key in known})
+        except ValidationError as error:
+            self.faults += [f"{place}.{fault}" for fault in _faults(error)]
+            return None
+
+    def _known_recipe(self, name: str, place: str) -> Recipe | None:
+        if name not in self.recipes:
+            self.faults.append(f"{place}: no recipe {name!r}; known: {', '.join(self.recipes)}")
+        return self.recipes.get(name)
+
+    def _choice(self, kind: str, index: int, entry: Named) -> Choice | None:
+        place = f"{kind}[{index}]"
+        if entry.arguments:
+            self.faults.append(f"{place}.arguments: data sets take no arguments")
+        try:
+            self.plugins.datasets[entry.name]
+        except UnknownName as error:
+            self.faults.append(f"{place}.name: {self._with_broken(error)}")
+            return None
+        return Choice(entry.name)
+
+    def _resolved(self, registry: Registry, entry: Named, place: str) -> Choice | None:
+        try:
+            return choice(registry, entry.name, dict(entry.arguments))
+        except UnknownName as error:
+            self.faults.append(f"{place}.name: {self._with_broken(error)}")
+        except ValueError as error:
+            self.faults += [f"{place}.arguments.{fault}" for fault in str(error).splitlines()]
+        return None
+
+    def _with_broken(self, error: UnknownName) -> str:
+        broken = "; ".join(f"{b.source.plugin} ({b.reason})" for b in self.plugins.broken)
+        return f"{error}" + (f"; plugins that could not be loaded: {broken}" if broken else "")
+
+
+def _validated(kind: type[Made], fields: dict[str, Any]) -> Made:
+    """A dataclass from a table, strictly: no coercion, but for lists that become tuples and integers floats."""
+    return TypeAdapter(kind).validate_json(json.dumps(fields), strict=True)
+
+
+def _faults(error: ValidationError) -> list[str]:
+    return [_fault(item["loc"], item["msg"], item["input"], item["type"]) for item in error.errors()]
+
+
+def _fault(loc: tuple[int | str, ...], message: str, value: Any, kind: str) -> str:
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
+    found = "" if kind in ("missing", "extra_forbidden") or isinstance(value, dict) else f" (found: {value!r})"
+    text = {"extra_forbidden": "no such key here", "missing": "this key is needed"}.get(kind, message)
+    return f"{place or 'whole'}: {text.removeprefix('Value error, ')}{found}"
+
+
+def _title(item: Planned) -> str:
+    e = item.experiment
+    return f"{item.label} on {e.model.name}, {e.dataset.name}, sparsity {e.sparsity}, seed {e.seed}"

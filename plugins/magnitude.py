@@ -1,0 +1,51 @@
+"""One-shot magnitude pruning, before or after training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import Duration, Retraining, hookimpl, layer_rates, layerwise, magnitude, retrain
+
+if TYPE_CHECKING:
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """Keep the largest weights, once: of the untrained network, or of the trained one, which is then retrained.
+
+    After training, `retraining` goes back to the weights at `rewind_to` (by default the initial ones), or to the
+    learning rate of that moment, or goes on at the last learning rate for as long (Renda et al. 2020,
+    arXiv:2003.02389). `scope` ranks weights over the network or in each layer; then the layers' sparsities stand to
+    each other as those of layer-wise IMP at `rate` and `output_rate`.
+    """
+
+    prune_at: Literal["initialisation", "end"] = "end"
+    retraining: Retraining = "fine_tuning"
+    rewind_to: Duration = Duration("0it")
+    scope: Literal["global", "layer"] = "global"
+    rate: float = 0.2
+    output_rate: float | None = None
+
+    def __call__(self, session: Session) -> None:
+        if self.prune_at == "initialisation":
+            session.prune(magnitude(session), self.target(session))
+            session.train()
+            return
+        session.train(until=self.rewind_to)
+        start = session.snapshot()
+        session.train()
+        session.prune(magnitude(session), self.target(session))
+        retrain(session, start, self.retraining)
+
+    def target(self, session: Session) -> float | dict[str, float]:
+        if self.scope == "global":
+            return session.sparsity
+        rates = layer_rates(session, self.rate, self.output_rate)
+        return layerwise(session.shapes, session.sparsity, rates)
+
+
+@hookimpl
+def register_pruners(register):
+    register("magnitude", Magnitude)

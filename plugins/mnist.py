@@ -1,0 +1,67 @@
+"""MNIST from IDX files, gzipped or not, in the folder that torchvision uses."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+from lth_bench import DataError, Dataset, hookimpl
+
+FOLDER = Path("MNIST", "raw")
+PREFIX = {"train": "train", "test": "t10k"}
+
+
+def read(split, root):
+    """Images N×1×28×28 and labels; raises DataError."""
+    import numpy as np
+
+    if root is None:
+        raise DataError(
+            f"MNIST needs a data root that holds {FOLDER}/: give one with --data DIR or LTH_BENCH_DATA, for instance "
+            "the folder given to torchvision.datasets.MNIST(root, download=True)"
+        )
+    images = _idx(root / FOLDER / f"{PREFIX[split]}-images-idx3-ubyte", 3)
+    labels = _idx(root / FOLDER / f"{PREFIX[split]}-labels-idx1-ubyte", 1)
+    if len(images) != len(labels):
+        raise DataError(f"MNIST in {root / FOLDER}: {len(images)} {split} images, but {len(labels)} labels")
+    return images[:, None].copy(), labels.astype(np.int64)
+
+
+def _idx(path, dimensions):
+    """An array of unsigned bytes from an IDX file, or from the same with .gz behind."""
+    import numpy as np
+
+    zipped = path.with_name(path.name + ".gz")
+    found = next((file for file in (path, zipped) if file.is_file()), None)
+    if found is None:
+        raise DataError(
+            f"MNIST is not there: looked for {path} and {zipped.name}; get it with "
+            "torchvision.datasets.MNIST(root, download=True), or give another root with --data"
+        )
+    try:
+        content = gzip.decompress(found.read_bytes()) if found is zipped else found.read_bytes()
+    except (OSError, EOFError, gzip.zlib.error) as error:
+        raise DataError(f"{found} cannot be read: {error}") from error
+    header = np.frombuffer(content[: 4 + 4 * dimensions], ">u4")
+    shape = tuple(int(size) for size in header[1:])
+    if len(header) != 1 + dimensions or header[0] != 0x800 + dimensions:
+        raise DataError(f"{found} is not an IDX file of unsigned bytes in {dimensions} dimensions")
+    if len(content) != 4 + 4 * dimensions + math.prod(shape):
+        raise DataError(f"{found} is truncated: {len(content)} bytes do not fit its shape {shape}")
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+MNIST = Dataset(
+    summary="70,000 handwritten digits, 28×28, grey (LeCun et al. 1998); 55,000 / 5,000 / 10,000; needs a data root",
+    classes=10,
+    mean=(0.1307,),
+    std=(0.3081,),
+    validation=5000,
+    read=read,
+)
+
+
+@hookimpl
+def register_datasets(register):
+    register("mnist", MNIST)

@@ -1,0 +1,41 @@
+"""Random masks at initialisation, with a choice of how sparsity is spread over the layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import chance, erk, hookimpl, layer_rates, layerwise, uniform
+
+if TYPE_CHECKING:
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class Random:
+    """Keep random weights of the untrained network, then train.
+
+    `distribution` is "uniform" (the same sparsity in every layer), "erk" (Erdős-Rényi-Kernel, Evci et al. 2020,
+    arXiv:1911.11134) or "layerwise": the sparsities that layer-wise IMP has at the same `rate` and `output_rate`, so
+    that the two differ in which weights they keep and in nothing else.
+    """
+
+    distribution: Literal["uniform", "erk", "layerwise"] = "uniform"
+    rate: float = 0.2
+    output_rate: float | None = None
+
+    def __call__(self, session: Session) -> None:
+        session.prune(chance(session), self.sparsities(session))
+        session.train()
+
+    def sparsities(self, session: Session) -> dict[str, float]:
+        if self.distribution == "layerwise":
+            rates = layer_rates(session, self.rate, self.output_rate)
+            return layerwise(session.shapes, session.sparsity, rates)
+        spread = {"uniform": uniform, "erk": erk}[self.distribution]
+        return spread(session.shapes, session.sparsity)
+
+
+@hookimpl
+def register_pruners(register):
+    register("random", Random)

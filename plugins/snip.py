@@ -1,0 +1,48 @@
+"""SNIP: single-shot pruning by connection sensitivity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lth_bench.data import Batch
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class SNIP:
+    """Keep the weights whose removal would change the loss most at initialisation, then train.
+
+    Lee et al. 2019, arXiv:1810.02340, equation 5: the score of a weight is |gradient × weight| over the sum of all.
+    `examples` training examples make one batch; `batch_statistics` scores with those of the batch in batch norm
+    instead of the running ones.
+
+    Deviations: biases are neither scored nor pruned; the weights that were scored are the ones trained (the authors'
+    code draws them anew).
+    """
+
+    examples: int = 100
+    batch_statistics: bool = False
+
+    def __call__(self, session: Session) -> None:
+        session.prune(self.scores(session, [session.sample(self.examples)]))
+        session.train()
+
+    def scores(self, session: Session, batches: list[Batch]) -> dict[str, Tensor]:
+        """Sensitivities that sum to 1; gradients of the batches' mean losses are summed first."""
+        with session.scoring(training=self.batch_statistics):
+            for batch in batches:
+                session.loss(batch).backward()
+            scores = {name: (weight.grad * weight).detach().abs() for name, weight in session.weights.items()}
+        total = sum(score.sum() for score in scores.values())
+        return {name: score / total for name, score in scores.items()}
+
+
+@hookimpl
+def register_pruners(register):
+    register("snip", SNIP)
