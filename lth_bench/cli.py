@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-
 if TYPE_CHECKING:
     from lth_bench.plugins import Plugins
     from lth_bench.suite import Planned

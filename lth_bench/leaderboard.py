@@ -80,8 +80,9 @@ def sentence(summarised: pd.DataFrame) -> str:
     """What the cells of a leaderboard mean."""
     own = " † trained with a recipe of its own." if summarised["own_recipe"].any() else ""
     seeds = int(summarised["n"].max())
+    over = "1 seed" if seeds == 1 else f"up to {seeds} seeds"
     return (
-        f"Test accuracy in per cent at the last step, mean ± standard deviation over up to {seeds} seeds, by measured "
+        f"Test accuracy in per cent at the last step, mean ± standard deviation over {over}, by measured "
         f"sparsity; in brackets the mean difference to the dense network of the same seed, in points. "
         f"n is given where fewer seeds finished; {MISSING} was not asked for.{own}"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -49,13 +49,14 @@ def make_model(name: str, arguments: Mapping[str, Any], data: Examples, classes:
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     """The convolution and linear weights by name, in module order; never biases or norm layers."""
-    return {f"{name}.weight": module.weight for name, module in model.named_modules() if isinstance(module, PRUNABLE)}
+    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, PRUNABLE))
+    return {f"{name}.weight": cast(nn.Parameter, layer.weight) for name, layer in layers}
 
 
 def output_layer(model: nn.Module) -> str:
     """The name of the last layer's weight: the classifier that timm names, else the last prunable weight."""
     weights = prunable(model)
-    classifier = model.get_classifier() if hasattr(model, "get_classifier") else None
+    classifier = cast(Any, model).get_classifier() if hasattr(model, "get_classifier") else None
     named = [name for name, weight in weights.items() if weight is getattr(classifier, "weight", None)]
     return named[0] if named else list(weights)[-1]
 

@@ -16,15 +16,15 @@ METHOD = [*BLOCK, "method", "asked"]
 
 
 def results(directory: Path) -> pd.DataFrame:
-    """One row for every record, and one with status "missing" for every planned experiment without a record.
+    """One row for every record, and one with status "missing" for every planned experiment without a record, in
+    the order of the plan.
 
     Accuracies in per cent; `difference` is to the dense run (sparsity 0) of the same block and seed, in points.
     """
-    records = read_records(directory)
-    found = {record["key"] for record in records}
-    planned = [{**entry, "status": "missing"} for entry in read_plan(directory) if entry["key"] not in found]
-    frame = pd.DataFrame([_row(record) for record in [*records, *planned]])
-    return with_difference(in_order(frame))
+    records = {record["key"]: record for record in read_records(directory)}
+    planned = {entry["key"]: entry | {"status": "missing"} for entry in read_plan(directory)}
+    rows = [_row(record) for record in (planned | records).values()]
+    return with_difference(pd.DataFrame(rows))
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
@@ -53,17 +53,6 @@ def _accuracies(test: dict[str, Any]) -> dict[str, Any]:
     accuracies = {f"{name}_accuracy": 100 * point.get("accuracy", float("nan")) for name, point in points.items()}
     steps = {f"{name}_step": point.get("step", float("nan")) for name, point in points.items()}
     return {**accuracies, **steps, "censored": points["early_stop"].get("censored", False)}
-
-
-def in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Rows by block, then dense first and the other methods by name, then sparsity and seed."""
-    dense_last = (frame["asked"] > 0).astype(int)
-    return (
-        frame.assign(_dense=dense_last)
-        .sort_values([*BLOCK, "_dense", "method", "asked", "seed"], kind="stable")
-        .drop(columns="_dense")
-        .reset_index(drop=True)
-    )
 
 
 def with_difference(frame: pd.DataFrame) -> pd.DataFrame:

@@ -179,6 +179,7 @@ def _sparsity(experiment: Experiment, ticket: Ticket) -> dict[str, Any]:
 def _test(experiment: Experiment, session: Session, site: Site) -> dict[str, Any]:
     """Evaluates on the test split, read only now, in a network of the dense architecture built anew."""
     test, network = site.test(experiment.dataset.name), site.network(experiment, 0)
+    last_measured = session.monitor.curve[-1].step if session.monitor.curve else None
 
     def measured(state: State) -> dict[str, float]:
         network.load_state_dict(state)
@@ -188,9 +189,8 @@ def _test(experiment: Experiment, session: Session, site: Site) -> dict[str, Any
     def at(best: Best | None) -> dict[str, Any] | None:
         if best is None:
             return None
-        point = best.measurement
-        censored = point.step == session.monitor.curve[-1].step
-        return {"step": point.step, "censored": censored, **measured(best.state)}
+        step = best.measurement.step
+        return {"step": step, "censored": step == last_measured, **measured(best.state)}
 
     return {
         "last": {"step": session.step, **measured(session.snapshot().state)},

@@ -101,6 +101,7 @@ class Session:
         self._tick_examples, self._tick_kind, self._last_loss = 0, "train", torch.tensor(math.nan)
         self._kept = self._counts()
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
+        self._parameters = list(self.model.parameters())
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -127,6 +128,7 @@ class Session:
         if end < self.step:
             raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
         self._check_trainable()
+        self._parameters = list(self.model.parameters())
         self._loop_open = True
         self.model.train()
         try:
@@ -352,7 +354,7 @@ class Session:
             raise SessionError("what is trainable has changed since the first update; freeze or add weights before it")
 
     def _clear_gradients(self) -> None:
-        for parameter in self.model.parameters():
+        for parameter in self._parameters:
             parameter.grad = None
 
     def _refuse_in_loop(self, what: str) -> None:

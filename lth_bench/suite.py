@@ -148,6 +148,18 @@ def label(entry: Choice) -> str:
     return f"{entry.name} ({', '.join(f'{key}={value}' for key, value in entry.arguments.items())})"
 
 
+@dataclass(frozen=True)
+class _Row:
+    """What an experiment is but for its data set, model and seed."""
+
+    label: str
+    recipe_name: str
+    recipe: Recipe
+    pruner: Choice
+    sparsity: float
+    control: Choice | None
+
+
 class _Resolver:
     """Resolves names in a suite and collects every fault with its place."""
 
@@ -158,36 +170,31 @@ class _Resolver:
 
     def planned(self) -> Iterator[Planned]:
         suite = self.suite
-        datasets = [self._choice("datasets", i, entry) for i, entry in enumerate(suite.datasets)]
+        datasets = [self._dataset(f"datasets[{i}]", entry) for i, entry in enumerate(suite.datasets)]
         models = [Choice(entry.name, dict(entry.arguments)) for entry in suite.models]
-        rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(i, entry)]
-        for seed, dataset, model, row in product(suite.seeds, datasets, models, rows):
-            if dataset:
-                changes = {"dataset": dataset, "model": model, "seed": seed}
-                yield dataclasses.replace(row, experiment=dataclasses.replace(row.experiment, **changes))
+        rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(f"pruners[{i}]", entry)]
+        for seed, dataset, model, row in product(suite.seeds, filter(None, datasets), models, rows):
+            experiment = Experiment(dataset, model, row.recipe, row.pruner, row.sparsity, seed, row.control)
+            yield Planned(experiment, row.label, row.recipe_name, row.recipe_name != suite.recipe)
 
-    def _rows(self, index: int, entry: PrunerEntry) -> Iterator[Planned]:
-        """One entry's experiments on a data set, model and seed yet to be filled in."""
-        place = f"pruners[{index}]"
+    def _rows(self, place: str, entry: PrunerEntry) -> Iterator[_Row]:
+        """One pruner's rows: its sparsities, each followed by its controls."""
         name = entry.recipe or self.suite.recipe
         recipe = self._known_recipe(name, f"{place}.recipe" if entry.recipe else "recipe")
         pruner = self._resolved(self.plugins.pruners, entry, place)
         entries = self.suite.controls if entry.controls is None else entry.controls
-        controls = [self._resolved(self.plugins.controls, c, f"{place}.controls[{j}]") for j, c in enumerate(entries)]
+        controls = [self._resolved(self.plugins.controls, c, f"{place}.controls[{i}]") for i, c in enumerate(entries)]
         if recipe is None or pruner is None:
             return
         text = entry.label or label(pruner)
-        nowhere = Choice("")
         for sparsity in entry.sparsities or self.suite.sparsities:
-            base = Experiment(nowhere, nowhere, recipe, pruner, float(sparsity), 0)
-            yield Planned(base, text, name, name != self.suite.recipe)
+            yield _Row(text, name, recipe, pruner, float(sparsity), None)
             for control in filter(None, controls):
-                experiment = dataclasses.replace(base, control=control)
-                yield Planned(experiment, f"{text}, {label(control)}", name, name != self.suite.recipe)
+                yield _Row(f"{text}, {label(control)}", name, recipe, pruner, float(sparsity), control)
 
     def _check_unique(self) -> None:
         labels = [entry.label for entry in self.suite.pruners if entry.label]
-        lists = {"seeds": self.suite.seeds, "sparsities": self.suite.sparsities, "pruners.label": labels}
+        lists: dict[str, list[Any]] = {"seeds": self.suite.seeds, "sparsities": self.suite.sparsities, "label": labels}
         for place, values in lists.items():
             for value, count in Counter(values).items():
                 if count > 1:
@@ -208,8 +215,7 @@ class _Resolver:
             self.faults.append(f"{place}: no recipe {name!r}; known: {', '.join(self.recipes)}")
         return self.recipes.get(name)
 
-    def _choice(self, kind: str, index: int, entry: Named) -> Choice | None:
-        place = f"{kind}[{index}]"
+    def _dataset(self, place: str, entry: Named) -> Choice | None:
         if entry.arguments:
             self.faults.append(f"{place}.arguments: data sets take no arguments")
         try:
