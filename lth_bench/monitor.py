@@ -12,11 +12,11 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Measurement:
-    """One point of the curve: losses in nats (training: of the batch before it), accuracy in [0, 1]."""
+    """One point of the curve: losses in nats (training: of the last batch, if its loss was asked for), accuracy in [0, 1]."""
 
     step: int
     kept: int
-    training_loss: float
+    training_loss: float | None
     validation_loss: float
     validation_accuracy: float
 

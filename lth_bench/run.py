@@ -199,11 +199,14 @@ def _test(experiment: Experiment, session: Session, site: Site) -> dict[str, Any
     }
 
 
-def _curve(curve: list[Measurement]) -> dict[str, list[float]]:
-    """The curve in columns, numbers to six digits."""
-    return {name: [float(f"{getattr(point, name):.6g}") for point in curve] for name in CURVE[2:]} | {
-        name: [getattr(point, name) for point in curve] for name in CURVE[:2]
-    }
+def _curve(curve: list[Measurement]) -> dict[str, list[float | None]]:
+    """The curve in columns, losses and accuracies to six digits."""
+    points = [dataclasses.asdict(point) for point in curve]
+    return {name: [_six_digits(point[name]) for point in points] for name in CURVE}
+
+
+def _six_digits(value: float | None) -> float | None:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _error(error: Exception) -> dict[str, str]:

@@ -98,7 +98,8 @@ class Session:
         self._measure_every = max(1, self._steps(self.recipe.measure_every))
         self._loop_open = self._scoring = False
         self._tick: int | None = None
-        self._tick_examples, self._tick_kind, self._last_loss = 0, "train", torch.tensor(math.nan)
+        self._tick_examples, self._tick_kind = 0, "train"
+        self._tick_loss: Tensor | None = None
         self._kept = self._counts()
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._parameters = list(self.model.parameters())
@@ -145,7 +146,7 @@ class Session:
         loss = nn.functional.cross_entropy(self.model(batch.inputs), batch.labels)
         self._charge_pass(batch)
         if not self._scoring:
-            self._last_loss = loss.detach()
+            self._tick_loss = loss.detach()
         return loss
 
     def update(self) -> None:
@@ -165,7 +166,7 @@ class Session:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
         loss = nn.functional.cross_entropy(self.model(batch.inputs), batch.labels)
         self._charge_pass(batch, dense=True)
-        self._last_loss = loss.detach()
+        self._tick_loss = loss.detach()
         return dict(zip(self.weights, torch.autograd.grad(loss, list(self.weights.values())), strict=True))
 
     # -- pruning -----------------------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ class Session:
             self.ticket = Snapshot(self.step, self._state(), None)
         self._clear_gradients()
         seed_noise(self.seed, "noise", self.step)
-        self._tick, self._tick_examples, self._tick_kind = self.step, 0, "train"
+        self._tick, self._tick_examples, self._tick_kind, self._tick_loss = self.step, 0, "train", None
         return self._stream.batch(self.step)
 
     def _end_tick(self) -> None:
@@ -291,8 +292,8 @@ class Session:
 
     def _measure(self) -> None:
         loss, accuracy = evaluate(self.model, self._validation)
-        training_loss = float(self._last_loss)
-        if not math.isfinite(training_loss) or not math.isfinite(loss):
+        training_loss = None if self._tick_loss is None else float(self._tick_loss)
+        if not math.isfinite(loss) or not math.isfinite(training_loss or 0):
             raise Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
         measured = Measurement(self.step, sum(self._kept), training_loss, loss, accuracy)
         self.monitor.add(measured, self._state)

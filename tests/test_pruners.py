@@ -1,0 +1,217 @@
+import pytest
+import torch
+from conftest import RECIPES, make_session
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from lth_bench import masks
+from lth_bench.allocation import kept_count
+from lth_bench.data import Examples
+from lth_bench.durations import Duration
+from lth_bench.plugins import load_plugins
+from lth_bench.recipe import Recipe
+from lth_bench.session import Session, Setup
+from lth_bench.suite import instantiate
+from lth_bench.tickets import Ticket
+
+PLUGINS = load_plugins()
+VARIANTS = [
+    ("random", {}),
+    ("random", {"distribution": "erk"}),
+    ("random", {"distribution": "layerwise", "output_rate": 0.1}),
+    ("magnitude", {}),
+    ("magnitude", {"prune_at": "initialisation"}),
+    ("magnitude", {"retraining": "weight_rewinding", "rewind_to": "10%"}),
+    ("magnitude", {"retraining": "learning_rate_rewinding", "scope": "layer", "output_rate": 0.1}),
+    ("imp", {"rate": 0.5}),
+    ("imp", {"rate": 0.5, "rewind_to": "3it"}),
+    ("imp", {"rate": 0.5, "rewind_to": "1ep", "retraining": "learning_rate_rewinding"}),
+    ("imp", {"rate": 0.5, "retraining": "fine_tuning"}),
+    ("imp", {"rate": 0.5, "scope": "layer", "output_rate": 0.25}),
+    ("snip", {"examples": 20}),
+    ("snip", {"examples": 20, "batch_statistics": True}),
+]
+every_variant = pytest.mark.parametrize(("name", "arguments"), VARIANTS, ids=lambda value: str(value))
+
+
+def pruner(name, arguments):
+    return instantiate(PLUGINS.pruners, name, arguments)
+
+
+def kept(session):
+    return sum(masks.kept(session.masks).values())
+
+
+def test_every_bundled_pruner_is_under_contract():
+    assert {name for name, _ in VARIANTS} | {"dense"} == set(PLUGINS.pruners)
+    assert PLUGINS.broken == []
+
+
+@every_variant
+@settings(max_examples=4, deadline=None)
+@given(sparsity=st.floats(0.01, 0.98), seed=st.integers(0, 1000))
+def test_the_target_is_met_to_one_weight(name, arguments, sparsity, seed):
+    session = make_session(RECIPES["adam"], sparsity, seed)
+    pruner(name, arguments)(session)
+    session.finish()
+    assert kept(session) == kept_count(sparsity, 312)
+    for layer, weight in session.weights.items():
+        assert weight[~session.masks[layer]].count_nonzero() == 0
+
+
+@every_variant
+def test_the_same_session_twice_gives_the_same_network(name, arguments):
+    states = []
+    for _ in range(2):
+        session = make_session(sparsity=0.8)
+        pruner(name, arguments)(session)
+        states.append(session.model.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("arguments", [a for n, a in VARIANTS if n == "imp"], ids=str)
+def test_the_masks_of_imp_are_nested_over_its_rounds(arguments, monkeypatch):
+    session, seen = make_session(sparsity=0.9), []
+    adopt = session._set_masks
+    monkeypatch.setattr(session, "_set_masks", lambda masks: (seen.append(masks), adopt(masks)))
+    pruner("imp", arguments)(session)
+    assert len(seen) >= 4
+    for earlier, later in zip(seen, seen[1:], strict=False):
+        assert all(not (later[layer] & ~earlier[layer]).any() for layer in earlier)
+
+
+def test_dense_trains_once_and_prunes_nothing():
+    session = make_session(sparsity=0.0)
+    pruner("dense", {})(session)
+    assert kept(session) == 312
+    assert [(event.step, event.steps) for event in session.events] == [(0, 30)]
+
+
+@pytest.mark.parametrize(
+    ("retraining", "steps"), [("weight_rewinding", 27), ("learning_rate_rewinding", 27), ("fine_tuning", 27)]
+)
+def test_every_way_of_retraining_takes_as_long(retraining, steps):
+    session = make_session(sparsity=0.75)
+    pruner("imp", {"rate": 0.5, "rewind_to": "3it", "retraining": retraining})(session)
+    assert sum(event.steps for event in session.events) == 30 + 2 * steps
+
+
+def test_a_rewind_beyond_the_end_fails_with_a_sentence():
+    with pytest.raises(RuntimeError, match="cannot train until step 30: the clock stands at 40"):
+        pruner("imp", {"rewind_to": "40it"})(make_session())
+
+
+# ---- by hand: two layers of 2×2 weights; all numbers are in the tests ------------------------------------------------
+
+
+class Pair(nn.Module):
+    """y = B·A·x without biases: weights 1, -2, 3, -4 and 5, -6, 0.5, 2.5."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+        self.a.weight.data = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
+        self.b.weight.data = torch.tensor([[5.0, -6.0], [0.5, 2.5]])
+
+    def forward(self, x):
+        return self.b(self.a(x))
+
+
+def pair_session(sparsity, steps=1, rate=1e-12):
+    """A Session on one example x = (1, 1) of class 0 whose training hardly moves the weights."""
+    data = Examples(torch.ones(1, 2), torch.zeros(1, dtype=torch.int64))
+    recipe = Recipe(Duration(f"{steps}it"), 1, rate, measure_every=Duration(f"{steps}it"))
+    return Session(Setup(lambda seed: Pair(), data, data, recipe, sparsity, 0))
+
+
+def left(session):
+    return [session.masks[layer].int().tolist() for layer in ("a.weight", "b.weight")]
+
+
+def test_magnitude_by_hand():
+    session = pair_session(0.5)
+    pruner("magnitude", {"prune_at": "initialisation"})(session)
+    assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 0]]]
+    session = pair_session(0.5)
+    pruner("magnitude", {"scope": "layer"})(session)
+    assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 0]]]
+    session = pair_session(0.75)
+    pruner("magnitude", {"scope": "layer"})(session)
+    assert left(session) == [[[0, 0], [0, 1]], [[0, 1], [0, 0]]]
+    session = pair_session(0.75)
+    pruner("magnitude", {})(session)
+    assert left(session) == [[[0, 0], [0, 0]], [[1, 1], [0, 0]]]
+
+
+def test_imp_by_hand():
+    # One step of SGD at rate 1 moves the weights; the next round ranks what it left. Logits are B·A·(1, 1):
+    # A·x = (-1, -1), y = (1, -3); softmax gives p = (0.98201, 0.01799), dL/dy = (-0.01799, 0.01799).
+    # dL/dB = dL/dy · (-1, -1)ᵀ: rows (0.01799, 0.01799) and (-0.01799, -0.01799).
+    # dL/dA = Bᵀ·dL/dy · (1, 1): rows -0.01799·5 + 0.01799·0.5 = -0.08094 and 0.01799·6 + 0.01799·2.5 = 0.15288.
+    # So A becomes (1.08094, -1.91906, 2.84712, -4.15288), B (4.98201, -6.01799, 0.51799, 2.51799).
+    session = pair_session(0.5, rate=1.0)
+    session.train()
+    expected = [[[1.08094, -1.91906], [2.84712, -4.15288]], [[4.98201, -6.01799], [0.51799, 2.51799]]]
+    for layer, values in zip(("a.weight", "b.weight"), expected, strict=True):
+        assert torch.allclose(session.weights[layer], torch.tensor(values), atol=1e-4)
+    # Half of the weights go in one round: 0.518, 1.081, 1.919 and 2.518 are the smallest.
+    session = pair_session(0.5, rate=1.0)
+    pruner("imp", {"rate": 0.5})(session)
+    assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 0]]]
+    # What is left was reset and trained again: A·x = (0, -1), y = (6, 0), dL/dy = (-0.002473, 0.002473);
+    # dL/dB = dL/dy · (0, -1)ᵀ moves only the second column: -6 - 0.002473.
+    assert session.weights["b.weight"][0].tolist() == pytest.approx([5.0, -6.002473], abs=1e-5)
+    assert session.weights["b.weight"][1].tolist() == [0.0, 0.0]
+    # The output layer at another rate: 1 of 4 weights of B and, of A, what is left of the four: 3 - 1 = 2 stay.
+    session = pair_session(0.375)
+    pruner("imp", {"rate": 0.5, "scope": "layer", "output_rate": 0.25})(session)
+    assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 1]]]
+
+
+def test_snip_by_hand():
+    # Gradients as in test_imp_by_hand; |g·w| is, times 0.01799: for A (4.5·1, 4.5·2, 8.5·3, 8.5·4), for B
+    # (5, 6, 0.5, 2.5). The sum of all is 4.5·3 + 8.5·7 + 14 = 87.
+    session = pair_session(0.5)
+    snip = pruner("snip", {"examples": 1})
+    scores = snip.scores(session, [session.sample(1)])
+    assert scores["a.weight"].flatten().tolist() == pytest.approx([4.5 / 87, 9 / 87, 25.5 / 87, 34 / 87], rel=1e-5)
+    assert scores["b.weight"].flatten().tolist() == pytest.approx([5 / 87, 6 / 87, 0.5 / 87, 2.5 / 87], rel=1e-5)
+    snip(session)
+    assert left(session) == [[[0, 1], [1, 1]], [[0, 1], [0, 0]]]
+
+
+def test_random_by_hand():
+    # 8 weights at 0.5: two of four in each layer (uniform); ERK gives the same to layers of the same shape; at rates
+    # 0.5 and 0.25 for the output, 0.5 keeps 0.5^x + 0.75^x = 1, x = 1.507: 1.41 and 2.59, that is 1 and 3.
+    for arguments, counts in (
+        ({}, [2, 2]),
+        ({"distribution": "erk"}, [2, 2]),
+        ({"distribution": "layerwise", "rate": 0.5, "output_rate": 0.25}, [1, 3]),
+    ):
+        session = pair_session(0.5)
+        pruner("random", arguments)(session)
+        assert list(masks.kept(session.masks).values()) == counts
+    chosen = set()
+    for seed in range(40):
+        data = Examples(torch.ones(1, 2), torch.zeros(1, dtype=torch.int64))
+        session = Session(Setup(lambda seed: Pair(), data, data, pair_session(0.5).recipe, 0.5, seed))
+        pruner("random", {})(session)
+        chosen.add(str(left(session)[0]))
+    assert len(chosen) == 6, "all six ways to keep two of four weights turn up"
+
+
+def test_redraw_by_hand():
+    session = make_session(sparsity=0.5)
+    pruner("imp", {"rate": 0.5})(session)
+    session.finish()
+    ticket = Ticket(session.ticket.step, session.ticket.state, session.masks, session.model.state_dict())
+    control = make_session(sparsity=0.5)
+    instantiate(PLUGINS.controls, "redraw", {})(control, ticket)
+    control.finish()
+    for layer, mask in ticket.masks.items():
+        assert torch.equal(control.masks[layer], mask)
+        drawn, found = control.ticket.state[layer][mask], ticket.start[layer][mask]
+        assert not (drawn == found).any()
+    assert control.ticket.step == 0
+    assert sum(event.steps for event in control.events) == 30
