@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from lth_bench.datasets import DataError, Dataset
     from lth_bench.durations import Duration
     from lth_bench.hookspecs import hookimpl
+    from lth_bench.parameters import Count, Rate
     from lth_bench.retraining import Retraining, retrain
     from lth_bench.scores import chance, magnitude
     from lth_bench.session import Session
@@ -29,6 +30,7 @@ HOMES = {
     "datasets": ["DataError", "Dataset"],
     "durations": ["Duration"],
     "hookspecs": ["hookimpl"],
+    "parameters": ["Count", "Rate"],
     "retraining": ["Retraining", "retrain"],
     "scores": ["chance", "magnitude"],
     "session": ["Session"],
@@ -37,9 +39,11 @@ HOMES = {
 
 __all__ = [
     "Batch",
+    "Count",
     "DataError",
     "Dataset",
     "Duration",
+    "Rate",
     "Retraining",
     "Session",
     "Ticket",

@@ -122,7 +122,11 @@ def run(
         count = min(workers or (1 if device == Device.cuda else default_workers()), len(todo))
         out.print(f"{name}: {len(todo)} of {len(identities)} experiments to run on {count} workers, into {directory}/")
         with _display(len(todo)) as tell:
-            run_all(Sweep(directory, data, device.value, count, tell), todo)
+            try:
+                run_all(Sweep(directory, data, device.value, count, tell), todo)
+            except KeyboardInterrupt:
+                err.print(f"\nStopped; what was finished is kept in {directory}/, the same command goes on from there.")
+                raise typer.Exit(130) from None
     else:
         out.print(f"{name}: all {len(identities)} experiments are already in {directory}/")
     _finish(directory, {i["key"] for i in identities})

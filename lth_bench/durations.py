@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-PATTERN = re.compile(r"(\d+(?:\.\d+)?)(it|ep|%)")
+PATTERN = re.compile(r"([0-9]+(?:\.[0-9]+)?)(it|ep|%)")
 
 
 class Duration(str):

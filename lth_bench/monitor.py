@@ -12,7 +12,7 @@ State = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Measurement:
-    """One point of the curve: losses in nats (training: of the last batch, if its loss was asked for), accuracy in [0, 1]."""
+    """One point of the curve: losses in nats (training: of the last batch), accuracy in [0, 1]."""
 
     step: int
     kept: int

@@ -61,6 +61,7 @@ class _Queue:
     running: set[str] = field(default_factory=set)
     changed: threading.Condition = field(default_factory=threading.Condition)
     processes: set[Any] = field(default_factory=set)
+    stopped: bool = False
 
     def take(self) -> Identity | None:
         with self.changed:
@@ -82,6 +83,7 @@ class _Queue:
 
     def stop(self) -> None:
         with self.changed:
+            self.stopped = True
             self.waiting.clear()
             for process in self.processes:
                 process.terminate()
@@ -137,6 +139,8 @@ class _Worker:
         self.process.join()
         code, log = self.process.exitcode, self.sweep.directory / "logs" / f"worker-{self.process.pid}.log"
         self.close()
+        if self.queue.stopped:
+            return "stopped"
         message = f"the worker process ended with exit code {code} before the experiment did; its output is in {log}"
         error = {"kind": "lost", "message": message, "traceback": ""}
         write_record(self.sweep.directory, {**identity, "status": "failed", "error": error})

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -29,16 +27,11 @@ class Ticket:
 
 def write_ticket(path: Path, ticket: Ticket) -> str:
     """Publishes a ticket, masks as packed bits, and returns the SHA-256 of the file."""
-    parts = {
-        "start": ticket.start,
-        "final": ticket.final,
-        "mask": {n: _pack(m) for n, m in ticket.masks.items()},
-    }
+    parts = {"start": ticket.start, "final": ticket.final, "mask": {n: _pack(m) for n, m in ticket.masks.items()}}
     tensors = {
         f"{part}/{name}": value.cpu().contiguous() for part, state in parts.items() for name, value in state.items()
     }
-    shapes = {name: list(mask.shape) for name, mask in ticket.masks.items()}
-    content = save(tensors, {"step": str(ticket.step), "shapes": json.dumps(shapes)})
+    content = save({**tensors, "step": torch.tensor(ticket.step)})
     publish(path, content)
     return sha256(content)
 
@@ -51,29 +44,19 @@ def read_ticket(path: Path, digest: str) -> Ticket:
         raise FileFault(f"cannot read the ticket {path}: {error}") from error
     if sha256(content) != digest:
         raise FileFault(f"the ticket {path} is damaged: its SHA-256 is not the one in its record")
-    try:
-        tensors, metadata = load(content), _metadata(content)
-    except (SafetensorError, ValueError) as error:
-        raise FileFault(f"the ticket {path} cannot be read: {error}") from error
-    shapes = json.loads(metadata["shapes"])
-    masks = {name: _unpack(tensors[f"mask/{name}"], shape) for name, shape in shapes.items()}
-    return Ticket(int(metadata["step"]), _part(tensors, "start/"), masks, _part(tensors, "final/"))
+    tensors = load(content)
+    final = _part(tensors, "final/")
+    masks = {name: _unpack(bits, final[name].shape) for name, bits in _part(tensors, "mask/").items()}
+    return Ticket(int(tensors["step"]), _part(tensors, "start/"), masks, final)
 
 
 def _part(tensors: State, prefix: str) -> State:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def _metadata(content: bytes) -> dict[str, str]:
-    """The metadata in a safetensors header: eight bytes of length, then JSON."""
-    length = int.from_bytes(content[:8], "little")
-    return dict(json.loads(content[8 : 8 + length])["__metadata__"])
-
-
 def _pack(mask: Tensor) -> Tensor:
     return torch.from_numpy(np.packbits(mask.cpu().numpy().ravel()))
 
 
-def _unpack(bits: Tensor, shape: list[int]) -> Tensor:
-    count = int(np.prod(shape))
-    return torch.from_numpy(np.unpackbits(bits.numpy(), count=count).astype(bool)).view(shape)
+def _unpack(bits: Tensor, shape: torch.Size) -> Tensor:
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=shape.numel()).astype(bool)).view(shape)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lth_bench import (
     Duration,
+    Rate,
     Retraining,
     global_rounds,
     hookimpl,
@@ -32,11 +33,11 @@ class IMP:
     trimmed to the target.
     """
 
-    rate: float = 0.2
+    rate: Rate = 0.2
     rewind_to: Duration = Duration("0it")
     retraining: Retraining = "weight_rewinding"
     scope: Literal["global", "layer"] = "global"
-    output_rate: float | None = None
+    output_rate: Rate | None = None
 
     def __call__(self, session: Session) -> None:
         session.train(until=self.rewind_to)

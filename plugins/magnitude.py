@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Duration, Retraining, hookimpl, layer_rates, layerwise, magnitude, retrain
+from lth_bench import Duration, Rate, Retraining, hookimpl, layer_rates, layerwise, magnitude, retrain
 
 if TYPE_CHECKING:
     from lth_bench.session import Session
@@ -25,8 +25,8 @@ class Magnitude:
     retraining: Retraining = "fine_tuning"
     rewind_to: Duration = Duration("0it")
     scope: Literal["global", "layer"] = "global"
-    rate: float = 0.2
-    output_rate: float | None = None
+    rate: Rate = 0.2
+    output_rate: Rate | None = None
 
     def __call__(self, session: Session) -> None:
         if self.prune_at == "initialisation":

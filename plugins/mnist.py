@@ -43,13 +43,14 @@ def _idx(path, dimensions):
         content = gzip.decompress(found.read_bytes()) if found is zipped else found.read_bytes()
     except (OSError, EOFError, gzip.zlib.error) as error:
         raise DataError(f"{found} cannot be read: {error}") from error
-    header = np.frombuffer(content[: 4 + 4 * dimensions], ">u4")
+    start = 4 + 4 * dimensions
+    header = np.frombuffer(content[:start], ">u4") if len(content) >= start else [0]
     shape = tuple(int(size) for size in header[1:])
-    if len(header) != 1 + dimensions or header[0] != 0x800 + dimensions:
+    if header[0] != 0x800 + dimensions:
         raise DataError(f"{found} is not an IDX file of unsigned bytes in {dimensions} dimensions")
-    if len(content) != 4 + 4 * dimensions + math.prod(shape):
+    if len(content) != start + math.prod(shape):
         raise DataError(f"{found} is truncated: {len(content)} bytes do not fit its shape {shape}")
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 
 MNIST = Dataset(

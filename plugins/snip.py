@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import hookimpl
+from lth_bench import Count, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ class SNIP:
     code draws them anew).
     """
 
-    examples: int = 100
+    examples: Count = 100
     batch_statistics: bool = False
 
     def __call__(self, session: Session) -> None:

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -37,7 +38,7 @@ def test_the_layers_add_up_to_the_target_to_one_weight(shapes, sparsity, spread)
 def test_layerwise_rounds_are_nested_and_end_at_the_target(shapes, sparsity, rate, output_rate):
     rates = {name: output_rate if name == list(shapes)[-1] else rate for name in shapes}
     rounds = [counts(shapes, by_layer) for by_layer in layerwise_rounds(shapes, sparsity, rates)]
-    for earlier, later in zip(rounds, rounds[1:], strict=False):
+    for earlier, later in pairwise(rounds):
         assert all(later[name] <= earlier[name] for name in shapes)
     size = sum(math.prod(shape) for shape in shapes.values())
     if sparsity > 0:
@@ -60,7 +61,7 @@ def test_layerwise_of_a_random_mask_is_the_last_round_of_imp():
 
 
 def test_erk_by_hand():
-    # Raw densities (10+4)/40 = 0.35 and (4+2)/8 = 0.75; a budget of 24 of 48 gives a scale of 24/(0.35·40 + 0.75·8) = 1.2.
+    # Raw densities (10+4)/40 = 0.35 and (4+2)/8 = 0.75; a budget of 24 of 48 gives a scale of 24/20 = 1.2.
     assert erk_densities({"a": (10, 4), "b": (4, 2)}, 0.5) == pytest.approx({"a": 0.42, "b": 0.9})
     # At 0.4 the second layer would pass 1: it is dense, and the first takes what is left of 28.8.
     assert erk_densities({"a": (10, 4), "b": (4, 2)}, 0.4) == pytest.approx({"a": 20.8 / 40, "b": 1.0})

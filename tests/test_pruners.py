@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 import torch
 from conftest import RECIPES, make_session
@@ -77,7 +79,7 @@ def test_the_masks_of_imp_are_nested_over_its_rounds(arguments, monkeypatch):
     monkeypatch.setattr(session, "_set_masks", lambda masks: (seen.append(masks), adopt(masks)))
     pruner("imp", arguments)(session)
     assert len(seen) >= 4
-    for earlier, later in zip(seen, seen[1:], strict=False):
+    for earlier, later in pairwise(seen):
         assert all(not (later[layer] & ~earlier[layer]).any() for layer in earlier)
 
 
@@ -163,7 +165,7 @@ def test_imp_by_hand():
     # dL/dB = dL/dy · (0, -1)ᵀ moves only the second column: -6 - 0.002473.
     assert session.weights["b.weight"][0].tolist() == pytest.approx([5.0, -6.002473], abs=1e-5)
     assert session.weights["b.weight"][1].tolist() == [0.0, 0.0]
-    # The output layer at another rate: 1 of 4 weights of B and, of A, what is left of the four: 3 - 1 = 2 stay.
+    # The output layer at another rate: one round leaves half of A's four weights and three quarters of B's.
     session = pair_session(0.375)
     pruner("imp", {"rate": 0.5, "scope": "layer", "output_rate": 0.25})(session)
     assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 1]]]

@@ -1,0 +1,13 @@
+"""Types for a method's parameters; a suite with a value outside is refused."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Interval
+
+Rate = Annotated[float, Interval(gt=0, lt=1)]
+"""A share between 0 and 1, both excluded."""
+
+Count = Annotated[int, Ge(1)]
+"""A whole number from 1."""

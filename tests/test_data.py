@@ -1,0 +1,82 @@
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import examples
+
+from lth_bench.data import Stream, held_out
+from lth_bench.datasets import DataError
+from lth_bench.plugins import load_plugins
+
+DATASETS = load_plugins().datasets
+
+
+def write_idx(path: Path, array: np.ndarray, zipped: bool = False) -> None:
+    header = np.array([0x800 + array.ndim, *array.shape], ">u4").tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = header + array.astype(np.uint8).tobytes()
+    if zipped:
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(content))
+    else:
+        path.write_bytes(content)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "gz"])
+def mnist(tmp_path, request):
+    generator = np.random.default_rng(0)
+    folder = tmp_path / "MNIST" / "raw"
+    for prefix, count in (("train", 30), ("t10k", 10)):
+        write_idx(folder / f"{prefix}-images-idx3-ubyte", generator.integers(0, 256, (count, 28, 28)), request.param)
+        write_idx(folder / f"{prefix}-labels-idx1-ubyte", generator.integers(0, 10, count), request.param)
+    return tmp_path
+
+
+def test_mnist_is_read_from_idx_files(mnist):
+    images, labels = DATASETS["mnist"].read("train", mnist)
+    assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((30, 1, 28, 28), np.uint8, (30,), np.int64)
+    expected = np.random.default_rng(0).integers(0, 256, (30, 28, 28))
+    assert (images[:, 0] == expected).all()
+    assert len(DATASETS["mnist"].read("test", mnist)[1]) == 10
+
+
+def test_absent_mnist_says_where_it_was_looked_for(tmp_path):
+    with pytest.raises(DataError, match=r"looked for .*train-images-idx3-ubyte and .*\.gz; get it with torchvision"):
+        DATASETS["mnist"].read("train", tmp_path)
+    with pytest.raises(DataError, match="--data DIR or LTH_BENCH_DATA"):
+        DATASETS["mnist"].read("train", None)
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:3], lambda b: b"abcd" + b[4:], lambda b: b + b"0"])
+def test_damaged_mnist_is_refused_with_its_name(mnist, damage):
+    for path in (mnist / "MNIST" / "raw").glob("train-images*"):
+        path.write_bytes(damage(path.read_bytes()))
+        with pytest.raises(DataError, match=path.name):
+            DATASETS["mnist"].read("train", mnist)
+
+
+def test_digits_has_a_fixed_split_without_overlap():
+    (train, train_labels), (test, test_labels) = (DATASETS["digits"].read(split, None) for split in ("train", "test"))
+    assert (train.shape, test.shape, train.dtype) == ((1397, 1, 8, 8), (400, 1, 8, 8), np.uint8)
+    assert set(train_labels) == set(test_labels) == set(range(10))
+    dataset = DATASETS["digits"]
+    assert train.mean() / 255 == pytest.approx(dataset.mean[0], abs=2e-3)
+    assert train.std() / 255 == pytest.approx(dataset.std[0], abs=2e-3)
+
+
+def test_validation_is_held_out_of_training_and_the_same_for_every_seed():
+    data = examples(50)
+    training, validation = held_out(data, 15)
+    rows = torch.cat([training.images, validation.images]).flatten(1)
+    assert (len(training), len(validation), len(rows.unique(dim=0))) == (35, 15, 50)
+    assert torch.equal(held_out(data, 15)[1].images, validation.images)
+
+
+def test_a_stream_can_be_sought_at_any_step():
+    stream, other = Stream(examples(50), 8, 1), Stream(examples(50), 8, 1)
+    in_order = [stream.batch(step).inputs for step in range(20)]
+    for step in (19, 3, 11, 0):
+        assert torch.equal(other.batch(step).inputs, in_order[step])
+    with pytest.raises(ValueError, match="batch_size is 51, but there are only 50"):
+        Stream(examples(50), 51, 0)

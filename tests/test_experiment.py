@@ -1,0 +1,84 @@
+import dataclasses
+import json
+
+import pytest
+
+from lth_bench.durations import Duration
+from lth_bench.experiment import Choice, Experiment, from_json, to_json
+from lth_bench.plugins import load_plugins
+from lth_bench.recipe import Recipe, learning_rate
+from lth_bench.suite import choice, plan, read_suite
+
+RECIPE = Recipe(Duration("4000it"), 60, 0.0012, optimizer="adam", measure_every=Duration("100it"))
+DENSE = Experiment(Choice("mnist"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
+IMP = dataclasses.replace(DENSE, pruner=Choice("imp", {"scope": "layer", "output_rate": 0.1}), sparsity=0.9641, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "key"),
+    [
+        (DENSE, "b3ec894ee6549b5552e3"),
+        (IMP, "4a84fac1221fff41079a"),
+        (dataclasses.replace(IMP, control=Choice("redraw")), "6b512b05b3d7a7bf3e04"),
+        (
+            dataclasses.replace(
+                DENSE, model=Choice("test_resnet", {"zero_init_last": False}), dataset=Choice("digits")
+            ),
+            "dabe6babf6c1e9f36086",
+        ),
+    ],
+)
+def test_keys_never_change(experiment, key):
+    assert experiment.key == key
+
+
+def test_fields_at_their_default_do_not_enter_the_key():
+    explicit = dataclasses.replace(RECIPE, momentum=0.0, schedule="constant")
+    assert dataclasses.replace(DENSE, recipe=explicit).key == DENSE.key
+    registry = load_plugins().pruners
+    assert choice(registry, "imp", {"rate": 0.2, "rewind_to": "0it"}) == choice(registry, "imp", {}) == Choice("imp")
+
+
+def test_every_field_that_differs_changes_the_key():
+    changes = [
+        {"seed": 1},
+        {"sparsity": 0.5},
+        {"protocol": 2},
+        {"control": Choice("redraw")},
+        {"dataset": Choice("digits")},
+    ]
+    changes += [{"pruner": Choice("dense", revision=2)}, {"recipe": dataclasses.replace(RECIPE, batch_size=61)}]
+    keys = {dataclasses.replace(DENSE, **change).key for change in changes}
+    assert len(keys | {DENSE.key}) == len(changes) + 1
+
+
+def test_an_experiment_survives_json():
+    plugins = load_plugins()
+    for name in plugins.suites:
+        for planned in plan(read_suite(name, plugins)[1], plugins):
+            experiment = planned.experiment
+            again = from_json(json.loads(json.dumps(to_json(experiment))))
+            assert again == experiment and again.key == experiment.key
+
+
+def test_the_base_of_a_control_is_the_experiment_without_it():
+    assert dataclasses.replace(IMP, control=Choice("redraw")).base == IMP
+    assert IMP.base is None
+
+
+@pytest.mark.parametrize(("text", "steps"), [("500it", 500), ("2ep", 200), ("0.5ep", 50), ("10%", 400), ("2.5%", 100)])
+def test_durations_in_steps(text, steps):
+    assert Duration(text).steps(epoch=100, total=4000) == steps
+
+
+@pytest.mark.parametrize("text", ["", "5", "ep", "-1it", "1.5it", "5 ep", "5it ", "1e3it", "٣it"])
+def test_durations_that_are_none_are_refused(text):
+    with pytest.raises(ValueError, match="a duration reads"):
+        Duration(text)
+
+
+def test_the_learning_rate_is_a_function_of_the_step():
+    cosine = dataclasses.replace(RECIPE, schedule="cosine", learning_rate=1.0)
+    assert [learning_rate(cosine, step, 4) for step in (0, 2)] == pytest.approx([1.0, 0.5])
+    assert learning_rate(cosine, 3, 4) == learning_rate(cosine, 9, 4) > 0
+    assert learning_rate(RECIPE, 3999, 4000) == 0.0012
