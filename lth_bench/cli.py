@@ -117,9 +117,10 @@ def run(
     identities = [identity(name, item) for item in chosen]
     todo = missing(directory, identities)
     if todo:
-        _preflight([item for item in chosen if item.experiment.key in {i["key"] for i in todo}], data, device)
+        keys = {entry["key"] for entry in todo}
+        where = _preflight([item for item in chosen if item.experiment.key in keys], data, device)
         write_plan(directory, name, planned)
-        count = min(workers or (1 if device == Device.cuda else default_workers()), len(todo))
+        count = min(workers or (1 if where == "cuda" else default_workers()), len(todo))
         out.print(f"{name}: {len(todo)} of {len(identities)} experiments to run on {count} workers, into {directory}/")
         with _display(len(todo)) as tell:
             try:
@@ -284,16 +285,18 @@ def _columns(item: Planned) -> dict[str, Any]:
     }
 
 
-def _preflight(planned: list[Planned], data: Path | None, device: Device) -> None:
+def _preflight(planned: list[Planned], data: Path | None, device: Device) -> str:
+    """Refuses what can be known to be wrong; returns the type of the device that experiments will run on."""
     from lth_bench.preflight import preflight
     from lth_bench.worker import make_site
 
     try:
-        faults = preflight((item.experiment for item in planned), make_site(data, device.value))
+        site = make_site(data, device.value)
     except ValueError as error:
-        faults = [str(error)]
-    if faults:
+        _refuse([str(error)])
+    if faults := preflight((item.experiment for item in planned), site):
         _refuse(faults)
+    return site.device.type
 
 
 def _display(total: int) -> Any:

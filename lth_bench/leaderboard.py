@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -89,13 +90,17 @@ def sentence(summarised: pd.DataFrame) -> str:
 
 
 def _markdown(summarised: pd.DataFrame) -> str:
-    parts = [f"### {block.title}\n\n{_escaped(block.table).to_markdown()}\n" for block in blocks(summarised)]
+    parts = [f"### {escaped(block.title)}\n\n{_escaped(block.table).to_markdown()}\n" for block in blocks(summarised)]
     return "\n".join([*parts, sentence(summarised) + "\n"])
 
 
+def escaped(text: str) -> str:
+    """Text that stays text in Markdown, on one line."""
+    return re.sub(r"([\\`*\[\]<>|$~])", r"\\\1", " ".join(text.split()))
+
+
 def _escaped(table: pd.DataFrame) -> pd.DataFrame:
-    named = table.rename(index=lambda text: str(text).replace("|", "\\|")).rename_axis("method")
-    return named.rename(columns=str)
+    return table.rename(index=escaped, columns=str).rename_axis("method")
 
 
 def _latex(summarised: pd.DataFrame) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lth_bench.files import publish
-from lth_bench.leaderboard import FORMATS, formatted, summary
+from lth_bench.leaderboard import FORMATS, escaped, formatted, summary
 from lth_bench.plots import figures
 from lth_bench.records import read_records
 from lth_bench.results import results
@@ -57,9 +57,9 @@ def _early_stop(table: pd.DataFrame) -> str:
     rows = table[table["n"] > 0]
     shown = pd.DataFrame(
         {
-            "model": rows["model"],
-            "data": rows["dataset"],
-            "method": rows["method"],
+            "model": rows["model"].map(escaped),
+            "data": rows["dataset"].map(escaped),
+            "method": rows["method"].map(escaped),
             "sparsity": [f"{100 * value:.1f}%" for value in rows["sparsity"]],
             "early-stop step": [f"{value:,.0f}" for value in rows["early_stop_step"]],
             "test accuracy there": [f"{value:.2f}" for value in rows["early_stop_accuracy"]],
@@ -79,7 +79,7 @@ def _early_stop(table: pd.DataFrame) -> str:
 def _troubles(records: list[dict[str, Any]]) -> list[str]:
     """What failed or diverged, one line each."""
     bad = [record for record in records if record["status"] != "done"]
-    lines = [f"- `{r['key']}` {r['label']}: {r['status']}: {r['error']['message']}" for r in bad]
+    lines = [f"- `{r['key']}` {escaped(r['label'])}: {r['status']}: {escaped(r['error']['message'])}" for r in bad]
     return ["## What did not finish", "\n".join(lines)] if bad else []
 
 

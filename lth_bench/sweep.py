@@ -95,9 +95,11 @@ def _serve(sweep: Sweep, queue: _Queue) -> None:
     worker = _Worker(sweep, queue)
     try:
         while (identity := queue.take()) is not None:
-            sweep.tell("start", identity)
-            sweep.tell(worker.run(identity), identity)
-            queue.finish(identity)
+            try:
+                sweep.tell("start", identity)
+                sweep.tell(worker.run(identity), identity)
+            finally:
+                queue.finish(identity)
     finally:
         worker.close()
 

@@ -1,0 +1,85 @@
+"""The examples in the documentation run."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from conftest import make_session
+
+import lth_bench
+from lth_bench import hookspecs, masks
+from lth_bench.plugins import KINDS, Registry, Source, load_plugins
+from lth_bench.suite import Suite, instantiate, plan
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(language):
+    for page in PAGES:
+        for number, block in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.S)):
+            yield pytest.param(block, id=f"{page.name}-{number}")
+
+
+def registered(block):
+    """The registry of what a module in the documentation registers."""
+    registry, module = Registry("pruners"), ModuleType("example")
+    sys.modules["example"] = module
+    exec(compile(block, "example", "exec"), vars(module))
+    module.register_pruners(lambda name, item: registry.add(name, item, Source("", "", "", "")))
+    return registry
+
+
+@pytest.mark.parametrize("block", list(blocks("python")))
+def test_pruners_in_the_documentation_run(block):
+    registry = registered(block)
+    for name in registry:
+        session = make_session(sparsity=0.75)
+        instantiate(registry, name, {})(session)
+        session.finish()
+        assert sum(masks.kept(session.masks).values()) == 78
+
+
+@pytest.mark.parametrize("block", list(blocks("toml")))
+def test_suites_in_the_documentation_are_valid(block):
+    content = tomllib.loads(block)
+    if "project" in content:
+        assert list(content["project"]["entry-points"]) == ["lth_bench"]
+        return
+    plugins = load_plugins()
+    for page in PAGES:
+        for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
+            plugins.pruners.items.update(registered(example).items)
+    assert plan(Suite.model_validate(content), plugins)
+
+
+def test_every_hook_is_documented_and_used_by_a_bundled_plugin():
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    hooks = [name for name in vars(hookspecs) if name.startswith("register_")]
+    assert hooks == [f"register_{kind}" for kind in KINDS]
+    plugins = load_plugins()
+    for kind in KINDS:
+        assert f"`register_{kind}`" in page
+        assert list(getattr(plugins, kind))
+
+
+def test_every_name_of_a_session_is_documented():
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    inside = {"finish", "monitor", "events", "ticket", "optimizer", "seed"}
+    names = {name for name in [*dir(make_session())] if not name.startswith("_")} - inside
+    missing = [name for name in names if not re.search(rf"`{name}[`(]", page)]
+    assert not missing
+
+
+def test_the_public_names_are_pinned():
+    assert sorted(lth_bench.__all__) == sorted(
+        {"__version__", *(n for names in lth_bench.HOMES.values() for n in names)}
+    )
+    assert all(getattr(lth_bench, name) is not None for name in lth_bench.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Pruner'"):
+        _ = lth_bench.Pruner

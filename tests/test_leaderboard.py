@@ -1,0 +1,164 @@
+"""Tables from records made for the purpose, and the published ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from lth_bench.durations import Duration
+from lth_bench.experiment import Choice, Experiment
+from lth_bench.leaderboard import blocks, formatted, sentence, summary
+from lth_bench.plugins import load_plugins
+from lth_bench.recipe import Recipe
+from lth_bench.records import identity, read_records, write_plan, write_record
+from lth_bench.report import write_report, write_tables
+from lth_bench.results import results
+from lth_bench.suite import Planned, plan, read_suite
+
+ROOT = Path(__file__).parent.parent
+PUBLISHED = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/plan.json"))
+RECIPE = Recipe(Duration("10it"), 5, 0.1)
+DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
+
+
+def planned(label, sparsity, seed, own=False, **changes):
+    experiment = dataclasses.replace(DENSE, pruner=Choice(label), sparsity=sparsity, seed=seed, **changes)
+    return Planned(experiment, label, "long" if own else "r", own)
+
+
+def record(item, accuracy, measured=None, **changes):
+    """A record with only what tables read."""
+    point = {"accuracy": accuracy, "loss": 1.0, "step": 10, "censored": False}
+    return {
+        **identity("made", item),
+        "status": "done",
+        "sparsity": {"measured": item.experiment.sparsity if measured is None else measured},
+        "test": {"last": point, "best_validation": point, "early_stop": point},
+        "events": [{"steps": 10}],
+        "timing": {"seconds": 1.0},
+        **changes,
+    }
+
+
+def board(tmp_path, rows):
+    """A run directory of (planned, accuracy or status)."""
+    write_plan(tmp_path, "made", [item for item, _ in rows])
+    for item, value in rows:
+        if isinstance(value, float):
+            write_record(tmp_path, record(item, value))
+        elif value != "missing":
+            error = {"kind": "x", "message": "a | <b>", "traceback": ""}
+            write_record(tmp_path, {**identity("made", item), "status": value, "error": error})
+    return summary(results(tmp_path))
+
+
+def test_means_deviations_and_paired_differences_by_hand(tmp_path):
+    table = board(
+        tmp_path,
+        [(planned("dense", 0.0, s), a) for s, a in enumerate((0.90, 0.92, 0.94))]
+        + [(planned("imp", 0.5, s), a) for s, a in enumerate((0.91, 0.91, 0.97))],
+    )
+    row = table[table["method"] == "imp"].iloc[0]
+    assert row["accuracy"] == pytest.approx(93.0)
+    assert row["accuracy_sd"] == pytest.approx(((2**2 + 2**2 + 4**2) / 2) ** 0.5)
+    assert row["difference"] == pytest.approx((1 - 1 + 3) / 3)
+    assert (row["n"], row["missing"]) == (3, 0)
+    (block,) = blocks(table)
+    assert block.table.loc["imp", "50.0%"] == "93.00 ± 3.46 (+1.00)"
+    assert block.table.loc["dense", "0.0%"] == "92.00 ± 2.00"
+    assert block.table.loc["dense", "50.0%"] == "–"
+
+
+def test_one_seed_has_no_deviation_and_no_dense_run_no_difference(tmp_path):
+    (block,) = blocks(board(tmp_path, [(planned("imp", 0.5, 0), 0.9)]))
+    assert block.table.loc["imp", "50.0%"] == "90.00"
+
+
+def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
+    rows = [(planned("dense", 0.0, s), 0.9) for s in range(3)]
+    rows += [(planned("imp", 0.5, s), v) for s, v in enumerate((0.8, "diverged", "missing"))]
+    rows += [(planned("imp", 0.9, s), "failed") for s in range(3)]
+    table = board(tmp_path, rows)
+    (block,) = blocks(table)
+    assert block.table.loc["imp", "50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
+    assert block.table.loc["imp", "90.0%"] == "3 failed"
+    paths = write_report(tmp_path, tmp_path / "report")
+    text = paths[0].read_text()
+    assert text.count(": failed: a \\| \\<b\\>") == 3 and "1 missing" in text
+
+
+def test_a_directory_in_which_nothing_finished_still_has_its_tables(tmp_path):
+    table = board(tmp_path, [(planned("imp", 0.9, 0), "failed")])
+    assert "1 failed" in formatted(table, "md")
+    assert write_tables(tmp_path, tmp_path) and write_report(tmp_path, tmp_path / "report")
+
+
+def test_a_row_is_placed_by_what_was_measured(tmp_path):
+    item = planned("structured", 0.5, 0)
+    write_record(tmp_path, record(item, 0.9, measured=0.523))
+    (block,) = blocks(summary(results(tmp_path)))
+    assert list(block.table.columns) == ["52.3%"]
+
+
+def test_a_recipe_of_its_own_is_marked(tmp_path):
+    rows = [(planned("imp", 0.5, 0), 0.9)]
+    rows.append((planned("snip", 0.5, 0, own=True, recipe=dataclasses.replace(RECIPE, batch_size=6)), 0.9))
+    table = board(tmp_path, rows)
+    (block,) = blocks(table)
+    assert list(block.table.index) == ["imp", "snip †"]
+    assert "† trained with a recipe of its own" in sentence(table)
+
+
+def test_hostile_labels_stay_text(tmp_path):
+    label = r"a|b_{c}%$&#~^\ <script>"
+    table = board(tmp_path, [(planned("imp", 0.5, 0), 0.9)])
+    table["method"] = label
+    assert r"a\|b" in formatted(table, "md")
+    row = next(line for line in formatted(table, "tex").splitlines() if "script" in line)
+    assert r"a|b\_\{c\}\%\$\&\#\textasciitilde{}\textasciicircum{}\textbackslash{}" in row
+    assert json.loads(formatted(table, "json"))[0]["method"] == label
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_published_tables_and_reports_are_those_of_their_records(folder, tmp_path):
+    for path in write_tables(folder, tmp_path):
+        assert path.read_text() == (folder / path.name).read_text()
+    for path in write_report(folder, tmp_path):
+        published = ROOT / "reports" / folder.name / path.name
+        assert published.exists()
+        assert path.suffix != ".md" or path.read_text() == published.read_text()
+        assert path.suffix != ".png" or published.with_suffix(".svg").exists()
+
+
+@pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
+def test_published_records_are_whole_and_of_the_suite_as_it_is(folder):
+    plugins = load_plugins()
+    wanted = {item.experiment.key for item in plan(read_suite(folder.name, plugins)[1], plugins)}
+    found = read_records(folder)
+    assert {record["key"] for record in found} == wanted
+    assert {record["status"] for record in found} == {"done"}
+
+
+def test_the_readme_shows_the_published_leaderboard():
+    text = (ROOT / "README.md").read_text()
+    for name, shown in re.findall(r"<!-- leaderboard: (\S+) -->\n(.*?)<!-- end -->", text, re.S):
+        assert shown.strip() == (ROOT / "leaderboards" / name / "leaderboard.md").read_text().strip()
+
+
+def test_the_published_tickets_of_mnist_win():
+    """The findings of Frankle & Carbin 2019, figures 1 and 3, on means over seeds."""
+    table = summary(results(ROOT / "leaderboards" / "lenet-mnist-lite"))
+    rows = {(row.method, round(row.target, 2)): row for row in table.itertuples()}
+    dense, ticket = rows["dense", 0.0], rows["IMP", 0.79]
+    assert min(row.n for row in rows.values()) >= 3
+    assert ticket.accuracy >= dense.accuracy
+    assert ticket.early_stop_step <= 0.7 * dense.early_stop_step
+    at_96 = {method: row.accuracy for (method, target), row in rows.items() if target == 0.96}
+    assert at_96["IMP"] >= at_96["IMP, redraw"] + 0.5
+    assert at_96["IMP"] >= at_96["random, layer-wise as IMP"] + 2
+    assert at_96["IMP"] >= at_96["random, uniform"] + 3
+    assert at_96["SNIP"] > max(at_96["random, layer-wise as IMP"], at_96["random, uniform"])

@@ -1,0 +1,40 @@
+"""The built-in suite that a newcomer runs first."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lth_bench.records import read_records
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_quickstart_fills_its_leaderboard(tmp_path):
+    command = [Path(sys.executable).with_name("lth-bench"), "run", "quickstart", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    records = read_records(tmp_path)
+    experiments = [record["experiment"] for record in records]
+    assert {record["status"] for record in records} == {"done"}
+    assert len({e["pruner"]["name"] for e in experiments}) >= 5
+    assert len({e["sparsity"] for e in experiments} - {0.0}) >= 4
+    assert len({e["seed"] for e in experiments}) >= 3
+    assert {e["model"]["name"] for e in experiments} == {"lenet_300_100", "test_resnet"}
+    assert "missing" not in done.stdout
+    for record in records:
+        sparsity = record["sparsity"]
+        assert sparsity["mask"] == round((1 - sparsity["asked"]) * sparsity["prunable"])
+    for path in re.findall(r"^  (/\S+)$", done.stdout, re.M):
+        assert Path(path).stat().st_size > 0
+    accuracies = {}
+    for record in records:
+        e = record["experiment"]
+        cell = accuracies.setdefault((e["model"]["name"], record["label"], e["sparsity"]), [])
+        cell.append(100 * record["test"]["last"]["accuracy"])
+    for values in accuracies.values():
+        assert f"{sum(values) / len(values):.2f}" in done.stdout
