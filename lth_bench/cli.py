@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -168,12 +167,13 @@ def leaderboard(
     format: Annotated[Format | None, typer.Option(help="Print the table in this format instead.")] = None,
 ) -> None:
     """Print the leaderboard of a run directory."""
+    from lth_bench.display import print_leaderboard
     from lth_bench.leaderboard import formatted, summary
     from lth_bench.results import results
 
     table = summary(results(directory))
     if format is None:
-        _print_leaderboard(table)
+        print_leaderboard(out, table)
     else:
         sys.stdout.write(formatted(table, format.value))
 
@@ -203,32 +203,17 @@ def report(
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """List what the installed plugins offer, and the plugins that could not be loaded."""
+    from lth_bench.display import about
+
     plugins = _plugins()
     registry = getattr(plugins, kind.value)
     table = Table("name", "from", "what it is", box=None)
     for name in registry:
         source = registry.sources[name]
-        table.add_row(name, f"{source.distribution} {source.version}", escape(_about(registry[name])))
+        table.add_row(name, f"{source.distribution} {source.version}", escape(about(registry[name])))
     out.print(table)
     if kind is Kind.models:
         out.print("\nand every model of timm: python -c 'import timm; print(*timm.list_models(), sep=\"\\n\")'")
-
-
-def _about(item: Any) -> str:
-    """One line on something registered: its summary or docstring, and its parameters."""
-    import dataclasses
-
-    if isinstance(item, Path):
-        import tomllib
-
-        return str(tomllib.loads(item.read_text(encoding="utf-8")).get("description", ""))
-    if hasattr(item, "summary"):
-        return str(item.summary)
-    text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
-    if not isinstance(item, type) or not dataclasses.is_dataclass(item):
-        return text
-    fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(item))
-    return f"{text} [{fields}]" if fields else text
 
 
 def _plugins() -> Plugins:
@@ -306,12 +291,13 @@ def _display(total: int) -> Any:
 
 
 def _finish(directory: Path, keys: set[str]) -> None:
+    from lth_bench.display import print_leaderboard
     from lth_bench.leaderboard import summary
     from lth_bench.report import write_report, write_tables
     from lth_bench.results import results
 
     frame = results(directory)
-    _print_leaderboard(summary(frame))
+    print_leaderboard(out, summary(frame))
     _print_paths([*write_tables(directory, directory), *write_report(directory, directory / "report")])
     bad = frame[frame["key"].isin(keys) & (frame["status"] != "done")]
     for row in bad.itertuples():
@@ -319,19 +305,6 @@ def _finish(directory: Path, keys: set[str]) -> None:
         err.print(f"{row.status}: {row.method}, sparsity {row.asked}, seed {row.seed}: {record}", markup=False)
     if len(bad):
         raise typer.Exit(1)
-
-
-def _print_leaderboard(summarised: Any) -> None:
-    from lth_bench.leaderboard import blocks, sentence
-
-    for block in blocks(summarised):
-        table = Table("method", title=escape(block.title), title_justify="left", box=SIMPLE_HEAD)
-        for column in block.table.columns:
-            table.add_column(column, justify="right", no_wrap=True)
-        for method, cells in block.table.iterrows():
-            table.add_row(escape(str(method)), *(escape(cell.replace(" (", "\n(")) for cell in cells))
-        out.print(table)
-    out.print(escape(sentence(summarised)) + "\n")
 
 
 def _print_paths(paths: list[Path]) -> None:

@@ -1,12 +1,16 @@
-"""Progress: a live bar on a terminal, plain lines elsewhere."""
+"""What people see: progress, tables, and what is installed."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
+import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
@@ -17,6 +21,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Tell = Callable[[str, dict[str, Any]], None]
 
@@ -68,3 +76,30 @@ def lines(total: int) -> Iterator[Tell]:
         print(f"{finished:>4}/{total} {minutes:>3}:{seconds:02d} {event}: {title(identity)}", flush=True)  # noqa: T201
 
     yield tell
+
+
+def print_leaderboard(console: Console, summarised: pd.DataFrame) -> None:
+    """Prints a summary of results, a table for every data set and model."""
+    from lth_bench.leaderboard import blocks, sentence
+
+    for block in blocks(summarised):
+        table = Table("method", title=escape(block.title), title_justify="left", box=SIMPLE_HEAD)
+        for column in block.table.columns:
+            table.add_column(column, justify="right", no_wrap=True)
+        for method, cells in block.table.iterrows():
+            table.add_row(escape(str(method)), *(escape(cell.replace(" (", "\n(")) for cell in cells))
+        console.print(table)
+    console.print(escape(sentence(summarised)) + "\n")
+
+
+def about(item: Any) -> str:
+    """One line on something registered: its summary or docstring, and its parameters."""
+    if isinstance(item, Path):
+        return str(tomllib.loads(item.read_text(encoding="utf-8")).get("description", ""))
+    if hasattr(item, "summary"):
+        return str(item.summary)
+    text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+    if not isinstance(item, type) or not dataclasses.is_dataclass(item):
+        return text
+    fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(item))
+    return f"{text} [{fields}]" if fields else text

@@ -123,7 +123,7 @@ def _result(experiment: Experiment, directory: Path, site: Site) -> dict[str, An
         "sparsity": _sparsity(experiment, ticket),
         "test": _test(experiment, session, site),
         "curve": _curve(session.monitor.curve),
-        "events": [dataclasses.asdict(event) for event in session.events],
+        "events": [dataclasses.asdict(event) for event in session.ledger.events],
         "ticket": {
             "step": ticket.step,
             "sha256": write_ticket(ticket_path(directory, experiment.key), ticket),

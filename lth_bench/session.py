@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from lth_bench import masks as masking
 from lth_bench.data import Batch, Examples, Stream
 from lth_bench.durations import Duration
+from lth_bench.ledger import Event, Ledger
 from lth_bench.masks import Masks, Scores
 from lth_bench.models import evaluate, mode, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
@@ -58,21 +59,6 @@ class Snapshot:
     optimizer: dict[str, Any] | None
 
 
-@dataclass(frozen=True)
-class Event:
-    """Work done, from which every cost can be computed: `steps` ticks on `examples` examples in all.
-
-    `kind` is "train" (forward, backward, update), "dense_gradients" (the same with gradients of pruned weights too) or
-    "score" (forward and backward, the clock stands still); `kept` are the weights kept by layer meanwhile.
-    """
-
-    kind: str
-    step: int
-    steps: int
-    examples: int
-    kept: tuple[int, ...]
-
-
 class Session:
     """A model, its training data and a clock.
 
@@ -90,7 +76,7 @@ class Session:
         self.step = 0
         self.optimizer: torch.optim.Optimizer | None = None
         self.monitor = Monitor()
-        self.events: list[Event] = []
+        self.ledger = Ledger()
         self.ticket: Snapshot | None = None
         self._network, self._validation = setup.network, setup.validation
         self._stream = Stream(setup.training, setup.recipe.batch_size, setup.seed)
@@ -285,7 +271,7 @@ class Session:
 
     def _end_tick(self) -> None:
         self._tick = None
-        self._charge(self._tick_kind, 1, self._tick_examples)
+        self.ledger.charge(Event(self._tick_kind, self.step, 1, self._tick_examples, self._kept))
         self.step += 1
         if self.step % self._measure_every == 0 or self.step == self.total_steps:
             self._measure()
@@ -301,17 +287,10 @@ class Session:
     def _charge_pass(self, batch: Batch, *, dense: bool = False) -> None:
         kind = "dense_gradients" if dense else "train"
         if self._scoring or self._tick is None:
-            self._charge("score", 0, len(batch.labels))
+            self.ledger.charge(Event("score", self.step, 0, len(batch.labels), self._kept))
             return
         self._tick_examples += len(batch.labels)
         self._tick_kind = kind if dense else self._tick_kind
-
-    def _charge(self, kind: str, steps: int, examples: int) -> None:
-        last = self.events[-1] if self.events else None
-        if last and (last.kind, last.kept, last.step + last.steps) == (kind, self._kept, self.step):
-            self.events[-1] = Event(kind, last.step, last.steps + steps, last.examples + examples, self._kept)
-        else:
-            self.events.append(Event(kind, self.step, steps, examples, self._kept))
 
     def _set_masks(self, masks: Masks) -> None:
         self.masks = masks

@@ -87,7 +87,7 @@ def test_dense_trains_once_and_prunes_nothing():
     session = make_session(sparsity=0.0)
     pruner("dense", {})(session)
     assert kept(session) == 312
-    assert [(event.step, event.steps) for event in session.events] == [(0, 30)]
+    assert [(event.step, event.steps) for event in session.ledger.events] == [(0, 30)]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_dense_trains_once_and_prunes_nothing():
 def test_every_way_of_retraining_takes_as_long(retraining, steps):
     session = make_session(sparsity=0.75)
     pruner("imp", {"rate": 0.5, "rewind_to": "3it", "retraining": retraining})(session)
-    assert sum(event.steps for event in session.events) == 30 + 2 * steps
+    assert sum(event.steps for event in session.ledger.events) == 30 + 2 * steps
 
 
 def test_a_rewind_beyond_the_end_fails_with_a_sentence():
@@ -216,4 +216,4 @@ def test_redraw_by_hand():
         drawn, found = control.ticket.state[layer][mask], ticket.start[layer][mask]
         assert not (drawn == found).any()
     assert control.ticket.step == 0
-    assert sum(event.steps for event in control.events) == 30
+    assert sum(event.steps for event in control.ledger.events) == 30

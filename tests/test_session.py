@@ -50,7 +50,7 @@ def test_training_in_pieces_is_bit_identical(recipe, middle, other):
     pieces.train()
     assert states_equal(state(whole), state(pieces))
     assert whole.monitor.curve == pieces.monitor.curve
-    assert whole.events == pieces.events
+    assert whole.ledger.events == pieces.ledger.events
 
 
 @every_recipe
@@ -240,7 +240,7 @@ def test_rewiring_gives_birth_at_zero_and_ends_the_tick():
     assert session.step == 4
     session.train(until=6)
     assert outside(session) == 0
-    assert [event.kind for event in session.events] == ["train", "dense_gradients", "train"]
+    assert [event.kind for event in session.ledger.events] == ["train", "dense_gradients", "train"]
 
 
 def test_adopting_masks_prunes_by_them():
@@ -270,7 +270,7 @@ def test_events_count_what_was_done():
     session.train(until=5)
     session.prune(magnitude(session))
     session.train(until=8)
-    seen = [(event.kind, event.step, event.steps, event.examples, sum(event.kept)) for event in session.events]
+    seen = [(event.kind, event.step, event.steps, event.examples, sum(event.kept)) for event in session.ledger.events]
     assert seen == [("score", 0, 0, 17, 312), ("train", 0, 5, 50, 312), ("train", 5, 3, 30, 156)]
 
 

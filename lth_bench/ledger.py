@@ -1,0 +1,35 @@
+"""What was done, so that every cost can be computed from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Event:
+    """Work done: `steps` ticks of the clock from `step` on, on `examples` examples in all.
+
+    `kind` is "train" (forward, backward, update), "dense_gradients" (the same with gradients of pruned weights too) or
+    "score" (forward and backward, the clock stands still); `kept` are the weights kept by layer meanwhile.
+    """
+
+    kind: str
+    step: int
+    steps: int
+    examples: int
+    kept: tuple[int, ...]
+
+
+class Ledger:
+    """The events of an experiment; one that goes on where the last one ends makes it longer."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def charge(self, event: Event) -> None:
+        last = self.events[-1] if self.events else None
+        if last and (last.kind, last.kept, last.step + last.steps) == (event.kind, event.kept, event.step):
+            steps, examples = last.steps + event.steps, last.examples + event.examples
+            self.events[-1] = Event(event.kind, last.step, steps, examples, event.kept)
+        else:
+            self.events.append(event)
