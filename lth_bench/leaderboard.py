@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from lth_bench.results import METHOD
+from lth_bench.results import BLOCK, METHOD
 
 FORMATS = ("md", "csv", "json", "tex")
 MISSING = "–"
@@ -49,7 +49,10 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     statuses = {name: counts.get(name, 0) for name in ("done", "diverged", "failed", "missing")}
     about = groups.agg(own_recipe=("own_recipe", "first"), control=("control", "first"))
     whole = about.join(table).assign(**statuses).rename(columns={"done": "n"})
-    return whole.reset_index().rename(columns={"asked": "target"})
+    rows = whole.reset_index().rename(columns={"asked": "target"})
+    return rows.iloc[rows.groupby([*BLOCK, "method"], sort=False).ngroup().argsort(kind="stable")].reset_index(
+        drop=True
+    )
 
 
 def blocks(summarised: pd.DataFrame) -> Iterator[Block]:

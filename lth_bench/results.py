@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lth_bench.experiment import from_json
+from lth_bench.files import FileFault
 from lth_bench.records import read_plan, read_records
 from lth_bench.suite import label
 
@@ -24,7 +25,21 @@ def results(directory: Path) -> pd.DataFrame:
     records = {record["key"]: record for record in read_records(directory)}
     planned = {entry["key"]: entry | {"status": "missing"} for entry in read_plan(directory)}
     rows = [_row(record) for record in (planned | records).values()]
-    return with_difference(pd.DataFrame(rows))
+    return with_difference(_distinct(pd.DataFrame(rows)))
+
+
+def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
+    """Names methods that share a label by their parameters too, so that no row of a table mixes two of them."""
+    shared = frame.loc[frame.duplicated([*METHOD, "seed"], keep=False), "method"].unique()
+    longer = frame["method"] + " [" + frame["parameters"] + "]"
+    named = frame.assign(method=frame["method"].where(~frame["method"].isin(shared), longer))
+    if (mixed := named.duplicated([*METHOD, "seed"])).any():
+        row = named[mixed].iloc[0]
+        raise FileFault(
+            f"two records are both {row['method']!r} at {row['asked']}, seed {row['seed']}: {row['key']} and "
+            "another differ in their recipe; give the recipes different names"
+        )
+    return named
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
@@ -36,7 +51,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         "recipe": record["recipe"],
         "own_recipe": record["own_recipe"],
         "method": record["label"],
-        "pruner": experiment.pruner.name,
+        "parameters": label(experiment.pruner),
         "control": experiment.control.name if experiment.control else "",
         "asked": experiment.sparsity,
         "seed": experiment.seed,

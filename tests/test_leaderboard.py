@@ -11,6 +11,7 @@ import pytest
 
 from lth_bench.durations import Duration
 from lth_bench.experiment import Choice, Experiment
+from lth_bench.files import FileFault
 from lth_bench.leaderboard import blocks, formatted, sentence, summary
 from lth_bench.plugins import load_plugins
 from lth_bench.recipe import Recipe
@@ -111,6 +112,18 @@ def test_a_recipe_of_its_own_is_marked(tmp_path):
     (block,) = blocks(table)
     assert list(block.table.index) == ["imp", "snip †"]
     assert "† trained with a recipe of its own" in sentence(table)
+
+
+def test_methods_that_share_a_label_are_never_mixed(tmp_path):
+    rows = [(planned("imp", 0.5, 0), 0.9)]
+    other = planned("imp", 0.5, 0)
+    changed = dataclasses.replace(other.experiment, pruner=Choice("imp", {"rate": 0.5}))
+    rows.append((dataclasses.replace(other, experiment=changed), 0.8))
+    table = board(tmp_path, rows)
+    assert list(table["method"]) == ["imp [imp]", "imp [imp (rate=0.5)]"]
+    recipe = dataclasses.replace(other.experiment, recipe=dataclasses.replace(RECIPE, batch_size=7))
+    with pytest.raises(FileFault, match="give the recipes different names"):
+        board(tmp_path, [(dataclasses.replace(other, experiment=recipe), 0.7)])
 
 
 def test_hostile_labels_stay_text(tmp_path):
