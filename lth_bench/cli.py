@@ -148,7 +148,8 @@ def plan(
     rows: dict[tuple[str, ...], list[Planned]] = {}
     for item in _filtered(planned, only):
         e = item.experiment
-        rows.setdefault((e.model.name, e.dataset.name, item.label, item.recipe), []).append(item)
+        recipe = f"{item.recipe}, {e.recipe.duration}"
+        rows.setdefault((e.model.name, e.dataset.name, item.label, recipe), []).append(item)
     table = Table("model", "data", "method", "recipe", "sparsities", "seeds", "experiments", "done", box=None)
     total = done = 0
     for place, items in rows.items():
@@ -158,7 +159,10 @@ def plan(
         seeds = " ".join(map(str, sorted({item.experiment.seed for item in items})))
         table.add_row(*map(escape, place), sparsities, seeds, str(len(items)), str(finished))
     out.print(table)
-    out.print(f"\n{name}: {total} experiments, {done} of them done in {directory}/, {total - done} to run.")
+    out.print(
+        f"\n{name}: {total} experiments, {done} of them done in {directory}/, {total - done} to run; "
+        "each trains for its recipe's duration at least once, iterative methods once a round."
+    )
 
 
 @app.command()
