@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lth_bench.datasets import DataError, Dataset
     from lth_bench.durations import Duration
     from lth_bench.hookspecs import hookimpl
-    from lth_bench.parameters import Count, Rate
+    from lth_bench.parameters import Count, Rate, Share
     from lth_bench.retraining import Retraining, retrain
     from lth_bench.scores import chance, magnitude
     from lth_bench.session import Session
@@ -30,7 +30,7 @@ HOMES = {
     "datasets": ["DataError", "Dataset"],
     "durations": ["Duration"],
     "hookspecs": ["hookimpl"],
-    "parameters": ["Count", "Rate"],
+    "parameters": ["Count", "Rate", "Share"],
     "retraining": ["Retraining", "retrain"],
     "scores": ["chance", "magnitude"],
     "session": ["Session"],
@@ -46,6 +46,7 @@ __all__ = [
     "Rate",
     "Retraining",
     "Session",
+    "Share",
     "Ticket",
     "__version__",
     "chance",

@@ -58,7 +58,8 @@ Only = Annotated[
     str | None,
     typer.Option(
         metavar="EXPR",
-        help="Only experiments for which this holds, for instance \"pruner == 'imp' and sparsity > 0.9\"; "
+        help="Only experiments for which this holds, and what they need, for instance "
+        "\"pruner == 'imp' and sparsity > 0.9\"; "
         "columns: dataset, model, recipe, pruner, control, label, sparsity, seed, key.",
     ),
 ]
@@ -71,7 +72,7 @@ def main() -> None:
 
     try:
         app()
-    except (FileFault, DataError) as error:
+    except (FileFault, DataError, OSError) as error:
         _refuse([str(error)])
 
 
@@ -256,7 +257,9 @@ def _filtered(planned: list[Planned], only: str | None) -> list[Planned]:
         _refuse([f"--only {only!r}: {error}; columns: {', '.join(frame.columns)}"])
     if kept.empty:
         _refuse([f"--only {only!r} leaves none of the {len(planned)} experiments"])
-    return [planned[index] for index in kept]
+    chosen = {planned[index].experiment.key for index in kept}
+    chosen |= {base.key for index in kept if (base := planned[index].experiment.base)}
+    return [item for item in planned if item.experiment.key in chosen]
 
 
 def _columns(item: Planned) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lth_bench.datasets import Arrays, Dataset
+from lth_bench.datasets import Arrays, DataError, Dataset
 from lth_bench.streams import generator
 
 
@@ -37,7 +37,7 @@ class Examples:
     def batch(self, index: Tensor | slice) -> Batch:
         inputs = self.images[index]
         if self.scale is not None and self.shift is not None:
-            inputs = inputs.to(self.scale.dtype).mul_(self.scale).add_(self.shift)
+            inputs = inputs.to(self.scale.dtype).mul(self.scale).add_(self.shift)
         return Batch(inputs, self.labels[index])
 
     def subset(self, index: Tensor) -> Examples:
@@ -45,7 +45,13 @@ class Examples:
 
 
 def examples(dataset: Dataset, arrays: Arrays, device: torch.device) -> Examples:
-    """Puts what a data set read onto the device."""
+    """Puts what a data set read onto the device. Raises DataError for arrays of another kind than promised."""
+    for name, array, kind, dimensions in (("images", arrays[0], "uint8", 4), ("labels", arrays[1], "int64", 1)):
+        if (str(array.dtype), array.ndim) != (kind, dimensions):
+            found = f"{array.dtype} in {array.ndim}"
+            raise DataError(f"{dataset.summary}: {name} must be {kind} in {dimensions} dimensions, not {found}")
+    if not 0 <= arrays[1].min() <= arrays[1].max() < dataset.classes:
+        raise DataError(f"{dataset.summary}: labels must lie in 0 to {dataset.classes - 1}")
     images, labels = (torch.from_numpy(array).to(device) for array in arrays)
     mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
     return Examples(images, labels, 1 / (255 * std), -mean / std)

@@ -83,19 +83,42 @@ def print_leaderboard(console: Console, summarised: pd.DataFrame) -> None:
     from lth_bench.leaderboard import blocks, sentence
 
     for block in blocks(summarised):
-        table = Table("method", title=escape(block.title), title_justify="left", box=SIMPLE_HEAD)
-        for column in block.table.columns:
-            table.add_column(column, justify="right", no_wrap=True)
-        for method, cells in block.table.iterrows():
-            table.add_row(escape(str(method)), *(escape(cell.replace(" (", "\n(")) for cell in cells))
-        console.print(table)
+        cells = block.table.map(lambda cell: cell.replace(" (", "\n("))
+        for columns in _fitting(cells, console.width):
+            table = Table(title=escape(block.title), title_justify="left", box=SIMPLE_HEAD)
+            table.add_column("method", no_wrap=True)
+            for column in columns:
+                table.add_column(column, justify="right", no_wrap=True)
+            for method, row in cells[columns].iterrows():
+                table.add_row(escape(str(method)), *map(escape, row))
+            console.print(table)
     console.print(escape(sentence(summarised)) + "\n")
+
+
+def _fitting(cells: pd.DataFrame, width: int) -> list[list[str]]:
+    """The columns in groups that fit the width beside the names of the rows; at least one in each."""
+    widths = {
+        name: 3 + max(len(line) for cell in [name, *column] for line in cell.splitlines())
+        for name, column in cells.items()
+    }
+    groups: list[list[str]] = [[]]
+    room = start = width - 5 - max(len(str(name)) for name in cells.index)
+    for name, needed in widths.items():
+        if groups[-1] and needed > room:
+            groups.append([])
+            room = start
+        groups[-1].append(str(name))
+        room -= needed
+    return groups
 
 
 def about(item: Any) -> str:
     """One line on something registered: its summary or docstring, and its parameters."""
     if isinstance(item, Path):
-        return str(tomllib.loads(item.read_text(encoding="utf-8")).get("description", ""))
+        try:
+            return str(tomllib.loads(item.read_text(encoding="utf-8")).get("description", ""))
+        except (OSError, ValueError) as error:
+            return f"cannot be read: {error}"
     if hasattr(item, "summary"):
         return str(item.summary)
     text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")

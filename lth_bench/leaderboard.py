@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from lth_bench.results import BLOCK, METHOD
 
 FORMATS = ("md", "csv", "json", "tex")
 MISSING = "–"
+MET = 5e-4  # a target is met where the measured sparsity is nearer than this
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,14 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
         "censored": ("censored", "sum"),
         "difference": ("difference", "mean"),
         "difference_sd": ("difference", "std"),
+        "difference_n": ("difference", "count"),
         "steps": ("steps", "mean"),
     }
     done = frame[frame["status"] == "done"].groupby(METHOD, sort=False)
     table = done.agg(**{name: pd.NamedAgg(*pair) for name, pair in measures.items()})
     counts = groups["status"].value_counts().unstack(fill_value=0)
     statuses = {name: counts.get(name, 0) for name in ("done", "diverged", "failed", "missing")}
-    about = groups.agg(own_recipe=("own_recipe", "first"), control=("control", "first"))
+    about = groups.agg(recipe=("recipe", "first"), own_recipe=("own_recipe", "first"), control=("control", "first"))
     whole = about.join(table).assign(**statuses).rename(columns={"done": "n"})
     rows = whole.reset_index().rename(columns={"asked": "target"})
     return rows.iloc[rows.groupby([*BLOCK, "method"], sort=False).ngroup().argsort(kind="stable")].reset_index(
@@ -57,16 +60,30 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
 
 def blocks(summarised: pd.DataFrame) -> Iterator[Block]:
     """The leaderboards, one for every data set and model; rows in a recipe of their own say so."""
-    for (dataset, model), rows in summarised.groupby(["dataset", "model"], sort=False):
-        cells = rows.assign(
+    for (dataset, model), rows in summarised.groupby(BLOCK, sort=False):
+        placed = rows.assign(
             method=[_name(row) for row in rows.itertuples()],
             cell=[_cell(row) for row in rows.itertuples()],
-            column=[_sparsity(row) for row in rows.itertuples()],
+            place=[_place(row) for row in rows.itertuples()],
         )
-        table = cells.pivot(index="method", columns="column", values="cell")
-        order = list(dict.fromkeys(cells["method"]))
-        columns = sorted(table.columns, key=lambda text: float(text.rstrip("%")))
-        yield Block(str(dataset), str(model), table.reindex(index=order, columns=columns).fillna(MISSING))
+        cells = placed.groupby(["method", "place"], sort=False)["cell"].agg(
+            lambda found: "; ".join(dict.fromkeys(found))
+        )
+        table = cells.unstack().reindex(index=list(dict.fromkeys(placed["method"]))).sort_index(axis=1)
+        table = table.set_axis(_percentages([float(place) for place in table.columns]), axis=1)
+        yield Block(str(dataset), str(model), table.fillna(MISSING))
+
+
+def _place(row: Any) -> float:
+    """The sparsity at which a row stands: its target if that was met, else what was measured."""
+    met = pd.isna(row.sparsity) or abs(row.sparsity - row.target) < MET
+    return float(row.target if met else round(row.sparsity, 4))
+
+
+def _percentages(places: list[float]) -> list[str]:
+    """Sparsities with as few digits as tell them apart, but one."""
+    texts = [[f"{100 * place:.{digits}f}%" for place in places] for digits in range(1, 9)]
+    return next((found for found in texts if len(set(found)) == len(places)), texts[-1])
 
 
 def formatted(summarised: pd.DataFrame, kind: str) -> str:
@@ -93,7 +110,10 @@ def sentence(summarised: pd.DataFrame) -> str:
 
 
 def _markdown(summarised: pd.DataFrame) -> str:
-    parts = [f"### {escaped(block.title)}\n\n{_escaped(block.table).to_markdown()}\n" for block in blocks(summarised)]
+    parts = [
+        f"### {escaped(block.title)}\n\n{_escaped(block.table).to_markdown(disable_numparse=True)}\n"
+        for block in blocks(summarised)
+    ]
     return "\n".join([*parts, sentence(summarised) + "\n"])
 
 
@@ -127,24 +147,23 @@ def _tex(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
-def _name(row: object) -> str:
-    return f"{row.method} †" if row.own_recipe else str(row.method)  # type: ignore[attr-defined]
+def _name(row: Any) -> str:
+    return f"{row.method} †" if row.own_recipe else str(row.method)
 
 
-def _sparsity(row: object) -> str:
-    """The column: measured sparsity to a tenth of a per cent, or the target where nothing was measured."""
-    measured, target = row.sparsity, row.target  # type: ignore[attr-defined]
-    return f"{100 * (target if pd.isna(measured) else measured):.1f}%"
+def _pairs(row: Any) -> str:
+    """How many seeds a difference rests on, where those are fewer than the mean's."""
+    return "" if row.difference_n == row.n else f", n={int(row.difference_n)}"
 
 
-def _cell(row: object) -> str:
+def _cell(row: Any) -> str:
     """Mean ± deviation (difference), and what did not finish."""
-    n, wanted = row.n, row.n + row.diverged + row.failed + row.missing  # type: ignore[attr-defined]
+    n, wanted = row.n, row.n + row.diverged + row.failed + row.missing
     faults = {name: getattr(row, name) for name in ("diverged", "failed", "missing")}
     troubles = [f"{count} {name}" for name, count in faults.items() if count]
     if not n:
         return ", ".join(troubles)
-    spread = "" if n < 2 else f" ± {row.accuracy_sd:.2f}"  # type: ignore[attr-defined]
-    versus = "" if not row.target or pd.isna(row.difference) else f" ({row.difference:+.2f})"  # type: ignore[attr-defined]
+    spread = "" if n < 2 else f" ± {row.accuracy_sd:.2f}"
+    versus = "" if not row.target or pd.isna(row.difference) else f" ({row.difference:+.2f}{_pairs(row)})"
     note = f" [n={n}; {', '.join(troubles)}]" if n < wanted else ""
-    return f"{row.accuracy:.2f}{spread}{versus}{note}"  # type: ignore[attr-defined]
+    return f"{row.accuracy:.2f}{spread}{versus}{note}"

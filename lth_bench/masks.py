@@ -43,15 +43,14 @@ def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float]) 
 
 
 def check_scores(scores: Scores, masks: Masks) -> None:
-    """Raises MaskError unless there is one finite score for every weight."""
+    """Raises MaskError unless every weight has a score, finite where it is kept so far."""
     check_layers(scores, masks, "scores")
     for name, mask in masks.items():
         if scores[name].shape != mask.shape:
             raise MaskError(
                 f"scores of layer {name!r} have shape {tuple(scores[name].shape)}, its weights {tuple(mask.shape)}"
             )
-        bad = int((~scores[name].isfinite()).sum())
-        if bad:
+        if bad := int((~scores[name].isfinite() & mask).sum()):
             raise MaskError(f"{bad} of {mask.numel()} scores of layer {name!r} are NaN or infinite")
 
 

@@ -18,7 +18,7 @@ PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CHUNK = 500
 
 
-class ModelError(Exception):
+class ModelError(ValueError):
     """A model that timm does not know or cannot make from these arguments."""
 
 
@@ -28,6 +28,8 @@ def register_models(models: Mapping[str, Any]) -> None:
         if not timm.is_model(name):
             function.__name__ = name
             register_model(function)
+        elif timm.model_entrypoint(name) is not function:
+            raise ModelError(f"a plugin registers the model {name!r}, but timm has one of that name; rename it")
 
 
 def make_model(name: str, arguments: Mapping[str, Any], data: Examples, classes: int) -> nn.Module:
@@ -43,8 +45,9 @@ def make_model(name: str, arguments: Mapping[str, Any], data: Examples, classes:
         fitted["img_size"] = tuple(data.images.shape[2:])
     try:
         return timm.create_model(name, **{**fitted, **arguments})
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise ModelError(f"timm cannot make {name!r} from {dict(arguments)}: {error}") from error
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ModelError(f"timm cannot make {name!r} from {dict(arguments)}: {reason}") from error
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:

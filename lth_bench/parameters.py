@@ -9,5 +9,8 @@ from annotated_types import Ge, Interval
 Rate = Annotated[float, Interval(gt=0, lt=1)]
 """A share between 0 and 1, both excluded."""
 
+Share = Annotated[float, Interval(ge=0, lt=1)]
+"""A share from 0 to 1, 1 excluded."""
+
 Count = Annotated[int, Ge(1)]
 """A whole number from 1."""

@@ -24,15 +24,18 @@ PALETTE = "colorblind"
 def figures(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Draws both figures of every data set and model; returns the PNG paths."""
     done = frame[frame["status"] == "done"]
-    paths = []
+    done = done.assign(method=[_name(row).replace("$", r"\$") for row in done.itertuples()])
+    paths: list[Path] = []
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"), plt.rc_context(STYLE):
         for (dataset, model), rows in done.groupby(["dataset", "model"], sort=False):
             for name, column, text in (
                 ("accuracy", "last_accuracy", "Test accuracy (%)"),
                 ("early-stop", "early_stop_step", "Early-stop step (lowest validation loss)"),
             ):
-                figure = _against_sparsity(rows, column, text, f"{model} on {dataset}")
-                paths.append(_saved(figure, folder / f"{name}-{_slug(f'{model}-{dataset}')}"))
+                figure = _against_sparsity(rows, column, text, f"{model} on {dataset}".replace("$", r"\$"))
+                stem = f"{name}-{_slug(f'{model}-{dataset}')}"
+                taken = sum(path.stem.startswith(stem) for path in paths)
+                paths.append(_saved(figure, folder / (f"{stem}-{taken + 1}" if taken else stem)))
     return paths
 
 
@@ -40,7 +43,8 @@ def _against_sparsity(rows: pd.DataFrame, column: str, text: str, title: str) ->
     """Means over seeds with their standard deviation, against weights left on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
     sparse = rows[rows["asked"] > 0].assign(left=lambda table: 100 * (1 - table["sparsity"]).round(4))
-    _dense_band(axes, rows[(rows["asked"] == 0) & (rows["control"] == "")][column])
+    dense = rows[(rows["asked"] == 0) & (rows["control"] == "") & ~rows["own_recipe"]]
+    _dense_band(axes, dense[dense["method"] == dense["method"].iloc[0]][column] if len(dense) else dense[column])
     methods = list(dict.fromkeys(sparse["method"]))
     sns.lineplot(
         sparse, x="left", y=column, hue="method", style="method", hue_order=methods, style_order=methods,
@@ -76,6 +80,10 @@ def _saved(figure: Figure, stem: Path) -> Path:
     figure.savefig(stem.with_name(stem.name + ".svg"), metadata={"Date": None})
     plt.close(figure)
     return png
+
+
+def _name(row: Any) -> str:
+    return f"{row.method} †" if row.own_recipe else str(row.method)
 
 
 def _slug(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -14,6 +16,7 @@ from lth_bench import hookspecs
 
 GROUP = "lth_bench"
 KINDS = ("pruners", "controls", "models", "datasets", "suites")
+METHODS = ("pruners", "controls")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -50,6 +53,8 @@ class Registry:
     def add(self, name: str, item: Any, source: Source) -> None:
         if not NAME.fullmatch(name):
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
+        if self.kind in METHODS and not (isinstance(item, type) and dataclasses.is_dataclass(item)):
+            raise ValueError(f"{self.kind[:-1]} {name!r} must be a dataclass, not {item!r}")
         if name in self.items:
             owner = self.sources[name]
             raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
@@ -76,31 +81,40 @@ class Plugins:
     suites: Registry = field(default_factory=lambda: Registry("suites"))
     broken: list[Broken] = field(default_factory=list)
 
+    def forget(self, point: EntryPoint) -> None:
+        """Removes what a plugin registered before it failed."""
+        for kind in KINDS:
+            registry: Registry = getattr(self, kind)
+            for name in [name for name, source in registry.sources.items() if source == _source(point)]:
+                del registry.items[name], registry.sources[name]
+
 
 def load_plugins() -> Plugins:
     """Imports every plugin that is installed; one that fails hides no other."""
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
     plugins = Plugins()
     points = sorted(entry_points(group=GROUP), key=lambda point: (_source(point).distribution != "lth-bench", point))
     for point in points:
-        source = _source(point)
         try:
-            _load(manager, point, plugins)
+            _load(point, plugins)
         except (Exception, SystemExit) as error:
-            plugins.broken.append(Broken(source, f"{type(error).__name__}: {error}"))
+            plugins.forget(point)
+            plugins.broken.append(Broken(_source(point), f"{type(error).__name__}: {error}"))
     return plugins
 
 
-def _load(manager: pluggy.PluginManager, point: EntryPoint, plugins: Plugins) -> None:
-    module = point.load()
-    manager.register(module, name=point.name)
+def _load(point: EntryPoint, plugins: Plugins) -> None:
+    """Calls the hooks of one plugin, in a manager of its own so that its faults stay its own."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(point.load(), name=point.name)
     manager.check_pending()
     for kind in KINDS:
-        registry: Registry = getattr(plugins, kind)
-        others = [plugin for plugin in manager.get_plugins() if plugin is not module]
-        hook = manager.subset_hook_caller(f"register_{kind}", remove_plugins=others)
-        hook(register=lambda name, item, registry=registry: registry.add(name, item, _source(point)))
+        add = partial(_add, getattr(plugins, kind), _source(point))
+        getattr(manager.hook, f"register_{kind}")(register=add)
+
+
+def _add(registry: Registry, source: Source, name: str, item: Any) -> None:
+    registry.add(name, item, source)
 
 
 def _source(point: EntryPoint) -> Source:

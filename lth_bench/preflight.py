@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import torch
+
 from lth_bench.allocation import kept_count
 from lth_bench.datasets import DataError
 from lth_bench.experiment import Experiment
@@ -38,11 +40,21 @@ def _data_faults(experiments: list[Experiment], site: Site) -> Iterator[tuple[st
 
 
 def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
+    """The number of prunable weights, or what is wrong with the model."""
+    data = site.training(experiment.dataset.name)[0]
     try:
-        weights = prunable(site.network(experiment, 0))
+        network = site.network(experiment, 0)
+        with torch.no_grad():
+            logits = network.eval()(data.batch(slice(0, 2)).inputs)
     except ModelError as error:
         return f"models: {error}"
-    total = sum(weight.numel() for weight in weights.values())
+    except Exception as error:
+        size = tuple(data.images.shape[1:])
+        return f"models: {experiment.model.name!r} cannot take inputs of shape {size}: {type(error).__name__}: {error}"
+    if logits.shape != (2, classes := site.plugins.datasets[experiment.dataset.name].classes):
+        found = tuple(logits.shape[1:])
+        return f"models: {experiment.model.name!r} gives outputs of shape {found}, wanted one for {classes} classes"
+    total = sum(weight.numel() for weight in prunable(network).values())
     return total or f"models: {experiment.model.name!r} has no convolution or linear weight to prune"
 
 

@@ -34,6 +34,11 @@ class Recipe:
         for name in ("momentum", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}")
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(f"momentum is for sgd; {self.optimizer} has none")
+        for name in ("duration", "measure_every"):
+            if not getattr(self, name).strip("0.itep%"):
+                raise ValueError(f"{name} must be longer than {getattr(self, name)!r}")
         if self.duration.endswith("%"):
             raise ValueError(f"duration is in 'it' or 'ep', not a share of itself: {self.duration}")
 

@@ -7,39 +7,39 @@ from typing import Any
 
 import pandas as pd
 
-from lth_bench.experiment import from_json
-from lth_bench.files import FileFault
+from lth_bench.experiment import from_json, without_defaults
+from lth_bench.files import FileFault, canonical, sha256
 from lth_bench.records import read_plan, read_records
 from lth_bench.suite import label
 
-BLOCK = ["dataset", "model", "recipe"]
+BLOCK = ["dataset", "model"]
 METHOD = [*BLOCK, "method", "asked"]
+PRESENTATION = ("label", "recipe", "own_recipe")
 
 
 def results(directory: Path) -> pd.DataFrame:
     """One row for every record, and one with status "missing" for every planned experiment without a record, in
     the order of the plan.
 
-    Accuracies in per cent; `difference` is to the dense run (sparsity 0) of the same block and seed, in points.
+    Accuracies in per cent; `difference` is to the dense run (sparsity 0) of the same data, model, recipe and seed, in
+    points; where a method's own recipe has no dense run, to that of the suite's recipe. Raises FileFault.
     """
     records = {record["key"]: record for record in read_records(directory)}
     planned = {entry["key"]: entry | {"status": "missing"} for entry in read_plan(directory)}
-    rows = [_row(record) for record in (planned | records).values()]
-    return with_difference(_distinct(pd.DataFrame(rows)))
+    named = {key: {name: entry[name] for name in PRESENTATION} for key, entry in planned.items()}
+    rows = [_row(record | named.get(key, {})) for key, record in (planned | records).items()]
+    if not rows:
+        raise FileFault(f"no records in {directory}")
+    return _with_difference(_distinct(pd.DataFrame(rows)))
 
 
 def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
-    """Names methods that share a label by their parameters too, so that no row of a table mixes two of them."""
-    shared = frame.loc[frame.duplicated([*METHOD, "seed"], keep=False), "method"].unique()
-    longer = frame["method"] + " [" + frame["parameters"] + "]"
-    named = frame.assign(method=frame["method"].where(~frame["method"].isin(shared), longer))
-    if (mixed := named.duplicated([*METHOD, "seed"])).any():
-        row = named[mixed].iloc[0]
-        raise FileFault(
-            f"two records are both {row['method']!r} at {row['asked']}, seed {row['seed']}: {row['key']} and "
-            "another differ in their recipe; give the recipes different names"
-        )
-    return named
+    """Names that stand for several methods get their parameters, and then their recipe's hash, behind them."""
+    for more in ("parameters", "recipe_hash"):
+        meanings = frame.groupby([*BLOCK, "method"])["meaning"].transform("nunique")
+        longer = frame["method"] + " [" + frame[more] + "]"
+        frame = frame.assign(method=frame["method"].where(meanings == 1, longer))
+    return frame
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
@@ -52,6 +52,10 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         "own_recipe": record["own_recipe"],
         "method": record["label"],
         "parameters": label(experiment.pruner),
+        "meaning": _hash(
+            [without_defaults(part) for part in (experiment.pruner, experiment.control, experiment.recipe)]
+        ),
+        "recipe_hash": _hash(without_defaults(experiment.recipe)),
         "control": experiment.control.name if experiment.control else "",
         "asked": experiment.sparsity,
         "seed": experiment.seed,
@@ -62,6 +66,10 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _hash(value: Any) -> str:
+    return sha256(canonical(value).encode())[:8]
+
+
 def _accuracies(test: dict[str, Any]) -> dict[str, Any]:
     """Accuracies in per cent at the last, the best-validation and the early-stop step, and those steps."""
     points = {name: test.get(name) or {} for name in ("last", "best_validation", "early_stop")}
@@ -70,9 +78,11 @@ def _accuracies(test: dict[str, Any]) -> dict[str, Any]:
     return {**accuracies, **steps, "censored": points["early_stop"].get("censored", False)}
 
 
-def with_difference(frame: pd.DataFrame) -> pd.DataFrame:
-    """Adds the difference in last accuracy to the dense run of the same data, model and seed."""
+def _with_difference(frame: pd.DataFrame) -> pd.DataFrame:
     dense = frame[(frame["asked"] == 0) & (frame["control"] == "")]
-    reference = dense.groupby(["dataset", "model", "seed"])["last_accuracy"].mean()
-    wanted = pd.MultiIndex.from_frame(frame[["dataset", "model", "seed"]])
-    return frame.assign(difference=frame["last_accuracy"].to_numpy() - reference.reindex(wanted).to_numpy())
+    difference = pd.Series(float("nan"), index=frame.index)
+    for place, runs in (([*BLOCK, "recipe_hash", "seed"], dense), ([*BLOCK, "seed"], dense[~dense["own_recipe"]])):
+        reference = runs.drop_duplicates(place).set_index(place)["last_accuracy"]
+        found = reference.reindex(pd.MultiIndex.from_frame(frame[place])).to_numpy()
+        difference = difference.fillna(frame["last_accuracy"] - found)
+    return frame.assign(difference=difference)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import math
 import os
 import platform
 import time
@@ -184,6 +185,8 @@ def _test(experiment: Experiment, session: Session, site: Site) -> dict[str, Any
     def measured(state: State) -> dict[str, float]:
         network.load_state_dict(state)
         loss, accuracy = evaluate(network, test)
+        if not math.isfinite(loss):
+            raise Diverged(session.step, f"a test loss of {loss}")
         return {"loss": loss, "accuracy": accuracy}
 
     def at(best: Best | None) -> dict[str, Any] | None:

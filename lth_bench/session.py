@@ -124,6 +124,8 @@ class Session:
                 if self._tick is not None:
                     self._end_tick()
         finally:
+            if self._tick is not None and self._tick_examples:
+                self.ledger.charge(Event("score", self.step, 0, self._tick_examples, self._kept))
             self._loop_open, self._tick = False, None
             self._clear_gradients()
 
@@ -152,7 +154,8 @@ class Session:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
         loss = nn.functional.cross_entropy(self.model(batch.inputs), batch.labels)
         self._charge_pass(batch, dense=True)
-        self._tick_loss = loss.detach()
+        if not self._scoring:
+            self._tick_loss = loss.detach()
         return dict(zip(self.weights, torch.autograd.grad(loss, list(self.weights.values())), strict=True))
 
     # -- pruning -----------------------------------------------------------------------------------------------------
@@ -200,13 +203,13 @@ class Session:
         state = self._state()
         gradients = [(parameter, parameter.grad) for parameter in self.model.parameters()]
         self._clear_gradients()
-        self._scoring = True
+        outer, self._scoring = self._scoring, True
         try:
             with torch.random.fork_rng(), mode(self.model, training=training):
                 seed_noise(self.seed, "score", self.step)
                 yield
         finally:
-            self._scoring = False
+            self._scoring = outer
             self._load(state)
             for parameter, gradient in gradients:
                 parameter.grad = gradient
@@ -228,16 +231,14 @@ class Session:
             self.optimizer = make_optimizer(self.recipe, self._trainable())
             self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
         self._apply_masks()
-        self.rewind_clock(snapshot.step)
+        self._set_clock(snapshot.step)
 
     def rewind_clock(self, step: int) -> None:
         """Sets the clock back; weights and optimiser state stay."""
         self._refuse_in_loop("rewind_clock()")
         if not 0 <= step <= self.step:
             raise SessionError(f"cannot rewind the clock to step {step}: it stands at {self.step}")
-        self.step = step
-        self.ticket = None
-        self.monitor.reset()
+        self._set_clock(step)
 
     def redraw(self, round: int = 1) -> None:
         """Starts again at step 0 from other initial weights of the same distribution, under the masks of today."""
@@ -260,6 +261,11 @@ class Session:
         if isinstance(until, str):
             return Duration(until).steps(self._stream.steps_per_epoch, self.total_steps)
         return until
+
+    def _set_clock(self, step: int) -> None:
+        self.step = step
+        self.ticket = None
+        self.monitor.reset()
 
     def _open_tick(self) -> Batch:
         if self.ticket is None:
@@ -294,8 +300,8 @@ class Session:
 
     def _set_masks(self, masks: Masks) -> None:
         self.masks = masks
-        if (kept := self._counts()) != self._kept:
-            self._kept = kept
+        before, self._kept = self._kept, self._counts()
+        if sum(before) != sum(self._kept):
             self.monitor.reset()
         self._masked = [
             (self.weights[name], mask.to(self.weights[name].dtype))
@@ -303,7 +309,8 @@ class Session:
             if count < mask.numel()
         ]
         self._apply_masks()
-        self.ticket = None
+        # Between ticks the state may still change, by a rewind say, before the masks take force in the next one.
+        self.ticket = None if self._tick is None else Snapshot(self.step, self._state(), None)
 
     @torch.no_grad()
     def _apply_masks(self) -> None:

@@ -12,7 +12,16 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+)
 
 from lth_bench.experiment import Choice, Experiment
 from lth_bench.plugins import Plugins, Registry, UnknownName
@@ -36,11 +45,16 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def _finite(arguments: dict[str, Any]) -> dict[str, Any]:
+    json.dumps(arguments, allow_nan=False)
+    return arguments
+
+
 class Named(Strict):
     """A name with arguments; a bare string is a name without."""
 
     name: str
-    arguments: dict[str, JsonValue] = {}
+    arguments: Annotated[dict[str, JsonValue], AfterValidator(_finite)] = {}
 
 
 class PrunerEntry(Named):

@@ -9,6 +9,7 @@ from lth_bench import (
     Duration,
     Rate,
     Retraining,
+    Share,
     global_rounds,
     hookimpl,
     layer_rates,
@@ -37,7 +38,7 @@ class IMP:
     rewind_to: Duration = Duration("0it")
     retraining: Retraining = "weight_rewinding"
     scope: Literal["global", "layer"] = "global"
-    output_rate: Rate | None = None
+    output_rate: Share | None = None
 
     def __call__(self, session: Session) -> None:
         session.train(until=self.rewind_to)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Duration, Rate, Retraining, hookimpl, layer_rates, layerwise, magnitude, retrain
+from lth_bench import Duration, Rate, Retraining, Share, hookimpl, layer_rates, layerwise, magnitude, retrain
 
 if TYPE_CHECKING:
     from lth_bench.session import Session
@@ -26,7 +26,7 @@ class Magnitude:
     rewind_to: Duration = Duration("0it")
     scope: Literal["global", "layer"] = "global"
     rate: Rate = 0.2
-    output_rate: Rate | None = None
+    output_rate: Share | None = None
 
     def __call__(self, session: Session) -> None:
         if self.prune_at == "initialisation":

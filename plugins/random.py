@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Rate, chance, erk, hookimpl, layer_rates, layerwise, uniform
+from lth_bench import Rate, Share, chance, erk, hookimpl, layer_rates, layerwise, uniform
 
 if TYPE_CHECKING:
     from lth_bench.session import Session
@@ -22,7 +22,7 @@ class Random:
 
     distribution: Literal["uniform", "erk", "layerwise"] = "uniform"
     rate: Rate = 0.2
-    output_rate: Rate | None = None
+    output_rate: Share | None = None
 
     def __call__(self, session: Session) -> None:
         session.prune(chance(session), self.sparsities(session))

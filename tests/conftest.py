@@ -66,8 +66,8 @@ def recipe(**changes) -> Recipe:
 
 RECIPES = {
     "sgd": recipe(),
-    "adam": recipe(optimizer="adam", learning_rate=0.01, schedule="cosine"),
-    "adamw": recipe(optimizer="adamw", learning_rate=0.01),
+    "adam": recipe(optimizer="adam", momentum=0.0, learning_rate=0.01, schedule="cosine"),
+    "adamw": recipe(optimizer="adamw", momentum=0.0, learning_rate=0.01),
 }
 
 

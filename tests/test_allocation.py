@@ -60,6 +60,15 @@ def test_layerwise_of_a_random_mask_is_the_last_round_of_imp():
     assert layerwise(LENET, 0.9641, RATES) == layerwise_rounds(LENET, 0.9641, RATES)[-1]
 
 
+def test_a_layer_may_be_left_alone_if_the_target_can_still_be_reached():
+    rates = {**RATES, "fc3": 0.0}
+    assert counts(LENET, layerwise(LENET, 0.9, rates))["fc3"] == 1000
+    with pytest.raises(ValueError, match="cannot be reached: layers of rate 0 hold 1000 weights"):
+        layerwise(LENET, 0.999, rates)
+    with pytest.raises(ValueError, match=r"a rate lies in \[0, 1\)"):
+        layerwise(LENET, 0.9, {**RATES, "fc1": 1.0})
+
+
 def test_erk_by_hand():
     # Raw densities (10+4)/40 = 0.35 and (4+2)/8 = 0.75; a budget of 24 of 48 gives a scale of 24/20 = 1.2.
     assert erk_densities({"a": (10, 4), "b": (4, 2)}, 0.5) == pytest.approx({"a": 0.42, "b": 0.9})

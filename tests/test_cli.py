@@ -81,6 +81,9 @@ def test_a_third_party_plugin_is_listed_and_a_broken_one_hides_no_other(third_pa
     assert re.search(r"positive +thirdparty-pruners 1\.2\.3 +Keep the weights that are largest", done.stdout)
     assert re.search(r"imp +lth-bench", done.stdout)
     assert "'broken' of thirdparty-pruners could not be loaded: ModuleNotFoundError" in done.stderr
+    assert "'ahead' of thirdparty-pruners could not be loaded: PluginValidationError" in done.stderr
+    assert "'function' of thirdparty-pruners could not be loaded: ValueError: pruner 'second' must be a" in done.stderr
+    assert not re.search(r"^ *(ahead|first) ", done.stdout, re.M), "a plugin is there whole or not at all"
     assert "'greedy' of thirdparty-pruners could not be loaded: ValueError: pruner 'imp' is already" in done.stderr
 
 
@@ -186,13 +189,14 @@ def test_a_ticket_is_read_back_and_damage_is_noticed(tmp_path):
         (["run", "lenet-mnist-lite", "--data", "/nowhere"], ["looked for /nowhere/MNIST/raw/train-images-idx3-ubyte"]),
         (["run", "quickstart", "--device", "tpu"], ["tpu"]),
         (["run", "quickstart", "--workers", "0"], ["--workers"]),
+        (["run", "quickstart", "--out", "/dev/null"], ["/dev/null"]),
         (["leaderboard", "/nowhere"], ["no records in /nowhere"]),
         (["report", "/nowhere"], ["no records in /nowhere"]),
         (["list", "colours"], ["colours"]),
     ],
 )
 def test_unusable_input_ends_with_status_2_and_a_sentence(tmp_path, arguments, words):
-    out = ["--out", tmp_path / "out"] if arguments[0] == "run" else []
+    out = ["--out", tmp_path / "out"] if arguments[0] == "run" and "--out" not in arguments else []
     done = call(*arguments, *out)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
@@ -204,6 +208,7 @@ def test_unusable_input_ends_with_status_2_and_a_sentence(tmp_path, arguments, w
 def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_path):
     text = (
         SUITE.replace('["lenet_300_100"]', '["lenet_300_100", "resnt18", {name = "resnet18", arguments = {depth = 3}}]')
+        .replace('"resnt18"', '"resnt18", "vit_tiny_patch16_224", {name = "resnet18", arguments = {act_layer = "zzz"}}')
         .replace('["digits"]', '["digits", "mnist"]')
         .replace("[0.9]", "[0.9, 0.999995]")
         .replace("50", "1500")
@@ -211,11 +216,13 @@ def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_
     done = call("run", suite(tmp_path, "snip", text=text), "--out", tmp_path / "out", LTH_BENCH_DATA="")
     assert done.returncode == 2 and not (tmp_path / "out").exists()
     faults = done.stderr.splitlines()
-    assert len(faults) == 5, done.stderr
+    assert len(faults) == 7, done.stderr
     for word in (
         "MNIST needs a data root",
         "timm knows no model 'resnt18'",
-        "timm cannot make 'resnet18'",
+        "timm cannot make 'resnet18' from {'depth': 3}",
+        "timm cannot make 'resnet18' from {'act_layer': 'zzz'}",
+        "'vit_tiny_patch16_224' cannot take inputs of shape (1, 8, 8)",
         "0.999995 would leave none of the 50,200 prunable weights of 'lenet_300_100'",
         "batch_size 1500 is more than the 1197 training examples of 'digits'",
     ):

@@ -7,7 +7,8 @@ import torch
 from conftest import examples
 
 from lth_bench.data import Stream, held_out
-from lth_bench.datasets import DataError
+from lth_bench.data import examples as to_examples
+from lth_bench.datasets import DataError, Dataset
 from lth_bench.plugins import load_plugins
 
 DATASETS = load_plugins().datasets
@@ -63,6 +64,20 @@ def test_digits_has_a_fixed_split_without_overlap():
     dataset = DATASETS["digits"]
     assert train.mean() / 255 == pytest.approx(dataset.mean[0], abs=2e-3)
     assert train.std() / 255 == pytest.approx(dataset.std[0], abs=2e-3)
+
+
+def test_a_data_set_that_reads_something_else_is_refused():
+    images, labels = np.zeros((4, 1, 2, 2), np.uint8), np.array([0, 1, 2, 9])
+    dataset = Dataset("toy", 10, (0.5,), (0.5,), 1, lambda split, root: (images, labels))
+    assert len(to_examples(dataset, (images, labels), torch.device("cpu"))) == 4
+    for arrays in (
+        (images.astype(float), labels),
+        (images[:, 0], labels),
+        (images, labels.astype(np.int32)),
+        (images, labels + 1),
+    ):
+        with pytest.raises(DataError, match=r"toy: (images|labels) must"):
+            to_examples(dataset, arrays, torch.device("cpu"))
 
 
 def test_validation_is_held_out_of_training_and_the_same_for_every_seed():

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from lth_bench.display import print_leaderboard
 from lth_bench.durations import Duration
 from lth_bench.experiment import Choice, Experiment
-from lth_bench.files import FileFault
 from lth_bench.leaderboard import blocks, formatted, sentence, summary
 from lth_bench.plugins import load_plugins
 from lth_bench.recipe import Recipe
@@ -121,9 +123,32 @@ def test_methods_that_share_a_label_are_never_mixed(tmp_path):
     rows.append((dataclasses.replace(other, experiment=changed), 0.8))
     table = board(tmp_path, rows)
     assert list(table["method"]) == ["imp [imp]", "imp [imp (rate=0.5)]"]
-    recipe = dataclasses.replace(other.experiment, recipe=dataclasses.replace(RECIPE, batch_size=7))
-    with pytest.raises(FileFault, match="give the recipes different names"):
-        board(tmp_path, [(dataclasses.replace(other, experiment=recipe), 0.7)])
+    recipe = dataclasses.replace(other.experiment, seed=1, recipe=dataclasses.replace(RECIPE, batch_size=7))
+    table = board(tmp_path, [(dataclasses.replace(other, experiment=recipe), 0.7)])
+    assert len(table) == 3 and set(table["n"]) == {1}, "another recipe is another row, whatever the seed"
+
+
+def test_a_difference_is_to_the_dense_run_of_the_same_recipe_and_says_how_many_seeds_it_rests_on(tmp_path):
+    long = dataclasses.replace(RECIPE, batch_size=6)
+    rows = [(planned("dense", 0.0, 0), 0.90), (planned("dense", 0.0, 1), "diverged")]
+    rows += [(planned("dense long", 0.0, 0, own=True, recipe=long), 0.99)]
+    rows += [(planned("snip", 0.5, s), 0.91) for s in (0, 1)]
+    rows += [(planned("imp", 0.5, 0, own=True, recipe=long), 0.91)]
+    (block,) = blocks(board(tmp_path, rows))
+    assert block.table.loc["snip", "50.0%"] == "91.00 ± 0.00 (+1.00, n=1)"
+    assert block.table.loc["imp †", "50.0%"] == "91.00 (-8.00)"
+
+
+def test_a_pruner_that_ignores_its_target_stands_where_it_was_measured(tmp_path):
+    for sparsity in (0.5, 0.9):
+        write_record(tmp_path, record(planned("dense", sparsity, 0), 0.9, measured=0.0))
+    (block,) = blocks(summary(results(tmp_path)))
+    assert list(block.table.columns) == ["0.0%"]
+
+
+def test_targets_that_are_close_have_columns_of_their_own(tmp_path):
+    (block,) = blocks(board(tmp_path, [(planned("imp", s, 0), 0.9) for s in (0.999, 0.9994)]))
+    assert list(block.table.columns) == ["99.90%", "99.94%"]
 
 
 def test_hostile_labels_stay_text(tmp_path):
@@ -175,3 +200,12 @@ def test_the_published_tickets_of_mnist_win():
     assert at_96["IMP"] >= at_96["random, layer-wise as IMP"] + 2
     assert at_96["IMP"] >= at_96["random, uniform"] + 3
     assert at_96["SNIP"] > max(at_96["random, layer-wise as IMP"], at_96["random, uniform"])
+
+
+def test_names_stay_readable_on_a_narrow_terminal(tmp_path, capsys):
+    rows = [(planned("a method with a long name", s, seed), 0.9) for s in (0.5, 0.6, 0.7, 0.8, 0.9) for seed in (0, 1)]
+    print_leaderboard(Console(width=60, file=sys.stdout), board(tmp_path, rows))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert sum("a method with a long name" in line for line in lines) == 3
+    assert sum(line.count("90.00 ± 0.00") for line in lines) == 5

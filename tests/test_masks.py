@@ -76,6 +76,13 @@ def test_scores_that_do_not_fit_are_refused_with_the_layer_named(change, words):
     assert words in str(error.value)
 
 
+def test_scores_of_what_is_pruned_do_not_matter():
+    scores = {"a": torch.tensor([1.0, 2, 3, 4])}
+    once = masks.pruned(scores, masks.full(scores), 0.5)
+    again = {"a": torch.tensor([-torch.inf, torch.nan, 3, 4])}
+    assert masks.pruned(again, once, 0.75)["a"].tolist() == [False, False, False, True]
+
+
 def test_missing_layers_and_impossible_targets_are_refused():
     scores = {"a": torch.ones(4), "b": torch.ones(4)}
     full = masks.full(scores)

@@ -204,6 +204,37 @@ def test_the_ticket_is_the_state_at_which_the_final_mask_took_force():
         assert torch.equal(session.ticket.state[name], start.state[name] * mask)
 
 
+def test_a_prune_inside_a_tick_takes_force_there():
+    session = make_session()
+    for batch in session.batches():
+        if session.step == 5:
+            session.prune(magnitude(session))
+            pruned = copy.deepcopy(state(session))
+        session.loss(batch).backward()
+        session.update()
+    session.finish()
+    assert session.ticket.step == 5
+    assert states_equal(session.ticket.state, pruned)
+
+
+def test_a_snapshot_from_later_can_be_gone_back_to():
+    session = make_session()
+    start = session.snapshot()
+    session.train()
+    trained, end = copy.deepcopy(state(session)), session.snapshot()
+    session.rewind(start)
+    session.rewind(end)
+    assert session.step == 30 and states_equal(trained, state(session))
+
+
+def test_a_pass_that_ends_in_no_update_is_charged_all_the_same():
+    session = make_session()
+    for batch in session.batches():
+        session.loss(batch).backward()
+        break
+    assert [(event.kind, event.steps, event.examples) for event in session.ledger.events] == [("score", 0, 10)]
+
+
 def test_fine_tuning_goes_on_at_the_last_learning_rate():
     session = make_session(RECIPES["adam"])
     session.train()
