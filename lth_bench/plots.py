@@ -41,7 +41,7 @@ def figures(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 def _against_sparsity(rows: pd.DataFrame, column: str, text: str, title: str) -> Figure:
     """Means over seeds with their standard deviation, against weights left on a logarithmic axis."""
-    figure, axes = plt.subplots(figsize=(7.5, 4.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 4.6), layout="constrained")
     sparse = rows[rows["asked"] > 0].assign(left=lambda table: 100 * (1 - table["sparsity"]).round(4))
     dense = rows[(rows["asked"] == 0) & (rows["control"] == "") & ~rows["own_recipe"]]
     _dense_band(axes, dense[dense["method"] == dense["method"].iloc[0]][column] if len(dense) else dense[column])
@@ -53,7 +53,7 @@ def _against_sparsity(rows: pd.DataFrame, column: str, text: str, title: str) ->
     )  # fmt: skip
     _weights_left_axis(axes, sorted(set(sparse["left"])))
     axes.set(xlabel="Sparsity (logarithmic in the weights left)", ylabel=text, title=title)
-    axes.legend(title=None, loc="best", framealpha=0.9, fontsize="small")
+    axes.legend(title=None, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small")
     return figure
 
 
