@@ -53,16 +53,15 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     about = groups.agg(recipe=("recipe", "first"), own_recipe=("own_recipe", "first"), control=("control", "first"))
     whole = about.join(table).assign(**statuses).rename(columns={"done": "n"})
     rows = whole.reset_index().rename(columns={"asked": "target"})
-    return rows.iloc[rows.groupby([*BLOCK, "method"], sort=False).ngroup().argsort(kind="stable")].reset_index(
-        drop=True
-    )
+    by_method = rows.groupby([*BLOCK, "method"], sort=False).ngroup().argsort(kind="stable")
+    return rows.iloc[by_method].reset_index(drop=True)
 
 
 def blocks(summarised: pd.DataFrame) -> Iterator[Block]:
     """The leaderboards, one for every data set and model; rows in a recipe of their own say so."""
     for (dataset, model), rows in summarised.groupby(BLOCK, sort=False):
         placed = rows.assign(
-            method=[_name(row) for row in rows.itertuples()],
+            method=[shown_name(row) for row in rows.itertuples()],
             cell=[_cell(row) for row in rows.itertuples()],
             place=[_place(row) for row in rows.itertuples()],
         )
@@ -147,7 +146,8 @@ def _tex(text: str) -> str:
     return "".join(special.get(character, character) for character in text)
 
 
-def _name(row: Any) -> str:
+def shown_name(row: Any) -> str:
+    """A method's name, marked if it was trained with a recipe of its own."""
     return f"{row.method} †" if row.own_recipe else str(row.method)
 
 

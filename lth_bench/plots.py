@@ -17,6 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from lth_bench.leaderboard import shown_name
+from lth_bench.results import BLOCK, dense_runs
+
 STYLE: Any = {"svg.hashsalt": "lth-bench", "svg.fonttype": "none", "font.size": 10}
 PALETTE = "colorblind"
 
@@ -24,18 +27,19 @@ PALETTE = "colorblind"
 def figures(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Draws both figures of every data set and model; returns the PNG paths."""
     done = frame[frame["status"] == "done"]
-    done = done.assign(method=[_name(row).replace("$", r"\$") for row in done.itertuples()])
+    done = done.assign(method=[shown_name(row).replace("$", r"\$") for row in done.itertuples()])
     paths: list[Path] = []
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"), plt.rc_context(STYLE):
-        for (dataset, model), rows in done.groupby(["dataset", "model"], sort=False):
+        for (dataset, model), rows in done.groupby(BLOCK, sort=False):
             for name, column, text in (
                 ("accuracy", "last_accuracy", "Test accuracy (%)"),
                 ("early-stop", "early_stop_step", "Early-stop step (lowest validation loss)"),
             ):
                 figure = _against_sparsity(rows, column, text, f"{model} on {dataset}".replace("$", r"\$"))
                 stem = f"{name}-{_slug(f'{model}-{dataset}')}"
-                taken = sum(path.stem.startswith(stem) for path in paths)
-                paths.append(_saved(figure, folder / (f"{stem}-{taken + 1}" if taken else stem)))
+                while folder / f"{stem}.png" in paths:
+                    stem += "-other"
+                paths.append(_saved(figure, folder / stem))
     return paths
 
 
@@ -43,8 +47,16 @@ def _against_sparsity(rows: pd.DataFrame, column: str, text: str, title: str) ->
     """Means over seeds with their standard deviation, against weights left on a logarithmic axis."""
     figure, axes = plt.subplots(figsize=(9, 4.6), layout="constrained")
     sparse = rows[rows["asked"] > 0].assign(left=lambda table: 100 * (1 - table["sparsity"]).round(4))
-    dense = rows[(rows["asked"] == 0) & (rows["control"] == "") & ~rows["own_recipe"]]
-    _dense_band(axes, dense[dense["method"] == dense["method"].iloc[0]][column] if len(dense) else dense[column])
+    dense = dense_runs(rows[~rows["own_recipe"]])
+    _dense_band(axes, dense.drop_duplicates([*BLOCK, "seed"])[column])
+    if len(sparse):
+        _curves(axes, sparse, column)
+    axes.set(xlabel="Sparsity (logarithmic in the weights left)", ylabel=text, title=title)
+    axes.legend(title=None, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small")
+    return figure
+
+
+def _curves(axes: Axes, sparse: pd.DataFrame, column: str) -> None:
     methods = list(dict.fromkeys(sparse["method"]))
     sns.lineplot(
         sparse, x="left", y=column, hue="method", style="method", hue_order=methods, style_order=methods,
@@ -52,9 +64,6 @@ def _against_sparsity(rows: pd.DataFrame, column: str, text: str, title: str) ->
         palette=sns.color_palette(PALETTE, len(methods)), ax=axes,
     )  # fmt: skip
     _weights_left_axis(axes, sorted(set(sparse["left"])))
-    axes.set(xlabel="Sparsity (logarithmic in the weights left)", ylabel=text, title=title)
-    axes.legend(title=None, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small")
-    return figure
 
 
 def _dense_band(axes: Axes, values: pd.Series[float]) -> None:
@@ -80,10 +89,6 @@ def _saved(figure: Figure, stem: Path) -> Path:
     figure.savefig(stem.with_name(stem.name + ".svg"), metadata={"Date": None})
     plt.close(figure)
     return png
-
-
-def _name(row: Any) -> str:
-    return f"{row.method} †" if row.own_recipe else str(row.method)
 
 
 def _slug(text: str) -> str:

@@ -33,6 +33,11 @@ def results(directory: Path) -> pd.DataFrame:
     return _with_difference(_distinct(pd.DataFrame(rows)))
 
 
+def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that others are compared with: those at sparsity 0; where several are, the first counts."""
+    return frame[(frame["asked"] == 0) & (frame["control"] == "")]
+
+
 def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
     """Names that stand for several methods get their parameters, and then their recipe's hash, behind them."""
     for more in ("parameters", "recipe_hash"):
@@ -79,7 +84,7 @@ def _accuracies(test: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_difference(frame: pd.DataFrame) -> pd.DataFrame:
-    dense = frame[(frame["asked"] == 0) & (frame["control"] == "")]
+    dense = dense_runs(frame)
     difference = pd.Series(float("nan"), index=frame.index)
     for place, runs in (([*BLOCK, "recipe_hash", "seed"], dense), ([*BLOCK, "seed"], dense[~dense["own_recipe"]])):
         reference = runs.drop_duplicates(place).set_index(place)["last_accuracy"]

@@ -100,6 +100,22 @@ def test_a_directory_in_which_nothing_finished_still_has_its_tables(tmp_path):
     assert write_tables(tmp_path, tmp_path) and write_report(tmp_path, tmp_path / "report")
 
 
+def test_a_directory_with_only_dense_runs_has_its_figures(tmp_path):
+    board(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
+    assert len(write_report(tmp_path, tmp_path / "report")) == 3
+
+
+def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
+    models = [Choice("m", {"x": value}) for value in (1, -1)] + [Choice("m", {"x": 1, "y": 2})]
+    board(tmp_path, [(planned("dense", 0.0, 0, model=model), 0.9) for model in models])
+    names = [path.stem for path in write_report(tmp_path, tmp_path / "report")[1:]]
+    assert sorted(name for name in names if name.startswith("accuracy")) == [
+        "accuracy-m-x-1-digits",
+        "accuracy-m-x-1-digits-other",
+        "accuracy-m-x-1-y-2-digits",
+    ]
+
+
 def test_a_row_is_placed_by_what_was_measured(tmp_path):
     item = planned("structured", 0.5, 0)
     write_record(tmp_path, record(item, 0.9, measured=0.523))
