@@ -1,34 +1,157 @@
-"""The one module that writes files: a file is there whole, or it is not there."""
+"""The one module that changes files: a file is there whole, or it is not there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import tempfile
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+Content = bytes | Iterable[bytes | memoryview]
+
+LARGEST_JSON = 64 << 20
+SEAL = re.compile(rb'"checksum":"([0-9a-f]{64})",?')
+ASIDE = re.compile(r"\..+\.[0-9a-f]{16}~")
+ABANDONED = 3600.0  # seconds after which a file that was being written is taken for a leftover
 
 
 class FileFault(Exception):
     """A file that cannot be used; the sentence names it."""
 
 
-def publish(path: Path, content: bytes) -> None:
-    """Writes aside, syncs, and renames into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+class DiskFault(FileFault):
+    """A file that cannot be written, on a full disk for instance; nothing that was there before is harmed."""
+
+
+def _nothing(operation: str, path: Path) -> None:
+    pass
+
+
+before: Callable[[str, Path], None] = _nothing
+"""Called before every operation that changes a file; the fault suite fails or crashes there."""
+
+
+def publish(path: Path, content: Content) -> None:
+    """Writes aside, syncs, and renames into place; raises DiskFault."""
+    with _aside(path, content) as aside:
+        before("rename", path)
+        aside.replace(path)
+
+
+def publish_new(path: Path, content: Content) -> bool:
+    """Publishes unless there is a file already: of several writers, the first wins. Raises DiskFault."""
+    if path.exists():
+        return False
+    with _aside(path, content) as aside:
+        before("link", path)
+        try:
+            path.hardlink_to(aside)
+        except FileExistsError:
+            return False
+    return True
+
+
+def append(path: Path, line: str) -> None:
+    """Adds one line in one write, so that lines of several processes do not mix."""
+    with _faults(path):
+        _make_folder(path.parent)
+        before("append", path)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, line.encode() + b"\n")
+        finally:
+            os.close(handle)
+
+
+def remove(path: Path) -> None:
+    """Removes a file if it is there."""
+    with _faults(path):
+        before("remove", path)
+        path.unlink(missing_ok=True)
+
+
+def touch(path: Path) -> bool:
+    """Makes a file as young as now; False if it is gone."""
+    with _faults(path):
+        before("touch", path)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def move(path: Path, target: Path) -> bool:
+    """Renames a file; False if it is gone."""
+    with _faults(path):
+        _make_folder(target.parent)
+        before("rename", target)
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def set_aside(path: Path, folder: Path) -> Path:
+    """Moves a file that must not be used into a folder, under a name of its own; returns where it went."""
+    target = folder / f"{path.name}.{time.time_ns()}"
+    move(path, target)
+    return target
+
+
+def age(path: Path) -> float | None:
+    """Seconds since a file was last touched, by the clock of its file system; None if it is gone."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(aside).chmod(0o644)
-        Path(aside).replace(path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+        then = path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return clock(path.parent) - then
+
+
+def clock(folder: Path) -> float:
+    """What the file system that holds a folder takes for now, in seconds."""
+    probe = folder / _aside_name("clock")
+    with _faults(probe):
+        before("create", probe)
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT))
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock that other processes respect; it is let go when the process ends, however it ends."""
+    import fcntl
+
+    with _faults(path):
+        _make_folder(path.parent)
+        before("lock", path)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def tidy(folder: Path) -> int:
+    """Removes what killed writers left beside the files of a folder; returns how many bytes that freed."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    freed = 0
+    for path in (folder / name for name in names if ASIDE.fullmatch(name)):
+        if (age(path) or 0) > ABANDONED:
+            freed += path.stat().st_size
+            remove(path)
+    return freed
 
 
 def canonical(value: Any) -> str:
@@ -36,26 +159,117 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def sha256(content: Content) -> str:
+    digest = hashlib.sha256()
+    for part in _parts(content):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def sealed(value: dict[str, Any]) -> bytes:
+    """An object as JSON, with the checksum of the rest in its field `checksum`."""
+    checksum = sha256(canonical(value).encode())
+    return (canonical({**value, "checksum": checksum}) + "\n").encode()
 
 
 def publish_json(path: Path, value: dict[str, Any]) -> None:
-    """Publishes an object with the checksum of the rest in its field `checksum`."""
-    sealed = {**value, "checksum": sha256(canonical(value).encode())}
-    publish(path, (canonical(sealed) + "\n").encode())
+    """Publishes a sealed object."""
+    publish(path, sealed(value))
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads what `publish_json` wrote; raises FileFault if it is damaged."""
+    """Reads a sealed object; raises FileFault if it is damaged or was never one."""
+    content = _read(path)
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(content)
         checksum = value.pop("checksum")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise FileFault(f"{path} is not a record of lth-bench ({type(error).__name__}: {error})") from error
-    if checksum != sha256(canonical(value).encode()):
+    if not (_is_sealed(content) or _fits(value, checksum)):
         raise FileFault(f"{path} is damaged: its checksum does not fit its content; delete it to have it made again")
     return dict(value)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if (size := path.stat().st_size) > LARGEST_JSON:
+            raise FileFault(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise FileFault(f"cannot read {path}: {error.strerror}") from error
+
+
+def _is_sealed(content: bytes) -> bool:
+    """Whether bytes are as `sealed` wrote them; the quick way to check, which parses nothing."""
+    found = SEAL.search(content)
+    if found is None or not content.endswith(b"}\n"):
+        return False
+    rest = (content[: found.start()], content[found.end() : -1])
+    return sha256(rest) == found[1].decode()
+
+
+def _fits(value: dict[str, Any], checksum: str) -> bool:
+    try:
+        return checksum == sha256(canonical(value).encode())
+    except (ValueError, RecursionError):
+        return False
+
+
+@contextmanager
+def _aside(path: Path, content: Content) -> Iterator[Path]:
+    """A synced file beside `path` with this content; when all is well, the folder is synced afterwards."""
+    aside = path.parent / _aside_name(path.name)
+    with _faults(path):
+        _make_folder(path.parent)
+        try:
+            _write(aside, content)
+            yield aside
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+        before("sync", path.parent)
+        _sync_folder(path.parent)
+
+
+def _write(path: Path, content: Content) -> None:
+    before("create", path)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb", buffering=0) as file:
+        for part in _parts(content):
+            view = memoryview(part).cast("B")
+            for piece in (view[: len(view) // 2], view[len(view) // 2 :]):
+                before("write", path)
+                _write_all(file, piece)
+        before("sync", path)
+        os.fsync(file.fileno())
+
+
+def _write_all(file: Any, piece: memoryview) -> None:
+    while piece:
+        piece = piece[file.write(piece) :]
+
+
+def _parts(content: Content) -> Iterable[bytes | memoryview]:
+    if isinstance(content, str):
+        raise TypeError("content is bytes, not text")
+    return [content] if isinstance(content, bytes) else content
+
+
+def _aside_name(name: str) -> str:
+    return f".{name}.{secrets.token_hex(8)}~"
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        before("mkdir", folder)
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFault(f"cannot write {path}: {error.strerror}; free some space or mend it, then go on") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from lth_bench.optimizers import clean, make_optimizer
 from lth_bench.recipe import Recipe, learning_rate
 from lth_bench.streams import generator, seed_noise, stream_seed
 
+if TYPE_CHECKING:
+    from lth_bench.memory import Memory
+
 Until = int | str | None
 
 
@@ -35,12 +38,19 @@ class Diverged(Exception):
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(f"{what} at step {step}")
-        self.step = step
+        self.step, self.what = step, what
+
+
+class Interrupted(BaseException):
+    """The harness has to end this Session now; not an Exception, so that a pruner's own handling lets it pass."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a Session is made of: a network made from an initialisation seed, data, recipe, target and seed."""
+    """What a Session is made of: a network made from an initialisation seed, data, recipe, target and seed.
+
+    With a memory, segments that were trained before are looked up there.
+    """
 
     network: Callable[[int], nn.Module]
     training: Examples
@@ -48,6 +58,7 @@ class Setup:
     recipe: Recipe
     sparsity: float
     seed: int
+    memory: Memory | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,9 @@ class Session:
         self.monitor = Monitor()
         self.ledger = Ledger()
         self.ticket: Snapshot | None = None
+        self.activity = 0
+        self._memory = setup.memory
+        self._interrupted: Interrupted | None = None
         self._network, self._validation = setup.network, setup.validation
         self._stream = Stream(setup.training, setup.recipe.batch_size, setup.seed)
         self.total_steps = self.recipe.duration.steps(self._stream.steps_per_epoch)
@@ -89,6 +103,8 @@ class Session:
         self._kept = self._counts()
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._parameters = list(self.model.parameters())
+        if self._memory:
+            self._memory.attach(self)
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -103,7 +119,20 @@ class Session:
     # -- training ----------------------------------------------------------------------------------------------------
 
     def train(self, until: Until = None) -> None:
-        """Trains up to a step, a duration from the start ('500it', '2ep', '10%') or, by default, the recipe's end."""
+        """Trains up to a step, a duration from the start ('500it', '2ep', '10%') or, by default, the recipe's end.
+
+        The same segment from the same state is computed once and looked up after that, where there is a memory.
+        """
+        self._refuse_in_loop("train()")
+        end = self._steps(until)
+        if self._memory is None or end <= self.step:
+            self.compute(end)
+        else:
+            self._recall(self._memory, end)
+        seed_noise(self.seed, "noise", self.step)
+
+    def compute(self, until: Until) -> None:
+        """What `train` does where nothing is looked up."""
         for batch in self.batches(until):
             self.loss(batch).backward()
             self.update()
@@ -225,11 +254,7 @@ class Session:
     def rewind(self, snapshot: Snapshot) -> None:
         """Goes back to a snapshot, under the masks of today."""
         self._refuse_in_loop("rewind()")
-        self._load(snapshot.state)
-        self.optimizer = None
-        if snapshot.optimizer is not None:
-            self.optimizer = make_optimizer(self.recipe, self._trainable())
-            self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        self.restore(snapshot)
         self._apply_masks()
         self._set_clock(snapshot.step)
 
@@ -245,15 +270,33 @@ class Session:
         fresh = self._network(stream_seed(self.seed, "initialisation", round))
         self.rewind(Snapshot(0, fresh.state_dict(), None))
 
-    # -- inside ------------------------------------------------------------------------------------------------------
+    # -- for the harness ---------------------------------------------------------------------------------------------
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Puts a snapshot into force as it is; unlike `rewind`, it is no event for masks, ticket and best points."""
+        self._load(snapshot.state)
+        self.optimizer = None
+        if snapshot.optimizer is not None:
+            self.optimizer = make_optimizer(self.recipe, self._trainable())
+            self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+        self.step = snapshot.step
+
+    def charge_training(self, start: int) -> None:
+        """Charges plain training from a step up to now, as if every tick of it had been computed here."""
+        steps = self.step - start
+        self.ledger.charge(Event("train", start, steps, steps * self.recipe.batch_size, self._kept))
 
     def finish(self) -> None:
         """Called by the harness when the pruner returns: no loop may be open, and every weight must be finite."""
+        if self._interrupted:
+            raise self._interrupted
         self._refuse_in_loop("returning from the pruner")
         if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
             raise Diverged(self.step, "a weight that is not finite")
         if self.ticket is None:
             self.ticket = self.snapshot()
+
+    # -- inside ------------------------------------------------------------------------------------------------------
 
     def _steps(self, until: Until) -> int:
         if until is None:
@@ -267,9 +310,20 @@ class Session:
         self.ticket = None
         self.monitor.reset()
 
-    def _open_tick(self) -> Batch:
+    def _recall(self, memory: Memory, end: int) -> None:
+        self._mark_ticket()
+        try:
+            memory.train(self, end)
+        except Interrupted as error:
+            self._interrupted = error
+            raise
+
+    def _mark_ticket(self) -> None:
         if self.ticket is None:
             self.ticket = Snapshot(self.step, self._state(), None)
+
+    def _open_tick(self) -> Batch:
+        self._mark_ticket()
         self._clear_gradients()
         seed_noise(self.seed, "noise", self.step)
         self._tick, self._tick_examples, self._tick_kind, self._tick_loss = self.step, 0, "train", None
@@ -277,6 +331,7 @@ class Session:
 
     def _end_tick(self) -> None:
         self._tick = None
+        self.activity += 1
         self.ledger.charge(Event(self._tick_kind, self.step, 1, self._tick_examples, self._kept))
         self.step += 1
         if self.step % self._measure_every == 0 or self.step == self.total_steps:
@@ -292,6 +347,7 @@ class Session:
 
     def _charge_pass(self, batch: Batch, *, dense: bool = False) -> None:
         kind = "dense_gradients" if dense else "train"
+        self.activity += 1
         if self._scoring or self._tick is None:
             self.ledger.charge(Event("score", self.step, 0, len(batch.labels), self._kept))
             return

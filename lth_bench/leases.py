@@ -1,0 +1,152 @@
+"""Leases: who works on what, in a folder that several processes and machines share.
+
+A lease on KEY is the file KEY.N, made by exclusive create. It is alive while its owner touches it; once it is not,
+whoever creates KEY.N+1 first has taken over, and the owner of KEY.N, should it come back, finds that out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lth_bench.files import age, publish, publish_new, remove, touch
+
+SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on something until it is released, lost or taken over; `generation` counts from 1."""
+
+    folder: Path
+    key: str
+    generation: int
+    token: str
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"{self.key}.{self.generation}"
+
+    def beat(self) -> bool:
+        """Keeps the lease alive; False if it is no longer ours."""
+        return self.held() and touch(self.path)
+
+    def held(self) -> bool:
+        """Whether nobody has taken over."""
+        latest = find(self.folder, self.key)
+        return latest is not None and latest.token == self.token
+
+    def release(self) -> None:
+        """Gives the lease back with nothing done; earlier losses stay counted."""
+        remove(self.path)
+
+    def finish(self) -> None:
+        """Removes every trace, once the work is published."""
+        for generation in range(self.generation, 0, -1):
+            remove(self.folder / f"{self.key}.{generation}")
+
+    def lose(self, reason: dict[str, Any]) -> None:
+        """Says that the work was lost, so that others need not wait for the lease to grow old."""
+        publish(self.path, _content(self.token, lost=reason))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The latest lease on a key as others see it."""
+
+    path: Path
+    generation: int
+    token: str = ""
+    owner: dict[str, Any] = field(default_factory=dict)
+    lost: dict[str, Any] | None = None
+
+    def alive(self, seconds: float) -> bool:
+        """Whether its owner may still be at work; one that is silent for `seconds` is not."""
+        if self.lost is not None or _is_dead(self.owner):
+            return False
+        old = age(self.path)
+        return old is not None and old < seconds
+
+
+def claim(folder: Path, key: str, seconds: float = SECONDS) -> Lease | None:
+    """Takes the lease on a key unless somebody alive has it. Look again for finished work after this."""
+    latest = find(folder, key)
+    if latest and latest.alive(seconds):
+        return None
+    lease = Lease(folder, key, latest.generation + 1 if latest else 1, secrets.token_hex(8))
+    return lease if publish_new(lease.path, _content(lease.token)) else None
+
+
+def find(folder: Path, key: str) -> Claim | None:
+    """The latest lease on a key."""
+    number = 0
+    while (folder / f"{key}.{number + 1}").exists():
+        number += 1
+    return _read(folder / f"{key}.{number}", number) if number else None
+
+
+def find_all(folder: Path) -> dict[str, Claim]:
+    """The latest lease on every key."""
+    generations: dict[str, int] = {}
+    for name in os.listdir(folder) if folder.is_dir() else []:
+        key, _, number = name.rpartition(".")
+        if number.isdecimal() and not name.startswith("."):
+            generations[key] = max(int(number), generations.get(key, 0))
+    return {key: _read(folder / f"{key}.{number}", number) for key, number in generations.items()}
+
+
+def history(folder: Path, key: str) -> list[dict[str, Any]]:
+    """Why earlier leases on a key were lost, the oldest first."""
+    latest = find(folder, key)
+    numbers = range(1, latest.generation + 1) if latest else []
+    claims = [_read(folder / f"{key}.{number}", number) for number in numbers]
+    return [claim.lost for claim in claims if claim.lost]
+
+
+def _read(path: Path, generation: int) -> Claim:
+    try:
+        content = json.loads(path.read_bytes())
+        return Claim(path, generation, content["token"], content["owner"], content["lost"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return Claim(path, generation)
+
+
+def _content(token: str, lost: dict[str, Any] | None = None) -> bytes:
+    return json.dumps({"token": token, "owner": _self(), "lost": lost}).encode()
+
+
+def _self() -> dict[str, Any]:
+    pid = os.getpid()
+    return {"machine": _machine(), "pid": pid, "started": _started(pid)}
+
+
+def _is_dead(owner: dict[str, Any]) -> bool:
+    """Whether a process of this machine is known to have ended."""
+    if not owner or owner["started"] is None or owner["machine"] != _machine():
+        return False
+    return bool(_started(owner["pid"]) != owner["started"])
+
+
+@cache
+def _machine() -> list[str]:
+    """This machine since it was started, and what of its processes is seen from here."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return [socket.gethostname(), boot, os.readlink("/proc/self/ns/pid")]
+    except OSError:
+        return [socket.gethostname()]
+
+
+def _started(pid: int) -> int | None:
+    """When a process started, in ticks since boot; None if there is none, or no way to know."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])

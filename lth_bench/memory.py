@@ -1,0 +1,318 @@
+"""Training segments that were computed before are looked up: training is a pure function of what is hashed here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lth_bench.files import FileFault, canonical, sha256
+from lth_bench.leases import Lease
+from lth_bench.masks import kept
+from lth_bench.monitor import Best, Measurement, Monitor, State
+from lth_bench.optimizers import make_optimizer
+from lth_bench.plain import Plainness
+from lth_bench.recipe import learning_rate
+from lth_bench.session import Diverged, Interrupted, Session, Snapshot
+from lth_bench.store import Store
+from lth_bench.tensors import pack, read_tensors, serialized
+
+SEMANTICS = 1  # raised when the same training comes to compute something else
+PIECE = 0.5  # seconds of training between two looks at the clock
+
+
+class Busy(Interrupted):
+    """Another worker computes this segment now."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"segment {key} is being computed by another worker")
+        self.key = key
+
+
+class Stopped(Interrupted):
+    """The sweep was asked to stop; what was computed of the segment is in a checkpoint."""
+
+
+@dataclass
+class Watch:
+    """What a worker has to see to while a segment is computed: a request to stop, the leases, checkpoints.
+
+    `checkpoint_every` is in seconds.
+    """
+
+    checkpoint_every: float = 300.0
+    stopping: bool = False
+    leases: list[Lease] = field(default_factory=list)
+
+
+@dataclass
+class Spent:
+    """What really happened: steps that were computed here, and steps that were looked up."""
+
+    computed: int = 0
+    looked_up: int = 0
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What training from one step to another led to."""
+
+    end: Snapshot
+    measured: Monitor
+
+
+@dataclass
+class _Run:
+    """Plain training with nothing in between: where it started, where it stands, and the segments so far."""
+
+    start: dict[str, Any]
+    end: dict[str, Any]
+    resets: int
+    parts: list[str]
+
+
+class Memory:
+    """Trains a Session by looking up what it can and storing what it cannot; made for one Session.
+
+    `about` holds what training depends on beside the Session's own state: model, data and what changes numerics.
+    """
+
+    def __init__(self, store: Store, about: Mapping[str, Any], watch: Watch | None = None) -> None:
+        self.store, self.about, self.watch = store, dict(about), watch or Watch()
+        self.spent = Spent()
+        self._plainness: Plainness | None = None
+        self._run: _Run | None = None
+
+    def attach(self, session: Session) -> None:
+        """Remembers the network as it was made; one that was changed since is trained without being looked up."""
+        self._plainness = Plainness(session)
+
+    def train(self, session: Session, end: int) -> None:
+        """Brings a session to step `end`. Raises Busy, Stopped or Diverged."""
+        start = session.step
+        if self._plainness is None or not self._plainness.holds(session):
+            self._run = None
+            session.compute(end)
+            self.spent.computed += session.step - start
+            return
+        here = _position(session)
+        if self._run is None or (self._run.end, self._run.resets) != (here, session.monitor.resets):
+            self._run = _Run(here, here, session.monitor.resets, [])
+        run = self._run
+        short, long = (self._key(session, position, end) for position in (here, run.start))
+        segment = self._look_up(session, short) or self._look_up(session, long)
+        if segment is None:
+            segment = self._obtain(session, (short, long), end)
+        else:
+            self.spent.looked_up += end - start
+        _arrive(session, segment, start)
+        run.end, run.parts = _position(session), [*run.parts, short] if self._has(short) else [long]
+
+    def _obtain(self, session: Session, keys: tuple[str, str], end: int) -> Segment:
+        """Computes a segment while nobody else does, unless another has just finished it."""
+        short, long = keys
+        start = session.step
+        with self._claimed(keys):
+            if found := self._look_up(session, short) or self._look_up(session, long):
+                self.spent.looked_up += end - start
+                return found
+            segment = self._compute(session, short, end)
+            self._write(short, segment, start)
+            if long != short and self._run:
+                self._write_chain(long, [*self._run.parts, short])
+            self.store.forget(short, "checkpoints")
+            return segment
+
+    @contextmanager
+    def _claimed(self, keys: tuple[str, str]) -> Iterator[None]:
+        held = self.store.claim(keys)
+        if held is None:
+            raise Busy(next((key for key in keys if self.store.busy(key)), keys[0]))
+        self.watch.leases = held
+        try:
+            yield
+        finally:
+            self.watch.leases = []
+            for lease in held:
+                if lease.held():
+                    lease.finish()
+
+    def _compute(self, session: Session, key: str, end: int) -> Segment:
+        """Trains up to `end`, from the last checkpoint if there is one; the session's own monitor is left alone."""
+        own, session.monitor = session.monitor, Monitor()
+        events, session.ledger.events = session.ledger.events, []
+        try:
+            if checkpoint := self._look_up(session, key, "checkpoints"):
+                session.restore(checkpoint.end)
+                session.monitor = checkpoint.measured
+            start = session.step
+            try:
+                self._advance(session, key, end)
+            finally:
+                self.spent.computed += session.step - start
+            return Segment(session.snapshot(), session.monitor)
+        except Diverged as error:
+            self._write_diverged(key, error)
+            raise
+        finally:
+            session.monitor, session.ledger.events = own, events
+
+    def _advance(self, session: Session, key: str, end: int) -> None:
+        """Trains in pieces of about PIECE seconds, and sees to what is due between them."""
+        steps, saved = 1, time.monotonic()
+        while session.step < end:
+            started = time.monotonic()
+            session.compute(min(end, session.step + steps))
+            took = time.monotonic() - started
+            steps = max(1, min(4 * steps, int(steps * PIECE / max(took, 1e-6))))
+            due = time.monotonic() - saved > self.watch.checkpoint_every
+            if session.step < end and (due or self.watch.stopping):
+                self._write(key, Segment(session.snapshot(), session.monitor), session.step, "checkpoints")
+                saved = time.monotonic()
+                if self.watch.stopping:
+                    raise Stopped(f"stopped at step {session.step}; a checkpoint was written")
+
+    # -- what is stored ----------------------------------------------------------------------------------------------
+
+    def _key(self, session: Session, position: dict[str, Any], end: int) -> str:
+        recipe, seed = asdict(session.recipe), session.seed
+        return sha256(canonical({**self.about, "recipe": recipe, "seed": seed, "from": position, "to": end}).encode())
+
+    def _has(self, key: str) -> bool:
+        return self.store.read(key) is not None
+
+    def _look_up(self, session: Session, key: str, folder: str = "entries") -> Segment | None:
+        """The segment of a key if all of it is there and sound. Raises Diverged if that is what it led to."""
+        entry = self.store.read(key, folder)
+        if entry is None:
+            return None
+        if entry["diverged"]:
+            raise Diverged(entry["diverged"]["step"], entry["diverged"]["what"])
+        if folder == "entries":
+            self.store.used(key)
+        if not entry["parts"]:
+            return self._load(session, entry)
+        segments = [self._look_up(session, part) for part in entry["parts"]]
+        whole = [segment for segment in segments if segment is not None]
+        if len(whole) < len(segments):
+            return None
+        measured = Monitor()
+        for segment in whole:
+            measured.extend(segment.measured, after=measured.curve[-1].step if measured.curve else 0)
+        return Segment(whole[-1].end, measured)
+
+    def _load(self, session: Session, entry: dict[str, Any]) -> Segment | None:
+        objects: dict[str, State] = {}
+        for digest in entry["objects"]:
+            try:
+                objects[digest] = read_tensors(self.store.object_path(digest), digest)
+            except FileFault:
+                self.store.damaged(digest)
+                return None
+        measured = Monitor()
+        measured.curve = [Measurement(**point) for point in entry["curve"]]
+        measured.accurate, measured.early_stop = (
+            best and Best(Measurement(**best["measurement"]), objects[best["state"]])
+            for best in (entry["accurate"], entry["early_stop"])
+        )
+        optimizer = _optimizer_state(session, objects[entry["optimizer"]], entry["end"])
+        return Segment(Snapshot(entry["end"], objects[entry["state"]], optimizer), measured)
+
+    def _write(self, key: str, segment: Segment, start: int, folder: str = "entries") -> None:
+        measured = segment.measured
+        bests = {
+            name: best and {"measurement": asdict(best.measurement), "state": self._object(best.state)}
+            for name, best in (("accurate", measured.accurate), ("early_stop", measured.early_stop))
+        }
+        assert segment.end.optimizer is not None
+        state, optimizer = self._object(segment.end.state), self._object(_flat(segment.end.optimizer))
+        entry = {
+            "start": start,
+            "end": segment.end.step,
+            "state": state,
+            "optimizer": optimizer,
+            "curve": [asdict(point) for point in measured.curve],
+            **bests,
+            "objects": sorted({state, optimizer, *(best["state"] for best in bests.values() if best)}),
+            "parts": [],
+            "diverged": None,
+        }
+        self.store.write(key, entry, folder)
+
+    def _write_chain(self, key: str, parts: list[str]) -> None:
+        self.store.write(key, {"parts": parts, "objects": [], "diverged": None})
+
+    def _write_diverged(self, key: str, error: Diverged) -> None:
+        self.store.write(key, {"parts": [], "objects": [], "diverged": {"step": error.step, "what": error.what}})
+
+    def _object(self, state: State) -> str:
+        return self.store.write_object(serialized(state))
+
+
+def _arrive(session: Session, segment: Segment, start: int) -> None:
+    """Makes a session as if it had computed the segment."""
+    if session.step != segment.end.step:
+        session.restore(segment.end)
+    assert session.optimizer is not None
+    for group in session.optimizer.param_groups:
+        group["lr"] = learning_rate(session.recipe, session.step - 1, session.total_steps)
+    session.monitor.extend(segment.measured, after=start)
+    session.charge_training(start)
+
+
+def _position(session: Session) -> dict[str, Any]:
+    """Where a session stands: the clock, and hashes of weights, buffers, optimiser state and masks."""
+    snapshot = session.snapshot()
+    extra = dict(session.model.named_buffers())  # those too that are in no state_dict
+    masks = {name: pack(mask) for name, mask in session.masks.items()}
+    full = sum(kept(session.masks).values()) == sum(mask.numel() for mask in session.masks.values())
+    groups = snapshot.optimizer["param_groups"] if snapshot.optimizer else []
+    return {
+        "step": snapshot.step,
+        "state": sha256(serialized({**extra, **snapshot.state})),
+        "optimizer": sha256(serialized(_flat(snapshot.optimizer))) if snapshot.optimizer else None,
+        "options": [{name: value for name, value in group.items() if name != "lr"} for group in groups],
+        "masks": None if full else sha256(serialized(masks)),
+    }
+
+
+def _flat(optimizer: dict[str, Any]) -> State:
+    """The tensors of an optimiser's state by parameter number and name."""
+    return {
+        f"{number}/{name}": value
+        for number, values in optimizer["state"].items()
+        for name, value in values.items()
+        if isinstance(value, Tensor)
+    }
+
+
+def _optimizer_state(session: Session, tensors: State, step: int) -> dict[str, Any]:
+    """An optimiser's state_dict made of its tensors, with the options that are in force."""
+    trainable = [parameter for parameter in session.model.parameters() if parameter.requires_grad]
+    optimizer = session.optimizer or make_optimizer(session.recipe, trainable)
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, _, kind = name.partition("/")
+        state.setdefault(int(number), {})[kind] = value
+    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+
+
+def numerics(device: torch.device) -> dict[str, Any]:
+    """What decides how a computation rounds on this machine, as it is set now."""
+    on_cuda = device.type == "cuda"
+    tiny = torch.tensor([1e-40])
+    return {
+        "device": torch.cuda.get_device_name(device) if on_cuda else torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "dtype": str(torch.get_default_dtype()),
+        "flush_denormal": not bool((tiny * 1).count_nonzero()),
+        "matmul": torch.get_float32_matmul_precision(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "semantics": SEMANTICS,
+    }

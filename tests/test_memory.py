@@ -1,0 +1,373 @@
+"""Training that was done before is looked up, and nothing else changes by it."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import RECIPES, examples, network, recipe
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lth_bench.files import read_json
+from lth_bench.memory import Busy, Memory, Stopped, Watch, numerics
+from lth_bench.plugins import load_plugins
+from lth_bench.scores import chance, magnitude
+from lth_bench.session import Diverged, Session, Setup
+from lth_bench.store import Store, collect, survey, verify
+from lth_bench.suite import instantiate
+
+every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+
+
+def session(store, recipe=RECIPES["sgd"], sparsity=0.5, watch=None, **about):
+    memory = Memory(store, about, watch) if store else None
+    return Session(Setup(network, examples(70), examples(20, 1), recipe, sparsity, 0, memory))
+
+
+def spent(session):
+    return session._memory.spent.computed, session._memory.spent.looked_up
+
+
+def outcome(session):
+    """All that a record and a ticket are made of."""
+    session.finish()
+    monitor = session.monitor
+    bests = [best and (best.measurement, _values(best.state)) for best in (monitor.accurate, monitor.early_stop)]
+    ticket = (session.ticket.step, _values(session.ticket.state))
+    masks = _values(session.masks)
+    return monitor.curve, bests, session.ledger.events, ticket, masks, _values(session.model.state_dict())
+
+
+def _values(state):
+    return {name: value.tolist() for name, value in state.items()}
+
+
+PROGRAMMES = {
+    "dense": ("dense", {}),
+    "imp": ("imp", {"rate": 0.5}),
+    "imp rewound": ("imp", {"rate": 0.5, "rewind_to": "3it"}),
+    "imp by learning rate": ("imp", {"rate": 0.5, "rewind_to": "7it", "retraining": "learning_rate_rewinding"}),
+    "magnitude": ("magnitude", {}),
+    "magnitude rewound": ("magnitude", {"retraining": "weight_rewinding", "rewind_to": "4it"}),
+    "snip": ("snip", {"examples": 20}),
+    "random": ("random", {}),
+}
+
+
+@every_recipe
+@pytest.mark.parametrize("programme", PROGRAMMES.values(), ids=list(PROGRAMMES))
+def test_everything_is_the_same_without_a_store_and_with_a_cold_and_a_warm_one(tmp_path, recipe, programme):
+    store, outcomes, sessions = Store(tmp_path), [], []
+    for use in (None, store, store):
+        made = session(use, recipe, sparsity=0.75)
+        instantiate(load_plugins().pruners, *programme)(made)
+        outcomes.append(outcome(made))
+        sessions.append(made)
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    steps = sum(event.steps for event in sessions[0].ledger.events)
+    assert sum(spent(sessions[1])) == steps and spent(sessions[2]) == (0, steps)
+
+
+@every_recipe
+@settings(max_examples=15, deadline=None)
+@given(first=st.lists(st.integers(1, 30), max_size=3), then=st.lists(st.integers(1, 30), max_size=3))
+def test_unbroken_training_meets_itself_however_it_is_cut(tmp_path_factory, recipe, first, then):
+    store = Store(tmp_path_factory.mktemp("store"))
+    plain = session(None, recipe)
+    plain.train()
+    one, other = session(store, recipe), session(store, recipe)
+    for made, cuts in ((one, first), (other, then)):
+        for until in sorted(cuts):
+            made.train(until=until)
+        made.train()
+        assert outcome(made) == outcome(plain) if made is one else True
+    assert outcome(other) == outcome(plain)
+    assert spent(one) == (30, 0)
+    new = [cut for cut in sorted(set(then)) if cut not in {*first, 30}]
+    assert spent(other)[0] <= (new[-1] if new else 0), "only up to the last cut that is new"
+
+
+def test_a_whole_run_serves_one_in_pieces_and_the_other_way_round(tmp_path):
+    whole, pieces = session(Store(tmp_path / "a")), session(Store(tmp_path / "a"))
+    whole.train()
+    pieces.train(until=5)
+    pieces.train()
+    assert spent(pieces) == (5, 25)
+    pieces, whole = session(Store(tmp_path / "b")), session(Store(tmp_path / "b"))
+    pieces.train(until=5)
+    pieces.train()
+    whole.train()
+    assert spent(whole) == (0, 30)
+
+
+def test_a_prune_a_rewind_and_a_write_break_the_run(tmp_path):
+    def pruned(made):
+        made.prune(chance(made), 0.5)
+
+    def rewound(made):
+        made.rewind(made.snapshot())
+
+    def written(made):
+        made.weights["fc1.weight"].data[0, 0] += 1
+
+    for number, change in enumerate((pruned, rewound, written)):
+        store = Store(tmp_path / str(number))
+        for use in (store, None):
+            made = session(use)
+            made.train(until=10)
+            change(made)
+            made.train()
+            if use:
+                stored = outcome(made)
+        assert stored == outcome(made)
+        dense = session(store)
+        dense.train()
+        assert spent(dense)[0] == 30, f"what was {change.__name__} is no plain run from the start"
+
+
+CHANGES = {
+    "another seed": lambda made: setattr(made, "seed", 1),
+    "another recipe": lambda made: setattr(made, "recipe", recipe(weight_decay=0.02)),
+    "a mask": lambda made: made.prune(magnitude(made), 0.1),
+    "a buffer": lambda made: made.model.norm.running_mean.add_(1),
+    "another option of the optimiser": lambda made: made.optimizer.param_groups[0].update(weight_decay=0.5),
+    "optimiser state": lambda made: made.optimizer.state[made.weights["fc1.weight"]]["momentum_buffer"].add_(1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
+def test_whatever_training_depends_on_is_part_of_the_key(tmp_path, change):
+    store = Store(tmp_path)
+    first = session(store)
+    first.train(until=3)
+    first.train(until=10)
+    second = session(store)
+    second.train(until=3)
+    change(second)
+    second.train(until=10)
+    assert spent(second) == (7, 3)
+
+
+def test_data_model_and_numerics_are_part_of_the_key(tmp_path):
+    for about in ({"data": "a"}, {"data": "b"}, {"data": "a", "model": "c"}):
+        made = session(Store(tmp_path), **about)
+        made.train(until=5)
+        assert spent(made) == (5, 0)
+    made = session(Store(tmp_path), data="a")
+    made.train(until=5)
+    assert spent(made) == (0, 5)
+    before = numerics(torch.device("cpu"))
+    try:
+        torch.set_num_threads(2)
+        assert numerics(torch.device("cpu")) != before
+    finally:
+        torch.set_num_threads(1)
+
+
+def parametrised(made):
+    torch.nn.utils.parametrizations.weight_norm(made.model.fc2)
+
+
+def frozen(made):
+    made.model.fc2.bias.requires_grad_(False)
+
+
+def hooked(made):
+    made.model.fc1.register_forward_hook(lambda module, inputs, output: output * 2)
+
+
+def gradient_hooked(made):
+    made.model.fc1.weight.register_hook(lambda gradient: gradient * 2)
+
+
+def patched(made):
+    made.model.fc1.forward = lambda x: torch.nn.functional.linear(x, 2 * made.model.fc1.weight)
+
+
+def replaced(made):
+    made.model.relu1 = torch.nn.Tanh()
+
+
+def retuned(made):
+    made.model.dropout.p = 0.5
+
+
+def another_loss(made):
+    loss = made.loss
+    made.loss = lambda batch: 2 * loss(batch)
+
+
+@pytest.mark.parametrize(
+    "change", [parametrised, frozen, hooked, gradient_hooked, patched, replaced, retuned, another_loss]
+)
+def test_what_is_not_the_plain_network_is_neither_looked_up_nor_stored(tmp_path, change):
+    store = Store(tmp_path)
+    session(store).train()
+    before = survey(store)
+    made = session(store)
+    change(made)
+    made.train()
+    assert spent(made) == (30, 0)
+    assert survey(store) == before
+
+
+def test_training_under_autocast_or_a_global_hook_is_not_looked_up(tmp_path):
+    store = Store(tmp_path)
+    session(store).train()
+    made = session(store)
+    with torch.autocast("cpu"):
+        made.train()
+    assert spent(made) == (30, 0)
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: None)
+    made = session(store)
+    try:
+        made.train()
+    finally:
+        handle.remove()
+    assert spent(made) == (30, 0)
+
+
+def test_the_next_draw_of_the_global_stream_does_not_tell_a_hit_from_a_miss(tmp_path):
+    draws = []
+    for use in (None, Store(tmp_path), Store(tmp_path)):
+        session(use).train()
+        draws.append(torch.rand(3).tolist())
+    assert draws[0] == draws[1] == draws[2]
+
+
+def test_divergence_is_remembered(tmp_path):
+    store, errors = Store(tmp_path), []
+    for _ in range(2):
+        made = session(store, recipe(learning_rate=1e30))
+        with pytest.raises(Diverged) as error:
+            made.train()
+        errors.append(str(error.value))
+    assert errors[0] == errors[1] and "step 5" in errors[0]
+    assert made._memory.spent.computed == 0
+
+
+@every_recipe
+@settings(max_examples=10, deadline=None)
+@given(stop_at=st.integers(1, 29))
+def test_a_stopped_segment_goes_on_from_its_checkpoint_bit_by_bit(tmp_path_factory, recipe, stop_at):
+    store, watch = Store(tmp_path_factory.mktemp("store")), Watch()
+    made = session(store, recipe, watch=watch)
+    compute = Session.compute
+
+    def stopping(self, until):
+        compute(self, min(until, self.step + 1))
+        watch.stopping = self.step == stop_at
+
+    Session.compute = stopping
+    try:
+        with pytest.raises(Stopped):
+            made.train()
+        with pytest.raises(Stopped):
+            made.finish()
+    finally:
+        Session.compute = compute
+    again, plain = session(store, recipe), session(None, recipe)
+    again.train()
+    plain.train()
+    assert outcome(again) == outcome(plain)
+    assert spent(again) == (30 - stop_at, 0)
+    assert "checkpoints" not in survey(store).counts
+
+
+def test_checkpoints_are_written_while_a_segment_is_computed(tmp_path):
+    made = session(Store(tmp_path), watch=Watch(checkpoint_every=0))
+    written = []
+    write = made._memory._write
+    made._memory._write = lambda *arguments: (written.append(arguments[2:]), write(*arguments))
+    made.train()
+    assert [arguments[-1] for arguments in written].count("checkpoints") >= 2
+
+
+def test_a_segment_that_another_computes_is_not_computed_twice(tmp_path):
+    store = Store(tmp_path, patience=1000)
+    first, second = session(store), session(store)
+    busy = []
+    compute = first._memory._compute
+
+    def meanwhile(*arguments):
+        with pytest.raises(Busy) as error:
+            second.train()
+        busy.append(error.value.key)
+        return compute(*arguments)
+
+    first._memory._compute = meanwhile
+    first.train()
+    assert len(busy) == 1 and not store.busy(busy[0])
+    with pytest.raises(Busy):
+        second.finish()
+    third = session(store)
+    third.train()
+    assert spent(third) == (0, 30)
+
+
+def test_a_segment_whose_worker_died_is_taken_over_at_once(tmp_path):
+    script = (
+        "import os, sys; sys.path.insert(0, 'tests'); from pathlib import Path; from test_memory import *\n"
+        "torch.set_num_threads(1)\n"
+        f"made = session(Store(Path({str(tmp_path)!r}), patience=1000))\n"
+        "made._memory._compute = lambda *arguments: os._exit(9)\n"
+        "made.train()"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 9
+    assert survey(Store(tmp_path)).counts == {"leases": 1}
+    made = session(Store(tmp_path, patience=1000))
+    made.train()
+    assert spent(made) == (30, 0)
+    assert "leases" not in survey(Store(tmp_path)).counts
+
+
+def test_damage_is_noticed_set_aside_and_mended(tmp_path):
+    store, plain = Store(tmp_path), session(None)
+    session(store).train()
+    plain.train()
+    files = [path for folder in ("entries", "objects") for path in (tmp_path / folder).iterdir()]
+    for path in files:
+        content = path.read_bytes()
+        flipped = bytearray(content)
+        flipped[len(content) * 2 // 3] ^= 4
+        for damaged in (bytes(flipped), content[: len(content) // 2], b"\0" * len(content), b""):
+            path.write_bytes(damaged)
+            made = session(store)
+            made.train()
+            assert outcome(made) == outcome(copy.copy(plain))
+            assert spent(made) == (30, 0) and path.read_bytes() == content
+    assert survey(store).counts["damaged"] == 4 * len(files)
+    files[-1].write_bytes(b"0")
+    assert verify(store).counts == {"objects": 1, "entries": 1}
+    assert verify(store).counts == {}
+
+
+def test_collecting_removes_only_what_nothing_needs(tmp_path):
+    store = Store(tmp_path)
+    for cut in (5, 9):
+        made = session(store, sparsity=cut / 10)
+        made.train(until=cut)
+        made.train()
+    assert collect(store).counts == {}
+    before = survey(store)
+    collect(store, largest=sum(before.sizes.values()) // 2)
+    after = survey(store)
+    assert 0 < sum(after.sizes.values()) <= sum(before.sizes.values()) // 2
+    made, plain = session(store), session(None)
+    made.train()
+    plain.train()
+    assert outcome(made) == outcome(plain)
+    collect(store, largest=0)
+    assert survey(store).counts == {}
+
+
+def test_an_entry_says_what_it_is_in_plain_json(tmp_path):
+    session(Store(tmp_path)).train()
+    (path,) = (tmp_path / "entries").iterdir()
+    entry = read_json(path)
+    assert (entry["start"], entry["end"], entry["key"]) == (0, 30, path.stem)
+    assert [point["step"] for point in entry["curve"]] == [5, 10, 15, 20, 25, 30]
