@@ -13,8 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from lth_bench.board import Board
+    from lth_bench.limits import Limits
     from lth_bench.plugins import Plugins
     from lth_bench.suite import Planned
+    from lth_bench.sweep import Sweep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -105,11 +108,26 @@ def run(
     data: DataRoot = None,
     device: Annotated[Device, typer.Option(help="Where networks are trained.")] = Device.auto,
     only: Only = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", envvar="LTH_BENCH_STORE", help="Where training is shared; by default OUT/store."),
+    ] = None,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Compute everything, share nothing.")] = False,
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End an experiment that takes longer, such as 90s, 10m, 2h.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="End an experiment that wants more memory, such as 8GB.")
+    ] = None,
+    stall_limit: Annotated[
+        str, typer.Option(metavar="TIME", help="End an experiment that shows no progress for so long.")
+    ] = "30m",
 ) -> None:
     """Run what is missing of a suite, then print its leaderboard."""
     from lth_bench.records import identity, write_plan
-    from lth_bench.sweep import Sweep, default_workers, missing, run_all
+    from lth_bench.sweep import Sweep, default_workers, missing
 
+    limits = _limits(time_limit, memory_limit, stall_limit)
     plugins = _plugins()
     name, planned = _planned(suite, plugins)
     directory = directory or Path("runs", name)
@@ -122,12 +140,10 @@ def run(
         write_plan(directory, name, planned)
         count = min(workers or (1 if where == "cuda" else default_workers()), len(todo))
         out.print(f"{name}: {len(todo)} of {len(identities)} experiments to run on {count} workers, into {directory}/")
+        place = None if no_store else store or directory / "store"
         with _display(len(todo)) as tell:
-            try:
-                run_all(Sweep(directory, data, device.value, count, tell), todo)
-            except KeyboardInterrupt:
-                err.print(f"\nStopped; what was finished is kept in {directory}/, the same command goes on from there.")
-                raise typer.Exit(130) from None
+            sweep = Sweep(directory, data, device.value, count, tell, place, limits)
+            _work(sweep, sweep.board(todo))
     else:
         out.print(f"{name}: all {len(identities)} experiments are already in {directory}/")
     _finish(directory, {i["key"] for i in identities})
@@ -221,6 +237,40 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
         out.print("\nand every model of timm: python -c 'import timm; print(*timm.list_models(), sep=\"\\n\")'")
 
 
+@app.command()
+def status(directory: RunDirectory) -> None:
+    """Show what is done, running and failed in a run directory, and what the next run would do again."""
+    from lth_bench.display import print_state
+    from lth_bench.state import examine
+
+    print_state(out, examine(directory))
+
+
+def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
+    from lth_bench.limits import Limits, seconds, size
+
+    try:
+        return Limits(
+            time=None if time is None else seconds(time),
+            memory=None if memory is None else size(memory),
+            stall=seconds(stall),
+        )
+    except ValueError as error:
+        _refuse([f"a limit cannot be read: {error}"])
+
+
+def _work(sweep: Sweep, board: Board) -> None:
+    """Runs a sweep; the first Ctrl-C or SIGTERM ends it in good order, the second at once."""
+    from lth_bench.interrupts import stopping
+    from lth_bench.sweep import run_all
+
+    with stopping(board, lambda text: err.print(text, markup=False)) as received:
+        run_all(sweep, board)
+    if received:
+        err.print(f"\nStopped; what was finished is kept in {sweep.directory}/, the same command goes on from there.")
+        raise typer.Exit(128 + received[0])
+
+
 def _plugins() -> Plugins:
     from lth_bench.plugins import load_plugins
 
@@ -309,7 +359,9 @@ def _finish(directory: Path, keys: set[str]) -> None:
     bad = frame[frame["key"].isin(keys) & (frame["status"] != "done")]
     for row in bad.itertuples():
         record = directory / "records" / f"{row.key}.json"
-        err.print(f"{row.status}: {row.method}, sparsity {row.asked}, seed {row.seed}: {record}", markup=False)
+        err.print(
+            f"{row.status}: {row.method}, sparsity {row.asked}, seed {row.seed}: {record}", markup=False, soft_wrap=True
+        )
     if len(bad):
         raise typer.Exit(1)
 

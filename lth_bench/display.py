@@ -26,7 +26,11 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lth_bench.state import Seen
+
 Tell = Callable[[str, dict[str, Any]], None]
+ENDS = ("done", "diverged", "failed")  # events after which an experiment has its record
+QUIET = ("parked", "dropped", "stopped")  # somebody else is at it, or it is left for the next run
 
 
 def title(identity: dict[str, Any]) -> str:
@@ -54,8 +58,9 @@ def bar(console: Console, total: int) -> Iterator[Tell]:
                 running[identity["key"]] = title(identity)
             else:
                 running.pop(identity["key"], None)
+            if event in ENDS:
                 progress.advance(task)
-            if event not in ("start", "done"):
+            if event not in ("start", "done", *QUIET):
                 progress.print(f"[red]{event}[/red] {escape(title(identity))}")
             progress.update(task, description=escape(next(iter(running.values()), "")))
 
@@ -69,13 +74,27 @@ def lines(total: int) -> Iterator[Tell]:
 
     def tell(event: str, identity: dict[str, Any]) -> None:
         nonlocal finished
-        if event == "start":
+        if event in ("start", *QUIET):
             return
-        finished += 1
+        finished += event in ENDS
         minutes, seconds = divmod(int(time.monotonic() - started), 60)
         print(f"{finished:>4}/{total} {minutes:>3}:{seconds:02d} {event}: {title(identity)}", flush=True)  # noqa: T201
 
     yield tell
+
+
+def print_state(console: Console, seen: list[Seen]) -> None:
+    """Prints how many experiments are in which state, and a line for each that is neither done nor still to come."""
+    from lth_bench.state import AGAIN, count
+
+    table = Table("state", "experiments", "", box=None)
+    for state, number in count(seen).items():
+        table.add_row(state, f"{number:,}", AGAIN.get(state, ""))
+    console.print(table)
+    for item in seen:
+        if item.state not in ("done", "missing"):
+            name = title(item.identity) if "experiment" in item.identity else item.identity["key"]
+            console.print(f"{item.state}: {name}: {item.word[:300]}", markup=False, soft_wrap=True)
 
 
 def print_leaderboard(console: Console, summarised: pd.DataFrame) -> None:

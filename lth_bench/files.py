@@ -57,14 +57,14 @@ def publish_new(path: Path, content: Content) -> bool:
     return True
 
 
-def append(path: Path, line: str) -> None:
-    """Adds one line in one write, so that lines of several processes do not mix."""
+def append(path: Path, content: bytes) -> None:
+    """Adds to a file in one write, so that what several processes add does not mix."""
     with _faults(path):
         _make_folder(path.parent)
         before("append", path)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         try:
-            os.write(handle, line.encode() + b"\n")
+            os.write(handle, content)
         finally:
             os.close(handle)
 
@@ -143,11 +143,19 @@ def locked(path: Path) -> Iterator[None]:
             os.close(handle)
 
 
+def names(folder: Path) -> list[str]:
+    """The names in a folder, in order; none if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except FileNotFoundError:
+        return []
+
+
 def tidy(folder: Path) -> int:
     """Removes what killed writers left beside the files of a folder; returns how many bytes that freed."""
-    names = os.listdir(folder) if folder.is_dir() else []
     freed = 0
-    for path in (folder / name for name in names if ASIDE.fullmatch(name)):
+    for path in (folder / name for name in names(folder) if ASIDE.fullmatch(name)):
         if (age(path) or 0) > ABANDONED:
             freed += path.stat().st_size
             remove(path)

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lth_bench.files import age, publish, publish_new, remove, touch
+from lth_bench.files import age, names, publish, publish_new, remove, touch
 
 SECONDS = 60.0
 
@@ -94,7 +94,7 @@ def find(folder: Path, key: str) -> Claim | None:
 def find_all(folder: Path) -> dict[str, Claim]:
     """The latest lease on every key."""
     generations: dict[str, int] = {}
-    for name in os.listdir(folder) if folder.is_dir() else []:
+    for name in names(folder):
         key, _, number = name.rpartition(".")
         if number.isdecimal() and not name.startswith("."):
             generations[key] = max(int(number), generations.get(key, 0))
@@ -138,7 +138,7 @@ def _machine() -> list[str]:
     """This machine since it was started, and what of its processes is seen from here."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return [socket.gethostname(), boot, os.readlink("/proc/self/ns/pid")]
+        return [socket.gethostname(), boot, str(Path("/proc/self/ns/pid").readlink())]
     except OSError:
         return [socket.gethostname()]
 

@@ -20,6 +20,18 @@ class Event:
     kept: tuple[int, ...]
 
 
+@dataclass
+class Spent:
+    """What an experiment really cost: steps that were computed for it, and steps of training that were looked up."""
+
+    steps_computed: int = 0
+    steps_looked_up: int = 0
+
+    def add(self, more: Spent) -> None:
+        self.steps_computed += more.steps_computed
+        self.steps_looked_up += more.steps_looked_up
+
+
 class Ledger:
     """The events of an experiment; one that goes on where the last one ends makes it longer."""
 

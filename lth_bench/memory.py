@@ -40,22 +40,19 @@ class Stopped(Interrupted):
 
 @dataclass
 class Watch:
-    """What a worker has to see to while a segment is computed: a request to stop, the leases, checkpoints.
+    """What a worker has to see to: a request to stop, signs of life, the leases on what is computed, checkpoints.
 
     `checkpoint_every` is in seconds.
     """
 
     checkpoint_every: float = 300.0
     stopping: bool = False
+    activity: int = 0
     leases: list[Lease] = field(default_factory=list)
 
-
-@dataclass
-class Spent:
-    """What really happened: steps that were computed here, and steps that were looked up."""
-
-    computed: int = 0
-    looked_up: int = 0
+    def progress(self) -> None:
+        """Hears of every tick and pass of a Session."""
+        self.activity += 1
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,6 @@ class Memory:
 
     def __init__(self, store: Store, about: Mapping[str, Any], watch: Watch | None = None) -> None:
         self.store, self.about, self.watch = store, dict(about), watch or Watch()
-        self.spent = Spent()
         self._plainness: Plainness | None = None
         self._run: _Run | None = None
 
@@ -94,11 +90,10 @@ class Memory:
 
     def train(self, session: Session, end: int) -> None:
         """Brings a session to step `end`. Raises Busy, Stopped or Diverged."""
-        start = session.step
+        start, computed = session.step, session.spent.steps_computed
         if self._plainness is None or not self._plainness.holds(session):
             self._run = None
             session.compute(end)
-            self.spent.computed += session.step - start
             return
         here = _position(session)
         if self._run is None or (self._run.end, self._run.resets) != (here, session.monitor.resets):
@@ -108,9 +103,8 @@ class Memory:
         segment = self._look_up(session, short) or self._look_up(session, long)
         if segment is None:
             segment = self._obtain(session, (short, long), end)
-        else:
-            self.spent.looked_up += end - start
         _arrive(session, segment, start)
+        session.spent.steps_looked_up += end - start - (session.spent.steps_computed - computed)
         run.end, run.parts = _position(session), [*run.parts, short] if self._has(short) else [long]
 
     def _obtain(self, session: Session, keys: tuple[str, str], end: int) -> Segment:
@@ -119,7 +113,6 @@ class Memory:
         start = session.step
         with self._claimed(keys):
             if found := self._look_up(session, short) or self._look_up(session, long):
-                self.spent.looked_up += end - start
                 return found
             segment = self._compute(session, short, end)
             self._write(short, segment, start)
@@ -150,11 +143,7 @@ class Memory:
             if checkpoint := self._look_up(session, key, "checkpoints"):
                 session.restore(checkpoint.end)
                 session.monitor = checkpoint.measured
-            start = session.step
-            try:
-                self._advance(session, key, end)
-            finally:
-                self.spent.computed += session.step - start
+            self._advance(session, key, end)
             return Segment(session.snapshot(), session.monitor)
         except Diverged as error:
             self._write_diverged(key, error)
@@ -238,7 +227,7 @@ class Memory:
             "optimizer": optimizer,
             "curve": [asdict(point) for point in measured.curve],
             **bests,
-            "objects": sorted({state, optimizer, *(best["state"] for best in bests.values() if best)}),
+            "objects": sorted({state, optimizer, *(str(best["state"]) for best in bests.values() if best)}),
             "parts": [],
             "diverged": None,
         }

@@ -10,7 +10,7 @@ from lth_bench.allocation import kept_count
 from lth_bench.datasets import DataError
 from lth_bench.experiment import Experiment
 from lth_bench.models import ModelError, prunable
-from lth_bench.run import Site
+from lth_bench.site import Site
 
 
 def preflight(experiments: Iterable[Experiment], site: Site) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.experiment import to_json
-from lth_bench.files import FileFault, publish_json, read_json
+from lth_bench.files import FileFault, locked, publish_json, publish_new, read_json, sealed
 from lth_bench.suite import Planned
 
 SCHEMA = 1
@@ -37,8 +37,9 @@ def read_records(directory: Path) -> list[dict[str, Any]]:
     return [read_record(path) for path in sorted(folder.glob("*.json"))]
 
 
-def write_record(directory: Path, record: dict[str, Any]) -> None:
-    publish_json(record_path(directory, record["key"]), record)
+def write_record(directory: Path, record: dict[str, Any]) -> bool:
+    """Publishes a record, unless there is one of that key: the first writer wins."""
+    return publish_new(record_path(directory, record["key"]), sealed(record))
 
 
 def identity(suite: str, planned: Planned) -> dict[str, Any]:
@@ -60,10 +61,11 @@ def plan_path(directory: Path) -> Path:
 
 def write_plan(directory: Path, suite: str, planned: Iterable[Planned]) -> None:
     """Adds a suite's experiments to the directory's plan."""
-    path = plan_path(directory)
-    earlier = read_plan(directory)
-    entries = {entry["key"]: entry for entry in [*earlier, *(identity(suite, item) for item in planned)]}
-    publish_json(path, {"schema": SCHEMA, "experiments": list(entries.values())})
+    with locked(directory / ".lock"):
+        earlier = read_plan(directory)
+        entries = {entry["key"]: entry for entry in [*earlier, *(identity(suite, item) for item in planned)]}
+        if list(entries.values()) != earlier:
+            publish_json(plan_path(directory), {"schema": SCHEMA, "experiments": list(entries.values())})
 
 
 def read_plan(directory: Path) -> list[dict[str, Any]]:

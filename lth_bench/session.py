@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lth_bench import masks as masking
 from lth_bench.data import Batch, Examples, Stream
 from lth_bench.durations import Duration
-from lth_bench.ledger import Event, Ledger
+from lth_bench.ledger import Event, Ledger, Spent
 from lth_bench.masks import Masks, Scores
 from lth_bench.models import evaluate, mode, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from lth_bench.memory import Memory
 
 Until = int | str | None
+
+
+def _nothing() -> None:
+    pass
 
 
 class SessionError(RuntimeError):
@@ -49,7 +53,7 @@ class Interrupted(BaseException):
 class Setup:
     """What a Session is made of: a network made from an initialisation seed, data, recipe, target and seed.
 
-    With a memory, segments that were trained before are looked up there.
+    With a memory, segments that were trained before are looked up there; `progress` is called at every tick and pass.
     """
 
     network: Callable[[int], nn.Module]
@@ -59,6 +63,7 @@ class Setup:
     sparsity: float
     seed: int
     memory: Memory | None = None
+    progress: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,9 @@ class Session:
         self.optimizer: torch.optim.Optimizer | None = None
         self.monitor = Monitor()
         self.ledger = Ledger()
+        self.spent = Spent()
         self.ticket: Snapshot | None = None
-        self.activity = 0
-        self._memory = setup.memory
+        self._memory, self._progress = setup.memory, setup.progress
         self._interrupted: Interrupted | None = None
         self._network, self._validation = setup.network, setup.validation
         self._stream = Stream(setup.training, setup.recipe.batch_size, setup.seed)
@@ -331,7 +336,8 @@ class Session:
 
     def _end_tick(self) -> None:
         self._tick = None
-        self.activity += 1
+        self._progress()
+        self.spent.steps_computed += 1
         self.ledger.charge(Event(self._tick_kind, self.step, 1, self._tick_examples, self._kept))
         self.step += 1
         if self.step % self._measure_every == 0 or self.step == self.total_steps:
@@ -347,7 +353,7 @@ class Session:
 
     def _charge_pass(self, batch: Batch, *, dense: bool = False) -> None:
         kind = "dense_gradients" if dense else "train"
-        self.activity += 1
+        self._progress()
         if self._scoring or self._tick is None:
             self.ledger.charge(Event("score", self.step, 0, len(batch.labels), self._kept))
             return

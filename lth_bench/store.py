@@ -6,9 +6,7 @@ entry of a segment that is not at its end yet. Whoever computes a segment holds 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from lth_bench.files import (
     Content,
     FileFault,
     age,
+    names,
     publish,
     publish_json,
     read_json,
@@ -191,7 +190,7 @@ def collect(store: Store, largest: int | None = None) -> Survey:
 def _evict(store: Store, largest: int, removed: Survey) -> None:
     used = [(path.stat().st_mtime, path) for path in _files(store.root / "entries")]
     total = sum(survey(store).sizes.values())
-    entries = {path: entry for path, entry in store.entries()}
+    entries = dict(store.entries())
     users: dict[str, int] = {}
     for entry in entries.values():
         for name in entry["objects"]:
@@ -214,8 +213,7 @@ def _complete(store: Store, entry: dict[str, Any]) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    return [folder / name for name in names if not name.startswith(".")]
+    return [folder / name for name in names(folder) if not name.startswith(".")]
 
 
 def _remove(path: Path, kind: str, removed: Survey) -> None:

@@ -1,158 +1,258 @@
-"""Runs what is missing from a run directory in parallel processes."""
+"""Runs what is missing from a run directory, in worker processes that are looked after from here."""
 
 from __future__ import annotations
 
-import multiprocessing
+import dataclasses
 import os
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lth_bench.experiment import from_json
-from lth_bench.records import read_record, record_path, write_record
+from lth_bench.board import Board, Identity, Record, Task, Tell
+from lth_bench.files import FileFault, set_aside, tidy
+from lth_bench.limits import Limits
+from lth_bench.processes import Died, Message, Process
+from lth_bench.records import read_record, record_path
+from lth_bench.store import Store
 
-Identity = dict[str, Any]
-FINAL = ("done", "diverged")
+FINAL = ("done", "diverged", "quarantined")
+SHORT = 60.0  # seconds; after an experiment that took longer, the next one gets a fresh process
+POLL = 0.2
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A run directory and how to work on it; `tell(event, identity)` hears "start" and each status."""
+    """A run directory and how to work on it; `tell(event, identity)` hears "start" and how each try ended.
+
+    Without a store, shared training is not shared.
+    """
 
     directory: Path
     data_root: Path | None
     device: str
     workers: int
-    tell: Callable[[str, Identity], None]
+    tell: Tell
+    store: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def board(self, identities: list[Identity]) -> Board:
+        """The board of these experiments."""
+        store = Store(self.store, self.limits.patience) if self.store else None
+        return Board(self.directory, identities, store, self.limits.patience)
+
+    def settings(self) -> Message:
+        """What a worker process has to know, as JSON."""
+        return {
+            "directory": str(self.directory),
+            "data": self.data_root and str(self.data_root),
+            "device": self.device,
+            "store": self.store and str(self.store),
+            "limits": dataclasses.asdict(self.limits),
+        }
+
+
+class TookTooLong(Exception):
+    """An experiment that reached a limit of time."""
+
+
+class TakenOver(Exception):
+    """The lease on an experiment is somebody else's by now."""
+
+
+class Killed(Exception):
+    """The sweep is to end at once."""
 
 
 def missing(directory: Path, identities: list[Identity]) -> list[Identity]:
-    """The experiments without a final record; a failed one is tried again."""
+    """The experiments without a final record; a damaged record is set aside, a failed one is tried again."""
     return [identity for identity in identities if status(directory, identity["key"]) not in FINAL]
 
 
 def status(directory: Path, key: str) -> str:
-    """The status in an experiment's record, or "missing"."""
+    """The status in an experiment's record, "quarantined" for one that is not tried again, or "missing"."""
     path = record_path(directory, key)
-    return str(read_record(path)["status"]) if path.exists() else "missing"
-
-
-def run_all(sweep: Sweep, identities: list[Identity]) -> None:
-    """Runs the experiments; a control waits for its base."""
-    queue = _Queue(identities)
-    count = max(1, min(sweep.workers, len(identities)))
-    with ThreadPoolExecutor(count) as pool:
-        try:
-            for served in [pool.submit(_serve, sweep, queue) for _ in range(count)]:
-                served.result()
-        except BaseException:
-            queue.stop()
-            raise
-
-
-@dataclass
-class _Queue:
-    """Experiments not yet begun; hands out the first whose base is not still to come."""
-
-    waiting: list[Identity]
-    running: set[str] = field(default_factory=set)
-    changed: threading.Condition = field(default_factory=threading.Condition)
-    processes: set[Any] = field(default_factory=set)
-    stopped: bool = False
-
-    def take(self) -> Identity | None:
-        with self.changed:
-            while self.waiting:
-                blocked = self.running | {identity["key"] for identity in self.waiting}
-                for identity in self.waiting:
-                    base = from_json(identity["experiment"]).base
-                    if base is None or base.key not in blocked:
-                        self.waiting.remove(identity)
-                        self.running.add(identity["key"])
-                        return identity
-                self.changed.wait()
-            return None
-
-    def finish(self, identity: Identity) -> None:
-        with self.changed:
-            self.running.discard(identity["key"])
-            self.changed.notify_all()
-
-    def stop(self) -> None:
-        with self.changed:
-            self.stopped = True
-            self.waiting.clear()
-            for process in self.processes:
-                process.terminate()
-            self.changed.notify_all()
-
-
-def _serve(sweep: Sweep, queue: _Queue) -> None:
-    """Feeds one worker process, and replaces it when it dies."""
-    worker = _Worker(sweep, queue)
+    if not path.exists():
+        return "missing"
     try:
-        while (identity := queue.take()) is not None:
-            try:
-                sweep.tell("start", identity)
-                sweep.tell(worker.run(identity), identity)
-            finally:
-                queue.finish(identity)
+        record = read_record(path)
+    except FileFault:
+        set_aside(path, directory / "damaged")
+        return "missing"
+    return "quarantined" if record.get("error", {}).get("quarantined") else str(record["status"])
+
+
+def run_all(sweep: Sweep, board: Board) -> None:
+    """Works from a board until nothing is left to do, or it says stop. Raises what a worker cannot deal with."""
+    for folder in ("records", "tickets", "leases", "outcomes"):
+        tidy(sweep.directory / folder)
+    evaluator = _Evaluator(sweep)
+    guardians = [_Guardian(sweep, board, evaluator) for _ in range(sweep.workers)]
+    threads = [threading.Thread(target=guardian.serve) for guardian in guardians]
+    for thread in threads:
+        thread.start()
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(POLL)
     finally:
-        worker.close()
+        evaluator.close()
+    for guardian in guardians:
+        if guardian.fault:
+            raise guardian.fault
 
 
-class _Worker:
-    """A process that runs experiments; started when first needed."""
+class _Evaluator:
+    """The one process that reads test splits; guardians take turns."""
 
-    def __init__(self, sweep: Sweep, queue: _Queue) -> None:
-        self.sweep, self.queue = sweep, queue
-        self.process: Any = None
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep, self.lock = sweep, threading.Lock()
+        self.process: Process | None = None
 
-    def run(self, identity: Identity) -> str:
-        """The status of the experiment once its record is published."""
-        if self.process is None:
-            self._start()
-        try:
-            self.connection.send(identity)
-            return str(self.connection.recv())
-        except (EOFError, OSError):
-            return self._lost(identity)
+    def ready(self) -> Process:
+        self.process = _renewed(self.process, "evaluate", self.sweep)
+        return self.process
 
     def close(self) -> None:
-        if self.process is not None:
-            self.connection.close()
-            self.process.join()
-            self.queue.processes.discard(self.process)
+        if self.process:
+            self.process.kill()
             self.process = None
 
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        arguments = (theirs, self.sweep.directory, self.sweep.data_root, self.sweep.device)
-        self.process = context.Process(target=_work, args=arguments, daemon=True)
-        self.process.start()
-        self.queue.processes.add(self.process)
-        theirs.close()
 
-    def _lost(self, identity: Identity) -> str:
-        self.process.join()
-        code, log = self.process.exitcode, self.sweep.directory / "logs" / f"worker-{self.process.pid}.log"
-        self.close()
-        if self.queue.stopped:
-            return "stopped"
-        message = f"the worker process ended with exit code {code} before the experiment did; its output is in {log}"
-        error = {"kind": "lost", "message": message, "traceback": ""}
-        write_record(self.sweep.directory, {**identity, "status": "failed", "error": error})
-        return "failed"
+class _Guardian:
+    """Sees one experiment after the other through: claims it, has it trained and evaluated, publishes its record."""
+
+    def __init__(self, sweep: Sweep, board: Board, evaluator: _Evaluator) -> None:
+        self.sweep, self.board, self.evaluator = sweep, board, evaluator
+        self.trainer: Process | None = None
+        self.fault: BaseException | None = None
+
+    def serve(self) -> None:
+        try:
+            while task := self.board.next(self.sweep.tell):
+                self.sweep.tell("start", task.identity)
+                started = time.monotonic()
+                event = self._attend(task)
+                self.sweep.tell(event, task.identity)
+                if event not in ("done", "parked") or time.monotonic() - started > SHORT:
+                    self._dismiss()
+        except BaseException as error:
+            self.fault = None if isinstance(error, Killed) else error
+            self.board.stopping = True
+        finally:
+            self._dismiss()
+
+    def _attend(self, task: Task) -> str:
+        """Works on a task; returns how that ended."""
+        try:
+            answer = self._train(task)
+            if answer["status"] == "busy":
+                self.board.park(task, answer["segment"], answer["spent"])
+                return "parked"
+            if answer["status"] == "stopped":
+                self.board.give_back(task, "stopped")
+                return "stopped"
+            if answer["status"] == "trained":
+                answer = self._evaluate(task, answer)
+        except (TakenOver, Killed) as error:
+            self.board.give_back(task, "dropped" if isinstance(error, TakenOver) else "stopped")
+            if isinstance(error, Killed):
+                raise
+            return "dropped"
+        except BaseException:
+            self.board.give_back(task, "stopped")
+            raise
+        if answer["status"] == "failed" and answer["error"]["kind"] in ("lost", "oom"):
+            return self.board.lose(task, answer)
+        return self.board.publish(task, answer)
+
+    def _train(self, task: Task) -> Record:
+        self.trainer = _renewed(self.trainer, "train", self.sweep)
+        request = {"identity": task.identity, "spent": self.board.spent(task)}
+        return self._converse(self.trainer, request, task)
+
+    def _evaluate(self, task: Task, trained: Record) -> Record:
+        with self._turn(task):
+            answer = self._converse(self.evaluator.ready(), {"identity": task.identity, "trained": trained}, task)
+        return dict(answer.get("record", answer))
+
+    @contextmanager
+    def _turn(self, task: Task) -> Iterator[None]:
+        while not self.evaluator.lock.acquire(timeout=self.sweep.limits.patience / 4):
+            self._keep(task)
+        try:
+            yield
+        finally:
+            self.evaluator.lock.release()
+
+    def _converse(self, process: Process, request: Message, task: Task) -> Record:
+        """Asks and waits for the answer, or for the failure that takes its place."""
+        try:
+            answer = self._answer(process, request, task)
+        except Died as error:
+            killed = {"killed": True} if "SIGKILL" in str(error) or "SIGTERM" in str(error) else {}
+            message = f"{error}; its output is in {process.log}"
+            answer = _failure("lost", message, process.printed(), **killed)
+            process.kill()
+        except TookTooLong as error:
+            answer = _failure("timeout", str(error), process.where())
+            process.kill()
+        except (TakenOver, Killed):
+            process.kill()
+            raise
+        if answer["status"] == "fault":
+            raise FileFault(answer["message"])
+        return answer
+
+    def _answer(self, process: Process, request: Message, task: Task) -> Record:
+        limits, started = self.sweep.limits, time.monotonic()
+        beaten = moved = started
+        told = False
+        process.ask(request)
+        while True:
+            answer = process.answer(POLL)
+            now = time.monotonic()
+            if answer and "status" in (answer.get("record") or answer):
+                return answer.get("record") or answer
+            if answer:
+                moved, started = now, (now if "ready" in answer else started)
+            if self.board.killed:
+                raise Killed
+            if self.board.stopping and not told:
+                process.ask({"stop": True})
+                told = True
+            if now - beaten > limits.patience / 4:
+                self._keep(task)
+                beaten = now
+            if limits.time and now - started > limits.time:
+                raise TookTooLong(f"took longer than the limit of {limits.time:g} s")
+            if now - moved > limits.stall:
+                raise TookTooLong(f"showed no sign of progress for {limits.stall:g} s")
+
+    def _keep(self, task: Task) -> None:
+        if not task.lease.beat():
+            raise TakenOver
+
+    def _dismiss(self) -> None:
+        if self.trainer:
+            self.trainer.kill()
+            self.trainer = None
 
 
-def _work(*arguments: Any) -> None:
-    from lth_bench.worker import work
+def _renewed(process: Process | None, role: str, sweep: Sweep) -> Process:
+    """A process that is alive."""
+    if process and process.process.poll() is None:
+        return process
+    if process:
+        process.kill()
+    return Process(role, sweep.settings())
 
-    work(*arguments)
+
+def _failure(kind: str, message: str, trace: str, **more: Any) -> Record:
+    return {"status": "failed", "error": {"kind": kind, "message": message, "traceback": trace, **more}}
 
 
 def default_workers() -> int:

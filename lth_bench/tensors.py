@@ -75,4 +75,4 @@ def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _bytes(value: Tensor) -> memoryview:
-    return memoryview(value.view(-1).view(torch.uint8).numpy()).cast("B")
+    return memoryview(value.view(-1).view(torch.uint8).numpy().data).cast("B")

@@ -14,7 +14,8 @@ import torch
 
 from lth_bench.plugins import load_plugins
 from lth_bench.records import identity, read_records, write_record
-from lth_bench.run import Site, run
+from lth_bench.run import run
+from lth_bench.site import Site
 from lth_bench.suite import plan, read_suite
 from lth_bench.tickets import read_ticket, write_ticket
 

@@ -29,7 +29,7 @@ def session(store, recipe=RECIPES["sgd"], sparsity=0.5, watch=None, **about):
 
 
 def spent(session):
-    return session._memory.spent.computed, session._memory.spent.looked_up
+    return session.spent.steps_computed, session.spent.steps_looked_up
 
 
 def outcome(session):
@@ -247,7 +247,7 @@ def test_divergence_is_remembered(tmp_path):
             made.train()
         errors.append(str(error.value))
     assert errors[0] == errors[1] and "step 5" in errors[0]
-    assert made._memory.spent.computed == 0
+    assert spent(made) == (0, 0)
 
 
 @every_recipe
@@ -274,7 +274,7 @@ def test_a_stopped_segment_goes_on_from_its_checkpoint_bit_by_bit(tmp_path_facto
     again.train()
     plain.train()
     assert outcome(again) == outcome(plain)
-    assert spent(again) == (30 - stop_at, 0)
+    assert spent(again) == (30 - stop_at, stop_at)
     assert "checkpoints" not in survey(store).counts
 
 

@@ -1,0 +1,187 @@
+"""What is to be done in a run directory, and who does it: claims by lease, records by the first who publishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lth_bench import leases
+from lth_bench.experiment import from_json
+from lth_bench.files import append, move, names
+from lth_bench.leases import Lease
+from lth_bench.records import read_record, record_path, write_record
+from lth_bench.store import Store
+
+Identity = dict[str, Any]
+Record = dict[str, Any]
+Tell = Callable[[str, Identity], None]
+
+LOOK = 0.2  # seconds between two looks for something to do
+LOSSES = 3  # after so many an experiment is not tried again
+KILLS = 10  # the same for those that came from outside, by a person or a system short of memory
+
+
+@dataclass(frozen=True)
+class Task:
+    """An experiment that this process has claimed."""
+
+    identity: Identity
+    lease: Lease
+
+    @property
+    def key(self) -> str:
+        return str(self.identity["key"])
+
+
+class Board:
+    """Hands out experiments in order: seeds breadth-first, and what a control waits for before the rest of its seed.
+
+    Several processes may work from boards on the same directory; all they share is its files.
+    """
+
+    def __init__(self, directory: Path, identities: Iterable[Identity], store: Store | None, patience: float) -> None:
+        self.directory, self.store, self.patience = directory, store, patience
+        self.leases = directory / "leases"
+        self.stopping = self.killed = False
+        self._todo = {identity["key"]: identity for identity in ordered(list(identities))}
+        self._again = {key: checksum for key in self._todo if (checksum := failed_checksum(directory, key))}
+        self._bases = {key: base.key for key, i in self._todo.items() if (base := from_json(i["experiment"]).base)}
+        self._waits: dict[str, str] = {}
+        self._spent: dict[str, dict[str, int]] = {}
+        self._mine: set[str] = set()
+        self._lock = threading.RLock()
+
+    def next(self, tell: Tell) -> Task | None:
+        """Claims the next experiment; waits while there is only what others are at. None when all is done."""
+        while not self.stopping:
+            with self._lock:
+                self._drop_finished(tell)
+                if not self._todo:
+                    return None
+                if task := self._claim_first():
+                    return task
+            time.sleep(LOOK)
+        return None
+
+    def spent(self, task: Task) -> dict[str, int]:
+        """What earlier tries of this process at an experiment have cost."""
+        return self._spent.get(task.key, {})
+
+    def publish(self, task: Task, fields: Record) -> str:
+        """Publishes a record unless the lease was taken over; returns its status, or "dropped"."""
+        record = {**task.identity, **fields}
+        if not (task.lease.held() and write_record(self.directory, record)):
+            self._leave(task, "dropped")
+            return "dropped"
+        self._note("published", task, status=record["status"])
+        task.lease.finish()
+        with self._lock:
+            self._mine.discard(task.key)
+            del self._todo[task.key]
+        return str(record["status"])
+
+    def park(self, task: Task, segment: str, spent: dict[str, int]) -> None:
+        """Gives an experiment back until a segment that somebody else computes is there."""
+        with self._lock:
+            self._waits[task.key], self._spent[task.key] = segment, spent
+        task.lease.release()
+        self._leave(task, "parked")
+
+    def give_back(self, task: Task, why: str) -> None:
+        """Gives an experiment back with nothing done."""
+        if task.lease.held():
+            task.lease.release()
+        self._leave(task, why)
+
+    def lose(self, task: Task, fields: Record) -> str:
+        """Counts a loss: the experiment is tried again, or, after too many, published as it stands."""
+        losses = [*leases.history(self.leases, task.key), fields["error"]]
+        killed = sum(bool(loss.get("killed")) for loss in losses)
+        if killed >= KILLS or len(losses) - killed >= LOSSES:
+            return self.publish(task, quarantined(fields, len(losses)))
+        if task.lease.held():
+            task.lease.lose(fields["error"])
+        self._leave(task, "lost")
+        return "lost"
+
+    def _claim_first(self) -> Task | None:
+        held = {key for key, claim in leases.find_all(self.leases).items() if claim.alive(self.patience)}
+        for key, identity in self._todo.items():
+            if key in self._mine or key in held or self._bases.get(key) in self._todo or self._must_wait(key):
+                continue
+            lease = leases.claim(self.leases, key, self.patience)
+            if lease is None:
+                continue
+            if self._is_finished(key):
+                lease.release()
+                continue
+            task = Task(identity, lease)
+            self._mine.add(key)
+            if key in self._again:
+                move(record_path(self.directory, key), self.directory / "failures" / f"{key}.{time.time_ns()}.json")
+            self._note("claimed", task)
+            return task
+        return None
+
+    def _must_wait(self, key: str) -> bool:
+        if key not in self._waits or self.store is None:
+            return False
+        if self.store.busy(self._waits[key]):
+            return True
+        del self._waits[key]
+        return False
+
+    def _drop_finished(self, tell: Tell) -> None:
+        """Takes off the list what has a record by now, ours or of others."""
+        recorded = {name.removesuffix(".json") for name in names(self.directory / "records")}
+        for key in [key for key in self._todo if key in recorded and key not in self._mine]:
+            if self._is_finished(key):
+                identity = self._todo.pop(key)
+                tell(str(read_record(record_path(self.directory, key))["status"]), identity)
+
+    def _is_finished(self, key: str) -> bool:
+        """Whether there is a record, other than the failure that is to be tried again."""
+        path = record_path(self.directory, key)
+        if not path.exists():
+            return False
+        return self._again.get(key) is None or failed_checksum(self.directory, key) != self._again[key]
+
+    def _leave(self, task: Task, event: str) -> None:
+        self._note(event, task)
+        with self._lock:
+            self._mine.discard(task.key)
+
+    def _note(self, event: str, task: Task, **about: Any) -> None:
+        line = {"time": time.time(), "event": event, "key": task.key, "generation": task.lease.generation}
+        text = json.dumps({**line, **about, "pid": os.getpid()})
+        append(self.directory / "journal.jsonl", f"{text}\n".encode())
+
+
+def ordered(identities: list[Identity]) -> list[Identity]:
+    """Seeds breadth-first, so that a table is useful early; within a seed, first what controls wait for."""
+    seeds = list(dict.fromkeys(identity["experiment"]["seed"] for identity in identities))
+    bases = {base.key for identity in identities if (base := from_json(identity["experiment"]).base)}
+    return sorted(identities, key=lambda i: (seeds.index(i["experiment"]["seed"]), i["key"] not in bases))
+
+
+def failed_checksum(directory: Path, key: str) -> str | None:
+    """The hash of a record that is to be tried again: one that failed, but was not quarantined."""
+    path = record_path(directory, key)
+    if not path.exists():
+        return None
+    record = read_record(path)
+    again = record["status"] == "failed" and not record["error"].get("quarantined")
+    return json.dumps([record["error"], record.get("timing")]) if again else None
+
+
+def quarantined(fields: Record, losses: int) -> Record:
+    """A failure that is not tried again by itself."""
+    error = fields["error"]
+    message = f"{error['message']}; lost {losses} times, it is tried again only once this record is deleted"
+    return {**fields, "error": {**error, "message": message, "quarantined": True}}

@@ -1,0 +1,103 @@
+"""Evaluates what a pruner left behind, apart from it: on the test split, in a dense network built anew."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lth_bench.experiment import Experiment
+from lth_bench.masks import check_masks, full, kept
+from lth_bench.models import evaluate, prunable
+from lth_bench.monitor import State
+from lth_bench.outcomes import BESTS, Outcome
+from lth_bench.records import ticket_path
+from lth_bench.session import Diverged
+from lth_bench.site import Site
+from lth_bench.tickets import Ticket, write_ticket
+
+
+class InvalidResult(Exception):
+    """What a pruner left behind is not a network of the dense architecture under its masks."""
+
+
+def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) -> dict[str, Any]:
+    """Counts, evaluates and writes the ticket; returns these fields of the record.
+
+    Raises InvalidResult, Diverged and DiskFault.
+    """
+    network = site.network(experiment, 0)
+    _check(made, network)
+    ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"])
+    return {
+        "sparsity": _sparsity(experiment, made),
+        "test": _test(experiment, made, network, site),
+        "curve": made.facts["curve"],
+        "events": made.facts["events"],
+        "ticket": {"step": ticket.step, "sha256": write_ticket(ticket_path(directory, experiment.key), ticket)},
+    }
+
+
+def _check(made: Outcome, network: nn.Module) -> None:
+    """Refuses foreign parameters, masks that do not fit, and weights that are there although they are pruned."""
+    wanted = network.state_dict()
+    for name, state in made.states.items():
+        if foreign := sorted(set(state) ^ set(wanted)):
+            raise InvalidResult(f"the {name} weights and the dense network differ in {foreign[:5]}")
+        for key, value in state.items():
+            if (value.shape, value.dtype) != (wanted[key].shape, wanted[key].dtype):
+                found = f"{value.dtype} {tuple(value.shape)}"
+                raise InvalidResult(f"{key!r} of the {name} weights is {found}, not as in the dense network")
+    weights = prunable(network)
+    try:
+        check_masks(made.masks, {name: mask.cpu() for name, mask in full(weights).items()})
+    except ValueError as error:
+        raise InvalidResult(str(error)) from error
+    for name, mask in made.masks.items():
+        if outside := int(made.states["last"][name][~mask].count_nonzero()):
+            raise InvalidResult(f"{outside} weights of layer {name!r} are not zero although they are pruned")
+    most = sum(kept(made.masks).values())
+    for best in (name for name in BESTS if name in made.states):
+        if (left := sum(int(made.states[best][name].count_nonzero()) for name in weights)) > most:
+            raise InvalidResult(f"the {best} weights have {left} non-zeros, more than the {most} of the masks")
+
+
+def _sparsity(experiment: Experiment, made: Outcome) -> dict[str, Any]:
+    """What is left in the last state: non-zeros under the masks."""
+    layers = {
+        name: {
+            "size": mask.numel(),
+            "mask": int(mask.count_nonzero()),
+            "kept": int(made.states["last"][name].count_nonzero()),
+        }
+        for name, mask in made.masks.items()
+    }
+    size, left = (sum(layer[field] for layer in layers.values()) for field in ("size", "kept"))
+    return {
+        "asked": experiment.sparsity,
+        "measured": 1 - left / size,
+        "prunable": size,
+        "kept": left,
+        "mask": sum(kept(made.masks).values()),
+        "layers": layers,
+        "collapsed": [name for name, layer in layers.items() if not layer["kept"]],
+    }
+
+
+def _test(experiment: Experiment, made: Outcome, network: nn.Module, site: Site) -> dict[str, Any]:
+    test, facts = site.test(experiment.dataset.name), made.facts
+
+    def measured(state: State) -> dict[str, float]:
+        with torch.no_grad():
+            network.load_state_dict(state)
+        loss, accuracy = evaluate(network, test)
+        if not math.isfinite(loss):
+            raise Diverged(facts["step"], f"a test loss of {loss}")
+        return {"loss": loss, "accuracy": accuracy}
+
+    places = {name: facts["bests"].get(name) for name in BESTS}
+    bests = {name: place and {**place, **measured(made.states[name])} for name, place in places.items()}
+    return {"last": {"step": facts["step"], **measured(made.states["last"])}, **bests}
