@@ -92,6 +92,7 @@ def run_all(sweep: Sweep, board: Board) -> None:
     evaluator = _Evaluator(sweep)
     guardians = [_Guardian(sweep, board, evaluator) for _ in range(sweep.workers)]
     threads = [threading.Thread(target=guardian.serve) for guardian in guardians]
+    evaluator.ready()  # it starts up while the first experiments are trained
     for thread in threads:
         thread.start()
     try:
