@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lth_bench import store_command
+
 if TYPE_CHECKING:
     from lth_bench.board import Board
     from lth_bench.limits import Limits
@@ -25,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compares pruning methods on the same models, data and recipes.",
 )
+app.add_typer(store_command.app, name="store")
 PLAIN_WIDTH = 140  # of tables that go into a file or a pipe
 out = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 err = Console(stderr=True, highlight=False)
@@ -212,13 +215,10 @@ def report(
 ) -> None:
     """Write the tables, the figures and a Markdown report of a run directory."""
     from lth_bench.report import write_report, write_tables
+    from lth_bench.results import load
 
-    _print_paths(
-        [
-            *write_tables(directory, tables or directory),
-            *write_report(directory, folder or directory / "report"),
-        ]
-    )
+    found = load(directory)
+    _print_paths([*write_tables(found, tables or directory), *write_report(found, folder or directory / "report")])
 
 
 @app.command("list")
@@ -351,11 +351,12 @@ def _finish(directory: Path, keys: set[str]) -> None:
     from lth_bench.display import print_leaderboard
     from lth_bench.leaderboard import summary
     from lth_bench.report import write_report, write_tables
-    from lth_bench.results import results
+    from lth_bench.results import load
 
-    frame = results(directory)
+    found = load(directory)
+    frame = found.frame
     print_leaderboard(out, summary(frame))
-    _print_paths([*write_tables(directory, directory), *write_report(directory, directory / "report")])
+    _print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
     bad = frame[frame["key"].isin(keys) & (frame["status"] != "done")]
     for row in bad.itertuples():
         record = directory / "records" / f"{row.key}.json"

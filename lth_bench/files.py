@@ -243,10 +243,8 @@ def _write(path: Path, content: Content) -> None:
     before("create", path)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb", buffering=0) as file:
         for part in _parts(content):
-            view = memoryview(part).cast("B")
-            for piece in (view[: len(view) // 2], view[len(view) // 2 :]):
-                before("write", path)
-                _write_all(file, piece)
+            before("write", path)
+            _write_all(file, memoryview(part).cast("B"))
         before("sync", path)
         os.fsync(file.fileno())
 
@@ -259,7 +257,8 @@ def _write_all(file: Any, piece: memoryview) -> None:
 def _parts(content: Content) -> Iterable[bytes | memoryview]:
     if isinstance(content, str):
         raise TypeError("content is bytes, not text")
-    return [content] if isinstance(content, bytes) else content
+    middle = len(content) // 2 if isinstance(content, bytes) else 0
+    return [content[:middle], content[middle:]] if isinstance(content, bytes) else content
 
 
 def _aside_name(name: str) -> str:

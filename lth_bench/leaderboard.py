@@ -51,7 +51,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     counts = groups["status"].value_counts().unstack(fill_value=0)
     statuses = {name: counts.get(name, 0) for name in ("done", "diverged", "failed", "missing")}
     about = groups.agg(recipe=("recipe", "first"), own_recipe=("own_recipe", "first"), control=("control", "first"))
-    whole = about.join(table).assign(**statuses).rename(columns={"done": "n"})
+    environments = done["environment"].agg(lambda found: "; ".join(sorted(set(found) - {""})))
+    whole = about.join(table).join(environments).assign(**statuses).rename(columns={"done": "n"})
     rows = whole.reset_index().rename(columns={"asked": "target"})
     by_method = rows.groupby([*BLOCK, "method"], sort=False).ngroup().argsort(kind="stable")
     return rows.iloc[by_method].reset_index(drop=True)
@@ -99,6 +100,9 @@ def formatted(summarised: pd.DataFrame, kind: str) -> str:
 def sentence(summarised: pd.DataFrame) -> str:
     """What the cells of a leaderboard mean."""
     own = " † trained with a recipe of its own." if summarised["own_recipe"].any() else ""
+    environments = sorted({place for cell in summarised["environment"].dropna() for place in cell.split("; ") if place})
+    if len(environments) > 1:
+        own += f" Not all were run in one environment, whose numbers may differ: {'; '.join(environments)}."
     seeds = int(summarised["n"].max())
     over = "1 seed" if seeds == 1 else f"up to {seeds} seeds"
     return (

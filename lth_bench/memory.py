@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lth_bench.experiment import without_defaults
 from lth_bench.files import FileFault, canonical, sha256
 from lth_bench.leases import Lease
 from lth_bench.masks import kept
@@ -105,7 +106,7 @@ class Memory:
             segment = self._obtain(session, (short, long), end)
         _arrive(session, segment, start)
         session.spent.steps_looked_up += end - start - (session.spent.steps_computed - computed)
-        run.end, run.parts = _position(session), [*run.parts, short] if self._has(short) else [long]
+        run.end, run.parts = _position(session), self._parts([*run.parts, short], long)
 
     def _obtain(self, session: Session, keys: tuple[str, str], end: int) -> Segment:
         """Computes a segment while nobody else does, unless another has just finished it."""
@@ -169,11 +170,15 @@ class Memory:
     # -- what is stored ----------------------------------------------------------------------------------------------
 
     def _key(self, session: Session, position: dict[str, Any], end: int) -> str:
-        recipe, seed = asdict(session.recipe), session.seed
+        recipe, seed = without_defaults(session.recipe), session.seed
         return sha256(canonical({**self.about, "recipe": recipe, "seed": seed, "from": position, "to": end}).encode())
 
-    def _has(self, key: str) -> bool:
-        return self.store.read(key) is not None
+    def _parts(self, short: list[str], long: str) -> list[str]:
+        """The segments that lead from the start of the run to here: piece by piece, or those of the whole run."""
+        if self.store.read(short[-1]) is not None:
+            return short
+        whole = self.store.read(long)
+        return whole["parts"] or [long] if whole else [long]
 
     def _look_up(self, session: Session, key: str, folder: str = "entries") -> Segment | None:
         """The segment of a key if all of it is there and sound. Raises Diverged if that is what it led to."""
@@ -184,18 +189,8 @@ class Memory:
             raise Diverged(entry["diverged"]["step"], entry["diverged"]["what"])
         if folder == "entries":
             self.store.used(key)
-        if not entry["parts"]:
-            return self._load(session, entry)
-        segments = [self._look_up(session, part) for part in entry["parts"]]
-        whole = [segment for segment in segments if segment is not None]
-        if len(whole) < len(segments):
-            return None
-        measured = Monitor()
-        for segment in whole:
-            measured.extend(segment.measured, after=measured.curve[-1].step if measured.curve else 0)
-        return Segment(whole[-1].end, measured)
-
-    def _load(self, session: Session, entry: dict[str, Any]) -> Segment | None:
+        if entry["parts"]:
+            return self._look_up_chain(session, entry["parts"])
         objects: dict[str, State] = {}
         for digest in entry["objects"]:
             try:
@@ -203,6 +198,29 @@ class Memory:
             except FileFault:
                 self.store.damaged(digest)
                 return None
+        try:
+            return self._segment(session, entry, objects)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            self.store.reject(key, folder)
+            return None
+
+    def _look_up_chain(self, session: Session, parts: list[str]) -> Segment | None:
+        """The segment that others make up, one after the other."""
+        measured, last = Monitor(), None
+        for part in parts:
+            entry = self.store.read(part)
+            last = None if entry is None or entry["parts"] else self._look_up(session, part)
+            if last is None:
+                return None
+            measured.extend(last.measured, after=measured.curve[-1].step if measured.curve else 0)
+        return last and Segment(last.end, measured)
+
+    def _segment(self, session: Session, entry: dict[str, Any], objects: dict[str, State]) -> Segment:
+        """What an entry says, if it fits the network. Raises ValueError and the like if it does not."""
+        wanted = {name: (value.shape, value.dtype) for name, value in session.model.state_dict().items()}
+        for digest in {entry["state"], *(best["state"] for best in (entry["accurate"], entry["early_stop"]) if best)}:
+            if {name: (value.shape, value.dtype) for name, value in objects[digest].items()} != wanted:
+                raise ValueError(f"object {digest} does not fit the network")
         measured = Monitor()
         measured.curve = [Measurement(**point) for point in entry["curve"]]
         measured.accurate, measured.early_stop = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.experiment import to_json
-from lth_bench.files import FileFault, locked, publish_json, publish_new, read_json, sealed
+from lth_bench.files import FileFault, locked, publish_json, publish_new, read_json, sealed, set_aside
 from lth_bench.suite import Planned
 
 SCHEMA = 1
@@ -22,10 +22,12 @@ def ticket_path(directory: Path, key: str) -> Path:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record; raises FileFault if it is damaged or of another schema."""
+    """A record, or the plan; raises FileFault if it is damaged, of another schema, or under another's name."""
     record = read_json(path)
     if record.get("schema") != SCHEMA:
         raise FileFault(f"{path} has schema {record.get('schema')!r}; this version reads {SCHEMA}")
+    if record.get("key", path.stem) != path.stem:
+        raise FileFault(f"{path} is the record of another experiment, {str(record['key'])[:64]!r}")
     return record
 
 
@@ -62,7 +64,11 @@ def plan_path(directory: Path) -> Path:
 def write_plan(directory: Path, suite: str, planned: Iterable[Planned]) -> None:
     """Adds a suite's experiments to the directory's plan."""
     with locked(directory / ".lock"):
-        earlier = read_plan(directory)
+        try:
+            earlier = read_plan(directory)
+        except FileFault:
+            set_aside(plan_path(directory), directory / "damaged")
+            earlier = []
         entries = {entry["key"]: entry for entry in [*earlier, *(identity(suite, item) for item in planned)]}
         if list(entries.values()) != earlier:
             publish_json(plan_path(directory), {"schema": SCHEMA, "experiments": list(entries.values())})

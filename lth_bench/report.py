@@ -11,25 +11,23 @@ import pandas as pd
 from lth_bench.files import publish
 from lth_bench.leaderboard import FORMATS, escaped, formatted, summary
 from lth_bench.plots import figures
-from lth_bench.records import read_records
-from lth_bench.results import results
+from lth_bench.results import Results
 
 
-def write_tables(directory: Path, folder: Path) -> list[Path]:
+def write_tables(results: Results, folder: Path) -> list[Path]:
     """Writes the leaderboard in every format."""
-    table = summary(results(directory))
+    table = summary(results.frame)
     paths = [folder / f"leaderboard.{kind}" for kind in FORMATS]
     for path, kind in zip(paths, FORMATS, strict=True):
         publish(path, formatted(table, kind).encode())
     return paths
 
 
-def write_report(directory: Path, folder: Path) -> list[Path]:
+def write_report(results: Results, folder: Path) -> list[Path]:
     """Writes report.md and its figures; returns the paths, the report first."""
-    frame, records = results(directory), read_records(directory)
-    pictures = figures(frame, folder)
+    pictures = figures(results.frame, folder)
     report = folder / "report.md"
-    publish(report, _markdown(frame, records, pictures).encode())
+    publish(report, _markdown(results.frame, results.records, pictures).encode())
     return [report, *pictures]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,38 @@ METHOD = [*BLOCK, "method", "asked"]
 PRESENTATION = ("label", "recipe", "own_recipe")
 
 
+@dataclass(frozen=True)
+class Results:
+    """The records of a run directory, and the same as a table."""
+
+    records: list[dict[str, Any]]
+    frame: pd.DataFrame
+
+
+def load(directory: Path) -> Results:
+    """Reads a run directory once; raises FileFault."""
+    records, planned = read_records(directory), read_plan(directory)
+    if not records and not planned:
+        raise FileFault(f"no records in {directory}")
+    return Results(records, tabulated(records, planned))
+
+
 def results(directory: Path) -> pd.DataFrame:
+    """The table of a run directory; raises FileFault."""
+    return load(directory).frame
+
+
+def tabulated(recorded: list[dict[str, Any]], plan: list[dict[str, Any]]) -> pd.DataFrame:
     """One row for every record, and one with status "missing" for every planned experiment without a record, in
     the order of the plan.
 
     Accuracies in per cent; `difference` is to the dense run (sparsity 0) of the same data, model, recipe and seed, in
-    points; where a method's own recipe has no dense run, to that of the suite's recipe. Raises FileFault.
+    points; where a method's own recipe has no dense run, to that of the suite's recipe.
     """
-    records = {record["key"]: record for record in read_records(directory)}
-    planned = {entry["key"]: entry | {"status": "missing"} for entry in read_plan(directory)}
+    records = {record["key"]: record for record in recorded}
+    planned = {entry["key"]: entry | {"status": "missing"} for entry in plan}
     named = {key: {name: entry[name] for name in PRESENTATION} for key, entry in planned.items()}
     rows = [_row(record | named.get(key, {})) for key, record in (planned | records).items()]
-    if not rows:
-        raise FileFault(f"no records in {directory}")
     return _with_difference(_distinct(pd.DataFrame(rows)))
 
 
@@ -68,7 +88,14 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         "sparsity": record.get("sparsity", {}).get("measured"),
         **_accuracies(record.get("test", {})),
         "steps": sum(event["steps"] for event in record.get("events", [])),
+        "environment": _environment(record.get("environment", {})),
     }
+
+
+def _environment(environment: dict[str, Any]) -> str:
+    """What may change the numbers of a run: they are comparable within one of these."""
+    names = ("lth-bench", "torch", "timm", "device", "threads")
+    return ", ".join(f"{name} {environment[name]}" for name in names if name in environment)
 
 
 def _hash(value: Any) -> str:

@@ -6,6 +6,7 @@ entry of a segment that is not at its end yet. Whoever computes a segment holds 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from lth_bench.files import (
 from lth_bench.leases import Lease
 
 SCHEMA = 1
+HASH = re.compile(r"[0-9a-f]{64}")
 FOLDERS = ("entries", "objects", "checkpoints", "leases", "damaged")
 
 
@@ -47,12 +49,16 @@ class Store:
             return None
         try:
             entry = read_json(path)
-            if entry.get("schema") != SCHEMA or entry.get("key") != key:
-                raise FileFault(f"{path} is the entry of another key or version")
         except FileFault:
-            set_aside(path, self.root / "damaged")
+            entry = {}
+        if not _is_sound(entry, key):
+            self.reject(key, folder)
             return None
         return entry
+
+    def reject(self, key: str, folder: str = "entries") -> None:
+        """Sets an entry aside that must not be used."""
+        set_aside(self._json(folder, key), self.root / "damaged")
 
     def used(self, key: str) -> None:
         """Marks an entry as used now, so that `collect` keeps it longest."""
@@ -106,6 +112,13 @@ class Store:
 
     def _json(self, folder: str, key: str) -> Path:
         return self.root / folder / f"{key}.json"
+
+
+def _is_sound(entry: dict[str, Any], key: str) -> bool:
+    """Whether an entry is that of its key, and names nothing but hashes."""
+    named = [entry.get("objects"), entry.get("parts")]
+    hashes = all(isinstance(names, list) and all(HASH.fullmatch(str(name)) for name in names) for names in named)
+    return hashes and entry.get("schema") == SCHEMA and entry.get("key") == key
 
 
 @dataclass

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.board import Board, Identity, Record, Task, Tell
-from lth_bench.files import FileFault, set_aside, tidy
+from lth_bench.experiment import from_json
+from lth_bench.files import FileFault, set_aside, sha256, tidy
 from lth_bench.limits import Limits
 from lth_bench.processes import Died, Message, Process
-from lth_bench.records import read_record, record_path
+from lth_bench.records import read_record, record_path, ticket_path
 from lth_bench.store import Store
 
 FINAL = ("done", "diverged", "quarantined")
@@ -68,8 +69,23 @@ class Killed(Exception):
 
 
 def missing(directory: Path, identities: list[Identity]) -> list[Identity]:
-    """The experiments without a final record; a damaged record is set aside, a failed one is tried again."""
-    return [identity for identity in identities if status(directory, identity["key"]) not in FINAL]
+    """The experiments without a final record, a failed one is tried again.
+
+    A damaged record is set aside, and so is that of a base whose ticket a control could not read.
+    """
+    todo = [identity for identity in identities if status(directory, identity["key"]) not in FINAL]
+    bases = {base.key for identity in todo if (base := from_json(identity["experiment"]).base)}
+    unsound = [key for key in bases if status(directory, key) == "done" and not _has_ticket(directory, key)]
+    for key in unsound:
+        set_aside(record_path(directory, key), directory / "damaged")
+    wanted = {*unsound, *(identity["key"] for identity in todo)}
+    return [identity for identity in identities if identity["key"] in wanted]
+
+
+def _has_ticket(directory: Path, key: str) -> bool:
+    path = ticket_path(directory, key)
+    wanted = read_record(record_path(directory, key))["ticket"]["sha256"]
+    return path.exists() and sha256([path.read_bytes()]) == wanted
 
 
 def status(directory: Path, key: str) -> str:

@@ -19,7 +19,7 @@ from lth_bench.plugins import load_plugins
 from lth_bench.recipe import Recipe
 from lth_bench.records import identity, read_records, write_plan, write_record
 from lth_bench.report import write_report, write_tables
-from lth_bench.results import results
+from lth_bench.results import load, results
 from lth_bench.suite import Planned, plan, read_suite
 
 ROOT = Path(__file__).parent.parent
@@ -89,7 +89,7 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
     (block,) = blocks(table)
     assert block.table.loc["imp", "50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
     assert block.table.loc["imp", "90.0%"] == "3 failed"
-    paths = write_report(tmp_path, tmp_path / "report")
+    paths = write_report(load(tmp_path), tmp_path / "report")
     text = paths[0].read_text()
     assert text.count(": failed: a \\| \\<b\\>") == 3 and "1 missing" in text
 
@@ -97,18 +97,18 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
 def test_a_directory_in_which_nothing_finished_still_has_its_tables(tmp_path):
     table = board(tmp_path, [(planned("imp", 0.9, 0), "failed")])
     assert "1 failed" in formatted(table, "md")
-    assert write_tables(tmp_path, tmp_path) and write_report(tmp_path, tmp_path / "report")
+    assert write_tables(load(tmp_path), tmp_path) and write_report(load(tmp_path), tmp_path / "report")
 
 
 def test_a_directory_with_only_dense_runs_has_its_figures(tmp_path):
     board(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
-    assert len(write_report(tmp_path, tmp_path / "report")) == 3
+    assert len(write_report(load(tmp_path), tmp_path / "report")) == 3
 
 
 def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
     models = [Choice("m", {"x": value}) for value in (1, -1)] + [Choice("m", {"x": 1, "y": 2})]
     board(tmp_path, [(planned("dense", 0.0, 0, model=model), 0.9) for model in models])
-    names = [path.stem for path in write_report(tmp_path, tmp_path / "report")[1:]]
+    names = [path.stem for path in write_report(load(tmp_path), tmp_path / "report")[1:]]
     assert sorted(name for name in names if name.startswith("accuracy")) == [
         "accuracy-m-x-1-digits",
         "accuracy-m-x-1-digits-other",
@@ -179,9 +179,9 @@ def test_hostile_labels_stay_text(tmp_path):
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_published_tables_and_reports_are_those_of_their_records(folder, tmp_path):
-    for path in write_tables(folder, tmp_path):
+    for path in write_tables(load(folder), tmp_path):
         assert path.read_text() == (folder / path.name).read_text()
-    for path in write_report(folder, tmp_path):
+    for path in write_report(load(folder), tmp_path):
         published = ROOT / "reports" / folder.name / path.name
         assert published.exists()
         assert path.suffix != ".md" or path.read_text() == published.read_text()
