@@ -53,7 +53,7 @@ class Board:
         self._again = {key: checksum for key in self._todo if (checksum := failed_checksum(directory, key))}
         self._bases = {key: base.key for key, i in self._todo.items() if (base := from_json(i["experiment"]).base)}
         self._waits: dict[str, str] = {}
-        self._spent: dict[str, dict[str, int]] = {}
+        self._spent: dict[str, int] = {}
         self._mine: set[str] = set()
         self._lock = threading.RLock()
 
@@ -70,8 +70,8 @@ class Board:
         return None
 
     def spent(self, task: Task) -> dict[str, int]:
-        """What earlier tries of this process at an experiment have cost."""
-        return self._spent.get(task.key, {})
+        """What earlier tries at an experiment, given up to wait for a segment, have cost here."""
+        return {"steps_computed": self._spent.get(task.key, 0)}
 
     def publish(self, task: Task, fields: Record) -> str:
         """Publishes a record unless the lease was taken over; returns its status, or "dropped"."""
@@ -89,7 +89,7 @@ class Board:
     def park(self, task: Task, segment: str, spent: dict[str, int]) -> None:
         """Gives an experiment back until a segment that somebody else computes is there."""
         with self._lock:
-            self._waits[task.key], self._spent[task.key] = segment, spent
+            self._waits[task.key], self._spent[task.key] = segment, spent["steps_computed"]
         task.lease.release()
         self._leave(task, "parked")
 

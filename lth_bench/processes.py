@@ -23,11 +23,19 @@ TAIL = 8000
 
 
 class Died(Exception):
-    """The process ended before it answered."""
+    """A process ended before it answered; `killed` if by a signal that only others send."""
+
+    def __init__(self, code: int) -> None:
+        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+        super().__init__(f"the worker process ended with {how}")
+        self.killed = -code in (signal.SIGKILL, signal.SIGTERM)
 
 
 class Process:
-    """A process of `lth_bench.worker` in a session of its own; what it prints goes into a log, up to a limit."""
+    """A process of `lth_bench.worker` in a session of its own, and its child that works on the request of the moment.
+
+    What they print goes into a log, up to a limit.
+    """
 
     def __init__(self, role: str, settings: Message) -> None:
         ours, theirs = Pipe()
@@ -43,7 +51,7 @@ class Process:
         )
         theirs.close()
         self.log = Path(settings["directory"], "logs", f"{role}-{self.process.pid}.log")
-        self._tail = b""
+        self._tail, self._child = b"", 0
         self._drain = threading.Thread(target=self._keep_output, args=(self.process.stdout,), daemon=True)
         self._drain.start()
         self.ask(settings)
@@ -60,18 +68,21 @@ class Process:
         """The next message, if one comes in time; raises Died."""
         try:
             if not self.connection.poll(timeout):
-                return None
-            return dict(json.loads(self.connection.recv_bytes()))
+                if self.process.poll() is None:
+                    return None
+                raise EOFError
+            message = dict(json.loads(self.connection.recv_bytes()))
         except (EOFError, OSError) as error:
-            code = self.process.wait()
-            how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
-            raise Died(f"the worker process ended with {how}") from error
+            raise Died(self.process.wait()) from error
+        self._child = 0 if "idle" in message else message.get("began", self._child)
+        return message
 
     def where(self) -> str:
         """What Python was doing, and what was printed last."""
-        with suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGUSR1)
-            time.sleep(0.2)
+        if self._child:
+            with suppress(ProcessLookupError):
+                os.kill(self._child, signal.SIGUSR1)
+                time.sleep(0.2)
         return self.printed()
 
     def printed(self) -> str:
@@ -80,8 +91,9 @@ class Process:
 
     def kill(self) -> None:
         """Ends the process and all that it started."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        for group in filter(None, (self._child, self.process.pid)):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
         self.process.wait()
         self.connection.close()
         self._drain.join(timeout=1)

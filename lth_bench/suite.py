@@ -8,6 +8,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -109,14 +110,32 @@ def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
             path = plugins.suites[name]
         except UnknownName as error:
             raise SuiteError([f"{error}; or give the path of a .toml file"]) from error
+    content: dict[str, Any] = {}
     try:
-        return path.stem, Suite.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.stem, Suite.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError([f"cannot read the suite file {path}: {error}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise SuiteError([f"{path}: not valid TOML: {error}"]) from error
     except ValidationError as error:
-        raise SuiteError([f"{path}: {fault}" for fault in _faults(error)]) from error
+        faults = [*_faults(error), *_faults_of_the_rest(content, error, plugins)]
+        raise SuiteError([f"{path}: {fault}" for fault in faults]) from error
+
+
+def _faults_of_the_rest(content: dict[str, Any], error: ValidationError, plugins: Plugins) -> list[str]:
+    """What else is wrong with a suite, once the keys that it should not have are taken away."""
+    for item in error.errors():
+        *path, key = item["loc"]
+        if item["type"] == "extra_forbidden":
+            del reduce(lambda table, part: table[part], path, content)[key]
+    try:
+        plan(Suite.model_validate(content), plugins)
+    except SuiteError as more:
+        return more.faults
+    except ValidationError:
+        pass  # what stands there is listed already
+    return []
 
 
 def plan(suite: Suite, plugins: Plugins) -> list[Planned]:

@@ -21,8 +21,8 @@ from lth_bench.records import read_record, record_path, ticket_path
 from lth_bench.store import Store
 
 FINAL = ("done", "diverged", "quarantined")
-SHORT = 60.0  # seconds; after an experiment that took longer, the next one gets a fresh process
 POLL = 0.2
+STARTUP = 600.0  # seconds for imports and for reading data, before the limits of an experiment count
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,7 @@ class _Guardian:
         try:
             while task := self.board.next(self.sweep.tell):
                 self.sweep.tell("start", task.identity)
-                started = time.monotonic()
-                event = self._attend(task)
-                self.sweep.tell(event, task.identity)
-                if event not in ("done", "parked") or time.monotonic() - started > SHORT:
-                    self._dismiss()
+                self.sweep.tell(self._attend(task), task.identity)
         except BaseException as error:
             self.fault = None if isinstance(error, Killed) else error
             self.board.stopping = True
@@ -193,8 +189,7 @@ class _Guardian:
 
     def _evaluate(self, task: Task, trained: Record) -> Record:
         with self._turn(task):
-            answer = self._converse(self.evaluator.ready(), {"identity": task.identity, "trained": trained}, task)
-        return dict(answer.get("record", answer))
+            return self._converse(self.evaluator.ready(), {"identity": task.identity, "trained": trained}, task)
 
     @contextmanager
     def _turn(self, task: Task) -> Iterator[None]:
@@ -210,9 +205,10 @@ class _Guardian:
         try:
             answer = self._answer(process, request, task)
         except Died as error:
-            killed = {"killed": True} if "SIGKILL" in str(error) or "SIGTERM" in str(error) else {}
             message = f"{error}; its output is in {process.log}"
-            answer = _failure("lost", message, process.printed(), **killed)
+            answer = _failure("lost", message, process.printed(), killed=error.killed)
+            if process.process.poll() is not None:
+                process.kill()
             process.kill()
         except TookTooLong as error:
             answer = _failure("timeout", str(error), process.where())
@@ -227,15 +223,19 @@ class _Guardian:
     def _answer(self, process: Process, request: Message, task: Task) -> Record:
         limits, started = self.sweep.limits, time.monotonic()
         beaten = moved = started
-        told = False
+        answer, told, begun = None, False, False
         process.ask(request)
         while True:
-            answer = process.answer(POLL)
+            message = process.answer(POLL)
             now = time.monotonic()
-            if answer and "status" in (answer.get("record") or answer):
-                return answer.get("record") or answer
-            if answer:
-                moved, started = now, (now if "ready" in answer else started)
+            if message:
+                moved, started = now, (now if "began" in message else started)
+                begun = begun or "began" in message
+                answer = message if "status" in message or "record" in message else answer
+            if message and "idle" in message:
+                if answer is None:
+                    raise Died(message["idle"])
+                return dict(answer.get("record", answer))
             if self.board.killed:
                 raise Killed
             if self.board.stopping and not told:
@@ -244,10 +244,10 @@ class _Guardian:
             if now - beaten > limits.patience / 4:
                 self._keep(task)
                 beaten = now
-            if limits.time and now - started > limits.time:
+            if limits.time and now - started > limits.time + (0 if begun else STARTUP):
                 raise TookTooLong(f"took longer than the limit of {limits.time:g} s")
-            if now - moved > limits.stall:
-                raise TookTooLong(f"showed no sign of progress for {limits.stall:g} s")
+            if now - moved > (limits.stall if begun else STARTUP):
+                raise TookTooLong(f"showed no sign of progress for {now - moved:.0f} s")
 
     def _keep(self, task: Task) -> None:
         if not task.lease.beat():

@@ -1,27 +1,29 @@
-"""A worker process: answers requests to train, or to evaluate, one after the other, on one thread."""
+"""A worker process: answers requests to train, or to evaluate, one after the other, each in a child of its own."""
 
 from __future__ import annotations
 
 import faulthandler
 import json
 import os
-import queue
 import resource
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+import traceback
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 
+from lth_bench.experiment import from_json
 from lth_bench.files import DiskFault
 from lth_bench.ledger import Spent
 from lth_bench.limits import Limits
 from lth_bench.memory import Busy, Stopped, Watch
+from lth_bench.optimizers import make_optimizer
 from lth_bench.plugins import load_plugins
 from lth_bench.run import evaluate, train
 from lth_bench.site import Site
@@ -47,37 +49,28 @@ def make_site(data_root: Path | None, device: Device, store: Store | None = None
 
 
 class Desk:
-    """The worker's end of the connection: what comes in, and signs of life that go out."""
+    """The worker's end of the connection, in the process of one experiment: requests to stop, and signs of life."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.requests: queue.Queue[Message] = queue.Queue()
-        self.watch = Watch()
+    def __init__(self, connection: Connection, watch: Watch) -> None:
+        self.connection, self.watch = connection, watch
         self._lock = threading.Lock()
 
     def open(self, limits: Limits) -> None:
         self.watch.checkpoint_every = limits.checkpoint_every
-        for work, arguments in ((self._listen, ()), (self._beat, (limits,))):
-            threading.Thread(target=work, args=arguments, daemon=True).start()
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._beat, args=(limits,), daemon=True).start()
 
     def send(self, message: Message) -> None:
         with self._lock:
-            self.connection.send_bytes(json.dumps(message).encode())
-
-    def receive(self) -> Message:
-        return dict(json.loads(self.connection.recv_bytes()))
+            send(self.connection, message)
 
     def _listen(self) -> None:
-        """Takes requests in; when the other end has gone, so does this process, with all that it started."""
+        """Hears of a stop; when the other end has gone, so does this process, with all that it started."""
         try:
-            while True:
-                message = self.receive()
-                if "stop" in message:
-                    self.watch.stopping = True
-                else:
-                    self.requests.put(message)
+            while receive(self.connection):
+                self.watch.stopping = True
         except (EOFError, OSError):
-            os.killpg(os.getpid(), signal.SIGKILL)
+            os.killpg(0, signal.SIGKILL)
 
     def _beat(self, limits: Limits) -> None:
         """Tells of progress, and keeps leases on segments alive while there is some."""
@@ -94,44 +87,91 @@ class Desk:
             time.sleep(min(LOOK, limits.patience / 4))
 
 
-def serve(role: Literal["train", "evaluate"], desk: Desk) -> None:
-    """Answers requests until the other end closes; the first message says where and how to work."""
-    settings = desk.receive()
-    limits, directory = Limits(**settings["limits"]), Path(settings["directory"])
-    if limits.memory and role == "train":
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
-    desk.open(limits)
-    data = settings["data"] and Path(settings["data"])
+def serve(role: Literal["train", "evaluate"], connection: Connection) -> None:
+    """Answers requests until the other end closes, each in a child that has all imports and data already.
+
+    So an experiment starts in milliseconds and can change nothing for the next. The first message says where and how
+    to work; {"idle": exit code} follows when a child has ended, whether it has answered or not.
+    """
+    settings = receive(connection)
+    limits = Limits(**settings["limits"])
     store = Store(Path(settings["store"]), limits.patience) if settings["store"] else None
-    site = make_site(data, settings["device"], store)
-    site.watch = desk.watch
-    desk.send({"ready": os.getpid()})
-    work = _train if role == "train" else _evaluate
+    site = make_site(settings["data"] and Path(settings["data"]), settings["device"], store)
+    warm: set[str] = set()
     while True:
-        desk.send(_answer(work, desk.requests.get(), directory, site))
+        try:
+            request = receive(connection)
+        except EOFError:
+            return
+        if (kind := f"{request['identity']['experiment']['dataset']}") not in warm:
+            warm_up(site, request["identity"])
+            warm.add(kind)
+        pid = os.fork()
+        if pid == 0:
+            os.setpgid(0, 0)
+            _answer(role, request, Path(settings["directory"]), site, Desk(connection, site.watch), limits)
+        with suppress(PermissionError, ProcessLookupError):
+            os.setpgid(pid, pid)
+        _, status = os.waitpid(pid, 0)
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        send(connection, {"idle": os.waitstatus_to_exitcode(status)})
 
 
-def _answer(work: Callable[[Message, Path, Site], Message], request: Message, directory: Path, site: Site) -> Message:
+def warm_up(site: Site, identity: Message) -> None:
+    """Reads the training data and imports what a Session imports late, without computing anything.
+
+    Nothing of this may start a thread or a device: the process is about to fork.
+    """
+    if site.device.type == "cpu":
+        with suppress(Exception):  # whatever is wrong, the experiment will say so
+            session = site.session(from_json(identity["experiment"]))
+            make_optimizer(session.recipe, session.model.parameters())
+
+
+def _answer(role: str, request: Message, directory: Path, site: Site, desk: Desk, limits: Limits) -> NoReturn:
+    """Works on a request, sends the answer, and ends the process."""
     try:
-        return work(request, directory, site)
-    except DiskFault as error:
-        return {"status": "fault", "message": str(error)}
+        if limits.memory and role == "train":
+            resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
+        desk.open(limits)
+        desk.send({"began": os.getpid()})
+        work = _train if role == "train" else _evaluate
+        try:
+            answer = work(request, directory, site)
+        except DiskFault as error:
+            answer = {"status": "fault", "message": str(error)}
+        desk.send(answer)
+        sys.stdout.flush()
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
 
 
 def _train(request: Message, directory: Path, site: Site) -> Message:
     """The answer of `train`, or that the experiment has to wait for a segment, or was stopped."""
     spent = Spent(**request["spent"])
     try:
-        trained = train(request["identity"], directory, site, spent)
+        return train(request["identity"], directory, site, spent)
     except Busy as error:
         return {"status": "busy", "segment": error.key, "spent": vars(spent)}
     except Stopped:
         return {"status": "stopped"}
-    return trained
 
 
 def _evaluate(request: Message, directory: Path, site: Site) -> Message:
     return {"record": evaluate(request["identity"], request["trained"], directory, site)}
+
+
+def send(connection: Connection, message: Message) -> None:
+    connection.send_bytes(json.dumps(message).encode())
+
+
+def receive(connection: Connection) -> Message:
+    """The next message; raises EOFError when the other end has gone."""
+    return dict(json.loads(connection.recv_bytes()))
 
 
 def main() -> None:
@@ -140,7 +180,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=False)
-    serve("train" if role == "train" else "evaluate", Desk(Connection(int(handle))))
+    serve("train" if role == "train" else "evaluate", Connection(int(handle)))
 
 
 if __name__ == "__main__":

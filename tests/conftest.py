@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import OrderedDict
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from injection import long, runners, tally  # noqa: F401 (fixtures of the fault suite)
 from torch import nn
 
 from lth_bench.data import Examples
@@ -14,11 +20,41 @@ from lth_bench.recipe import Recipe
 from lth_bench.session import Session, Setup
 
 CLASSES = 3
+PROMISE = "how often each fault was injected, how often something went wrong, and what was found instead."
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run the fault suite in its long form")
+    parser.addoption("--faults", metavar="FILE", help="write the table of the fault suite as Markdown")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Prints what the tests of the fault suite have noted."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    rows = [json.loads(value) for report in reports for name, value in report.user_properties if name == "fault"]
+    if not rows:
+        return
+    table = pd.DataFrame(sorted(rows), columns=["fault", "tries", "bad", "figure"]).to_markdown(index=False)
+    terminalreporter.write_line(f"\n{table}")
+    if path := config.getoption("--faults"):
+        Path(path).write_text(f"# Faults\n\nWhat `make faults` found: {PROMISE}\n\n{table}\n")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def third_party(tmp_path_factory):
+    """A folder with the package of tests/third_party installed by pip."""
+    target = tmp_path_factory.mktemp("site")
+    source = Path(__file__).with_name("third_party")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    copy = tmp_path_factory.mktemp("source") / "package"
+    subprocess.run(["cp", "-r", source, copy], check=True)
+    subprocess.run([*command, "--target", target, copy], check=True, capture_output=True)
+    return target
 
 
 def network(seed: int) -> nn.Module:

@@ -64,18 +64,6 @@ def suite(tmp_path, *pruners, text=SUITE):
     return path
 
 
-@pytest.fixture(scope="module")
-def third_party(tmp_path_factory):
-    """A folder with the package of tests/third_party installed by pip."""
-    target = tmp_path_factory.mktemp("site")
-    source = Path(__file__).with_name("third_party")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
-    copy = tmp_path_factory.mktemp("source") / "package"
-    subprocess.run(["cp", "-r", source, copy], check=True)
-    subprocess.run([*command, "--target", target, copy], check=True, capture_output=True)
-    return target
-
-
 def test_a_third_party_plugin_is_listed_and_a_broken_one_hides_no_other(third_party):
     done = call("list", "pruners", path=third_party)
     assert done.returncode == 0

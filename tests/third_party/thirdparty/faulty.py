@@ -1,6 +1,9 @@
 """Pruners that misbehave."""
 
+import ctypes
 import os
+import subprocess
+import sys
 from dataclasses import dataclass
 
 from lth_bench import hookimpl
@@ -44,7 +47,91 @@ class Leaker:
             weight.data.add_(1)
 
 
+@dataclass(frozen=True)
+class Hanger:
+    """Never comes back."""
+
+    def __call__(self, session):
+        session.train(until=5)
+        while True:
+            pass
+
+
+@dataclass(frozen=True)
+class Segfaulter:
+    """Reads where nothing is."""
+
+    def __call__(self, session):
+        ctypes.string_at(0)
+
+
+@dataclass(frozen=True)
+class Flooder:
+    """Prints thirty megabytes, and is otherwise as it should be."""
+
+    def __call__(self, session):
+        for _ in range(30):
+            print("x" * 1_000_000)
+            print("y" * 1000, file=sys.stderr)
+        session.prune({name: weight.detach().abs() for name, weight in session.weights.items()})
+        session.train()
+
+
+@dataclass(frozen=True)
+class Spawner:
+    """Leaves a process behind and dies."""
+
+    def __call__(self, session):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+        raise RuntimeError("left a process behind")
+
+
+@dataclass(frozen=True)
+class Hoarder:
+    """Wants more memory than there is."""
+
+    def __call__(self, session):
+        import torch
+
+        held = []
+        while True:
+            held.append(torch.ones(2**28))
+
+
+@dataclass(frozen=True)
+class Exiter:
+    """Calls sys.exit as if it were a script."""
+
+    def __call__(self, session):
+        sys.exit(0)
+
+
+@dataclass(frozen=True)
+class Exploder:
+    """Trains with weights that are far too large."""
+
+    def __call__(self, session):
+        for weight in session.weights.values():
+            weight.data.mul_(1e30)
+        session.train()
+
+
+PRUNERS = (
+    Raiser,
+    NanWriter,
+    Quitter,
+    Leaker,
+    Hanger,
+    Segfaulter,
+    Flooder,
+    Spawner,
+    Hoarder,
+    Exiter,
+    Exploder,
+)
+
+
 @hookimpl
 def register_pruners(register):
-    for pruner in (Raiser, NanWriter, Quitter, Leaker):
+    for pruner in PRUNERS:
         register(pruner.__name__.lower(), pruner)

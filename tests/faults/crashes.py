@@ -1,0 +1,123 @@
+"""Runs one experiment in this process, over and over, and fails at the n-th operation on a file: n = 1, 2, 3, …
+
+`crashes.py SUITE FOLDER MODE STRIDE` prints a JSON list of what went wrong and how many operations there were. In mode
+"crash" the process ends at once, in mode "full" the disk is full from there on.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from lth_bench import files
+from lth_bench.board import Board
+from lth_bench.files import DiskFault
+from lth_bench.leases import find_all
+from lth_bench.plugins import load_plugins
+from lth_bench.records import identity, read_record, record_path, write_plan
+from lth_bench.run import run
+from lth_bench.site import Site
+from lth_bench.store import Store, verify
+from lth_bench.suite import plan, read_suite
+from lth_bench.sweep import missing
+
+CRASHED, FULL, WRONG = 70, 71, 72
+
+
+class Workload:
+    """Everything that an experiment writes, in the order in which a sweep does it."""
+
+    def __init__(self, suite: str) -> None:
+        self.plugins = load_plugins()
+        self.name, content = read_suite(suite, self.plugins)
+        self.planned = plan(content, self.plugins)
+        self.identities = [identity(self.name, item) for item in self.planned]
+        self.sites: dict[Path, Site] = {}
+
+    def __call__(self, directory: Path) -> None:
+        store = Store(directory / "store", patience=60)
+        write_plan(directory, self.name, self.planned)
+        board = Board(directory, missing(directory, self.identities), store, 60)
+        site = Site(self.plugins, None, torch.device("cpu"), store)
+        while task := board.next(lambda *event: None):
+            assert board.publish(task, run(task.identity, directory, site)) == "done"
+
+
+def in_child(work, *arguments) -> int:
+    """Runs something in a child process; returns its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work(*arguments)
+        except DiskFault as error:
+            os._exit(FULL if str(arguments[0]) in str(error) else WRONG)
+        except BaseException as error:
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+            os._exit(WRONG)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def failing(workload: Workload, mode: str, number: int):
+    """The workload with a fault at its n-th operation on a file."""
+
+    def work(directory: Path) -> None:
+        seen = 0
+
+        def before(operation: str, path: Path) -> None:
+            nonlocal seen
+            seen += 1
+            if mode == "crash" and seen == number:
+                os._exit(CRASHED)
+            if mode == "full" and seen >= number and operation in ("create", "write", "mkdir", "append"):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        files.before = before
+        workload(directory)
+
+    return work
+
+
+def content(workload: Workload, directory: Path) -> dict[str, object]:
+    """The records without what may differ; raises FileFault for one that is neither before nor after."""
+    found = {}
+    for entry in workload.identities:
+        path = record_path(directory, entry["key"])
+        if path.exists():
+            found[entry["key"]] = {n: v for n, v in read_record(path).items() if n != "timing"}
+    return found
+
+
+def main() -> None:
+    suite, folder, mode, stride = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    torch.set_num_threads(1)
+    workload = Workload(suite)
+    assert in_child(workload, folder / "reference") == 0
+    reference = content(workload, folder / "reference")
+    bad: list[str] = []
+    number = 1
+    while True:
+        directory = folder / str(number)
+        status = in_child(failing(workload, mode, number), directory)
+        if status == 0:
+            break
+        if status not in (CRASHED, FULL):
+            bad.append(f"operation {number} ended in status {status}")
+        partly = content(workload, directory)
+        if any(partly[key] != reference[key] for key in partly) or verify(Store(directory / "store")).counts:
+            bad.append(f"operation {number} left something between")
+        if in_child(workload, directory) or content(workload, directory) != reference:
+            bad.append(f"operation {number} was not recovered from")
+        if find_all(directory / "leases"):
+            bad.append(f"operation {number} left a lease behind")
+        number += stride
+    print(json.dumps([number - 1, bad]))
+
+
+if __name__ == "__main__":
+    main()

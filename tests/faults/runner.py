@@ -1,0 +1,29 @@
+"""A runner with one worker and limits of its own: `runner.py SUITE DIRECTORY LIMITS`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from lth_bench.limits import Limits
+from lth_bench.plugins import load_plugins
+from lth_bench.records import identity, write_plan
+from lth_bench.suite import plan, read_suite
+from lth_bench.sweep import Sweep, missing, run_all
+
+
+def main() -> None:
+    suite, directory, limits = sys.argv[1], Path(sys.argv[2]), json.loads(sys.argv[3])
+    plugins = load_plugins()
+    name, content = read_suite(suite, plugins)
+    planned = plan(content, plugins)
+    write_plan(directory, name, planned)
+    todo = missing(directory, [identity(name, item) for item in planned])
+    if todo:
+        sweep = Sweep(directory, None, "cpu", 1, lambda *event: None, directory / "store", Limits(**limits))
+        run_all(sweep, sweep.board(todo))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Files that are half written, damaged, hostile, or have no room."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from injection import COMMAND, journal, pruner, results, write_suite
+
+from lth_bench.files import FileFault, publish, publish_json, sealed, sha256
+from lth_bench.plugins import Registry, Source
+from lth_bench.records import read_record, read_records
+from lth_bench.store import Store, survey
+
+CRASHES = Path(__file__).with_name("crashes.py")
+
+
+@pytest.fixture
+def suite(tmp_path):
+    pruners = pruner("imp", sparsities=[0.5], arguments={"rate": 0.6}, controls=["redraw"])
+    return write_suite(tmp_path / "faults.toml", pruners, duration="1ep")
+
+
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("mode", ["crash", "full"])
+def test_a_fault_at_every_operation_on_a_file(tmp_path, suite, tally, long, mode):
+    stride = 1 if long else 13
+    command = [sys.executable, CRASHES, suite, tmp_path, mode, str(stride)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    count, bad = json.loads(done.stdout)
+    assert count > 150
+    every = "every one" if stride == 1 else f"every {stride}th"
+    what = "killed at every I/O call" if mode == "crash" else "disk full at every I/O call"
+    tally(what, len(range(1, count + 1, stride)), bad, f"{every} of {count} recovered from; nothing in between")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a file system takes root")
+def test_a_full_file_system(tmp_path, tally):
+    small = tmp_path / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", small]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    try:
+        suite = write_suite(tmp_path / "faults.toml", pruner("imp"), sparsities=[0.5, 0.9])
+        run = [COMMAND, "run", suite, "--out", small / "out", "--workers", "2"]
+        full = subprocess.run(run, capture_output=True, text=True)
+        sentences = [line for line in full.stderr.splitlines() if "No space left on device" in line]
+        bad = [] if full.returncode == 2 and len(sentences) == 1 and str(small) in sentences[0] else [full.stderr]
+        bad += ["Traceback"] if "Traceback" in full.stderr else []
+        subprocess.run(["mount", "-o", "remount,size=300m", small], check=True)
+        checked = subprocess.run([COMMAND, "store", "verify", small / "out"], capture_output=True, text=True)
+        bad += [] if checked.returncode == 0 else [checked.stdout]
+        again = subprocess.run(run, capture_output=True, text=True)
+        bad += [] if again.returncode == 0 and len(results(small / "out")) == 2 else [again.stderr]
+        tally("disk full (tmpfs)", 1, bad, f"one sentence, nothing damaged, goes on with room: {sentences[:1]}")
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.timeout(3000)
+def test_damage_to_any_file_is_noticed_and_mended(tmp_path, suite, tally, long):
+    tries, bad, noticed = (60 if long else 4), [], 0
+    directory, chance = tmp_path / "out", random.Random(2)
+    run = [COMMAND, "run", suite, "--out", directory, "--workers", "1"]
+    assert subprocess.run(run, capture_output=True).returncode == 0
+    reference = results(directory)
+    for number in range(tries):
+        kinds = ["records", "tickets", "store/objects", "store/entries", "."]
+        folder = directory / kinds[number % len(kinds)]
+        victims = sorted(folder.glob("plan.json" if folder == directory else "*"))
+        for path in victims if number % 2 else [chance.choice(victims)]:
+            damage(path, chance)
+        if folder.name != "records":
+            for path in chance.sample(sorted((directory / "records").iterdir()), 1):
+                path.unlink()
+        done = subprocess.run(run, capture_output=True, text=True)
+        bad += [done.stderr] if done.returncode else []
+        bad += [f"try {number} changed a result"] if results(directory) != reference else []
+        noticed += any((directory / place).exists() for place in ("damaged", "store/damaged"))
+    tally("corrupt store, record, ticket or plan", tries, bad, "all noticed by checksum, set aside and made again")
+
+
+def damage(path, chance):
+    content = bytearray(path.read_bytes())
+    kind = chance.choice(["flip", "truncate", "zeros"])
+    if kind == "flip":
+        content[chance.randrange(len(content) - 1)] ^= 1 << chance.randrange(8)
+    elif kind == "truncate":
+        del content[chance.randrange(len(content)) :]
+    else:
+        content[:] = bytes(len(content))
+    path.write_bytes(content)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch /tmp/lth-bench-was-here",)
+
+
+def corpus():
+    deep = b"[" * 200_000 + b"]" * 200_000
+    header = (90 << 20).to_bytes(8, "little") + b"{" + b" " * 1000
+    return {
+        "a pickle": pickle.dumps(Bomb()),
+        "deep JSON": deep,
+        "deep JSON in a record": b'{"checksum":"' + b"0" * 64 + b'","x":' + deep + b"}\n",
+        "a header that claims 90 MB": header,
+        "a header that claims 2^63 bytes": (1 << 63).to_bytes(8, "little") + b"{}",
+        "a header of other types": len(b'{"a":3}').to_bytes(8, "little") + b'{"a":3}',
+        "JSON of another shape": sealed({"schema": 1, "experiment": {"pruner": 3}, "key": "../../x"}),
+        "an entry that leads elsewhere": sealed({"schema": 1, "objects": ["../../../etc/passwd"], "parts": []}),
+        "an entry of other types": sealed({"schema": 1, "objects": {"a": 1}, "parts": 5, "diverged": 1}),
+        "huge numbers": b'{"checksum": 1' + b"0" * 5_000_000 + b"}",
+        "nothing": b"",
+        "90 MB of zeros": bytes(90 << 20),
+    }
+
+
+@pytest.mark.timeout(600)
+def test_hostile_files_are_refused_quickly_and_run_no_code(tmp_path, suite, tally):
+    directory, bad, slowest = tmp_path / "out", [], 0.0
+    run = [COMMAND, "run", suite, "--out", directory, "--workers", "1"]
+    assert subprocess.run(run, capture_output=True).returncode == 0
+    (witness := Path("/tmp/lth-bench-was-here")).unlink(missing_ok=True)
+    outside = tmp_path / "outside.safetensors"
+    outside.write_bytes(b"precious")
+    key, store = read_records(directory)[0]["key"], Store(directory / "store")
+    for name, content in corpus().items():
+        path = directory / "records" / f"{key}.json"
+        path.write_bytes(content)
+        started = time.monotonic()
+        try:
+            read_record(path)
+            bad.append(f"{name} was taken for a record")
+        except FileFault as error:
+            bad += [] if str(path) in str(error) else [f"{name}: {error}"]
+        for place in sorted((directory / "store" / "entries").iterdir())[:2]:
+            place.write_bytes(content.replace(b'"schema"', f'"key":"{place.stem}","schema"'.encode()))
+            bad += [f"{name} was taken for an entry"] if store.read(place.stem) else []
+        slowest = max(slowest, time.monotonic() - started)
+    for place in sorted((directory / "store" / "objects").iterdir()):
+        place.write_bytes(random.Random(3).choice(list(corpus().values())))
+    sane = next((directory / "store" / "entries").iterdir())
+    publish_json(sane, {"schema": 1, "key": sane.stem, "objects": [f"../../../{outside.stem}"], "parts": []})
+    (directory / "records" / f"{key}.json").unlink(missing_ok=True)
+    done = subprocess.run(run, capture_output=True, text=True)
+    bad += [done.stderr] if done.returncode else []
+    bad += ["a file outside was touched"] if outside.read_bytes() != b"precious" else []
+    bad += ["code was run"] if witness.exists() else []
+    tally("malicious record or store entry", len(corpus()), bad, f"refused in {slowest:.1f} s at most, no code run")
+
+
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, tally):
+    names = ["../x", "/etc/passwd", "a/b", "..", "", "A", "a" * 65, "ü", "a b", "a\n", "-a", "%2e%2e", "a\0b"]
+    bad = []
+    for name in names:
+        try:
+            Registry("suites").add(name, tmp_path, Source("a", "b", "c", "d"))
+            bad.append(name)
+        except ValueError:
+            pass
+    tally("path traversal in names", len(names), bad, "identifiers match [a-z0-9][a-z0-9._-]{0,63}")
+
+
+def test_publishing_is_all_or_nothing_for_readers(tmp_path, tally, long):
+    """A reader beside a writer sees one content or the other, whole."""
+    path, tries, bad = tmp_path / "file", (3000 if long else 300), []
+    contents = {sha256([bytes([n]) * 50_000]): bytes([n]) * 50_000 for n in range(2)}
+    publish(path, next(iter(contents.values())))
+    pid = os.fork()
+    if pid == 0:
+        for number in range(tries):
+            publish(path, list(contents.values())[number % 2])
+        os._exit(0)
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        bad += [] if sha256([path.read_bytes()]) in contents else ["torn"]
+    tally("read while it is written", tries, bad, "never torn")
+
+
+def test_every_store_file_is_one_of_the_known_kinds(tmp_path, suite):
+    subprocess.run([COMMAND, "run", suite, "--out", tmp_path / "out"], capture_output=True, check=True)
+    assert set(survey(Store(tmp_path / "out" / "store")).counts) == {"entries", "objects"}
+    assert {line["event"] for line in journal(tmp_path / "out")} <= {"claimed", "published", "parked"}

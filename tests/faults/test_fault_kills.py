@@ -1,0 +1,201 @@
+"""Processes that are killed, stopped and started again."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+import pytest
+from injection import Runners, journal, pruner, published_twice, results, write_suite
+
+from lth_bench.leaderboard import formatted, summary
+from lth_bench.results import load
+
+LONG_WAIT = 1000
+
+
+def sixty(path):
+    """Sixty experiments that share much of their training."""
+    pruners = [
+        pruner("dense", sparsities=[0.0]),
+        pruner("imp", controls=["redraw"]),
+        pruner("imp", label="rewound", arguments={"rewind_to": "1ep"}),
+        pruner("magnitude"),
+        pruner("random"),
+        pruner("snip"),
+    ]
+    grid = [0.36, 0.488, 0.5904, 0.67232, 0.737856]
+    return write_suite(path, "".join(pruners), seeds=[0, 1], sparsities=grid[:5], duration="4ep")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The suite, and what it gives when nothing happens to it."""
+
+    folder, made = tmp_path_factory.mktemp("undisturbed"), Runners()
+    suite = sixty(folder / "faults.toml")
+    runner = made.start(suite, folder / "out")
+    output, _ = runner.communicate(timeout=LONG_WAIT)
+    assert runner.returncode == 0, output
+    assert made.gone(), "a worker outlived its runner"
+    assert len(results(folder / "out")) == 62
+    return suite, folder / "out"
+
+
+def differences(directory, reference):
+    """What is not as it was without faults."""
+    found, wanted = results(directory), results(reference)
+    table = formatted(summary(load(directory).frame), "json") == formatted(summary(load(reference).frame), "json")
+    wrong = [key for key in wanted if found.get(key) != wanted[key]]
+    return wrong + published_twice(directory) + ([] if table else ["the table"])
+
+
+@pytest.mark.timeout(3000)
+def test_workers_and_runners_killed_at_random(tmp_path, undisturbed, runners, tally, long):
+    suite, reference = undisturbed
+    wanted, kills, bad, rounds = (200 if long else 6), 0, [], 0
+    chance = random.Random(0)
+    while kills < wanted:
+        rounds += 1
+        directory = tmp_path / str(rounds)
+        team = [runners.start(suite, directory) for _ in range(3)]
+        while any(runner.poll() is None for runner in team):
+            time.sleep(chance.uniform(0.5, 4.5))
+            if kills < wanted and (alive := runners.processes()):
+                runners.kill(chance.choice(alive))
+                kills += 1
+            team = [runner if not _killed(runner) else runners.start(suite, directory) for runner in team]
+        bad += differences(directory, reference)
+        assert runners.gone()
+    figure = f"0 of 62 experiments lost, 0 published twice, tables equal ({rounds} runs of 3 runners)"
+    tally("worker killed", kills, bad, figure)
+
+
+def _killed(runner):
+    return runner.poll() is not None and runner.returncode != 0
+
+
+@pytest.mark.timeout(3000)
+def test_a_launcher_killed_and_started_again(tmp_path, undisturbed, runners, tally, long):
+    suite, reference = undisturbed
+    wanted, kills, bad, rounds = (20 if long else 3), 0, [], 0
+    chance = random.Random(1)
+    while kills < wanted:
+        rounds += 1
+        directory = tmp_path / str(rounds)
+        segments: dict[str, int] = {}
+        while True:
+            runner = runners.start(suite, directory)
+            try:
+                runner.wait(timeout=chance.uniform(3, 14) if kills < wanted else None)
+            except Exception:
+                runners.kill(runner.pid)
+                runner.wait()
+                kills += 1
+            assert runners.gone(), "a worker outlived its launcher"
+            entries = {path.name: path.stat().st_ino for path in (directory / "store" / "entries").glob("*.json")}
+            bad += [name for name, inode in segments.items() if entries.get(name) != inode]
+            segments = entries
+            if runner.returncode == 0:
+                break
+        bad += differences(directory, reference) + claimed_after_publication(directory)
+    figure = f"0 finished experiments run again, 0 of {len(segments)} finished segments computed again"
+    tally("launcher killed, started again", kills, bad, figure)
+
+
+def claimed_after_publication(directory):
+    published, wrong = set(), []
+    for line in journal(directory):
+        if line["event"] == "published":
+            published.add(line["key"])
+        if line["event"] == "claimed" and line["key"] in published:
+            wrong.append(line["key"])
+    return wrong
+
+
+@pytest.mark.timeout(1500)
+def test_a_runner_that_is_stopped_past_its_lease_and_comes_back(tmp_path, runners, tally, long):
+    suite = write_suite(tmp_path / "faults.toml", pruner("imp"), sparsities=[0.9], duration="60ep")
+    tries, bad, dropped = (10 if long else 2), [], 0
+    for number in range(tries):
+        directory = tmp_path / str(number)
+        stale = runners.start(suite, directory, patience=2)
+        while not journal(directory):
+            time.sleep(0.05)
+        frozen = [stale.pid] if number % 2 else [stale.pid, *runners.workers(stale.pid)]
+        for pid in frozen:
+            runners.kill(pid, signal.SIGSTOP)
+        time.sleep(3)
+        fresh = runners.start(suite, directory, patience=2)
+        while len([line for line in journal(directory) if line["event"] == "claimed"]) < 2:
+            time.sleep(0.05)
+        for pid in frozen:
+            runners.kill(pid, signal.SIGCONT)
+        for runner in (stale, fresh):
+            output, _ = runner.communicate(timeout=LONG_WAIT)
+            bad += [output] if runner.returncode else []
+        events = [(line["event"], line["pid"]) for line in journal(directory)]
+        dropped += ("dropped", stale.pid) in events
+        bad += [events] if ("published", fresh.pid) not in events or ("published", stale.pid) in events else []
+        bad += published_twice(directory)
+    bad += [] if dropped == tries else [f"{dropped} of {tries} noticed"]
+    tally("a stopped worker that comes back", tries, bad, f"0 published twice; {dropped} of {tries} dropped their work")
+
+
+@pytest.mark.timeout(600)
+def test_two_runners_in_one_directory_share_the_work(tmp_path, undisturbed, runners, tally):
+    suite, reference = undisturbed
+    directory = tmp_path / "shared"
+    pair = [runners.start(suite, directory) for _ in range(2)]
+    for runner in pair:
+        output, _ = runner.communicate(timeout=LONG_WAIT)
+        assert runner.returncode == 0, output
+    bad = differences(directory, reference)
+    owners = {line["pid"] for line in journal(directory) if line["event"] == "published"}
+    steps = [computed(place) for place in (directory, reference)]
+    bad += [] if len(owners) == 2 else ["only one runner worked"]
+    bad += [] if steps[0] == steps[1] else [f"{steps[0]} steps were computed, {steps[1]} were enough"]
+    tally("two runners in one directory", 62, bad, f"0 published twice, {steps[0]:,} steps as with one runner")
+
+
+def computed(directory):
+    return sum(record["timing"]["steps_computed"] for record in load(directory).records)
+
+
+INTERRUPTIONS = {
+    "Ctrl-C once": ([signal.SIGINT], 130),
+    "Ctrl-C twice": ([signal.SIGINT, signal.SIGINT], 130),
+    "SIGTERM": ([signal.SIGTERM], 143),
+}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", INTERRUPTIONS)
+def test_interruptions_end_in_good_order(tmp_path, runners, tally, name):
+    signals, status = INTERRUPTIONS[name]
+    suite = write_suite(tmp_path / "faults.toml", pruner("dense", sparsities=[0.0]), seeds=[0, 1], duration="2000ep")
+    directory, bad = tmp_path / "out", []
+    runner = runners.command("run", suite, "--out", directory, "--workers", "2")
+    while sum(line["event"] == "claimed" for line in journal(directory)) < 2:
+        time.sleep(0.05)
+    time.sleep(6)  # both workers are in the middle of their training
+    started = time.monotonic()
+    for number in signals:
+        runners.kill(runner.pid, number)
+        time.sleep(0.05)
+    output, _ = runner.communicate(timeout=60)
+    took = time.monotonic() - started
+    bad += [] if runner.returncode == status else [f"status {runner.returncode}"]
+    bad += [] if "the same command goes on from there" in output else [output]
+    bad += [] if runners.gone() else ["a worker is left"]
+    checkpoints = len(list((directory / "store" / "checkpoints").glob("*.json")))
+    if len(signals) == 1:
+        bad += [] if checkpoints == 2 else [f"{checkpoints} checkpoints"]
+        bad += [] if "Once more to stop now" in output else [output]
+    else:
+        bad += [] if took < 3 else [f"took {took:.1f} s"]
+    bad += [line for line in journal(directory) if line["event"] == "lost"]
+    again = runners.command("status", directory).communicate()[0]
+    bad += [] if "missing" in again and "running" not in again else [again]
+    tally(name, 1, bad, f"ended in {took:.1f} s with {checkpoints} checkpoints, no process left, exit status {status}")
