@@ -56,6 +56,7 @@ class Board:
         self._spent: dict[str, int] = {}
         self._mine: set[str] = set()
         self._lock = threading.RLock()
+        self._clear_leases()
 
     def next(self, tell: Tell) -> Task | None:
         """Claims the next experiment; waits while there is only what others are at. None when all is done."""
@@ -128,6 +129,12 @@ class Board:
             self._note("claimed", task)
             return task
         return None
+
+    def _clear_leases(self) -> None:
+        """Removes the leases of workers that ended between publishing a record and letting go."""
+        for key, claim in leases.find_all(self.leases).items():
+            if record_path(self.directory, key).exists() and not claim.alive(self.patience):
+                leases.clear(self.leases, key)
 
     def _must_wait(self, key: str) -> bool:
         if key not in self._waits or self.store is None:

@@ -15,11 +15,11 @@ from rich.table import Table
 from lth_bench import store_command
 
 if TYPE_CHECKING:
-    from lth_bench.board import Board
+    from lth_bench.board import Board, Tell
     from lth_bench.limits import Limits
     from lth_bench.plugins import Plugins
     from lth_bench.suite import Planned
-    from lth_bench.sweep import Sweep
+    from lth_bench.sweep import Crew, Sweep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -128,7 +128,7 @@ def run(
 ) -> None:
     """Run what is missing of a suite, then print its leaderboard."""
     from lth_bench.records import identity, write_plan
-    from lth_bench.sweep import Sweep, default_workers, missing
+    from lth_bench.sweep import Crew, Sweep, default_workers, missing
 
     limits = _limits(time_limit, memory_limit, stall_limit)
     plugins = _plugins()
@@ -138,15 +138,20 @@ def run(
     identities = [identity(name, item) for item in chosen]
     todo = missing(directory, identities)
     if todo:
-        keys = {entry["key"] for entry in todo}
-        where = _preflight([item for item in chosen if item.experiment.key in keys], data, device)
-        write_plan(directory, name, planned)
-        count = min(workers or (1 if where == "cuda" else default_workers()), len(todo))
-        out.print(f"{name}: {len(todo)} of {len(identities)} experiments to run on {count} workers, into {directory}/")
-        place = None if no_store else store or directory / "store"
-        with _display(len(todo)) as tell:
-            sweep = Sweep(directory, data, device.value, count, tell, place, limits)
-            _work(sweep, sweep.board(todo))
+        sweep = Sweep(directory, data, device.value, None if no_store else store or directory / "store", limits)
+        crew = Crew(sweep)
+        try:
+            found = crew.check(todo)
+            if found["faults"]:
+                _refuse(found["faults"])
+            write_plan(directory, name, planned)
+            crew.count = min(workers or (1 if found["device"] == "cuda" else default_workers()), len(todo))
+            what = f"{len(todo)} of {len(identities)} experiments to run on {crew.count} workers"
+            out.print(f"{name}: {what}, into {directory}/")
+            with _display(len(todo)) as tell:
+                _work(sweep, sweep.board(todo), crew, tell)
+        finally:
+            crew.dismiss()
     else:
         out.print(f"{name}: all {len(identities)} experiments are already in {directory}/")
     _finish(directory, {i["key"] for i in identities})
@@ -259,15 +264,16 @@ def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
         _refuse([f"a limit cannot be read: {error}"])
 
 
-def _work(sweep: Sweep, board: Board) -> None:
+def _work(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
     """Runs a sweep; the first Ctrl-C or SIGTERM ends it in good order, the second at once."""
     from lth_bench.interrupts import stopping
     from lth_bench.sweep import run_all
 
-    with stopping(board, lambda text: err.print(text, markup=False)) as received:
-        run_all(sweep, board)
+    with stopping(board, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
+        run_all(sweep, board, crew, tell)
     if received:
-        err.print(f"\nStopped; what was finished is kept in {sweep.directory}/, the same command goes on from there.")
+        text = f"\nStopped; what was finished is kept in {sweep.directory}/, the same command goes on from there."
+        err.print(text, markup=False, soft_wrap=True)
         raise typer.Exit(128 + received[0])
 
 
@@ -325,20 +331,6 @@ def _columns(item: Planned) -> dict[str, Any]:
         "seed": e.seed,
         "key": e.key,
     }
-
-
-def _preflight(planned: list[Planned], data: Path | None, device: Device) -> str:
-    """Refuses what can be known to be wrong; returns the type of the device that experiments will run on."""
-    from lth_bench.preflight import preflight
-    from lth_bench.worker import make_site
-
-    try:
-        site = make_site(data, device.value)
-    except ValueError as error:
-        _refuse([str(error)])
-    if faults := preflight((item.experiment for item in planned), site):
-        _refuse(faults)
-    return site.device.type
 
 
 def _display(total: int) -> Any:

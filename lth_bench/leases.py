@@ -48,8 +48,7 @@ class Lease:
 
     def finish(self) -> None:
         """Removes every trace, once the work is published."""
-        for generation in range(self.generation, 0, -1):
-            remove(self.folder / f"{self.key}.{generation}")
+        clear(self.folder, self.key)
 
     def lose(self, reason: dict[str, Any]) -> None:
         """Says that the work was lost, so that others need not wait for the lease to grow old."""
@@ -81,6 +80,13 @@ def claim(folder: Path, key: str, seconds: float = SECONDS) -> Lease | None:
         return None
     lease = Lease(folder, key, latest.generation + 1 if latest else 1, secrets.token_hex(8))
     return lease if publish_new(lease.path, _content(lease.token)) else None
+
+
+def clear(folder: Path, key: str) -> None:
+    """Removes all leases on a key, the latest first, so that what is left at any time is a history."""
+    latest = find(folder, key)
+    for generation in range(latest.generation if latest else 0, 0, -1):
+        remove(folder / f"{key}.{generation}")
 
 
 def find(folder: Path, key: str) -> Claim | None:

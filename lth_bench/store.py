@@ -195,8 +195,8 @@ def collect(store: Store, largest: int | None = None) -> Survey:
             _remove(path, "objects", removed)
     for key, claim in leases.find_all(store.root / "leases").items():
         if not claim.alive(store.patience):
-            for generation in range(claim.generation, 0, -1):
-                _remove(store.root / "leases" / f"{key}.{generation}", "leases", removed)
+            removed.add("leases", claim.path.stat().st_size)
+            leases.clear(store.root / "leases", key)
     return removed
 
 

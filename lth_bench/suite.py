@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import reduce
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import (
     AfterValidator,
@@ -128,7 +128,8 @@ def _faults_of_the_rest(content: dict[str, Any], error: ValidationError, plugins
     for item in error.errors():
         *path, key = item["loc"]
         if item["type"] == "extra_forbidden":
-            del reduce(lambda table, part: table[part], path, content)[key]
+            table: Any = reduce(lambda within, part: within[part], path, cast(Any, content))
+            del table[key]
     try:
         plan(Suite.model_validate(content), plugins)
     except SuiteError as more:

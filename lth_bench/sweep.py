@@ -27,16 +27,11 @@ STARTUP = 600.0  # seconds for imports and for reading data, before the limits o
 
 @dataclass(frozen=True)
 class Sweep:
-    """A run directory and how to work on it; `tell(event, identity)` hears "start" and how each try ended.
-
-    Without a store, shared training is not shared.
-    """
+    """A run directory and how to work on it; without a store, shared training is not shared."""
 
     directory: Path
     data_root: Path | None
     device: str
-    workers: int
-    tell: Tell
     store: Path | None = None
     limits: Limits = field(default_factory=Limits)
 
@@ -54,6 +49,34 @@ class Sweep:
             "store": self.store and str(self.store),
             "limits": dataclasses.asdict(self.limits),
         }
+
+
+class Crew:
+    """Worker processes that have been started, one that trains and the one that evaluates; `count` are to train."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.count = 1
+        self.trainer, self.evaluator = (Process(role, sweep.settings()) for role in ("train", "evaluate"))
+
+    def check(self, identities: list[Identity]) -> Message:
+        """What is wrong with experiments before any is started, "faults", and the "device" they would run on."""
+        self.trainer.ask({"check": [identity["experiment"] for identity in identities]})
+        found: Message | None = None
+        try:
+            while True:
+                message = self.trainer.answer(POLL) or {}
+                found = message if "faults" in message else found
+                if found and ("idle" in message or found["faults"]):
+                    return found
+                if "idle" in message:
+                    raise Died(message["idle"])
+        except Died as error:
+            what = f"the experiments could not be checked: {error}\n{self.trainer.printed()}"
+            raise FileFault(what) from error
+
+    def dismiss(self) -> None:
+        self.trainer.kill()
+        self.evaluator.kill()
 
 
 class TookTooLong(Exception):
@@ -101,14 +124,14 @@ def status(directory: Path, key: str) -> str:
     return "quarantined" if record.get("error", {}).get("quarantined") else str(record["status"])
 
 
-def run_all(sweep: Sweep, board: Board) -> None:
+def run_all(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
     """Works from a board until nothing is left to do, or it says stop. Raises what a worker cannot deal with."""
     for folder in ("records", "tickets", "leases", "outcomes"):
         tidy(sweep.directory / folder)
-    evaluator = _Evaluator(sweep)
-    guardians = [_Guardian(sweep, board, evaluator) for _ in range(sweep.workers)]
+    evaluator = _Evaluator(sweep, crew.evaluator)
+    guardians = [_Guardian(sweep, board, tell, evaluator) for _ in range(crew.count)]
+    guardians[0].trainer = crew.trainer
     threads = [threading.Thread(target=guardian.serve) for guardian in guardians]
-    evaluator.ready()  # it starts up while the first experiments are trained
     for thread in threads:
         thread.start()
     try:
@@ -125,9 +148,9 @@ def run_all(sweep: Sweep, board: Board) -> None:
 class _Evaluator:
     """The one process that reads test splits; guardians take turns."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, process: Process) -> None:
         self.sweep, self.lock = sweep, threading.Lock()
-        self.process: Process | None = None
+        self.process: Process | None = process
 
     def ready(self) -> Process:
         self.process = _renewed(self.process, "evaluate", self.sweep)
@@ -142,16 +165,16 @@ class _Evaluator:
 class _Guardian:
     """Sees one experiment after the other through: claims it, has it trained and evaluated, publishes its record."""
 
-    def __init__(self, sweep: Sweep, board: Board, evaluator: _Evaluator) -> None:
-        self.sweep, self.board, self.evaluator = sweep, board, evaluator
+    def __init__(self, sweep: Sweep, board: Board, tell: Tell, evaluator: _Evaluator) -> None:
+        self.sweep, self.board, self.tell, self.evaluator = sweep, board, tell, evaluator
         self.trainer: Process | None = None
         self.fault: BaseException | None = None
 
     def serve(self) -> None:
         try:
-            while task := self.board.next(self.sweep.tell):
-                self.sweep.tell("start", task.identity)
-                self.sweep.tell(self._attend(task), task.identity)
+            while task := self.board.next(self.tell):
+                self.tell("start", task.identity)
+                self.tell(self._attend(task), task.identity)
         except BaseException as error:
             self.fault = None if isinstance(error, Killed) else error
             self.board.stopping = True

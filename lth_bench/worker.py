@@ -25,6 +25,7 @@ from lth_bench.limits import Limits
 from lth_bench.memory import Busy, Stopped, Watch
 from lth_bench.optimizers import make_optimizer
 from lth_bench.plugins import load_plugins
+from lth_bench.preflight import preflight
 from lth_bench.run import evaluate, train
 from lth_bench.site import Site
 from lth_bench.store import Store
@@ -96,14 +97,18 @@ def serve(role: Literal["train", "evaluate"], connection: Connection) -> None:
     settings = receive(connection)
     limits = Limits(**settings["limits"])
     store = Store(Path(settings["store"]), limits.patience) if settings["store"] else None
-    site = make_site(settings["data"] and Path(settings["data"]), settings["device"], store)
+    try:
+        site = make_site(settings["data"] and Path(settings["data"]), settings["device"], store)
+    except ValueError as error:
+        send(connection, {"faults": [str(error)]})
+        return
     warm: set[str] = set()
     while True:
         try:
             request = receive(connection)
         except EOFError:
             return
-        if (kind := f"{request['identity']['experiment']['dataset']}") not in warm:
+        if "identity" in request and (kind := str(request["identity"]["experiment"]["dataset"])) not in warm:
             warm_up(site, request["identity"])
             warm.add(kind)
         pid = os.fork()
@@ -136,7 +141,7 @@ def _answer(role: str, request: Message, directory: Path, site: Site, desk: Desk
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
         desk.open(limits)
         desk.send({"began": os.getpid()})
-        work = _train if role == "train" else _evaluate
+        work = _check if "check" in request else _train if role == "train" else _evaluate
         try:
             answer = work(request, directory, site)
         except DiskFault as error:
@@ -148,6 +153,12 @@ def _answer(role: str, request: Message, directory: Path, site: Site, desk: Desk
         sys.stderr.flush()
         os._exit(1)
     os._exit(0)
+
+
+def _check(request: Message, directory: Path, site: Site) -> Message:
+    """What is known to be wrong with experiments, and the type of the device that they would run on."""
+    faults = preflight((from_json(experiment) for experiment in request["check"]), site)
+    return {"faults": faults, "device": site.device.type}
 
 
 def _train(request: Message, directory: Path, site: Site) -> Message:

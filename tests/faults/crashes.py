@@ -1,14 +1,17 @@
-"""Runs one experiment in this process, over and over, and fails at the n-th operation on a file: n = 1, 2, 3, …
+"""Runs a suite in one process, over and over, with a fault each time.
 
-`crashes.py SUITE FOLDER MODE STRIDE` prints a JSON list of what went wrong and how many operations there were. In mode
-"crash" the process ends at once, in mode "full" the disk is full from there on.
+`crashes.py SUITE FOLDER MODE NUMBER` prints in JSON how many faults were possible, how many were tried, and what went
+wrong. Modes "crash" and "full" fail at every NUMBER-th operation on a file, by ending the process or with a disk that is
+full from there on; mode "damage" damages files of a finished run NUMBER times.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
+import random
 import sys
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from lth_bench.suite import plan, read_suite
 from lth_bench.sweep import missing
 
 CRASHED, FULL, WRONG = 70, 71, 72
+PLACES = [("records", "*"), ("tickets", "*"), ("store/objects", "*"), ("store/entries", "*"), (".", "plan.json")]
 
 
 class Workload:
@@ -37,13 +41,14 @@ class Workload:
         self.name, content = read_suite(suite, self.plugins)
         self.planned = plan(content, self.plugins)
         self.identities = [identity(self.name, item) for item in self.planned]
-        self.sites: dict[Path, Site] = {}
+        self.site = Site(self.plugins, None, torch.device("cpu"))
+        self.site.training("digits")
 
     def __call__(self, directory: Path) -> None:
         store = Store(directory / "store", patience=60)
         write_plan(directory, self.name, self.planned)
         board = Board(directory, missing(directory, self.identities), store, 60)
-        site = Site(self.plugins, None, torch.device("cpu"), store)
+        site = dataclasses.replace(self.site, store=store)
         while task := board.next(lambda *event: None):
             assert board.publish(task, run(task.identity, directory, site)) == "done"
 
@@ -93,19 +98,14 @@ def content(workload: Workload, directory: Path) -> dict[str, object]:
     return found
 
 
-def main() -> None:
-    suite, folder, mode, stride = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
-    torch.set_num_threads(1)
-    workload = Workload(suite)
-    assert in_child(workload, folder / "reference") == 0
-    reference = content(workload, folder / "reference")
-    bad: list[str] = []
-    number = 1
+def operations(workload: Workload, folder: Path, mode: str, stride: int) -> tuple[int, int, list[str]]:
+    """A fault at operation 1, 1 + stride, … until a run comes to its end."""
+    reference, bad, number = content(workload, folder / "reference"), [], 1
     while True:
         directory = folder / str(number)
         status = in_child(failing(workload, mode, number), directory)
         if status == 0:
-            break
+            return number - 1, number // stride, bad
         if status not in (CRASHED, FULL):
             bad.append(f"operation {number} ended in status {status}")
         partly = content(workload, directory)
@@ -116,7 +116,45 @@ def main() -> None:
         if find_all(directory / "leases"):
             bad.append(f"operation {number} left a lease behind")
         number += stride
-    print(json.dumps([number - 1, bad]))
+
+
+def damages(workload: Workload, folder: Path, tries: int) -> tuple[int, int, list[str]]:
+    """Random damage to records, tickets, store and plan of a finished run, which is then run again."""
+    directory, bad, chance = folder / "reference", [], random.Random(2)
+    reference = content(workload, directory)
+    for number in range(tries):
+        place, pattern = PLACES[number % len(PLACES)]
+        victims = sorted((directory / place).glob(pattern))
+        for path in victims if number % 2 else [chance.choice(victims)]:
+            damage(path, chance)
+        if place != "records":
+            chance.choice(sorted((directory / "records").iterdir())).unlink()
+        if in_child(workload, directory):
+            bad.append(f"try {number}, {place}: was not recovered from")
+        if content(workload, directory) != reference:
+            bad.append(f"try {number}, {place}: a result changed")
+    return tries, tries, bad
+
+
+def damage(path: Path, chance: random.Random) -> None:
+    content = bytearray(path.read_bytes())
+    kind = chance.choice(["flip", "truncate", "zeros"])
+    if kind == "flip":
+        content[chance.randrange(len(content) - 1)] ^= 1 << chance.randrange(8)
+    elif kind == "truncate":
+        del content[chance.randrange(len(content)) :]
+    else:
+        content[:] = bytes(len(content))
+    path.write_bytes(content)
+
+
+def main() -> None:
+    suite, folder, mode, number = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+    torch.set_num_threads(1)
+    workload = Workload(suite)
+    assert in_child(workload, folder / "reference") == 0
+    tried = damages(workload, folder, number) if mode == "damage" else operations(workload, folder, mode, number)
+    print(json.dumps(tried))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ class Runners:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    def gone(self, within: float = 5.0) -> bool:
+    def gone(self, within: float = 20.0) -> bool:
         """Whether no process is left, after a moment to end in."""
         end = time.monotonic() + within
         while self.processes() and time.monotonic() < end:
@@ -106,7 +106,8 @@ class Runners:
             self.kill(pid, signal.SIGCONT)
             self.kill(pid)
         for process in self.started:
-            process.communicate()
+            process.wait()
+            process.stdout.close()
 
     def _is_ours(self, pid: int) -> bool:
         try:

@@ -10,7 +10,7 @@ from lth_bench.limits import Limits
 from lth_bench.plugins import load_plugins
 from lth_bench.records import identity, write_plan
 from lth_bench.suite import plan, read_suite
-from lth_bench.sweep import Sweep, missing, run_all
+from lth_bench.sweep import Crew, Sweep, missing, run_all
 
 
 def main() -> None:
@@ -21,8 +21,8 @@ def main() -> None:
     write_plan(directory, name, planned)
     todo = missing(directory, [identity(name, item) for item in planned])
     if todo:
-        sweep = Sweep(directory, None, "cpu", 1, lambda *event: None, directory / "store", Limits(**limits))
-        run_all(sweep, sweep.board(todo))
+        sweep = Sweep(directory, None, "cpu", directory / "store", Limits(**limits))
+        run_all(sweep, sweep.board(todo), Crew(sweep), lambda *event: None)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import time
 import pytest
 from injection import Runners, journal, pruner, published_twice, results, write_suite
 
+from lth_bench.files import locked
 from lth_bench.leaderboard import formatted, summary
 from lth_bench.results import load
 
@@ -29,18 +30,20 @@ def sixty(path):
     return write_suite(path, "".join(pruners), seeds=[0, 1], sparsities=grid[:5], duration="4ep")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory):
-    """The suite, and what it gives when nothing happens to it."""
-
-    folder, made = tmp_path_factory.mktemp("undisturbed"), Runners()
-    suite = sixty(folder / "faults.toml")
-    runner = made.start(suite, folder / "out")
-    output, _ = runner.communicate(timeout=LONG_WAIT)
-    assert runner.returncode == 0, output
-    assert made.gone(), "a worker outlived its runner"
-    assert len(results(folder / "out")) == 62
-    return suite, folder / "out"
+    """The suite, and what it gives when nothing happens to it; made once for all processes of the tests."""
+    folder = tmp_path_factory.getbasetemp().parent / "undisturbed"
+    suite, directory = folder / "faults.toml", folder / "out"
+    with locked(folder / "lock"):
+        if not (folder / "made").exists():
+            runner = (made := Runners()).start(sixty(suite), directory)
+            output, _ = runner.communicate(timeout=LONG_WAIT)
+            assert runner.returncode == 0, output
+            assert made.gone(), "a worker outlived its runner"
+            assert len(results(directory)) == 62
+            (folder / "made").touch()
+    return suite, directory
 
 
 def differences(directory, reference):
@@ -116,7 +119,7 @@ def claimed_after_publication(directory):
 
 @pytest.mark.timeout(1500)
 def test_a_runner_that_is_stopped_past_its_lease_and_comes_back(tmp_path, runners, tally, long):
-    suite = write_suite(tmp_path / "faults.toml", pruner("imp"), sparsities=[0.9], duration="60ep")
+    suite = write_suite(tmp_path / "faults.toml", pruner("imp"), sparsities=[0.9], duration="15ep")
     tries, bad, dropped = (10 if long else 2), [], 0
     for number in range(tries):
         directory = tmp_path / str(number)
@@ -179,12 +182,12 @@ def test_interruptions_end_in_good_order(tmp_path, runners, tally, name):
     runner = runners.command("run", suite, "--out", directory, "--workers", "2")
     while sum(line["event"] == "claimed" for line in journal(directory)) < 2:
         time.sleep(0.05)
-    time.sleep(6)  # both workers are in the middle of their training
+    time.sleep(3)  # both workers are in the middle of their training
     started = time.monotonic()
     for number in signals:
         runners.kill(runner.pid, number)
         time.sleep(0.05)
-    output, _ = runner.communicate(timeout=60)
+    output = " ".join(runner.communicate(timeout=60)[0].split())
     took = time.monotonic() - started
     bad += [] if runner.returncode == status else [f"status {runner.returncode}"]
     bad += [] if "the same command goes on from there" in output else [output]
