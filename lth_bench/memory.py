@@ -105,6 +105,7 @@ class Memory:
         if segment is None:
             segment = self._obtain(session, (short, long), end)
         _arrive(session, segment, start)
+        self.watch.progress()
         session.spent.steps_looked_up += end - start - (session.spent.steps_computed - computed)
         run.end, run.parts = _position(session), self._parts([*run.parts, short], long)
 

@@ -11,6 +11,7 @@ from lth_bench.files import FileFault, locked, publish_json, publish_new, read_j
 from lth_bench.suite import Planned
 
 SCHEMA = 1
+STATUSES = ("done", "diverged", "failed")
 
 
 def record_path(directory: Path, key: str) -> Path:
@@ -22,13 +23,20 @@ def ticket_path(directory: Path, key: str) -> Path:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """A record, or the plan; raises FileFault if it is damaged, of another schema, or under another's name."""
-    record = read_json(path)
-    if record.get("schema") != SCHEMA:
-        raise FileFault(f"{path} has schema {record.get('schema')!r}; this version reads {SCHEMA}")
-    if record.get("key", path.stem) != path.stem:
-        raise FileFault(f"{path} is the record of another experiment, {str(record['key'])[:64]!r}")
+    """A record; raises FileFault if it is damaged, of another schema, or under another's name."""
+    record = _read(path)
+    if record.get("key") != path.stem:
+        raise FileFault(f"{path} is not the record of that experiment, but of {str(record.get('key'))[:64]!r}")
+    if not isinstance(record.get("experiment"), dict) or record.get("status") not in STATUSES:
+        raise FileFault(f"{path} has no experiment with a status of {', '.join(STATUSES)}")
     return record
+
+
+def _read(path: Path) -> dict[str, Any]:
+    content = read_json(path)
+    if content.get("schema") != SCHEMA:
+        raise FileFault(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
+    return content
 
 
 def read_records(directory: Path) -> list[dict[str, Any]]:
@@ -77,4 +85,4 @@ def write_plan(directory: Path, suite: str, planned: Iterable[Planned]) -> None:
 def read_plan(directory: Path) -> list[dict[str, Any]]:
     """The identities of all experiments that were ever asked for in a run directory."""
     path = plan_path(directory)
-    return list(read_record(path)["experiments"]) if path.exists() else []
+    return list(_read(path)["experiments"]) if path.exists() else []

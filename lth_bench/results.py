@@ -68,7 +68,10 @@ def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    experiment = from_json(record["experiment"])
+    try:
+        experiment = from_json(record["experiment"])
+    except ValueError as error:
+        raise FileFault(f"the record {record['key']} describes no experiment: {error}") from error
     return {
         "key": record["key"],
         "dataset": label(experiment.dataset),

@@ -1,8 +1,8 @@
 """Runs a suite in one process, over and over, with a fault each time.
 
 `crashes.py SUITE FOLDER MODE NUMBER` prints in JSON how many faults were possible, how many were tried, and what went
-wrong. Modes "crash" and "full" fail at every NUMBER-th operation on a file, by ending the process or with a disk that is
-full from there on; mode "damage" damages files of a finished run NUMBER times.
+wrong. Modes "crash" and "full" fail at every NUMBER-th operation on a file, by ending the process or with a disk that
+is full from there on; mode "damage" damages files of a finished run NUMBER times.
 """
 
 from __future__ import annotations

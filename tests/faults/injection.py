@@ -16,7 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from lth_bench.records import read_records
+from lth_bench.plugins import load_plugins
+from lth_bench.records import identity, read_records, write_plan, write_record
+from lth_bench.run import run
+from lth_bench.store import Store
+from lth_bench.suite import plan, read_suite
+from lth_bench.worker import make_site
 
 RUNNER = Path(__file__).with_name("runner.py")
 COMMAND = Path(sys.executable).with_name("lth-bench")
@@ -143,6 +148,17 @@ def pruner(name: str, **fields) -> str:
     if arguments := fields.get("arguments"):
         lines.append("arguments = { " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in arguments.items()) + " }")
     return "\n".join(["", "[[pruners]]", f'name = "{name}"', *lines, ""])
+
+
+def finish(path: Path, directory: Path) -> None:
+    """Runs a suite in this process, as the worker processes would."""
+    plugins = load_plugins()
+    name, content = read_suite(str(path), plugins)
+    planned = plan(content, plugins)
+    write_plan(directory, name, planned)
+    site = make_site(None, "cpu", Store(directory / "store"))
+    for entry in (identity(name, item) for item in planned):
+        assert write_record(directory, run(entry, directory, site))
 
 
 def journal(directory: Path) -> list[dict]:

@@ -27,7 +27,7 @@ def sixty(path):
         pruner("snip"),
     ]
     grid = [0.36, 0.488, 0.5904, 0.67232, 0.737856]
-    return write_suite(path, "".join(pruners), seeds=[0, 1], sparsities=grid[:5], duration="4ep")
+    return write_suite(path, "".join(pruners), seeds=[0, 1], sparsities=grid[:5], duration="2ep")
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +82,7 @@ def _killed(runner):
 @pytest.mark.timeout(3000)
 def test_a_launcher_killed_and_started_again(tmp_path, undisturbed, runners, tally, long):
     suite, reference = undisturbed
-    wanted, kills, bad, rounds = (20 if long else 3), 0, [], 0
+    wanted, kills, bad, rounds = (20 if long else 2), 0, [], 0
     chance = random.Random(1)
     while kills < wanted:
         rounds += 1
@@ -120,7 +120,7 @@ def claimed_after_publication(directory):
 @pytest.mark.timeout(1500)
 def test_a_runner_that_is_stopped_past_its_lease_and_comes_back(tmp_path, runners, tally, long):
     suite = write_suite(tmp_path / "faults.toml", pruner("imp"), sparsities=[0.9], duration="15ep")
-    tries, bad, dropped = (10 if long else 2), [], 0
+    tries, bad, dropped = (10 if long else 1), [], 0
     for number in range(tries):
         directory = tmp_path / str(number)
         stale = runners.start(suite, directory, patience=2)

@@ -58,6 +58,17 @@ class Hanger:
 
 
 @dataclass(frozen=True)
+class Plodder:
+    """Trains and trains."""
+
+    def __call__(self, session):
+        start = session.snapshot()
+        while True:
+            session.train(until=5)
+            session.rewind(start)
+
+
+@dataclass(frozen=True)
 class Segfaulter:
     """Reads where nothing is."""
 
@@ -95,7 +106,7 @@ class Hoarder:
 
         held = []
         while True:
-            held.append(torch.ones(2**28))
+            held.append(torch.ones(2**26))
 
 
 @dataclass(frozen=True)
@@ -122,6 +133,7 @@ PRUNERS = (
     Quitter,
     Leaker,
     Hanger,
+    Plodder,
     Segfaulter,
     Flooder,
     Spawner,
