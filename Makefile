@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUITES := quickstart lenet-mnist-lite
 
-.PHONY: quickstart test lint fast leaderboards
+.PHONY: quickstart test lint fast faults leaderboards
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lth-bench run quickstart --out runs/quickstart
@@ -12,7 +12,10 @@ test: $(VENV)/.installed-test lint
 	$(BIN)/pytest -n 2 --dist worksteal
 
 fast: $(VENV)/.installed-test
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --ignore tests/faults
+
+faults: $(VENV)/.installed-test
+	$(BIN)/pytest -n 2 --dist worksteal tests/faults --long --faults reports/faults.md
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
