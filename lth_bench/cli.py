@@ -343,11 +343,14 @@ def _finish(directory: Path, keys: set[str]) -> None:
     from lth_bench.display import print_leaderboard
     from lth_bench.leaderboard import summary
     from lth_bench.report import write_report, write_tables
-    from lth_bench.results import load
+    from lth_bench.results import load, shared
 
     found = load(directory)
     frame = found.frame
     print_leaderboard(out, summary(frame))
+    computed, charged = shared(found.records)
+    if charged:
+        out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest was shared.\n")
     _print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
     bad = frame[frame["key"].isin(keys) & (frame["status"] != "done")]
     for row in bad.itertuples():

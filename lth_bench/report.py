@@ -11,7 +11,7 @@ import pandas as pd
 from lth_bench.files import publish
 from lth_bench.leaderboard import FORMATS, escaped, formatted, summary
 from lth_bench.plots import figures
-from lth_bench.results import Results
+from lth_bench.results import Results, shared
 
 
 def write_tables(results: Results, folder: Path) -> list[Path]:
@@ -88,5 +88,11 @@ def _evidence(frame: pd.DataFrame, records: list[dict[str, Any]]) -> str:
     for name in ("lth-bench", "python", "torch", "timm", "device", "threads", "system"):
         values = Counter(str(record["environment"][name]) for record in records if "environment" in record)
         lines.append(f"- {name}: {', '.join(sorted(values))}")
+    computed, charged = shared(records)
+    if charged:
+        lines.append(
+            f"- steps of training computed: {computed:,} of the {charged:,} that the experiments would need on their "
+            f"own ({computed / charged:.0%})"
+        )
     seconds = sum(record["timing"]["seconds"] for record in records if "timing" in record)
     return "\n".join([*lines, f"- time in workers: {seconds / 60:.1f} minutes"])

@@ -53,6 +53,16 @@ def tabulated(recorded: list[dict[str, Any]], plan: list[dict[str, Any]]) -> pd.
     return _with_difference(_distinct(pd.DataFrame(rows)))
 
 
+def shared(records: list[dict[str, Any]]) -> tuple[int, int]:
+    """Steps of training that were computed for these records, and those that experiments on their own would need.
+
+    Only records that say what was computed count.
+    """
+    told = [record for record in records if "steps_computed" in record.get("timing", {})]
+    charged = sum(event["steps"] for record in told for event in record.get("events", []))
+    return sum(record["timing"]["steps_computed"] for record in told), charged
+
+
 def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows that others are compared with: those at sparsity 0; where several are, the first counts."""
     return frame[(frame["asked"] == 0) & (frame["control"] == "")]

@@ -311,7 +311,8 @@ def test_a_segment_that_another_computes_is_not_computed_twice(tmp_path):
 
 def test_a_segment_whose_worker_died_is_taken_over_at_once(tmp_path):
     script = (
-        "import os, sys; sys.path[:0] = ['tests', 'tests/faults']; from pathlib import Path; from test_memory import *\n"
+        "import os, sys; sys.path[:0] = ['tests', 'tests/faults']\n"
+        "from pathlib import Path; from test_memory import *\n"
         "torch.set_num_threads(1)\n"
         f"made = session(Store(Path({str(tmp_path)!r}), patience=1000))\n"
         "made._memory._compute = lambda *arguments: os._exit(9)\n"

@@ -1,0 +1,50 @@
+"""What a comparison shares is trained once, and no record tells the difference."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from injection import results
+
+from lth_bench.plugins import load_plugins
+from lth_bench.records import identity, read_records, write_plan, write_record
+from lth_bench.results import shared
+from lth_bench.run import run
+from lth_bench.store import Store
+from lth_bench.suite import plan, read_suite
+from lth_bench.worker import make_site
+
+
+@pytest.fixture(scope="module")
+def table():
+    """The built-in suite, with a training of two epochs."""
+    plugins = load_plugins()
+    name, content = read_suite("paper-table", plugins)
+    content.recipes["short"]["duration"] = "2ep"
+    content.pruners[4].arguments["rewind_to"] = "10it"
+    return name, plan(content, plugins)
+
+
+def filled(directory, table, site):
+    name, planned = table
+    write_plan(directory, name, planned)
+    for item in planned:
+        write_record(directory, run(identity(name, item), directory, site))
+    return read_records(directory)
+
+
+def test_a_paper_table_trains_at_most_two_fifths_of_what_isolated_experiments_do(tmp_path, table):
+    site = make_site(None, "cpu", Store(tmp_path / "store"))
+    cold = filled(tmp_path / "cold", table, site)
+    computed, charged = shared(cold)
+    isolated = filled(tmp_path / "isolated", table, dataclasses.replace(site, store=None))
+    assert {record["status"] for record in isolated} == {"done"}
+    assert shared(isolated) == (charged, charged), "charged is what is computed without a store"
+    assert computed <= 0.4 * charged
+    entries = [entry for _, entry in site.store.entries() if not entry["parts"]]
+    assert computed == sum(entry["end"] - entry["start"] for entry in entries), "nothing was computed twice"
+    warm = filled(tmp_path / "warm", table, site)
+    assert shared(warm) == (0, charged)
+    wanted = results(tmp_path / "isolated")
+    assert results(tmp_path / "cold") == results(tmp_path / "warm") == wanted
