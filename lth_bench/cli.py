@@ -342,7 +342,7 @@ def _display(total: int) -> Any:
 def _finish(directory: Path, keys: set[str]) -> None:
     from lth_bench.display import print_leaderboard
     from lth_bench.leaderboard import summary
-    from lth_bench.report import write_report, write_tables
+    from lth_bench.report import write_report, write_tables, written
     from lth_bench.results import load, shared
 
     found = load(directory)
@@ -351,7 +351,10 @@ def _finish(directory: Path, keys: set[str]) -> None:
     computed, charged = shared(found.records)
     if charged:
         out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest was shared.\n")
-    _print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
+    if paths := written(directory):
+        _print_paths(paths)
+    else:
+        _print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
     bad = frame[frame["key"].isin(keys) & (frame["status"] != "done")]
     for row in bad.itertuples():
         record = directory / "records" / f"{row.key}.json"

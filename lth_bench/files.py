@@ -57,6 +57,22 @@ def publish_new(path: Path, content: Content) -> bool:
     return True
 
 
+def create(path: Path, content: bytes) -> bool:
+    """Makes a small file unless there is one; False if there is. It need not outlive the machine, and is not synced."""
+    with _faults(path):
+        _make_folder(path.parent)
+        before("create", path)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            return False
+        try:
+            os.write(handle, content)
+        finally:
+            os.close(handle)
+    return True
+
+
 def append(path: Path, content: bytes) -> None:
     """Adds to a file in one write, so that what several processes add does not mix."""
     with _faults(path):

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lth_bench.files import age, names, publish, publish_new, remove, touch
+from lth_bench.files import age, create, names, publish, remove, touch
 
 SECONDS = 60.0
 
@@ -79,7 +79,7 @@ def claim(folder: Path, key: str, seconds: float = SECONDS) -> Lease | None:
     if latest and latest.alive(seconds):
         return None
     lease = Lease(folder, key, latest.generation + 1 if latest else 1, secrets.token_hex(8))
-    return lease if publish_new(lease.path, _content(lease.token)) else None
+    return lease if create(lease.path, _content(lease.token)) else None
 
 
 def clear(folder: Path, key: str) -> None:

@@ -101,7 +101,7 @@ class Memory:
             self._run = _Run(here, here, session.monitor.resets, [])
         run = self._run
         short, long = (self._key(session, position, end) for position in (here, run.start))
-        segment = self._look_up(session, short) or self._look_up(session, long)
+        segment = self.load(session, short) or self.load(session, long)
         if segment is None:
             segment = self._obtain(session, (short, long), end)
         _arrive(session, segment, start)
@@ -114,10 +114,10 @@ class Memory:
         short, long = keys
         start = session.step
         with self._claimed(keys):
-            if found := self._look_up(session, short) or self._look_up(session, long):
+            if found := self.load(session, short) or self.load(session, long):
                 return found
             segment = self._compute(session, short, end)
-            self._write(short, segment, start)
+            self.save(short, segment, start)
             if long != short and self._run:
                 self._write_chain(long, [*self._run.parts, short])
             self.store.forget(short, "checkpoints")
@@ -142,7 +142,7 @@ class Memory:
         own, session.monitor = session.monitor, Monitor()
         events, session.ledger.events = session.ledger.events, []
         try:
-            if checkpoint := self._look_up(session, key, "checkpoints"):
+            if checkpoint := self.load(session, key, "checkpoints"):
                 session.restore(checkpoint.end)
                 session.monitor = checkpoint.measured
             self._advance(session, key, end)
@@ -163,7 +163,7 @@ class Memory:
             steps = max(1, min(4 * steps, int(steps * PIECE / max(took, 1e-6))))
             due = time.monotonic() - saved > self.watch.checkpoint_every
             if session.step < end and (due or self.watch.stopping):
-                self._write(key, Segment(session.snapshot(), session.monitor), session.step, "checkpoints")
+                self.save(key, Segment(session.snapshot(), session.monitor), session.step, "checkpoints")
                 saved = time.monotonic()
                 if self.watch.stopping:
                     raise Stopped(f"stopped at step {session.step}; a checkpoint was written")
@@ -181,7 +181,7 @@ class Memory:
         whole = self.store.read(long)
         return whole["parts"] or [long] if whole else [long]
 
-    def _look_up(self, session: Session, key: str, folder: str = "entries") -> Segment | None:
+    def load(self, session: Session, key: str, folder: str = "entries") -> Segment | None:
         """The segment of a key if all of it is there and sound. Raises Diverged if that is what it led to."""
         entry = self.store.read(key, folder)
         if entry is None:
@@ -210,7 +210,7 @@ class Memory:
         measured, last = Monitor(), None
         for part in parts:
             entry = self.store.read(part)
-            last = None if entry is None or entry["parts"] else self._look_up(session, part)
+            last = None if entry is None or entry["parts"] else self.load(session, part)
             if last is None:
                 return None
             measured.extend(last.measured, after=measured.curve[-1].step if measured.curve else 0)
@@ -231,7 +231,8 @@ class Memory:
         optimizer = _optimizer_state(session, objects[entry["optimizer"]], entry["end"])
         return Segment(Snapshot(entry["end"], objects[entry["state"]], optimizer), measured)
 
-    def _write(self, key: str, segment: Segment, start: int, folder: str = "entries") -> None:
+    def save(self, key: str, segment: Segment, start: int, folder: str = "entries") -> None:
+        """Stores a segment that started at step `start`; `folder` is "checkpoints" for one that goes on."""
         measured = segment.measured
         bests = {
             name: best and {"measurement": asdict(best.measurement), "state": self._object(best.state)}

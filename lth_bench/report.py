@@ -10,7 +10,6 @@ import pandas as pd
 
 from lth_bench.files import publish
 from lth_bench.leaderboard import FORMATS, escaped, formatted, summary
-from lth_bench.plots import figures
 from lth_bench.results import Results, shared
 
 
@@ -25,10 +24,23 @@ def write_tables(results: Results, folder: Path) -> list[Path]:
 
 def write_report(results: Results, folder: Path) -> list[Path]:
     """Writes report.md and its figures; returns the paths, the report first."""
+    from lth_bench.plots import figures  # takes seconds to import, and a run that changed nothing draws nothing
+
     pictures = figures(results.frame, folder)
     report = folder / "report.md"
     publish(report, _markdown(results.frame, results.records, pictures).encode())
     return [report, *pictures]
+
+
+def written(directory: Path) -> list[Path]:
+    """The tables, the report and the figures of a run directory if they are younger than all records, else nothing."""
+    tables = [directory / f"leaderboard.{kind}" for kind in FORMATS]
+    paths = [*tables, *sorted((directory / "report").glob("*.*"), key=lambda path: (path.suffix != ".md", path.name))]
+    sources = [directory / "plan.json", directory / "records", *(directory / "records").glob("*.json")]
+    if not all(table.exists() for table in tables) or len(paths) == len(tables):
+        return []
+    oldest = min(path.stat().st_mtime for path in paths)
+    return paths if oldest > max(path.stat().st_mtime for path in sources if path.exists()) else []
 
 
 def _markdown(frame: pd.DataFrame, records: list[dict[str, Any]], pictures: list[Path]) -> str:

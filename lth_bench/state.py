@@ -56,7 +56,8 @@ def _recorded(directory: Path, key: str, planned: dict[str, Any]) -> Seen:
         return Seen(planned, "damaged", str(fault))
     error = record.get("error", {})
     state = "quarantined" if error.get("quarantined") else str(record["status"])
-    return Seen(planned | record, state, f"{error['kind']}: {error['message']}" if error else "")
+    identity: dict[str, Any] = {name: record[name] for name in ("key", "label", "experiment")}
+    return Seen(identity, state, f"{error['kind']}: {error['message']}" if error else "")
 
 
 def _pending(planned: dict[str, Any], claim: Claim | None) -> Seen:

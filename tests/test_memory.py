@@ -281,8 +281,8 @@ def test_a_stopped_segment_goes_on_from_its_checkpoint_bit_by_bit(tmp_path_facto
 def test_checkpoints_are_written_while_a_segment_is_computed(tmp_path):
     made = session(Store(tmp_path), watch=Watch(checkpoint_every=0))
     written = []
-    write = made._memory._write
-    made._memory._write = lambda *arguments: (written.append(arguments[2:]), write(*arguments))
+    write = made._memory.save
+    made._memory.save = lambda *arguments: (written.append(arguments[2:]), write(*arguments))
     made.train()
     assert [arguments[-1] for arguments in written].count("checkpoints") >= 2
 

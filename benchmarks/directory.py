@@ -1,0 +1,66 @@
+"""How long a finished run directory takes to be looked at: `run` once more on 504 experiments, `status` on 10,080.
+
+The directories are made from the published records of the suite quickstart, repeated over more seeds.
+
+    python benchmarks/directory.py
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from lth_bench.files import sealed
+from lth_bench.plugins import load_plugins
+from lth_bench.records import identity, read_records, record_path, write_plan
+from lth_bench.suite import plan, read_suite
+
+COMMAND = Path(sys.executable).with_name("lth-bench")
+PUBLISHED = Path(__file__).parent.parent / "leaderboards" / "quickstart"
+REPEATS = 5
+
+
+def main() -> None:
+    for seeds, arguments in ((12, ["run", "SUITE", "--out", "DIR"]), (240, ["status", "DIR"])):
+        with tempfile.TemporaryDirectory() as folder:
+            suite, directory = Path(folder, "quickstart.toml"), Path(folder, "out")
+            count = fill(directory, suite, seeds)
+            places = {"SUITE": suite, "DIR": directory}
+            command = [COMMAND, *(str(places.get(word, word)) for word in arguments)]
+            seconds = statistics.median(timed(command) for _ in range(REPEATS))
+            print(f"{arguments[0]} on {count:,} finished experiments: {seconds:.2f} s")
+
+
+def fill(directory: Path, suite: Path, seeds: int) -> int:
+    """Writes a suite with that many seeds, and a record for each of its experiments; returns how many."""
+    plugins = load_plugins()
+    source = plugins.suites["quickstart"].read_text()
+    suite.write_text(source.replace("seeds = [0, 1, 2]", f"seeds = {list(range(seeds))}"))
+    name, content = read_suite(str(suite), plugins)
+    planned = plan(content, plugins)
+    write_plan(directory, name, planned)
+    known = {kind(record): record for record in read_records(PUBLISHED)}
+    (directory / "records").mkdir()
+    for item in planned:
+        fields = identity(name, item)
+        record_path(directory, fields["key"]).write_bytes(sealed({**known[kind(fields)], **fields}))
+    return len(planned)
+
+
+def kind(fields: dict) -> tuple:
+    experiment = fields["experiment"]
+    return fields["label"], experiment["model"]["name"], experiment["sparsity"]
+
+
+def timed(command: list) -> float:
+    started = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    main()
