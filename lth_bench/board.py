@@ -112,8 +112,11 @@ class Board:
         return "lost"
 
     def _claim_first(self) -> Task | None:
-        held = {key for key, claim in leases.find_all(self.leases).items() if claim.alive(self.patience)}
-        for key, identity in self._todo.items():
+        claims = leases.find_all(self.leases)
+        held = {key for key, claim in claims.items() if claim.alive(self.patience)}
+        tries = {key: claims[key].generation for key in self._todo if key in claims}
+        # What was lost before comes last, so that it cannot hold up the rest.
+        for key, identity in sorted(self._todo.items(), key=lambda item: tries.get(item[0], 0)):
             if key in self._mine or key in held or self._bases.get(key) in self._todo or self._must_wait(key):
                 continue
             lease = leases.claim(self.leases, key, self.patience)
