@@ -40,9 +40,12 @@ def pytest_terminal_summary(terminalreporter, config):
         Path(path).write_text(f"# Faults\n\nWhat `make faults` found: {PROMISE}\n\n{table}\n")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
+@pytest.fixture(autouse=True)
+def processor():
+    """One thread; and what a worker sets for its own process (`make_site`) does not outlive a test."""
     torch.set_num_threads(1)
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

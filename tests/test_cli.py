@@ -168,7 +168,7 @@ def test_a_ticket_is_read_back_and_damage_is_noticed(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "quickstar"], ["no suite 'quickstar'; known: lenet-mnist, lenet-mnist-lite, quickstart"]),
+        (["run", "quickstar"], ["no suite 'quickstar'; known: lenet-mnist, lenet-mnist-lite, paper-table, quickstart"]),
         (["run", "quickstart", "--only", "colour == 1"], ["--only 'colour == 1'", "columns: dataset, model"]),
         (["run", "quickstart", "--only", "seed > 99"], ["leaves none of the 126 experiments"]),
         (["run", "lenet-mnist-lite", "--data", "/nowhere"], ["looked for /nowhere/MNIST/raw/train-images-idx3-ubyte"]),
