@@ -37,10 +37,10 @@ class Process:
     What they print goes into a log, up to a limit.
     """
 
-    def __init__(self, role: str, settings: Message) -> None:
+    def __init__(self, settings: Message) -> None:
         ours, theirs = Pipe()
         self.connection: Connection = ours
-        command = [sys.executable, "-m", "lth_bench.worker", role, str(theirs.fileno())]
+        command = [sys.executable, "-m", "lth_bench.worker", str(theirs.fileno())]
         self.process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
@@ -50,15 +50,15 @@ class Process:
             start_new_session=True,
         )
         theirs.close()
-        self.log = Path(settings["directory"], "logs", f"{role}-{self.process.pid}.log")
+        self.log = Path(settings["directory"], "logs", f"{self.process.pid}.log")
         self._tail, self._child = b"", 0
         self._drain = threading.Thread(target=self._keep_output, args=(self.process.stdout,), daemon=True)
         self._drain.start()
         self.ask(settings)
 
     @property
-    def pid(self) -> int:
-        return self.process.pid
+    def ended(self) -> bool:
+        return self.process.poll() is not None
 
     def ask(self, request: Message) -> None:
         with suppress(OSError):  # a process that has died says so when it is listened to
@@ -68,9 +68,9 @@ class Process:
         """The next message, if one comes in time; raises Died."""
         try:
             if not self.connection.poll(timeout):
-                if self.process.poll() is None:
-                    return None
-                raise EOFError
+                if self.ended:
+                    raise EOFError
+                return None
             message = dict(json.loads(self.connection.recv_bytes()))
         except (EOFError, OSError) as error:
             raise Died(self.process.wait()) from error

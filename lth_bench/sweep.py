@@ -6,8 +6,6 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,31 +50,30 @@ class Sweep:
 
 
 class Crew:
-    """Worker processes that have been started, one that trains and the one that evaluates; `count` are to train."""
+    """`count` workers, of which the first has been started."""
 
     def __init__(self, sweep: Sweep) -> None:
         self.count = 1
-        self.trainer, self.evaluator = (Process(role, sweep.settings()) for role in ("train", "evaluate"))
+        self.first = Process(sweep.settings())
 
     def check(self, identities: list[Identity]) -> Message:
         """What is wrong with experiments before any is started, "faults", and the "device" they would run on."""
-        self.trainer.ask({"check": [identity["experiment"] for identity in identities]})
+        self.first.ask({"task": "check", "experiments": [identity["experiment"] for identity in identities]})
         found: Message | None = None
         try:
             while True:
-                message = self.trainer.answer(POLL) or {}
+                message = self.first.answer(POLL) or {}
                 found = message if "faults" in message else found
                 if found and ("idle" in message or found["faults"]):
                     return found
                 if "idle" in message:
                     raise Died(message["idle"])
         except Died as error:
-            what = f"the experiments could not be checked: {error}\n{self.trainer.printed()}"
+            what = f"the experiments could not be checked: {error}\n{self.first.printed()}"
             raise FileFault(what) from error
 
     def dismiss(self) -> None:
-        self.trainer.kill()
-        self.evaluator.kill()
+        self.first.kill()
 
 
 class TookTooLong(Exception):
@@ -128,46 +125,25 @@ def run_all(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
     """Works from a board until nothing is left to do, or it says stop. Raises what a worker cannot deal with."""
     for folder in ("records", "tickets", "leases", "outcomes"):
         tidy(sweep.directory / folder)
-    evaluator = _Evaluator(sweep, crew.evaluator)
-    guardians = [_Guardian(sweep, board, tell, evaluator) for _ in range(crew.count)]
-    guardians[0].trainer = crew.trainer
+    guardians = [_Guardian(sweep, board, tell) for _ in range(crew.count)]
+    guardians[0].process = crew.first
     threads = [threading.Thread(target=guardian.serve) for guardian in guardians]
     for thread in threads:
         thread.start()
-    try:
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(POLL)
-    finally:
-        evaluator.close()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(POLL)
     for guardian in guardians:
         if guardian.fault:
             raise guardian.fault
 
 
-class _Evaluator:
-    """The one process that reads test splits; guardians take turns."""
-
-    def __init__(self, sweep: Sweep, process: Process) -> None:
-        self.sweep, self.lock = sweep, threading.Lock()
-        self.process: Process | None = process
-
-    def ready(self) -> Process:
-        self.process = _renewed(self.process, "evaluate", self.sweep)
-        return self.process
-
-    def close(self) -> None:
-        if self.process:
-            self.process.kill()
-            self.process = None
-
-
 class _Guardian:
     """Sees one experiment after the other through: claims it, has it trained and evaluated, publishes its record."""
 
-    def __init__(self, sweep: Sweep, board: Board, tell: Tell, evaluator: _Evaluator) -> None:
-        self.sweep, self.board, self.tell, self.evaluator = sweep, board, tell, evaluator
-        self.trainer: Process | None = None
+    def __init__(self, sweep: Sweep, board: Board, tell: Tell) -> None:
+        self.sweep, self.board, self.tell = sweep, board, tell
+        self.process: Process | None = None
         self.fault: BaseException | None = None
 
     def serve(self) -> None:
@@ -184,7 +160,7 @@ class _Guardian:
     def _attend(self, task: Task) -> str:
         """Works on a task; returns how that ended."""
         try:
-            answer = self._train(task)
+            answer = self._ask(task, {"task": "train", "spent": self.board.spent(task)})
             if answer["status"] == "busy":
                 self.board.park(task, answer["segment"], answer["spent"])
                 return "parked"
@@ -192,7 +168,7 @@ class _Guardian:
                 self.board.give_back(task, "stopped")
                 return "stopped"
             if answer["status"] == "trained":
-                answer = self._evaluate(task, answer)
+                answer = self._ask(task, {"task": "evaluate", "trained": answer})
         except (TakenOver, Killed) as error:
             self.board.give_back(task, "dropped" if isinstance(error, TakenOver) else "stopped")
             if isinstance(error, Killed):
@@ -205,39 +181,22 @@ class _Guardian:
             return self.board.lose(task, answer)
         return self.board.publish(task, answer)
 
-    def _train(self, task: Task) -> Record:
-        self.trainer = _renewed(self.trainer, "train", self.sweep)
-        request = {"identity": task.identity, "spent": self.board.spent(task)}
-        return self._converse(self.trainer, request, task)
-
-    def _evaluate(self, task: Task, trained: Record) -> Record:
-        with self._turn(task):
-            return self._converse(self.evaluator.ready(), {"identity": task.identity, "trained": trained}, task)
-
-    @contextmanager
-    def _turn(self, task: Task) -> Iterator[None]:
-        while not self.evaluator.lock.acquire(timeout=self.sweep.limits.patience / 4):
-            self._keep(task)
+    def _ask(self, task: Task, request: Message) -> Record:
+        """Asks the worker and waits for its answer, or for the failure that takes the place of one."""
+        if self.process and self.process.ended:
+            self._dismiss()
+        process = self.process = self.process or Process(self.sweep.settings())
         try:
-            yield
-        finally:
-            self.evaluator.lock.release()
-
-    def _converse(self, process: Process, request: Message, task: Task) -> Record:
-        """Asks and waits for the answer, or for the failure that takes its place."""
-        try:
-            answer = self._answer(process, request, task)
+            answer = self._answer(process, {**request, "identity": task.identity}, task)
         except Died as error:
             message = f"{error}; its output is in {process.log}"
             answer = _failure("lost", message, process.printed(), killed=error.killed)
-            if process.process.poll() is not None:
-                process.kill()
-            process.kill()
+            self._dismiss()
         except TookTooLong as error:
             answer = _failure("timeout", str(error), process.where())
-            process.kill()
+            self._dismiss()
         except (TakenOver, Killed):
-            process.kill()
+            self._dismiss()
             raise
         if answer["status"] == "fault":
             raise FileFault(answer["message"])
@@ -277,18 +236,9 @@ class _Guardian:
             raise TakenOver
 
     def _dismiss(self) -> None:
-        if self.trainer:
-            self.trainer.kill()
-            self.trainer = None
-
-
-def _renewed(process: Process | None, role: str, sweep: Sweep) -> Process:
-    """A process that is alive."""
-    if process and process.process.poll() is None:
-        return process
-    if process:
-        process.kill()
-    return Process(role, sweep.settings())
+        if self.process:
+            self.process.kill()
+            self.process = None
 
 
 def _failure(kind: str, message: str, trace: str, **more: Any) -> Record:

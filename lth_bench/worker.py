@@ -88,11 +88,12 @@ class Desk:
             time.sleep(min(LOOK, limits.patience / 4))
 
 
-def serve(role: Literal["train", "evaluate"], connection: Connection) -> None:
+def serve(connection: Connection) -> None:
     """Answers requests until the other end closes, each in a child that has all imports and data already.
 
     So an experiment starts in milliseconds and can change nothing for the next. The first message says where and how
-    to work; {"idle": exit code} follows when a child has ended, whether it has answered or not.
+    to work; {"idle": 0} follows when a child has ended, whether it has answered or not. Where a child dies, it may
+    leave half a message behind: this process then ends in the same way.
     """
     settings = receive(connection)
     limits = Limits(**settings["limits"])
@@ -114,13 +115,23 @@ def serve(role: Literal["train", "evaluate"], connection: Connection) -> None:
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
-            _answer(role, request, Path(settings["directory"]), site, Desk(connection, site.watch), limits)
+            _answer(request, Path(settings["directory"]), site, Desk(connection, site.watch), limits)
         with suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)
         _, status = os.waitpid(pid, 0)
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-        send(connection, {"idle": os.waitstatus_to_exitcode(status)})
+        if code := os.waitstatus_to_exitcode(status):
+            _end(code)
+        send(connection, {"idle": code})
+
+
+def _end(code: int) -> NoReturn:
+    """Ends this process with an exit code, or by a signal when it is negative."""
+    faulthandler.disable()
+    if code < 0:
+        os.kill(os.getpid(), -code)
+    os._exit(max(code, 1))
 
 
 def warm_up(site: Site, identity: Message) -> None:
@@ -134,16 +145,15 @@ def warm_up(site: Site, identity: Message) -> None:
             make_optimizer(session.recipe, session.model.parameters())
 
 
-def _answer(role: str, request: Message, directory: Path, site: Site, desk: Desk, limits: Limits) -> NoReturn:
+def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: Limits) -> NoReturn:
     """Works on a request, sends the answer, and ends the process."""
     try:
-        if limits.memory and role == "train":
+        if limits.memory and request["task"] == "train":
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
         desk.open(limits)
         desk.send({"began": os.getpid()})
-        work = _check if "check" in request else _train if role == "train" else _evaluate
         try:
-            answer = work(request, directory, site)
+            answer = TASKS[request["task"]](request, directory, site)
         except DiskFault as error:
             answer = {"status": "fault", "message": str(error)}
         desk.send(answer)
@@ -157,7 +167,7 @@ def _answer(role: str, request: Message, directory: Path, site: Site, desk: Desk
 
 def _check(request: Message, directory: Path, site: Site) -> Message:
     """What is known to be wrong with experiments, and the type of the device that they would run on."""
-    faults = preflight((from_json(experiment) for experiment in request["check"]), site)
+    faults = preflight((from_json(experiment) for experiment in request["experiments"]), site)
     return {"faults": faults, "device": site.device.type}
 
 
@@ -176,6 +186,9 @@ def _evaluate(request: Message, directory: Path, site: Site) -> Message:
     return {"record": evaluate(request["identity"], request["trained"], directory, site)}
 
 
+TASKS = {"check": _check, "train": _train, "evaluate": _evaluate}
+
+
 def send(connection: Connection, message: Message) -> None:
     connection.send_bytes(json.dumps(message).encode())
 
@@ -186,12 +199,11 @@ def receive(connection: Connection) -> Message:
 
 
 def main() -> None:
-    role, handle = sys.argv[1:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=False)
-    serve("train" if role == "train" else "evaluate", Connection(int(handle)))
+    serve(Connection(int(sys.argv[1])))
 
 
 if __name__ == "__main__":
