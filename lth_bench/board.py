@@ -13,7 +13,7 @@ from typing import Any
 
 from lth_bench import leases
 from lth_bench.experiment import from_json
-from lth_bench.files import append, move, names
+from lth_bench.files import FileFault, append, move, names
 from lth_bench.leases import Lease
 from lth_bench.records import read_record, record_path, write_record
 from lth_bench.store import Store
@@ -50,7 +50,8 @@ class Board:
         self.leases = directory / "leases"
         self.stopping = self.killed = False
         self._todo = {identity["key"]: identity for identity in ordered(list(identities))}
-        self._again = {key: checksum for key in self._todo if (checksum := failed_checksum(directory, key))}
+        found = {key: record for key in self._todo if (record := recorded(directory, key)) is not None}
+        self._again = {key: mark for key, record in found.items() if (mark := fingerprint(record)) is not None}
         self._bases = {key: base.key for key, i in self._todo.items() if (base := from_json(i["experiment"]).base)}
         self._waits: dict[str, str] = {}
         self._spent: dict[str, int] = {}
@@ -76,7 +77,7 @@ class Board:
 
     def publish(self, task: Task, fields: Record) -> str:
         """Publishes a record unless the lease was taken over; returns its status, or "dropped"."""
-        record = {**task.identity, **fields}
+        record = {**fields, **task.identity}
         if not (task.lease.held() and write_record(self.directory, record)):
             self._leave(task, "dropped")
             return "dropped"
@@ -91,8 +92,7 @@ class Board:
         """Gives an experiment back until a segment that somebody else computes is there."""
         with self._lock:
             self._waits[task.key], self._spent[task.key] = segment, spent["steps_computed"]
-        task.lease.release()
-        self._leave(task, "parked")
+        self.give_back(task, "parked")
 
     def give_back(self, task: Task, why: str) -> None:
         """Gives an experiment back with nothing done."""
@@ -122,7 +122,7 @@ class Board:
             lease = leases.claim(self.leases, key, self.patience)
             if lease is None:
                 continue
-            if self._is_finished(key):
+            if self._finished(key) is not None:
                 lease.release()
                 continue
             task = Task(identity, lease)
@@ -151,16 +151,13 @@ class Board:
         """Takes off the list what has a record by now, ours or of others."""
         recorded = {name.removesuffix(".json") for name in names(self.directory / "records")}
         for key in [key for key in self._todo if key in recorded and key not in self._mine]:
-            if self._is_finished(key):
-                identity = self._todo.pop(key)
-                tell(str(read_record(record_path(self.directory, key))["status"]), identity)
+            if (record := self._finished(key)) is not None:
+                tell(str(record["status"]), self._todo.pop(key))
 
-    def _is_finished(self, key: str) -> bool:
-        """Whether there is a record, other than the failure that is to be tried again."""
-        path = record_path(self.directory, key)
-        if not path.exists():
-            return False
-        return self._again.get(key) is None or failed_checksum(self.directory, key) != self._again[key]
+    def _finished(self, key: str) -> Record | None:
+        """The record of an experiment, if there is one other than the failure that is to be tried again."""
+        record = recorded(self.directory, key)
+        return None if record is None or fingerprint(record) == self._again.get(key, "") else record
 
     def _leave(self, task: Task, event: str) -> None:
         self._note(event, task)
@@ -180,12 +177,19 @@ def ordered(identities: list[Identity]) -> list[Identity]:
     return sorted(identities, key=lambda i: (seeds.index(i["experiment"]["seed"]), i["key"] not in bases))
 
 
-def failed_checksum(directory: Path, key: str) -> str | None:
-    """The hash of a record that is to be tried again: one that failed, but was not quarantined."""
+def recorded(directory: Path, key: str) -> Record | None:
+    """The record of an experiment, if there is one; another process may move it away at any time."""
     path = record_path(directory, key)
-    if not path.exists():
+    try:
+        return read_record(path) if path.exists() else None
+    except FileFault:
+        if path.exists():
+            raise
         return None
-    record = read_record(path)
+
+
+def fingerprint(record: Record) -> str | None:
+    """What tells one failure from the next; None for a record that is not to be tried again."""
     again = record["status"] == "failed" and not record["error"].get("quarantined")
     return json.dumps([record["error"], record.get("timing")]) if again else None
 

@@ -40,20 +40,24 @@ class Examples:
             inputs = inputs.to(self.scale.dtype).mul(self.scale).add_(self.shift)
         return Batch(inputs, self.labels[index])
 
+    def to(self, device: torch.device) -> Examples:
+        scale, shift = (value if value is None else value.to(device) for value in (self.scale, self.shift))
+        return Examples(self.images.to(device), self.labels.to(device), scale, shift)
+
     def subset(self, index: Tensor) -> Examples:
         return Examples(self.images[index], self.labels[index], self.scale, self.shift)
 
 
-def examples(dataset: Dataset, arrays: Arrays, device: torch.device) -> Examples:
-    """Puts what a data set read onto the device. Raises DataError for arrays of another kind than promised."""
+def examples(dataset: Dataset, arrays: Arrays) -> Examples:
+    """What a data set read, as tensors. Raises DataError for arrays of another kind than promised."""
     for name, array, kind, dimensions in (("images", arrays[0], "uint8", 4), ("labels", arrays[1], "int64", 1)):
         if (str(array.dtype), array.ndim) != (kind, dimensions):
             found = f"{array.dtype} in {array.ndim}"
             raise DataError(f"{dataset.summary}: {name} must be {kind} in {dimensions} dimensions, not {found}")
     if not 0 <= arrays[1].min() <= arrays[1].max() < dataset.classes:
         raise DataError(f"{dataset.summary}: labels must lie in 0 to {dataset.classes - 1}")
-    images, labels = (torch.from_numpy(array).to(device) for array in arrays)
-    mean, std = (torch.tensor(values, device=device).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
+    images, labels = (torch.from_numpy(array) for array in arrays)
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (dataset.mean, dataset.std))
     return Examples(images, labels, 1 / (255 * std), -mean / std)
 
 

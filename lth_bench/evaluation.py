@@ -13,15 +13,11 @@ from lth_bench.experiment import Experiment
 from lth_bench.masks import check_masks, full, kept
 from lth_bench.models import evaluate, prunable
 from lth_bench.monitor import State
-from lth_bench.outcomes import BESTS, Outcome
+from lth_bench.outcomes import BESTS, InvalidResult, Outcome
 from lth_bench.records import ticket_path
 from lth_bench.session import Diverged
 from lth_bench.site import Site
 from lth_bench.tickets import Ticket, write_ticket
-
-
-class InvalidResult(Exception):
-    """What a pruner left behind is not a network of the dense architecture under its masks."""
 
 
 def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) -> dict[str, Any]:
@@ -93,7 +89,7 @@ def _test(experiment: Experiment, made: Outcome, network: nn.Module, site: Site)
     def measured(state: State) -> dict[str, float]:
         with torch.no_grad():
             network.load_state_dict(state)
-        loss, accuracy = evaluate(network, test)
+        loss, accuracy = evaluate(network, test, site.watch.progress)
         if not math.isfinite(loss):
             raise Diverged(facts["step"], f"a test loss of {loss}")
         return {"loss": loss, "accuracy": accuracy}

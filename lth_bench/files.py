@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -18,11 +19,16 @@ Content = bytes | Iterable[bytes | memoryview]
 LARGEST_JSON = 64 << 20
 SEAL = re.compile(rb'"checksum":"([0-9a-f]{64})",?')
 ASIDE = re.compile(r"\..+\.[0-9a-f]{16}~")
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 ABANDONED = 3600.0  # seconds after which a file that was being written is taken for a leftover
 
 
 class FileFault(Exception):
     """A file that cannot be used; the sentence names it."""
+
+
+class Damaged(FileFault):
+    """A file whose content is not what was written; of no use to anybody."""
 
 
 class DiskFault(FileFault):
@@ -54,6 +60,19 @@ def publish_new(path: Path, content: Content) -> bool:
             path.hardlink_to(aside)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return _move_new(aside, path)
+    return True
+
+
+def _move_new(aside: Path, path: Path) -> bool:
+    """Renames a file into place unless there is one, on a file system without hard links."""
+    with locked(path.parent / ".lock"):
+        if path.exists():
+            return False
+        aside.replace(path)
     return True
 
 
@@ -68,6 +87,9 @@ def create(path: Path, content: bytes) -> bool:
             return False
         try:
             os.write(handle, content)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         finally:
             os.close(handle)
     return True
@@ -132,15 +154,25 @@ def age(path: Path) -> float | None:
 
 
 def clock(folder: Path) -> float:
-    """What the file system that holds a folder takes for now, in seconds."""
+    """What the file system that holds a folder takes for now, in seconds; our own clock where we cannot write."""
     probe = folder / _aside_name("clock")
-    with _faults(probe):
+    try:
         before("create", probe)
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT))
         try:
             return probe.stat().st_mtime
         finally:
             probe.unlink(missing_ok=True)
+    except OSError:
+        return time.time()
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, 0 if it is gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 @contextmanager
@@ -173,7 +205,7 @@ def tidy(folder: Path) -> int:
     freed = 0
     for path in (folder / name for name in names(folder) if ASIDE.fullmatch(name)):
         if (age(path) or 0) > ABANDONED:
-            freed += path.stat().st_size
+            freed += size(path)
             remove(path)
     return freed
 
@@ -202,22 +234,22 @@ def publish_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a sealed object; raises FileFault if it is damaged or was never one."""
+    """Reads a sealed object; raises Damaged if it is not one, and FileFault if it cannot be read."""
     content = _read(path)
     try:
         value = json.loads(content)
         checksum = value.pop("checksum")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise FileFault(f"{path} is not a record of lth-bench ({type(error).__name__}: {error})") from error
+        raise Damaged(f"{path} is not a record of lth-bench ({type(error).__name__}: {error})") from error
     if not (_is_sealed(content) or _fits(value, checksum)):
-        raise FileFault(f"{path} is damaged: its checksum does not fit its content; delete it to have it made again")
+        raise Damaged(f"{path} is damaged: its checksum does not fit its content; delete it to have it made again")
     return dict(value)
 
 
 def _read(path: Path) -> bytes:
     try:
         if (size := path.stat().st_size) > LARGEST_JSON:
-            raise FileFault(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
+            raise Damaged(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
         return path.read_bytes()
     except OSError as error:
         raise FileFault(f"cannot read {path}: {error.strerror}") from error
@@ -271,8 +303,7 @@ def _write_all(file: Any, piece: memoryview) -> None:
 
 
 def _parts(content: Content) -> Iterable[bytes | memoryview]:
-    if isinstance(content, str):
-        raise TypeError("content is bytes, not text")
+    """Bytes go in two halves, so that a fault can strike between two writes of every file."""
     middle = len(content) // 2 if isinstance(content, bytes) else 0
     return [content[:middle], content[middle:]] if isinstance(content, bytes) else content
 

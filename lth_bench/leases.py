@@ -91,18 +91,15 @@ def clear(folder: Path, key: str) -> None:
 
 def find(folder: Path, key: str) -> Claim | None:
     """The latest lease on a key."""
-    number = 0
-    while (folder / f"{key}.{number + 1}").exists():
-        number += 1
-    return _read(folder / f"{key}.{number}", number) if number else None
+    return find_all(folder, key).get(key)
 
 
-def find_all(folder: Path) -> dict[str, Claim]:
-    """The latest lease on every key."""
+def find_all(folder: Path, only: str | None = None) -> dict[str, Claim]:
+    """The latest lease on every key, or on `only` one."""
     generations: dict[str, int] = {}
     for name in names(folder):
         key, _, number = name.rpartition(".")
-        if number.isdecimal() and not name.startswith("."):
+        if number.isdecimal() and not name.startswith(".") and only in (None, key):
             generations[key] = max(int(number), generations.get(key, 0))
     return {key: _read(folder / f"{key}.{number}", number) for key, number in generations.items()}
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lth_bench.experiment import without_defaults
-from lth_bench.files import FileFault, canonical, sha256
+from lth_bench.files import Damaged, FileFault, canonical, sha256
 from lth_bench.leases import Lease
 from lth_bench.masks import kept
 from lth_bench.monitor import Best, Measurement, Monitor, State
@@ -20,11 +23,14 @@ from lth_bench.optimizers import make_optimizer
 from lth_bench.plain import Plainness
 from lth_bench.recipe import learning_rate
 from lth_bench.session import Diverged, Interrupted, Session, Snapshot
+from lth_bench.sources import modules_hash
 from lth_bench.store import Store
 from lth_bench.tensors import pack, read_tensors, serialized
 
 SEMANTICS = 1  # raised when the same training comes to compute something else
 PIECE = 0.5  # seconds of training between two looks at the clock
+PROCESSOR = ("model name", "cpu family", "model", "stepping", "flags")
+BRIEF = 50  # segments shorter than one part in so many of a recipe are stored only if they start at its beginning
 
 
 class Busy(Interrupted):
@@ -77,7 +83,7 @@ class _Run:
 class Memory:
     """Trains a Session by looking up what it can and storing what it cannot; made for one Session.
 
-    `about` holds what training depends on beside the Session's own state: model, data and what changes numerics.
+    `about` holds what training depends on beside the Session's own state: the model and the data.
     """
 
     def __init__(self, store: Store, about: Mapping[str, Any], watch: Watch | None = None) -> None:
@@ -86,13 +92,14 @@ class Memory:
         self._run: _Run | None = None
 
     def attach(self, session: Session) -> None:
-        """Remembers the network as it was made; one that was changed since is trained without being looked up."""
+        """Remembers the Session as it was made; one that was changed since is trained without being looked up."""
+        self.about["network"] = modules_hash({type(module).__module__ for module in session.model.modules()})
         self._plainness = Plainness(session)
 
     def train(self, session: Session, end: int) -> None:
         """Brings a session to step `end`. Raises Busy, Stopped or Diverged."""
         start, computed = session.step, session.spent.steps_computed
-        if self._plainness is None or not self._plainness.holds(session):
+        if not self._is_plain(session) or _is_brief(session, end):
             self._run = None
             session.compute(end)
             return
@@ -101,7 +108,11 @@ class Memory:
             self._run = _Run(here, here, session.monitor.resets, [])
         run = self._run
         short, long = (self._key(session, position, end) for position in (here, run.start))
-        segment = self.load(session, short) or self.load(session, long)
+        try:
+            segment = self.load(session, short) or self.load(session, long)
+        except Diverged as error:
+            session.spent.steps_looked_up += error.step - start
+            raise
         if segment is None:
             segment = self._obtain(session, (short, long), end)
         _arrive(session, segment, start)
@@ -117,11 +128,15 @@ class Memory:
             if found := self.load(session, short) or self.load(session, long):
                 return found
             segment = self._compute(session, short, end)
-            self.save(short, segment, start)
-            if long != short and self._run:
-                self._write_chain(long, [*self._run.parts, short])
+            if self._is_plain(session):
+                self.save(short, segment, start)
+                if long != short and self._run:
+                    self._write_chain(long, [*self._run.parts, short])
             self.store.forget(short, "checkpoints")
             return segment
+
+    def _is_plain(self, session: Session) -> bool:
+        return self._plainness is not None and self._plainness.holds(session)
 
     @contextmanager
     def _claimed(self, keys: tuple[str, str]) -> Iterator[None]:
@@ -163,21 +178,29 @@ class Memory:
             steps = max(1, min(4 * steps, int(steps * PIECE / max(took, 1e-6))))
             due = time.monotonic() - saved > self.watch.checkpoint_every
             if session.step < end and (due or self.watch.stopping):
-                self.save(key, Segment(session.snapshot(), session.monitor), session.step, "checkpoints")
+                if self._is_plain(session):
+                    self.save(key, Segment(session.snapshot(), session.monitor), session.step, "checkpoints")
                 saved = time.monotonic()
                 if self.watch.stopping:
-                    raise Stopped(f"stopped at step {session.step}; a checkpoint was written")
+                    raise Stopped(f"stopped at step {session.step}")
 
     # -- what is stored ----------------------------------------------------------------------------------------------
 
     def _key(self, session: Session, position: dict[str, Any], end: int) -> str:
-        recipe, seed = without_defaults(session.recipe), session.seed
-        return sha256(canonical({**self.about, "recipe": recipe, "seed": seed, "from": position, "to": end}).encode())
+        inputs = {
+            **self.about,
+            "numerics": numerics(next(session.model.parameters()).device),
+            "recipe": without_defaults(session.recipe),
+            "seed": session.seed,
+            "from": position,
+            "to": end,
+        }
+        return sha256(canonical(inputs).encode())
 
     def _parts(self, short: list[str], long: str) -> list[str]:
         """The segments that lead from the start of the run to here: piece by piece, or those of the whole run."""
-        if self.store.read(short[-1]) is not None:
-            return short
+        if last := self.store.read(short[-1]):
+            return [*short[:-1], *(last["parts"] or short[-1:])]
         whole = self.store.read(long)
         return whole["parts"] or [long] if whole else [long]
 
@@ -194,10 +217,13 @@ class Memory:
             return self._look_up_chain(session, entry["parts"])
         objects: dict[str, State] = {}
         for digest in entry["objects"]:
+            path = self.store.tensors(digest, key, folder)
             try:
-                objects[digest] = read_tensors(self.store.object_path(digest), digest)
+                objects[digest] = read_tensors(path, digest)
+            except Damaged:
+                self.store.damaged(path)
+                return None
             except FileFault:
-                self.store.damaged(digest)
                 return None
         try:
             return self._segment(session, entry, objects)
@@ -234,12 +260,17 @@ class Memory:
     def save(self, key: str, segment: Segment, start: int, folder: str = "entries") -> None:
         """Stores a segment that started at step `start`; `folder` is "checkpoints" for one that goes on."""
         measured = segment.measured
+
+        def write(state: State) -> str:
+            return self.store.write_tensors(serialized(state), key, folder)
+
         bests = {
-            name: best and {"measurement": asdict(best.measurement), "state": self._object(best.state)}
+            name: best and {"measurement": asdict(best.measurement), "state": write(best.state)}
             for name, best in (("accurate", measured.accurate), ("early_stop", measured.early_stop))
         }
         assert segment.end.optimizer is not None
-        state, optimizer = self._object(segment.end.state), self._object(_flat(segment.end.optimizer))
+        state, optimizer = write(segment.end.state), write(_flat(segment.end.optimizer))
+        objects = sorted({state, optimizer, *(str(best["state"]) for best in bests.values() if best)})
         entry = {
             "start": start,
             "end": segment.end.step,
@@ -247,20 +278,19 @@ class Memory:
             "optimizer": optimizer,
             "curve": [asdict(point) for point in measured.curve],
             **bests,
-            "objects": sorted({state, optimizer, *(str(best["state"]) for best in bests.values() if best)}),
+            "objects": objects,
             "parts": [],
             "diverged": None,
         }
         self.store.write(key, entry, folder)
+        if folder == "checkpoints":
+            self.store.clean_up(key, objects)
 
     def _write_chain(self, key: str, parts: list[str]) -> None:
         self.store.write(key, {"parts": parts, "objects": [], "diverged": None})
 
     def _write_diverged(self, key: str, error: Diverged) -> None:
         self.store.write(key, {"parts": [], "objects": [], "diverged": {"step": error.step, "what": error.what}})
-
-    def _object(self, state: State) -> str:
-        return self.store.write_object(serialized(state))
 
 
 def _arrive(session: Session, segment: Segment, start: int) -> None:
@@ -277,13 +307,12 @@ def _arrive(session: Session, segment: Segment, start: int) -> None:
 def _position(session: Session) -> dict[str, Any]:
     """Where a session stands: the clock, and hashes of weights, buffers, optimiser state and masks."""
     snapshot = session.snapshot()
-    extra = dict(session.model.named_buffers())  # those too that are in no state_dict
     masks = {name: pack(mask) for name, mask in session.masks.items()}
     full = sum(kept(session.masks).values()) == sum(mask.numel() for mask in session.masks.values())
     groups = snapshot.optimizer["param_groups"] if snapshot.optimizer else []
     return {
         "step": snapshot.step,
-        "state": sha256(serialized({**extra, **snapshot.state})),
+        "state": sha256(serialized(snapshot.state)),
         "optimizer": sha256(serialized(_flat(snapshot.optimizer))) if snapshot.optimizer else None,
         "options": [{name: value for name, value in group.items() if name != "lr"} for group in groups],
         "masks": None if full else sha256(serialized(masks)),
@@ -311,17 +340,53 @@ def _optimizer_state(session: Session, tensors: State, step: int) -> dict[str, A
     return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
+def _is_brief(session: Session, end: int) -> bool:
+    """Whether to train on from here is so little work that it is not worth its place in the store."""
+    return session.step > 0 and (end - session.step) * BRIEF < session.total_steps
+
+
 def numerics(device: torch.device) -> dict[str, Any]:
-    """What decides how a computation rounds on this machine, as it is set now."""
-    on_cuda = device.type == "cuda"
-    tiny = torch.tensor([1e-40])
+    """What decides how a computation rounds, as it is set now."""
     return {
-        "device": torch.cuda.get_device_name(device) if on_cuda else torch.backends.cpu.get_cpu_capability(),
+        **(_cuda_numerics(device) if device.type == "cuda" else _cpu_numerics()),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()),
-        "flush_denormal": not bool((tiny * 1).count_nonzero()),
         "matmul": torch.get_float32_matmul_precision(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "semantics": SEMANTICS,
     }
+
+
+def _cpu_numerics() -> dict[str, Any]:
+    tiny = torch.tensor([1e-40])
+    return {
+        "device": _processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "onednn": torch.backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled(),
+        "flush_denormal": not bool((tiny * 1).count_nonzero()),
+    }
+
+
+def _cuda_numerics(device: torch.device) -> dict[str, Any]:
+    return {
+        "device": torch.cuda.get_device_name(device),
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "options": [
+            torch.backends.cudnn.enabled,
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
+            torch.backends.cudnn.allow_tf32,
+        ],
+    }
+
+
+@cache
+def _processor() -> str:
+    """The kind of processor: libraries choose their kernels by it."""
+    with suppress(OSError):
+        lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
+        facts = {name.strip(): value.strip() for name, _, value in lines}
+        return canonical([platform.machine(), *(facts.get(name) for name in PROCESSOR)])
+    return f"{platform.system()} {platform.machine()} {platform.processor()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -32,16 +32,22 @@ def register_models(models: Mapping[str, Any]) -> None:
             raise ModelError(f"a plugin registers the model {name!r}, but timm has one of that name; rename it")
 
 
+def model_function(name: str) -> Callable[..., nn.Module]:
+    """The function that timm calls for a name; raises ModelError."""
+    if not timm.is_model(name):
+        close = ", ".join(timm.list_models(f"*{name}*")[:8]) or "see timm.list_models()"
+        raise ModelError(f"timm knows no model {name!r}; close: {close}")
+    return cast(Callable[..., nn.Module], timm.model_entrypoint(name))
+
+
 def make_model(name: str, arguments: Mapping[str, Any], data: Examples, classes: int) -> nn.Module:
     """`timm.create_model` for these images; a model function that names `img_size` is told theirs.
 
     Raises ModelError.
     """
-    if not timm.is_model(name):
-        close = ", ".join(timm.list_models(f"*{name}*")[:8]) or "see timm.list_models()"
-        raise ModelError(f"timm knows no model {name!r}; close: {close}")
+    function = model_function(name)
     fitted: dict[str, Any] = {"in_chans": data.images.shape[1], "num_classes": classes}
-    if "img_size" in inspect.signature(timm.model_entrypoint(name)).parameters:
+    if "img_size" in inspect.signature(function).parameters:
         fitted["img_size"] = tuple(data.images.shape[2:])
     try:
         return timm.create_model(name, **{**fitted, **arguments})
@@ -76,9 +82,16 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
             module.training = flag
 
 
+def nothing() -> None:
+    pass
+
+
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Examples) -> tuple[float, float]:
-    """Mean cross-entropy in nats and the share of correct answers, in evaluation mode, without side effects."""
+def evaluate(model: nn.Module, data: Examples, progress: Callable[[], None] = nothing) -> tuple[float, float]:
+    """Mean cross-entropy in nats and the share of correct answers, in evaluation mode, without side effects.
+
+    `progress` is called after every chunk of examples.
+    """
     loss, correct = 0.0, 0
     with mode(model, training=False):
         for start in range(0, len(data), CHUNK):
@@ -86,4 +99,5 @@ def evaluate(model: nn.Module, data: Examples) -> tuple[float, float]:
             logits: Tensor = model(inputs)
             loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(1) == labels).sum())
+            progress()
     return loss / len(data), correct / len(data)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lth_bench.files import publish, sha256
+from lth_bench.files import canonical, publish, sha256
 from lth_bench.masks import Masks
 from lth_bench.monitor import Best, Measurement, State
 from lth_bench.session import Session
@@ -17,6 +17,10 @@ from lth_bench.tensors import pack, part, read_tensors, serialized, unpack
 
 CURVE = ("step", "kept", "training_loss", "validation_loss", "validation_accuracy")
 BESTS = ("best_validation", "early_stop")
+
+
+class InvalidResult(Exception):
+    """What a pruner left behind is not a network of the dense architecture under its masks, and how it came about."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,12 @@ def outcome(session: Session) -> Outcome:
     return Outcome({**states, **{name: best.state for name, best in bests.items()}}, session.masks, facts)
 
 
-def outcome_path(directory: Path, key: str) -> Path:
-    return directory / "outcomes" / f"{key}.safetensors"
-
-
 def hand_over(path: Path, made: Outcome) -> dict[str, Any]:
-    """Writes an outcome; returns what `take` needs, as JSON."""
+    """Writes an outcome; returns what `take` needs, as JSON. Raises InvalidResult for facts that JSON cannot hold."""
+    try:
+        canonical(made.facts)
+    except (TypeError, ValueError) as error:
+        raise InvalidResult(f"steps, curve or events of the Session are not numbers: {error}") from error
     masks = {name: pack(mask) for name, mask in made.masks.items()}
     shapes = {name: list(mask.shape) for name, mask in made.masks.items()}
     parts = {**{f"state/{name}": state for name, state in made.states.items()}, "mask": masks}

@@ -26,7 +26,8 @@ class Died(Exception):
     """A process ended before it answered; `killed` if by a signal that only others send."""
 
     def __init__(self, code: int) -> None:
-        how = f"signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"exit code {code}"
+        known = {int(known): f" ({known.name})" for known in signal.Signals}
+        how = f"signal {-code}{known.get(-code, '')}" if code < 0 else f"exit code {code}"
         super().__init__(f"the worker process ended with {how}")
         self.killed = -code in (signal.SIGKILL, signal.SIGTERM)
 
@@ -51,7 +52,7 @@ class Process:
         )
         theirs.close()
         self.log = Path(settings["directory"], "logs", f"{self.process.pid}.log")
-        self._tail, self._child = b"", 0
+        self._tail, self._child, self._killed = b"", 0, False
         self._drain = threading.Thread(target=self._keep_output, args=(self.process.stdout,), daemon=True)
         self._drain.start()
         self.ask(settings)
@@ -74,7 +75,10 @@ class Process:
             message = dict(json.loads(self.connection.recv_bytes()))
         except (EOFError, OSError) as error:
             raise Died(self.process.wait()) from error
-        self._child = 0 if "idle" in message else message.get("began", self._child)
+        if "began" in message:
+            self._child, self._tail = int(message["began"]), b""
+        if "idle" in message:
+            self._child = 0
         return message
 
     def where(self) -> str:
@@ -90,7 +94,10 @@ class Process:
         return self._tail.decode(errors="replace")
 
     def kill(self) -> None:
-        """Ends the process and all that it started."""
+        """Ends the process and all that it started; once, as their numbers may be given to others after that."""
+        if self._killed:
+            return
+        self._killed = True
         for group in filter(None, (self._child, self.process.pid)):
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.experiment import to_json
-from lth_bench.files import FileFault, locked, publish_json, publish_new, read_json, sealed, set_aside
+from lth_bench.files import Damaged, FileFault, locked, publish_json, publish_new, read_json, sealed, set_aside
 from lth_bench.suite import Planned
 
 SCHEMA = 1
@@ -22,13 +22,18 @@ def ticket_path(directory: Path, key: str) -> Path:
     return directory / "tickets" / f"{key}.safetensors"
 
 
+def outcome_path(directory: Path, key: str, generation: int) -> Path:
+    """Where the outcome of one try is handed over; a try that was taken over does not touch that of the next."""
+    return directory / "outcomes" / f"{key}.{generation}.safetensors"
+
+
 def read_record(path: Path) -> dict[str, Any]:
-    """A record; raises FileFault if it is damaged, of another schema, or under another's name."""
+    """A record; raises Damaged, also for one under another's name, and FileFault for one of another schema."""
     record = _read(path)
     if record.get("key") != path.stem:
-        raise FileFault(f"{path} is not the record of that experiment, but of {str(record.get('key'))[:64]!r}")
+        raise Damaged(f"{path} is not the record of that experiment, but of {str(record.get('key'))[:64]!r}")
     if not isinstance(record.get("experiment"), dict) or record.get("status") not in STATUSES:
-        raise FileFault(f"{path} has no experiment with a status of {', '.join(STATUSES)}")
+        raise Damaged(f"{path} has no experiment with a status of {', '.join(STATUSES)}")
     return record
 
 
@@ -74,7 +79,7 @@ def write_plan(directory: Path, suite: str, planned: Iterable[Planned]) -> None:
     with locked(directory / ".lock"):
         try:
             earlier = read_plan(directory)
-        except FileFault:
+        except Damaged:
             set_aside(plan_path(directory), directory / "damaged")
             earlier = []
         entries = {entry["key"]: entry for entry in [*earlier, *(identity(suite, item) for item in planned)]}

@@ -15,18 +15,27 @@ from typing import Any
 
 import torch
 
-from lth_bench.evaluation import InvalidResult, judge
+from lth_bench.datasets import DataError
+from lth_bench.evaluation import judge
 from lth_bench.experiment import Experiment, from_json
 from lth_bench.files import DiskFault, FileFault, remove
 from lth_bench.ledger import Spent
-from lth_bench.outcomes import hand_over, outcome, outcome_path, take
-from lth_bench.records import read_record, record_path, ticket_path
+from lth_bench.models import ModelError
+from lth_bench.outcomes import InvalidResult, hand_over, outcome, take
+from lth_bench.records import outcome_path, read_record, record_path, ticket_path
 from lth_bench.session import Diverged, Interrupted
-from lth_bench.site import Site, instance, source_hash
+from lth_bench.site import Site, instance
+from lth_bench.sources import file_hash
 from lth_bench.tickets import Ticket, read_ticket
 
 LONGEST = 20_000  # characters of a message or a traceback in a record
-OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "Cannot allocate memory",
+    "out of memory",
+    "not enough memory",
+    "STATUS_ALLOC_FAILED",
+)
 
 Fields = dict[str, Any]
 
@@ -35,16 +44,25 @@ class NoTicket(Exception):
     """A control whose base has no ticket."""
 
 
+KINDS: dict[type[BaseException], str] = {
+    InvalidResult: "invalid",
+    NoTicket: "no_ticket",
+    DataError: "data",
+    ModelError: "model",
+}
+
+
 def run(identity: Fields, directory: Path, site: Site) -> Fields:
     """Trains and evaluates in this process; returns the record, not yet written."""
     trained = train(identity, directory, site, Spent())
     return evaluate(identity, trained, directory, site) if trained["status"] == "trained" else {**identity, **trained}
 
 
-def train(identity: Fields, directory: Path, site: Site, spent: Spent) -> Fields:
+def train(identity: Fields, directory: Path, site: Site, spent: Spent, generation: int = 1) -> Fields:
     """Runs the pruner and hands its outcome over to `evaluate`: status "trained", or what went wrong.
 
-    Adds to what was spent on earlier tries. Raises Interrupted and DiskFault, which are not the pruner's doing.
+    Adds to what was spent on earlier tries; `generation` tells this try from others that may still be under way.
+    Raises Interrupted and DiskFault, which are not the pruner's doing.
     """
     experiment = from_json(identity["experiment"])
 
@@ -55,8 +73,11 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent) -> Fields
                 instance(site.plugins.pruners, experiment.pruner)(session)
             else:
                 instance(site.plugins.controls, experiment.control)(session, _base_ticket(experiment, directory))
-            path = outcome_path(directory, identity["key"])
+            path = outcome_path(directory, identity["key"], generation)
             return {"status": "trained", "handed": hand_over(path, outcome(session))}
+        except BaseException:
+            session.check_ended()
+            raise
         finally:
             spent.add(session.spent)
 
@@ -64,14 +85,17 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent) -> Fields
     return {**fields, "environment": _environment(experiment, site), "timing": {**fields["timing"], **vars(spent)}}
 
 
-def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site) -> Fields:
+def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, generation: int = 1) -> Fields:
     """The record of an experiment that was trained, not yet written."""
     experiment = from_json(identity["experiment"])
-
-    path = outcome_path(directory, identity["key"])
+    path = outcome_path(directory, identity["key"], generation)
 
     def work() -> Fields:
-        return {"status": "done", **judge(experiment, take(path, trained["handed"]), directory, site)}
+        try:
+            made = take(path, trained["handed"])
+        except FileFault as error:
+            return failure("lost", f"what training left behind is gone: {error}")
+        return {"status": "done", **judge(experiment, made, directory, site)}
 
     fields = _guarded(work)
     remove(path)
@@ -87,7 +111,7 @@ def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site) -> 
 
 def failure(kind: str, message: str, trace: str = "") -> Fields:
     """The fields of a record that say why an experiment failed."""
-    error = {"kind": kind, "message": message[:LONGEST], "traceback": trace[-LONGEST:]}
+    error = {"kind": kind, "message": _text(message)[:LONGEST], "traceback": _text(trace)[-LONGEST:]}
     return {"status": "failed", "error": error}
 
 
@@ -101,7 +125,7 @@ def _guarded(work: Callable[[], Fields]) -> Fields:
     except Diverged as error:
         fields = {"status": "diverged", "error": {"kind": "diverged", "message": str(error), "step": error.step}}
     except BaseException as error:
-        fields = failure(_kind(error), str(error), "".join(traceback.format_exception(error)))
+        fields = failure(_kind(error), _words(error), "".join(traceback.format_exception(error)))
         fields["error"]["exception"] = type(error).__name__
     return {
         **fields,
@@ -111,11 +135,23 @@ def _guarded(work: Callable[[], Fields]) -> Fields:
 
 def _kind(error: BaseException) -> str:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+        isinstance(error, (RuntimeError, OSError)) and any(words in _words(error) for words in OUT_OF_MEMORY)
     ):
         return "oom"
-    kinds: dict[type[BaseException], str] = {InvalidResult: "invalid", NoTicket: "no_ticket"}
-    return kinds.get(type(error), "plugin_error")
+    return KINDS.get(type(error), "plugin_error")
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says; one of a plugin may fail even at that."""
+    try:
+        return str(error)
+    except Exception:
+        return "it cannot say what is wrong"
+
+
+def _text(text: str) -> str:
+    """A text that UTF-8 can hold."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _base_ticket(experiment: Experiment, directory: Path) -> Ticket:
@@ -146,7 +182,7 @@ def _environment(experiment: Experiment, site: Site) -> Fields:
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "plugins": {
-            kind: {**dataclasses.asdict(registry.sources[name]), "sha256": source_hash(registry, name)}
+            kind: {**dataclasses.asdict(registry.sources[name]), "sha256": file_hash(registry[name])}
             for kind, (registry, name) in chosen.items()
         },
     }

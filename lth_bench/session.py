@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from lth_bench.data import Batch, Examples, Stream
 from lth_bench.durations import Duration
 from lth_bench.ledger import Event, Ledger, Spent
 from lth_bench.masks import Masks, Scores
-from lth_bench.models import evaluate, mode, output_layer, prunable
+from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
 from lth_bench.optimizers import clean, make_optimizer
 from lth_bench.recipe import Recipe, learning_rate
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
     from lth_bench.memory import Memory
 
 Until = int | str | None
-
-
-def _nothing() -> None:
-    pass
 
 
 class SessionError(RuntimeError):
@@ -63,7 +60,7 @@ class Setup:
     sparsity: float
     seed: int
     memory: Memory | None = None
-    progress: Callable[[], None] = _nothing
+    progress: Callable[[], None] = nothing
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ class Session:
         self.spent = Spent()
         self.ticket: Snapshot | None = None
         self._memory, self._progress = setup.memory, setup.progress
-        self._interrupted: Interrupted | None = None
+        self._ended: Interrupted | Diverged | None = None
         self._network, self._validation = setup.network, setup.validation
         self._stream = Stream(setup.training, setup.recipe.batch_size, setup.seed)
         self.total_steps = self.recipe.duration.steps(self._stream.steps_per_epoch)
@@ -129,6 +126,7 @@ class Session:
         The same segment from the same state is computed once and looked up after that, where there is a memory.
         """
         self._refuse_in_loop("train()")
+        self._check_in_force()
         end = self._steps(until)
         if self._memory is None or end <= self.step:
             self.compute(end)
@@ -145,6 +143,7 @@ class Session:
     def batches(self, until: Until = None) -> Iterator[Batch]:
         """Training batches; each is one tick of the clock and starts with cleared gradients."""
         self._refuse_in_loop("batches()")
+        self._check_in_force()
         end = self._steps(until)
         if end < self.step:
             raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
@@ -266,6 +265,7 @@ class Session:
     def rewind_clock(self, step: int) -> None:
         """Sets the clock back; weights and optimiser state stay."""
         self._refuse_in_loop("rewind_clock()")
+        step = operator.index(step)
         if not 0 <= step <= self.step:
             raise SessionError(f"cannot rewind the clock to step {step}: it stands at {self.step}")
         self._set_clock(step)
@@ -280,9 +280,10 @@ class Session:
     def restore(self, snapshot: Snapshot) -> None:
         """Puts a snapshot into force as it is; unlike `rewind`, it is no event for masks, ticket and best points."""
         self._load(snapshot.state)
-        self.optimizer = None
-        if snapshot.optimizer is not None:
-            self.optimizer = make_optimizer(self.recipe, self._trainable())
+        if snapshot.optimizer is None:
+            self.optimizer = None
+        else:
+            self.optimizer = self.optimizer or make_optimizer(self.recipe, self._trainable())
             self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
         self.step = snapshot.step
 
@@ -291,10 +292,14 @@ class Session:
         steps = self.step - start
         self.ledger.charge(Event("train", start, steps, steps * self.recipe.batch_size, self._kept))
 
+    def check_ended(self) -> None:
+        """Raises what has ended this Session, if anything has, whatever the pruner made of it."""
+        if self._ended:
+            raise self._ended
+
     def finish(self) -> None:
         """Called by the harness when the pruner returns: no loop may be open, and every weight must be finite."""
-        if self._interrupted:
-            raise self._interrupted
+        self._check_in_force()
         self._refuse_in_loop("returning from the pruner")
         if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
             raise Diverged(self.step, "a weight that is not finite")
@@ -308,7 +313,7 @@ class Session:
             return self.total_steps
         if isinstance(until, str):
             return Duration(until).steps(self._stream.steps_per_epoch, self.total_steps)
-        return until
+        return operator.index(until)
 
     def _set_clock(self, step: int) -> None:
         self.step = step
@@ -316,12 +321,17 @@ class Session:
         self.monitor.reset()
 
     def _recall(self, memory: Memory, end: int) -> None:
+        """Trains with a memory; what was looked up and what was computed leave the same Session behind."""
+        self._check_trainable()
         self._mark_ticket()
         try:
             memory.train(self, end)
-        except Interrupted as error:
-            self._interrupted = error
+        except (Interrupted, Diverged) as error:
+            self._ended = error
             raise
+        self._parameters = list(self.model.parameters())
+        self._clear_gradients()
+        self.model.train()
 
     def _mark_ticket(self) -> None:
         if self.ticket is None:
@@ -344,10 +354,11 @@ class Session:
             self._measure()
 
     def _measure(self) -> None:
-        loss, accuracy = evaluate(self.model, self._validation)
+        loss, accuracy = evaluate(self.model, self._validation, self._progress)
         training_loss = None if self._tick_loss is None else float(self._tick_loss)
         if not math.isfinite(loss) or not math.isfinite(training_loss or 0):
-            raise Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
+            self._ended = Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
+            raise self._ended
         measured = Measurement(self.step, sum(self._kept), training_loss, loss, accuracy)
         self.monitor.add(measured, self._state)
 
@@ -394,6 +405,15 @@ class Session:
 
     def _trainable(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def _check_in_force(self) -> None:
+        """Raises what has ended this Session, and SessionError where somebody has written into the masks."""
+        self.check_ended()
+        forced = dict(self._masked)
+        for name, mask in self.masks.items():
+            wanted = forced.get(self.weights[name])
+            if not bool(mask.all() if wanted is None else (mask == (wanted != 0)).all()):
+                raise SessionError(f"the mask of layer {name!r} was written to; use prune(), adopt() or rewire()")
 
     def _check_trainable(self) -> None:
         if self.optimizer is None:

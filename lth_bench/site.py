@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +13,11 @@ from torch import nn
 from lth_bench.data import Examples, examples, held_out
 from lth_bench.experiment import Choice, Experiment, without_defaults
 from lth_bench.files import sha256
-from lth_bench.memory import Memory, Watch, numerics
-from lth_bench.models import make_model, register_models
+from lth_bench.memory import Memory, Watch
+from lth_bench.models import make_model, model_function, register_models
 from lth_bench.plugins import Plugins, Registry
 from lth_bench.session import Session, Setup
+from lth_bench.sources import modules_hash
 from lth_bench.store import Store
 from lth_bench.suite import instantiate
 from lth_bench.tensors import serialized
@@ -36,20 +35,28 @@ class Site:
     device: torch.device
     store: Store | None = None
     watch: Watch = field(default_factory=Watch)
-    _splits: dict[str, tuple[Examples, Examples]] = field(default_factory=dict)
+    _read: dict[str, tuple[Examples, Examples]] = field(default_factory=dict)
+    _placed: dict[str, tuple[Examples, Examples]] = field(default_factory=dict)
     _digests: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         register_models(self.plugins.models.items)
 
     def training(self, dataset: str) -> tuple[Examples, Examples]:
-        """What is trained on, and the validation split."""
-        if dataset not in self._splits:
-            self._splits[dataset] = held_out(self._read(dataset, "train"), self.plugins.datasets[dataset].validation)
-        return self._splits[dataset]
+        """What is trained on, and the validation split, on the device."""
+        if dataset not in self._placed:
+            training, validation = self.read(dataset)
+            self._placed[dataset] = training.to(self.device), validation.to(self.device)
+        return self._placed[dataset]
+
+    def read(self, dataset: str) -> tuple[Examples, Examples]:
+        """The same in main memory; touches no device."""
+        if dataset not in self._read:
+            self._read[dataset] = held_out(self._split(dataset, "train"), self.plugins.datasets[dataset].validation)
+        return self._read[dataset]
 
     def test(self, dataset: str) -> Examples:
-        return self._read(dataset, "test")
+        return self._split(dataset, "test").to(self.device)
 
     def network(self, experiment: Experiment, seed: int) -> nn.Module:
         """The experiment's network, with initial weights drawn from this seed."""
@@ -81,32 +88,25 @@ class Site:
         dataset, model = experiment.dataset.name, experiment.model
         return {
             "model": without_defaults(model),
-            "source": source_hash(self.plugins.models, model.name) if model.name in self.plugins.models.items else None,
+            "function": modules_hash([model_function(model.name).__module__]),
             "timm": version("timm"),
-            "data": self._digest(dataset),
+            "data": self.digest(dataset),
             "classes": self.plugins.datasets[dataset].classes,
-            "numerics": numerics(self.device),
         }
 
-    def _digest(self, dataset: str) -> str:
+    def digest(self, dataset: str) -> str:
         """Hash of the training and validation examples as they are used."""
         if dataset not in self._digests:
-            splits = zip(("training", "validation"), self.training(dataset), strict=True)
+            splits = zip(("training", "validation"), self.read(dataset), strict=True)
             tensors = {f"{name}/{part}": value for name, split in splits for part, value in vars(split).items()}
             self._digests[dataset] = sha256(serialized({n: v for n, v in tensors.items() if v is not None}))
         return self._digests[dataset]
 
-    def _read(self, name: str, split: Any) -> Examples:
+    def _split(self, name: str, split: Any) -> Examples:
         dataset = self.plugins.datasets[name]
-        return examples(dataset, dataset.read(split, self.data_root), self.device)
+        return examples(dataset, dataset.read(split, self.data_root))
 
 
 def instance(registry: Registry, entry: Choice) -> Any:
     """The pruner or control that an experiment names."""
     return instantiate(registry, entry.name, entry.arguments)
-
-
-def source_hash(registry: Registry, name: str) -> str:
-    """SHA-256 of the file that something registered comes from."""
-    file = inspect.getsourcefile(registry[name])
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "unknown"

@@ -1,13 +1,15 @@
 """The store: what training segments led to, under the hash of all that they depend on.
 
 `entries/KEY.json` names the tensors it needs by their hash, `objects/HASH.safetensors`; `checkpoints/KEY.json` is an
-entry of a segment that is not at its end yet. Whoever computes a segment holds the lease on its key.
+entry of a segment that is not at its end yet, with tensors of its own, `checkpoints/KEY.HASH.safetensors`. Whoever
+computes a segment holds the lease on its key.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from lth_bench import leases
 from lth_bench.files import (
     ABANDONED,
     Content,
+    Damaged,
     FileFault,
     age,
     names,
@@ -25,12 +28,14 @@ from lth_bench.files import (
     remove,
     set_aside,
     sha256,
+    size,
     tidy,
     touch,
 )
 from lth_bench.leases import Lease
 
 SCHEMA = 1
+SUFFIX = ".safetensors"
 HASH = re.compile(r"[0-9a-f]{64}")
 FOLDERS = ("entries", "objects", "checkpoints", "leases", "damaged")
 
@@ -43,14 +48,18 @@ class Store:
     patience: float = leases.SECONDS
 
     def read(self, key: str, folder: str = "entries") -> dict[str, Any] | None:
-        """The entry of a key; a damaged one is set aside and counts as absent."""
+        """The entry of a key; a damaged one is set aside, it and one of another schema count as absent."""
         path = self._json(folder, key)
         if not path.exists():
             return None
         try:
             entry = read_json(path)
+        except Damaged:
+            entry = {"schema": SCHEMA}
         except FileFault:
-            entry = {}
+            return None
+        if entry.get("schema") != SCHEMA:
+            return None
         if not _is_sound(entry, key):
             self.reject(key, folder)
             return None
@@ -69,23 +78,34 @@ class Store:
         publish_json(self._json(folder, key), {**entry, "schema": SCHEMA, "key": key})
 
     def forget(self, key: str, folder: str = "entries") -> None:
+        """Removes an entry, and with a checkpoint its tensors."""
         remove(self._json(folder, key))
+        if folder == "checkpoints":
+            self.clean_up(key, [])
 
-    def object_path(self, digest: str) -> Path:
-        return self.root / "objects" / f"{digest}.safetensors"
+    def clean_up(self, key: str, needed: Collection[str]) -> None:
+        """Removes the tensors of a checkpoint that it does not need any more."""
+        for path in _files(self.root / "checkpoints"):
+            owner, _, digest = path.stem.partition(".")
+            if owner == key and path.suffix == SUFFIX and digest not in needed:
+                remove(path)
 
-    def write_object(self, content: Content) -> str:
-        """Publishes tensors under their hash, unless they are there, and returns it."""
+    def tensors(self, digest: str, key: str, folder: str = "entries") -> Path:
+        """Where the tensors with a hash are that an entry names."""
+        place = f"objects/{digest}" if folder == "entries" else f"checkpoints/{key}.{digest}"
+        return self.root / f"{place}{SUFFIX}"
+
+    def write_tensors(self, content: Content, key: str, folder: str = "entries") -> str:
+        """Publishes tensors that an entry is going to name by their hash, unless they are there, and returns it."""
         digest = sha256(content)
-        path = self.object_path(digest)
+        path = self.tensors(digest, key, folder)
         if not (path.exists() and touch(path)):
             publish(path, content)
         return digest
 
-    def damaged(self, digest: str) -> None:
-        """Sets an object aside that was found not to be what its name says."""
-        if self.object_path(digest).exists():
-            set_aside(self.object_path(digest), self.root / "damaged")
+    def damaged(self, path: Path) -> None:
+        """Sets tensors aside that were found not to be what their name says."""
+        set_aside(path, self.root / "damaged")
 
     def busy(self, key: str) -> bool:
         """Whether somebody computes the segment of this key now."""
@@ -118,7 +138,7 @@ def _is_sound(entry: dict[str, Any], key: str) -> bool:
     """Whether an entry is that of its key, and names nothing but hashes."""
     named = [entry.get("objects"), entry.get("parts")]
     hashes = all(isinstance(names, list) and all(HASH.fullmatch(str(name)) for name in names) for names in named)
-    return hashes and entry.get("schema") == SCHEMA and entry.get("key") == key
+    return hashes and entry.get("key") == key
 
 
 @dataclass
@@ -146,27 +166,35 @@ def survey(store: Store) -> Survey:
     found = Survey()
     for folder in FOLDERS:
         for path in _files(store.root / folder):
-            found.add(folder, path.stat().st_size)
+            found.add(folder, size(path))
     return found
 
 
 def verify(store: Store) -> Survey:
     """Reads everything and sets aside what is damaged, entries that need it too; returns what was set aside."""
     bad = Survey()
-    for path in _files(store.root / "objects"):
-        with path.open("rb") as file:
-            whole = sha256(iter(lambda: file.read(1 << 20), b"")) == path.stem
-        if not whole:
-            bad.add("objects", path.stat().st_size)
-            store.damaged(path.stem)
+    for folder in ("objects", "checkpoints"):
+        for path in _files(store.root / folder, SUFFIX):
+            if not _is_whole(path):
+                bad.add(folder, size(path))
+                store.damaged(path)
     for folder in ("entries", "checkpoints"):
-        for path in _files(store.root / folder):
-            size = path.stat().st_size
+        for path in _files(store.root / folder, ".json"):
+            before = size(path)
             entry = store.read(path.stem, folder)
-            if entry is None or not _complete(store, entry):
-                bad.add(folder, size)
+            if not path.exists() or (entry and not _complete(store, path.stem, entry, folder)):
+                bad.add(folder, before)
                 store.forget(path.stem, folder)
     return bad
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether tensors have the hash of their name; those that have gone by now are no fault."""
+    try:
+        with path.open("rb") as file:
+            return sha256(iter(lambda: file.read(1 << 20), b"")) == path.stem.rpartition(".")[2]
+    except FileNotFoundError:
+        return True
 
 
 def collect(store: Store, largest: int | None = None) -> Survey:
@@ -184,52 +212,52 @@ def collect(store: Store, largest: int | None = None) -> Survey:
     if largest is not None:
         _evict(store, largest, removed)
     for path, entry in store.entries():
-        if not _complete(store, entry):
+        if not _complete(store, path.stem, entry):
             _remove(path, "entries", removed)
+    needed = {store.tensors(name, "") for _, entry in store.entries() for name in entry["objects"]}
     for path, entry in store.entries("checkpoints"):
-        if (store.root / "entries" / path.name).exists() or not _complete(store, entry):
+        if (store.root / "entries" / path.name).exists() or not _complete(store, path.stem, entry, "checkpoints"):
             _remove(path, "checkpoints", removed)
-    needed = {name for folder in ("entries", "checkpoints") for _, e in store.entries(folder) for name in e["objects"]}
-    for path in _files(store.root / "objects"):
-        if path.stem not in needed and (age(path) or 0) > ABANDONED:
-            _remove(path, "objects", removed)
+        else:
+            needed |= {store.tensors(name, path.stem, "checkpoints") for name in entry["objects"]}
+    for folder in ("objects", "checkpoints"):
+        for path in _files(store.root / folder, SUFFIX):
+            if path not in needed and (age(path) or 0) > ABANDONED:
+                _remove(path, folder, removed)
     for key, claim in leases.find_all(store.root / "leases").items():
         if not claim.alive(store.patience):
-            removed.add("leases", claim.path.stat().st_size)
+            removed.add("leases", size(claim.path))
             leases.clear(store.root / "leases", key)
     return removed
 
 
 def _evict(store: Store, largest: int, removed: Survey) -> None:
-    used = [(path.stat().st_mtime, path) for path in _files(store.root / "entries")]
+    used = [(age(path) or 0.0, path) for path in _files(store.root / "entries", ".json")]
     total = sum(survey(store).sizes.values())
     entries = dict(store.entries())
-    users: dict[str, int] = {}
-    for entry in entries.values():
-        for name in entry["objects"]:
-            users[name] = users.get(name, 0) + 1
-    for _, path in sorted(used):
+    users = Counter(name for entry in entries.values() for name in entry["objects"])
+    for _, path in sorted(used, reverse=True):
         if total <= largest:
             return
-        total -= path.stat().st_size
-        for name in entries.get(path, {}).get("objects", []):
+        total -= size(path)
+        for name in entries[path]["objects"] if path in entries else []:
             users[name] -= 1
-            if not users[name] and store.object_path(name).exists():
-                total -= store.object_path(name).stat().st_size
-                _remove(store.object_path(name), "objects", removed)
+            if not users[name]:
+                total -= size(store.tensors(name, path.stem))
+                _remove(store.tensors(name, path.stem), "objects", removed)
         _remove(path, "entries", removed)
 
 
-def _complete(store: Store, entry: dict[str, Any]) -> bool:
-    parts = all((store.root / "entries" / f"{key}.json").exists() for key in entry["parts"])
-    return parts and all(store.object_path(name).exists() for name in entry["objects"])
+def _complete(store: Store, key: str, entry: dict[str, Any], folder: str = "entries") -> bool:
+    parts = all((store.root / "entries" / f"{part}.json").exists() for part in entry["parts"])
+    return parts and all(store.tensors(name, key, folder).exists() for name in entry["objects"])
 
 
-def _files(folder: Path) -> list[Path]:
-    return [folder / name for name in names(folder) if not name.startswith(".")]
+def _files(folder: Path, suffix: str = "") -> list[Path]:
+    return [folder / name for name in names(folder) if not name.startswith(".") and name.endswith(suffix)]
 
 
 def _remove(path: Path, kind: str, removed: Survey) -> None:
-    size = path.stat().st_size if path.exists() else 0
+    freed = size(path)
     remove(path)
-    removed.add(kind, size)
+    removed.add(kind, freed)

@@ -7,18 +7,23 @@ import os
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lth_bench.board import Board, Identity, Record, Task, Tell
 from lth_bench.experiment import from_json
-from lth_bench.files import FileFault, set_aside, sha256, tidy
+from lth_bench.files import Damaged, FileFault, remove, set_aside, sha256, tidy
 from lth_bench.limits import Limits
 from lth_bench.processes import Died, Message, Process
-from lth_bench.records import read_record, record_path, ticket_path
+from lth_bench.records import outcome_path, read_record, record_path, ticket_path
 from lth_bench.store import Store
 
 FINAL = ("done", "diverged", "quarantined")
+ANSWERS = {
+    "train": ("trained", "busy", "stopped", "failed", "diverged", "fault"),
+    "evaluate": ("done", "failed", "diverged", "fault"),
+}
 POLL = 0.2
 STARTUP = 600.0  # seconds for imports and for reading data, before the limits of an experiment count
 
@@ -63,6 +68,8 @@ class Crew:
         try:
             while True:
                 message = self.first.answer(POLL) or {}
+                if message.get("status") == "fault":
+                    raise FileFault(message["message"])
                 found = message if "faults" in message else found
                 if found and ("idle" in message or found["faults"]):
                     return found
@@ -89,11 +96,15 @@ class Killed(Exception):
 
 
 def missing(directory: Path, identities: list[Identity]) -> list[Identity]:
-    """The experiments without a final record, a failed one is tried again.
+    """The experiments without a final record; a failed one is tried again.
 
-    A damaged record is set aside, and so is that of a base whose ticket a control could not read.
+    A damaged record is set aside, and so is that of a base whose ticket a control could not read. Raises FileFault for
+    a record that cannot be read.
     """
-    todo = [identity for identity in identities if status(directory, identity["key"]) not in FINAL]
+    states = {identity["key"]: status(directory, identity["key"]) for identity in identities}
+    for key in [key for key, state in states.items() if state == "damaged"]:
+        set_aside(record_path(directory, key), directory / "damaged")
+    todo = [identity for identity in identities if states[identity["key"]] not in FINAL]
     bases = {base.key for identity in todo if (base := from_json(identity["experiment"]).base)}
     unsound = [key for key in bases if status(directory, key) == "done" and not _has_ticket(directory, key)]
     for key in unsound:
@@ -109,15 +120,17 @@ def _has_ticket(directory: Path, key: str) -> bool:
 
 
 def status(directory: Path, key: str) -> str:
-    """The status in an experiment's record, "quarantined" for one that is not tried again, or "missing"."""
+    """The status in an experiment's record; "quarantined" for one that is not tried again, "damaged" or "missing".
+
+    Raises FileFault for a record that cannot be read.
+    """
     path = record_path(directory, key)
     if not path.exists():
         return "missing"
     try:
         record = read_record(path)
-    except FileFault:
-        set_aside(path, directory / "damaged")
-        return "missing"
+    except Damaged:
+        return "damaged"
     return "quarantined" if record.get("error", {}).get("quarantined") else str(record["status"])
 
 
@@ -168,6 +181,7 @@ class _Guardian:
                 self.board.give_back(task, "stopped")
                 return "stopped"
             if answer["status"] == "trained":
+                self._keep(task)
                 answer = self._ask(task, {"task": "evaluate", "trained": answer})
         except (TakenOver, Killed) as error:
             self.board.give_back(task, "dropped" if isinstance(error, TakenOver) else "stopped")
@@ -177,6 +191,9 @@ class _Guardian:
         except BaseException:
             self.board.give_back(task, "stopped")
             raise
+        finally:
+            for generation in range(1, task.lease.generation + 1):
+                remove(outcome_path(self.sweep.directory, task.key, generation))
         if answer["status"] == "failed" and answer["error"]["kind"] in ("lost", "oom"):
             return self.board.lose(task, answer)
         return self.board.publish(task, answer)
@@ -186,8 +203,10 @@ class _Guardian:
         if self.process and self.process.ended:
             self._dismiss()
         process = self.process = self.process or Process(self.sweep.settings())
+        request = {**request, "identity": task.identity, "generation": task.lease.generation}
+        started, clock = datetime.now(UTC), time.monotonic()
         try:
-            answer = self._answer(process, {**request, "identity": task.identity}, task)
+            answer = self._answer(process, request, task)
         except Died as error:
             message = f"{error}; its output is in {process.log}"
             answer = _failure("lost", message, process.printed(), killed=error.killed)
@@ -200,27 +219,35 @@ class _Guardian:
             raise
         if answer["status"] == "fault":
             raise FileFault(answer["message"])
-        return answer
+        timing = {"started": started.isoformat(timespec="seconds"), "seconds": time.monotonic() - clock}
+        return {"timing": timing, **answer}
 
     def _answer(self, process: Process, request: Message, task: Task) -> Record:
         limits, started = self.sweep.limits, time.monotonic()
         beaten = moved = started
-        answer, told, begun = None, False, False
+        answer: Record | None = None
+        told = begun = False
         process.ask(request)
         while True:
-            message = process.answer(POLL)
+            try:
+                message = process.answer(POLL)
+            except Died:
+                if answer is None:
+                    raise
+                self._dismiss()
+                return answer
             now = time.monotonic()
             if message:
                 moved, started = now, (now if "began" in message else started)
                 begun = begun or "began" in message
-                answer = message if "status" in message or "record" in message else answer
+                answer = message if message.get("status") in ANSWERS[request["task"]] else answer
             if message and "idle" in message:
                 if answer is None:
                     raise Died(message["idle"])
-                return dict(answer.get("record", answer))
+                return answer
             if self.board.killed:
                 raise Killed
-            if self.board.stopping and not told:
+            if self.board.stopping and not told and answer is None:
                 process.ask({"stop": True})
                 told = True
             if now - beaten > limits.patience / 4:

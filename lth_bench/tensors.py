@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lth_bench.files import FileFault, sha256
+from lth_bench.files import Damaged, FileFault, sha256
 
 NAMES = {
     torch.bool: "BOOL",
@@ -48,14 +48,16 @@ def serialized(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
 
 
 def read_tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    """The tensors of a file, mapped into memory, whose hash was found to be `digest`; raises FileFault."""
+    """The tensors of a file, mapped into memory, whose hash was found to be `digest`; raises Damaged and FileFault."""
     try:
         tensors = load_file(path)
         found = sha256(serialized(tensors))
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise FileFault(f"cannot read {path}: {type(error).__name__}: {error}") from error
+    except OSError as error:
+        raise FileFault(f"cannot read {path}: {error}") from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise Damaged(f"{path} holds no tensors of lth-bench: {type(error).__name__}: {error}") from error
     if found != digest:
-        raise FileFault(f"{path} is damaged: its content does not have the SHA-256 {digest[:12]}…")
+        raise Damaged(f"{path} is damaged: its content does not have the SHA-256 {digest[:12]}…")
     return tensors
 
 

@@ -6,6 +6,7 @@ import faulthandler
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import threading
@@ -30,23 +31,36 @@ from lth_bench.run import evaluate, train
 from lth_bench.site import Site
 from lth_bench.store import Store
 
-Device = Literal["auto", "cpu", "cuda"]
+Device = Literal["cpu", "cuda"]
 Message = dict[str, Any]
 LOOK = 0.5  # seconds between two looks at what the main thread has done
 
 
 def make_site(data_root: Path | None, device: Device, store: Store | None = None) -> Site:
-    """The site of this process, with torch made repeatable. Raises ValueError if there is no such device."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu")
-    on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    """The site of this process, with torch made repeatable; nothing of CUDA is started here."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    if on_cuda:
+    if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-    return Site(load_plugins(), data_root, torch.device("cuda" if on_cuda else "cpu"), store)
+    return Site(load_plugins(), data_root, torch.device(device), store)
+
+
+def choose(wanted: str) -> Device:
+    """The device that "auto", "cpu" or "cuda" stands for here. Raises ValueError if there is none.
+
+    A child finds out: once a process has asked for CUDA, what it forks cannot use CUDA any more.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if torch.cuda.is_available() else 1)
+    _, status = os.waitpid(pid, 0)
+    if status and wanted == "cuda":
+        raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return "cpu" if status else "cuda"
 
 
 class Desk:
@@ -83,7 +97,8 @@ class Desk:
                 self.send({"progress": seen})
             if now - since < limits.stall and now - beaten > limits.patience / 4:
                 for lease in list(self.watch.leases):
-                    lease.beat()
+                    with suppress(DiskFault):  # the next beat may do better
+                        lease.beat()
                 beaten = now
             time.sleep(min(LOOK, limits.patience / 4))
 
@@ -99,7 +114,7 @@ def serve(connection: Connection) -> None:
     limits = Limits(**settings["limits"])
     store = Store(Path(settings["store"]), limits.patience) if settings["store"] else None
     try:
-        site = make_site(settings["data"] and Path(settings["data"]), settings["device"], store)
+        site = make_site(settings["data"] and Path(settings["data"]), choose(settings["device"]), store)
     except ValueError as error:
         send(connection, {"faults": [str(error)]})
         return
@@ -109,6 +124,8 @@ def serve(connection: Connection) -> None:
             request = receive(connection)
         except EOFError:
             return
+        if "task" not in request:
+            continue  # a request to stop what has just ended
         if "identity" in request and (kind := str(request["identity"]["experiment"]["dataset"])) not in warm:
             warm_up(site, request["identity"])
             warm.add(kind)
@@ -118,12 +135,25 @@ def serve(connection: Connection) -> None:
             _answer(request, Path(settings["directory"]), site, Desk(connection, site.watch), limits)
         with suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)
-        _, status = os.waitpid(pid, 0)
+        status = _wait(pid, connection)
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         if code := os.waitstatus_to_exitcode(status):
             _end(code)
         send(connection, {"idle": code})
+
+
+def _wait(child: int, connection: Connection) -> int:
+    """The status with which a child ends; it is ended when there is nobody left to answer."""
+    if hasattr(os, "pidfd_open"):
+        handle = os.pidfd_open(child)
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.register(connection.fileno(), select.POLLRDHUP)
+        if handle not in dict(poll.poll()):
+            os.killpg(child, signal.SIGKILL)
+        os.close(handle)
+    return os.waitpid(child, 0)[1]
 
 
 def _end(code: int) -> NoReturn:
@@ -135,13 +165,15 @@ def _end(code: int) -> NoReturn:
 
 
 def warm_up(site: Site, identity: Message) -> None:
-    """Reads the training data and imports what a Session imports late, without computing anything.
+    """Reads the training data and imports what a Session imports late.
 
     Nothing of this may start a thread or a device: the process is about to fork.
     """
-    if site.device.type == "cpu":
-        with suppress(Exception):  # whatever is wrong, the experiment will say so
-            session = site.session(from_json(identity["experiment"]))
+    with suppress(Exception):  # whatever is wrong, the experiment will say so
+        experiment = from_json(identity["experiment"])
+        site.digest(experiment.dataset.name)
+        if site.device.type == "cpu":
+            session = site.session(experiment)
             make_optimizer(session.recipe, session.model.parameters())
 
 
@@ -157,10 +189,12 @@ def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: L
         except DiskFault as error:
             answer = {"status": "fault", "message": str(error)}
         desk.send(answer)
-        sys.stdout.flush()
+        with suppress(Exception):  # a plugin may have closed it
+            sys.stdout.flush()
     except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
+        with suppress(Exception):
+            traceback.print_exc()
+            sys.stderr.flush()
         os._exit(1)
     os._exit(0)
 
@@ -175,7 +209,7 @@ def _train(request: Message, directory: Path, site: Site) -> Message:
     """The answer of `train`, or that the experiment has to wait for a segment, or was stopped."""
     spent = Spent(**request["spent"])
     try:
-        return train(request["identity"], directory, site, spent)
+        return train(request["identity"], directory, site, spent, request["generation"])
     except Busy as error:
         return {"status": "busy", "segment": error.key, "spent": vars(spent)}
     except Stopped:
@@ -183,7 +217,7 @@ def _train(request: Message, directory: Path, site: Site) -> Message:
 
 
 def _evaluate(request: Message, directory: Path, site: Site) -> Message:
-    return {"record": evaluate(request["identity"], request["trained"], directory, site)}
+    return evaluate(request["identity"], request["trained"], directory, site, request["generation"])
 
 
 TASKS = {"check": _check, "train": _train, "evaluate": _evaluate}

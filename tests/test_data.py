@@ -69,7 +69,7 @@ def test_digits_has_a_fixed_split_without_overlap():
 def test_a_data_set_that_reads_something_else_is_refused():
     images, labels = np.zeros((4, 1, 2, 2), np.uint8), np.array([0, 1, 2, 9])
     dataset = Dataset("toy", 10, (0.5,), (0.5,), 1, lambda split, root: (images, labels))
-    assert len(to_examples(dataset, (images, labels), torch.device("cpu"))) == 4
+    assert len(to_examples(dataset, (images, labels))) == 4
     for arrays in (
         (images.astype(float), labels),
         (images[:, 0], labels),
@@ -77,7 +77,7 @@ def test_a_data_set_that_reads_something_else_is_refused():
         (images, labels + 1),
     ):
         with pytest.raises(DataError, match=r"toy: (images|labels) must"):
-            to_examples(dataset, arrays, torch.device("cpu"))
+            to_examples(dataset, arrays)
 
 
 def test_validation_is_held_out_of_training_and_the_same_for_every_seed():

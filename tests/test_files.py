@@ -1,10 +1,13 @@
+import errno
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_bench.files import FileFault, publish, publish_json, read_json
+from lth_bench import leases
+from lth_bench.files import FileFault, publish, publish_json, publish_new, read_json
 from lth_bench.records import read_records
 
 
@@ -57,3 +60,21 @@ def test_numbers_that_json_does_not_know_are_never_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         publish_json(tmp_path / "x.json", {"loss": float("nan")})
     assert json.loads("[]") == list(tmp_path.iterdir())
+
+
+def test_the_latest_lease_is_the_one_that_counts_whatever_was_removed(tmp_path):
+    first = leases.claim(tmp_path, "key", seconds=0)
+    second = leases.claim(tmp_path, "key", seconds=0)
+    first.release()
+    assert second.held() and second.beat() and not first.held()
+    assert leases.claim(tmp_path, "key", seconds=60) is None
+
+
+def test_without_hard_links_the_first_writer_still_wins(tmp_path, monkeypatch):
+    def refused(*arguments):
+        raise OSError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    assert publish_new(tmp_path / "record", b"first")
+    assert not publish_new(tmp_path / "record", b"second")
+    assert (tmp_path / "record").read_bytes() == b"first"

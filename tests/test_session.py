@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from conftest import RECIPES, make_session, recipe, states_equal
@@ -355,3 +356,21 @@ def test_divergence_is_noticed_with_its_step():
     session.weights["fc1.weight"].data[0, 0] = float("nan")
     with pytest.raises(Diverged, match="a weight that is not finite at step 30"):
         session.finish()
+
+
+def test_a_mask_that_was_written_to_is_refused():
+    session = make_session()
+    session.prune(magnitude(session), 0.5)
+    session.masks["fc1.weight"][0] = False
+    for call in (session.train, session.finish, lambda: next(session.batches())):
+        with pytest.raises(SessionError, match="'fc1.weight' was written to; use prune"):
+            call()
+
+
+def test_steps_may_be_integers_of_any_kind():
+    session = make_session()
+    session.train(until=np.int64(10))
+    session.rewind_clock(np.int64(5))
+    assert type(session.step) is int
+    with pytest.raises(TypeError):
+        session.train(until=7.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import torch
@@ -31,6 +32,11 @@ FAULTS = {
     "quitter": ("failed", "lost", "exit code 7"),
     "segfaulter": ("failed", "lost", "signal 11 (SIGSEGV)"),
     "hoarder": ("failed", "oom", "memory"),
+    "forger": ("failed", "lost", "exit code 0"),
+    "babbler": ("failed", "plugin_error", "weights-\\udcff.bin"),
+    "mute": ("failed", "plugin_error", "cannot say"),
+    "curver": ("failed", "invalid", "are not numbers"),
+    "closer": ("done", None, None),
     "leaker": ("failed", "invalid", "not zero although they are pruned"),
     "nanwriter": ("diverged", "diverged", "at step"),
     "exploder": ("diverged", "diverged", "at step"),
@@ -80,6 +86,18 @@ def test_a_plugin_costs_its_own_experiment_only(tmp_path, path_of_plugins, runne
     status, output = run(runners, suite, tmp_path / "out", *limits, "--only", "label in ['quitter', 'honest']")
     bad += [] if "already in" in output else ["what was quarantined was tried again"]
     tally("plugin raises, hangs, exits, segfaults, floods stdout", len(FAULTS), bad, "own class each, 0 others harmed")
+
+
+@pytest.mark.timeout(100)
+def test_no_process_outlives_a_killed_runner(tmp_path, path_of_plugins, runners):
+    suite = write_suite(tmp_path / "faults.toml", pruner("holder"), sparsities=[0.9])
+    runner = runners.command("run", suite, "--out", tmp_path / "out", "--workers", "1")
+    while not journal(tmp_path / "out"):
+        time.sleep(0.1)
+    time.sleep(2)
+    assert len(runners.processes()) == 3, "the runner, its worker, and the child that runs the pruner"
+    runners.kill(runner.pid)
+    assert runners.gone(within=10)
 
 
 def changes(draw, session):

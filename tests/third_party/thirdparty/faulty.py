@@ -127,7 +127,80 @@ class Exploder:
         session.train()
 
 
+@dataclass(frozen=True)
+class Babbler:
+    """Raises with a text that UTF-8 cannot hold."""
+
+    def __call__(self, session):
+        raise ValueError("cannot read weights-\udcff.bin")
+
+
+@dataclass(frozen=True)
+class Mute:
+    """Raises an exception that cannot even say what it is."""
+
+    def __call__(self, session):
+        class Wordless(Exception):
+            def __str__(self):
+                raise ValueError("no words")
+
+        raise Wordless
+
+
+@dataclass(frozen=True)
+class Closer:
+    """Closes what it was given to print to."""
+
+    def __call__(self, session):
+        session.prune({name: weight.detach().abs() for name, weight in session.weights.items()})
+        session.train()
+        sys.stdout.close()
+
+
+@dataclass(frozen=True)
+class Forger:
+    """Answers in place of the harness."""
+
+    def __call__(self, session):
+        import gc
+
+        from lth_bench.worker import Desk
+
+        (desk,) = (thing for thing in gc.get_objects() if type(thing) is Desk)
+        best = {"step": 1, "loss": 0.0, "accuracy": 1.0}
+        desk.send({"status": "done", "test": {"last": best}, "sparsity": {"measured": 0.9}})
+        os._exit(0)
+
+
+@dataclass(frozen=True)
+class Curver:
+    """Writes what is no number into the curve."""
+
+    def __call__(self, session):
+        import dataclasses
+
+        session.prune({name: weight.detach().abs() for name, weight in session.weights.items()})
+        session.train()
+        session.monitor.curve[0] = dataclasses.replace(session.monitor.curve[0], validation_loss=float("nan"))
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Spends its days in C and lets no other thread of its process run."""
+
+    def __call__(self, session):
+        import re
+
+        re.match("(a+)+$", "a" * 60 + "b")
+
+
 PRUNERS = (
+    Babbler,
+    Mute,
+    Closer,
+    Forger,
+    Curver,
+    Holder,
     Raiser,
     NanWriter,
     Quitter,

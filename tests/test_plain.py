@@ -1,0 +1,251 @@
+"""What is no plain training is neither looked up nor stored; and what was looked up leaves no trace of that."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from conftest import RECIPES, examples, network
+from test_memory import outcome, session, spent
+
+from lth_bench.memory import Memory, Watch
+from lth_bench.session import Diverged, Session, Setup
+from lth_bench.sources import modules_hash
+from lth_bench.store import Store, survey
+
+SETUP = Setup(network, examples(70), examples(20, 1), RECIPES["sgd"], 0.5, 0, None)
+
+
+def session_of(make, memory):
+    return Session(dataclasses.replace(SETUP, network=make, memory=memory))
+
+
+def parametrised(made):
+    torch.nn.utils.parametrizations.weight_norm(made.model.fc2)
+
+
+def frozen(made):
+    made.model.fc2.bias.requires_grad_(False)
+
+
+def hooked(made):
+    made.model.fc1.register_forward_hook(lambda module, inputs, output: output * 2)
+
+
+def gradient_hooked(made):
+    made.model.fc1.weight.register_hook(lambda gradient: gradient * 2)
+
+
+def patched(made):
+    made.model.fc1.forward = lambda x: torch.nn.functional.linear(x, 2 * made.model.fc1.weight)
+
+
+def replaced(made):
+    made.model.relu1 = torch.nn.Tanh()
+
+
+def retuned(made):
+    made.model.dropout.p = 0.5
+
+
+def configured(made):
+    made.model.relu1.options.slopes[0] = 0.5
+
+
+def laid_out_otherwise(made):
+    weight = made.weights["fc1.weight"]
+    weight.data = weight.data.t().contiguous().t()
+
+
+def another_loss(made):
+    loss = made.loss
+    made.loss = lambda batch: 2 * loss(batch)
+
+
+def another_class(made):
+    class Mine(Session):
+        def loss(self, batch):
+            return 2 * super().loss(batch)
+
+    made.__class__ = Mine
+
+
+def another_schedule(made):
+    made.total_steps = 60
+
+
+def another_recipe(made):
+    made.recipe = dataclasses.replace(made.recipe, weight_decay=0.02)
+
+
+def another_seed(made):
+    made.seed = 1
+
+
+NETWORKS = [parametrised, frozen, hooked, gradient_hooked, patched, replaced, retuned, configured, laid_out_otherwise]
+LOOPS = [another_loss, another_class, another_schedule, another_recipe, another_seed]
+
+
+def with_options(seed):
+    made = network(seed)
+    made.relu1.options = SimpleNamespace(slopes=[0.0])
+    return made
+
+
+@pytest.mark.parametrize("change", NETWORKS + LOOPS)
+def test_what_is_not_the_plain_network_is_neither_looked_up_nor_stored(tmp_path, change):
+    store = Store(tmp_path)
+    session_of(with_options, Memory(store, {})).train(until=30)
+    before = survey(store)
+    made = session_of(with_options, Memory(store, {}))
+    change(made)
+    made.train(until=30)
+    assert spent(made) == (30, 0)
+    assert survey(store) == before
+
+
+def followed_step(made):
+    made.optimizer.register_step_post_hook(lambda *arguments: made.weights["fc1.weight"].data.mul_(0.9))
+
+
+def patched_step(made):
+    step = made.optimizer.step
+    made.optimizer.step = lambda: (step(), step())
+
+
+def another_optimizer(made):
+    made.optimizer = torch.optim.RMSprop(made.model.parameters())
+
+
+@pytest.mark.parametrize("change", [followed_step, patched_step, another_optimizer])
+def test_an_optimizer_that_is_not_the_recipes_is_neither_looked_up_nor_stored(tmp_path, change):
+    store = Store(tmp_path)
+    made = session(store)
+    made.train(until=3)
+    made.train()
+    before = survey(store)
+    made = session(store)
+    made.train(until=3)
+    change(made)
+    made.train()
+    assert spent(made) == (27, 3)
+    assert survey(store) == before
+
+
+def test_training_under_autocast_a_global_hook_or_a_patched_loss_is_not_looked_up(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    session(store).train()
+    made = session(store)
+    with torch.autocast("cpu"):
+        made.train()
+    assert spent(made) == (30, 0)
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda module, inputs, output: None)
+    made = session(store)
+    try:
+        made.train()
+    finally:
+        handle.remove()
+    assert spent(made) == (30, 0)
+    made = session(store)
+    cross_entropy = torch.nn.functional.cross_entropy
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", lambda *a, **k: cross_entropy(*a, **k) / 2)
+    made.train()
+    assert spent(made) == (30, 0)
+
+
+class Counting(torch.nn.Module):
+    """What changes as it is used, outside of what is saved."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.register_buffer("factor", torch.ones(1), persistent=False)
+        self.hidden, self.count = hidden, 0
+
+    def forward(self, inputs):
+        if self.training and self.hidden:
+            self.factor += 0.01
+        elif self.training:
+            self.count += 1
+        return inputs * (self.factor + self.count / 100)
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+def test_a_network_that_changes_as_it_is_used_is_not_stored(tmp_path, hidden):
+    def counting(seed):
+        made = network(seed)
+        made.relu1 = Counting(hidden)
+        return made
+
+    results = []
+    for store in (None, Store(tmp_path), Store(tmp_path)):
+        made = session_of(counting, Memory(store, {}, Watch(checkpoint_every=0)) if store else None)
+        made.train(until=10)
+        made.train()
+        results.append(outcome(made))
+        assert spent(made) == (30, 0)
+    assert results[0] == results[1] == results[2]
+    assert survey(store).counts == {}
+
+
+def from_evaluation_mode(made):
+    made.model.eval()
+    made.train(until=5)
+    return [module.training for module in made.model.modules()]
+
+
+def with_gradients_left(made):
+    made.loss(made.sample(20)).backward()
+    made.train(until=5)
+    made.loss(made.sample(20)).backward()
+    return made.weights["fc1.weight"].grad.tolist()
+
+
+def with_the_optimizer_in_hand(made):
+    made.train(until=3)
+    held = made.optimizer
+    made.train(until=6)
+    held.param_groups[0]["weight_decay"] = 0.5
+    made.train()
+    return made.weights["fc1.weight"].tolist()
+
+
+def with_divergence_caught(made):
+    made.model.fc3.bias.data += float("nan")
+    with pytest.raises(Diverged):
+        made.train()
+    made.model.load_state_dict(network(1).state_dict())
+    with pytest.raises(Diverged):
+        made.train()
+    with pytest.raises(Diverged) as error:
+        made.finish()
+    return str(error.value), sum(spent(made))
+
+
+USES = [from_evaluation_mode, with_gradients_left, with_the_optimizer_in_hand, with_divergence_caught]
+
+
+@pytest.mark.parametrize("use", USES)
+def test_what_was_looked_up_leaves_the_session_as_what_was_computed(tmp_path, use):
+    store = Store(tmp_path)
+    assert use(session(None)) == use(session(store)) == use(session(store))
+
+
+def test_a_model_is_known_by_all_the_files_that_it_uses(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "ownmodel.py").write_text("from ownlayers import layer\nimport torch")
+    (tmp_path / "ownthings.py").write_text("import ownmodel")
+    hashes = []
+    for kind in ("ReLU", "Tanh"):
+        (tmp_path / "ownlayers.py").write_text(f"import torch\nimport ownthings\nclass layer(torch.nn.{kind}): pass")
+        for name in ("ownmodel", "ownthings", "ownlayers"):
+            sys.modules.pop(name, None)
+        importlib.invalidate_caches()
+        sys.dont_write_bytecode = True
+        importlib.import_module("ownmodel")
+        hashes.append(modules_hash(["ownmodel"]))
+    assert hashes[0] != hashes[1]
+    assert hashes[1] == modules_hash(["ownmodel", "torch", "json", "nowhere"])
