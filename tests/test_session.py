@@ -363,7 +363,7 @@ def test_a_mask_that_was_written_to_is_refused():
     session.prune(magnitude(session), 0.5)
     session.masks["fc1.weight"][0] = False
     for call in (session.train, session.finish, lambda: next(session.batches())):
-        with pytest.raises(SessionError, match="'fc1.weight' was written to"):
+        with pytest.raises(SessionError, match=r"'fc1\.weight' was written to"):
             call()
 
 
