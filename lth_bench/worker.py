@@ -56,7 +56,9 @@ def choose(wanted: str) -> Device:
         return "cpu"
     pid = os.fork()
     if pid == 0:
-        os._exit(0 if torch.cuda.is_available() else 1)
+        with suppress(BaseException):
+            os._exit(0 if torch.cuda.is_available() else 1)
+        os._exit(1)
     _, status = os.waitpid(pid, 0)
     if status and wanted == "cuda":
         raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu")
