@@ -93,7 +93,7 @@ class Memory:
 
     def attach(self, session: Session) -> None:
         """Remembers the Session as it was made; one that was changed since is trained without being looked up."""
-        self.about["network"] = modules_hash({type(module).__module__ for module in session.model.modules()})
+        self.about["network"] = modules_hash(frozenset(type(module).__module__ for module in session.model.modules()))
         self._plainness = Plainness(session)
 
     def train(self, session: Session, end: int) -> None:

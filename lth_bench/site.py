@@ -88,7 +88,7 @@ class Site:
         dataset, model = experiment.dataset.name, experiment.model
         return {
             "model": without_defaults(model),
-            "function": modules_hash([model_function(model.name).__module__]),
+            "function": modules_hash(frozenset([model_function(model.name).__module__])),
             "timm": version("timm"),
             "data": self.digest(dataset),
             "classes": self.plugins.datasets[dataset].classes,

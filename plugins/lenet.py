@@ -1,10 +1,17 @@
-"""LeNet-300-100, registered with timm."""
+"""Fully connected networks and LeNet-5."""
 
 from __future__ import annotations
 
 from lth_bench import hookimpl
+from lth_bench_plugins.networks import check
 
-PASSED_BY_TIMM = {"pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"}
+
+def mlp(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, widths=(300, 100), **others):
+    """Fully connected on the pixels, hidden units as in `widths`; initialised by Glorot normal with zero biases."""
+    from lth_bench_plugins.networks import plain
+
+    check("mlp", pretrained, others, "img_size, widths")
+    return plain.mlp(img_size, in_chans, widths, num_classes)
 
 
 def lenet_300_100(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, **others):
@@ -12,27 +19,22 @@ def lenet_300_100(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=1
 
     Initialised by Glorot normal with zero biases (Frankle & Carbin 2019, arXiv:1803.03635, figure 2).
     """
-    from collections import OrderedDict
-    from itertools import pairwise
+    check("lenet_300_100", pretrained, others, "img_size")
+    return mlp(pretrained, img_size, in_chans, num_classes)
 
-    from torch import nn
 
-    if unknown := set(others) - PASSED_BY_TIMM:
-        raise TypeError(f"lenet_300_100 has no parameter {', '.join(sorted(unknown))}; known: img_size")
-    if pretrained:
-        raise ValueError("lenet_300_100 has no pretrained weights")
-    widths = [in_chans * img_size[0] * img_size[1], 300, 100, num_classes]
-    layers = OrderedDict[str, nn.Module](flatten=nn.Flatten())
-    for number, (wide_in, wide_out) in enumerate(pairwise(widths), 1):
-        layer = nn.Linear(wide_in, wide_out)
-        nn.init.xavier_normal_(layer.weight)
-        nn.init.zeros_(layer.bias)
-        layers[f"fc{number}"] = layer
-        layers[f"relu{number}"] = nn.ReLU()
-    layers.popitem()
-    return nn.Sequential(layers)
+def lenet_5(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, **others):
+    """Two convolutions of 20 and 50 filters and 500 units, as in Caffe; 430,500 prunable weights at 28×28.
+
+    The LeNet-5 of SNIP (Lee et al. 2019, arXiv:1810.02340). Initialised by Glorot normal with zero biases.
+    """
+    from lth_bench_plugins.networks import plain
+
+    check("lenet_5", pretrained, others, "img_size")
+    return plain.lenet_5(img_size, in_chans, num_classes)
 
 
 @hookimpl
 def register_models(register):
-    register("lenet_300_100", lenet_300_100)
+    for function in (mlp, lenet_300_100, lenet_5):
+        register(function.__name__, function)

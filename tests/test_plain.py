@@ -236,16 +236,24 @@ def test_what_was_looked_up_leaves_the_session_as_what_was_computed(tmp_path, us
 
 def test_a_model_is_known_by_all_the_files_that_it_uses(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "ownmodel.py").write_text("from ownlayers import layer\nimport torch")
-    (tmp_path / "ownthings.py").write_text("import ownmodel")
-    hashes = []
-    for kind in ("ReLU", "Tanh"):
-        (tmp_path / "ownlayers.py").write_text(f"import torch\nimport ownthings\nclass layer(torch.nn.{kind}): pass")
-        for name in ("ownmodel", "ownthings", "ownlayers"):
-            sys.modules.pop(name, None)
+    package = tmp_path / "own" / "parts"
+    package.mkdir(parents=True)
+    (tmp_path / "ownmodel.py").write_text("import torch, own.parts.layers as layers\ndef make():\n    import lazy")
+    (package / "layers.py").write_text("from .. import top\nfrom . import deep\nimport nowhere, ownmodel, yaml")
+    files = [tmp_path / "lazy.py", package / "deep.py", package.parent / "__init__.py", package.parent / "top.py"]
+    for file in (*files, package / "__init__.py", tmp_path / "other.py"):
+        file.write_text("")
+
+    def hashed(*names):
         importlib.invalidate_caches()
-        sys.dont_write_bytecode = True
-        importlib.import_module("ownmodel")
-        hashes.append(modules_hash(["ownmodel"]))
-    assert hashes[0] != hashes[1]
-    assert hashes[1] == modules_hash(["ownmodel", "torch", "json", "nowhere"])
+        modules_hash.cache_clear()
+        return modules_hash(frozenset(names))
+
+    seen = [hashed("ownmodel")]
+    for file in files:
+        file.write_text("a = 1")
+        seen.append(hashed("ownmodel", "json", "torch.nn", "nowhere"))
+    assert len(set(seen)) == len(files) + 1
+    (tmp_path / "other.py").write_text("a = 1")
+    assert hashed("ownmodel") == seen[-1]
+    assert "ownmodel" not in sys.modules, "nothing is imported for that"
