@@ -72,7 +72,7 @@ def test_a_full_file_system(tmp_path, tally):
         bad += [damaged] if (damaged := verify(Store(small / "out" / "store")).counts) else []
         again = subprocess.run(run, capture_output=True, text=True)
         bad += [] if again.returncode == 0 and len(results(small / "out")) == 2 else [again.stderr]
-        tally("disk full (tmpfs)", 1, bad, "one sentence that names the file; nothing damaged; goes on once there is room")
+        tally("disk full (tmpfs)", 1, bad, "one sentence that names the file, nothing damaged, goes on with room")
     finally:
         subprocess.run(["umount", small], check=True)
 
