@@ -19,6 +19,7 @@ Content = bytes | Iterable[bytes | memoryview]
 LARGEST_JSON = 64 << 20
 SEAL = re.compile(rb'"checksum":"([0-9a-f]{64})",?')
 ASIDE = re.compile(r"\..+\.[0-9a-f]{16}~")
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 ABANDONED = 3600.0  # seconds after which a file that was being written is taken for a leftover
 
@@ -163,7 +164,9 @@ def clock(folder: Path) -> float:
             return probe.stat().st_mtime
         finally:
             probe.unlink(missing_ok=True)
-    except OSError:
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise DiskFault(f"cannot write {probe}: {error.strerror}; free some space or mend it") from error
         return time.time()
 
 
@@ -192,12 +195,14 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def names(folder: Path) -> list[str]:
-    """The names in a folder, in order; none if there is no such folder."""
+    """The names in a folder, in order; none if there is no such folder. Raises FileFault."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise FileFault(f"cannot read {folder}: {error.strerror}") from error
 
 
 def tidy(folder: Path) -> int:

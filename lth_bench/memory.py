@@ -29,8 +29,9 @@ from lth_bench.tensors import pack, read_tensors, serialized
 
 SEMANTICS = 1  # raised when the same training comes to compute something else
 PIECE = 0.5  # seconds of training between two looks at the clock
-PROCESSOR = ("model name", "cpu family", "model", "stepping", "flags")
-BRIEF = 50  # segments shorter than one part in so many of a recipe are stored only if they start at its beginning
+X86 = ("model name", "cpu family", "model", "stepping", "flags")
+ARM = ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features")
+BRIEF = 50  # shorter than one part in so many of a recipe, only a segment from its beginning is stored
 
 
 class Busy(Interrupted):
@@ -72,12 +73,16 @@ class Segment:
 
 @dataclass
 class _Run:
-    """Plain training with nothing in between: where it started, where it stands, and the segments so far."""
+    """Plain training with nothing in between: where it started, where the last segment ended that is stored, where it
+    stands; the segments so far, and what was measured after them.
+    """
 
     start: dict[str, Any]
+    last: dict[str, Any]
     end: dict[str, Any]
     resets: int
-    parts: list[str]
+    parts: list[str] = field(default_factory=list)
+    measured: Monitor = field(default_factory=Monitor)
 
 
 class Memory:
@@ -98,40 +103,58 @@ class Memory:
 
     def train(self, session: Session, end: int) -> None:
         """Brings a session to step `end`. Raises Busy, Stopped or Diverged."""
-        start, computed = session.step, session.spent.steps_computed
-        if not self._is_plain(session) or _is_brief(session, end):
+        if not self._is_plain(session):
             self._run = None
             session.compute(end)
             return
-        here = _position(session)
+        here, start, computed = _position(session), session.step, session.spent.steps_computed
         if self._run is None or (self._run.end, self._run.resets) != (here, session.monitor.resets):
-            self._run = _Run(here, here, session.monitor.resets, [])
+            self._run = _Run(here, here, here, session.monitor.resets)
         run = self._run
-        short, long = (self._key(session, position, end) for position in (here, run.start))
+        short, long = (self._key(session, position, end) for position in (run.last, run.start))
         try:
             segment = self.load(session, short) or self.load(session, long)
         except Diverged as error:
             session.spent.steps_looked_up += error.step - start
             raise
+        if segment is None and _is_brief(session, run, end):
+            self._train_briefly(session, run, end)
+            return
         if segment is None:
-            segment = self._obtain(session, (short, long), end)
+            segment = self._obtain(session, run, (short, long), end)
         _arrive(session, segment, start)
         self.watch.progress()
         session.spent.steps_looked_up += end - start - (session.spent.steps_computed - computed)
-        run.end, run.parts = _position(session), self._parts([*run.parts, short], long)
+        parts = self._parts([*run.parts, short], long)
+        if parts is None:
+            self._run = None
+            return
+        run.last = run.end = _position(session)
+        run.parts, run.measured = parts, Monitor()
 
-    def _obtain(self, session: Session, keys: tuple[str, str], end: int) -> Segment:
+    def _train_briefly(self, session: Session, run: _Run, end: int) -> None:
+        """Trains for so short a time that it is not worth a place in the store; the run goes on behind it."""
+        if self.watch.stopping:
+            raise Stopped(f"stopped at step {session.step}")
+        start = session.step
+        with self._apart(session) as measured:
+            session.compute(end)
+        session.monitor.extend(measured, after=start)
+        session.charge_training(start)
+        run.measured.extend(measured, after=start)
+        run.end = _position(session)
+
+    def _obtain(self, session: Session, run: _Run, keys: tuple[str, str], end: int) -> Segment:
         """Computes a segment while nobody else does, unless another has just finished it."""
         short, long = keys
-        start = session.step
         with self._claimed(keys):
             if found := self.load(session, short) or self.load(session, long):
                 return found
-            segment = self._compute(session, short, end)
+            segment = self._compute(session, run, short, end)
             if self._is_plain(session):
-                self.save(short, segment, start)
-                if long != short and self._run:
-                    self._write_chain(long, [*self._run.parts, short])
+                self.save(short, segment, run.last["step"])
+                if long != short:
+                    self._write_chain(long, [*run.parts, short])
             self.store.forget(short, "checkpoints")
             return segment
 
@@ -152,19 +175,28 @@ class Memory:
                 if lease.held():
                     lease.finish()
 
-    def _compute(self, session: Session, key: str, end: int) -> Segment:
-        """Trains up to `end`, from the last checkpoint if there is one; the session's own monitor is left alone."""
+    def _compute(self, session: Session, run: _Run, key: str, end: int) -> Segment:
+        """Trains up to `end`, from the last checkpoint if there is one."""
+        with self._apart(session) as measured:
+            measured.extend(run.measured, after=run.last["step"])
+            if checkpoint := self.load(session, key, "checkpoints"):
+                session.restore(checkpoint.end)
+                session.monitor = measured = checkpoint.measured
+            try:
+                self._advance(session, key, end)
+            except Diverged as error:
+                self._write_diverged(key, error)
+                raise
+            session.model.train()  # a measurement may have left something behind that training clears
+            return Segment(session.snapshot(), measured)
+
+    @contextmanager
+    def _apart(self, session: Session) -> Iterator[Monitor]:
+        """Inside, what is measured goes into a monitor of its own, and nothing is charged."""
         own, session.monitor = session.monitor, Monitor()
         events, session.ledger.events = session.ledger.events, []
         try:
-            if checkpoint := self.load(session, key, "checkpoints"):
-                session.restore(checkpoint.end)
-                session.monitor = checkpoint.measured
-            self._advance(session, key, end)
-            return Segment(session.snapshot(), session.monitor)
-        except Diverged as error:
-            self._write_diverged(key, error)
-            raise
+            yield session.monitor
         finally:
             session.monitor, session.ledger.events = own, events
 
@@ -178,6 +210,7 @@ class Memory:
             steps = max(1, min(4 * steps, int(steps * PIECE / max(took, 1e-6))))
             due = time.monotonic() - saved > self.watch.checkpoint_every
             if session.step < end and (due or self.watch.stopping):
+                session.model.train()
                 if self._is_plain(session):
                     self.save(key, Segment(session.snapshot(), session.monitor), session.step, "checkpoints")
                 saved = time.monotonic()
@@ -197,12 +230,15 @@ class Memory:
         }
         return sha256(canonical(inputs).encode())
 
-    def _parts(self, short: list[str], long: str) -> list[str]:
-        """The segments that lead from the start of the run to here: piece by piece, or those of the whole run."""
+    def _parts(self, short: list[str], long: str) -> list[str] | None:
+        """The segments that lead from the start of the run to here: piece by piece, or those of the whole run.
+
+        None if this was not stored, as it turned out to be not plain.
+        """
         if last := self.store.read(short[-1]):
             return [*short[:-1], *(last["parts"] or short[-1:])]
         whole = self.store.read(long)
-        return whole["parts"] or [long] if whole else [long]
+        return (whole["parts"] or [long]) if whole else None
 
     def load(self, session: Session, key: str, folder: str = "entries") -> Segment | None:
         """The segment of a key if all of it is there and sound. Raises Diverged if that is what it led to."""
@@ -254,7 +290,7 @@ class Memory:
             best and Best(Measurement(**best["measurement"]), objects[best["state"]])
             for best in (entry["accurate"], entry["early_stop"])
         )
-        optimizer = _optimizer_state(session, objects[entry["optimizer"]], entry["end"])
+        optimizer = _optimizer_state(session, objects[entry["optimizer"]])
         return Segment(Snapshot(entry["end"], objects[entry["state"]], optimizer), measured)
 
     def save(self, key: str, segment: Segment, start: int, folder: str = "entries") -> None:
@@ -329,7 +365,7 @@ def _flat(optimizer: dict[str, Any]) -> State:
     }
 
 
-def _optimizer_state(session: Session, tensors: State, step: int) -> dict[str, Any]:
+def _optimizer_state(session: Session, tensors: State) -> dict[str, Any]:
     """An optimiser's state_dict made of its tensors, with the options that are in force."""
     trainable = [parameter for parameter in session.model.parameters() if parameter.requires_grad]
     optimizer = session.optimizer or make_optimizer(session.recipe, trainable)
@@ -340,9 +376,10 @@ def _optimizer_state(session: Session, tensors: State, step: int) -> dict[str, A
     return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
 
 
-def _is_brief(session: Session, end: int) -> bool:
-    """Whether to train on from here is so little work that it is not worth its place in the store."""
-    return session.step > 0 and (end - session.step) * BRIEF < session.total_steps
+def _is_brief(session: Session, run: _Run, end: int) -> bool:
+    """Whether what was trained since the last segment is so little work that it is not worth a place in the store."""
+    last: int = run.last["step"]
+    return last > 0 and end < session.total_steps and (end - last) * BRIEF < session.total_steps
 
 
 def numerics(device: torch.device) -> dict[str, Any]:
@@ -388,5 +425,5 @@ def _processor() -> str:
     with suppress(OSError):
         lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
         facts = {name.strip(): value.strip() for name, _, value in lines}
-        return canonical([platform.machine(), *(facts.get(name) for name in PROCESSOR)])
+        return canonical([platform.machine(), *(facts.get(name) for name in (*X86, *ARM))])
     return f"{platform.system()} {platform.machine()} {platform.processor()}"

@@ -57,7 +57,7 @@ def outcome(session: Session) -> Outcome:
 def hand_over(path: Path, made: Outcome) -> dict[str, Any]:
     """Writes an outcome; returns what `take` needs, as JSON. Raises InvalidResult for facts that JSON cannot hold."""
     try:
-        canonical(made.facts)
+        canonical(made.facts).encode()
     except (TypeError, ValueError) as error:
         raise InvalidResult(f"steps, curve or events of the Session are not numbers: {error}") from error
     masks = {name: pack(mask) for name, mask in made.masks.items()}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import functools
-from types import FunctionType, ModuleType
+import random
+import re
+from collections import deque
+from pathlib import PurePath
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 from torch.optim import optimizer as optimizer_hooks
 
+import lth_bench.session as session_module
 from lth_bench.files import sha256
 from lth_bench.optimizers import make_optimizer
 from lth_bench.tensors import NAMES, serialized
@@ -19,24 +24,33 @@ from lth_bench.tensors import NAMES, serialized
 if TYPE_CHECKING:
     from lth_bench.session import Session
 
-SIMPLE = (int, float, complex, str, bool, bytes, type(None), torch.dtype, torch.device)
-OPAQUE = (nn.Module, type, FunctionType, ModuleType)
+SIMPLE = (int, float, complex, str, bool, bytes, type(None), range, slice)
+FUNCTIONS = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, property)
+FIXED = (nn.Module, *FUNCTIONS, re.Pattern, PurePath, torch.dtype, torch.device, torch.memory_format, torch.layout)
+"""What is compared by identity: it has no state, or its state is looked at where it belongs."""
 
 
 class Plainness:
     """How a Session was made. Parametrised, hooked, frozen, rebuilt or driven otherwise, it is not the plain one."""
 
     def __init__(self, session: Session) -> None:
-        self._kind, self._made = type(session), _description(session)
-        self._methods = dict(vars(self._kind))
-        self._alive = [dict(vars(module)) for module in session.model.modules()]  # so that no id is given twice
+        self._kind, self._methods = type(session), dict(vars(type(session)))
+        self._code = _code(session)
+        self._alive: list[Any] = []  # what is known by its id, so that no id is given twice
+        self._made = _description(session, self._alive)
 
     def holds(self, session: Session) -> bool:
         """Whether training depends on nothing but the state, the recipe, the data and the seed."""
         own = type(session) is self._kind and dict(vars(self._kind)) == self._methods
         shadowed = any(name in self._methods for name in vars(session))
-        around = _surroundings_are_plain() and _optimizer_is_plain(session)
-        return own and not shadowed and around and _description(session) == self._made
+        around = _surroundings_are_plain() and _optimizer_is_plain(session) and _code(session) == self._code
+        return own and not shadowed and around and _description(session, []) == self._made
+
+
+def _code(session: Session) -> list[Any]:
+    """The functions that training calls."""
+    forwards = [type(module).forward for module in session.model.modules()]
+    return [forwards, dict(vars(nn.functional)), {n: v for n, v in vars(session_module).items() if callable(v)}]
 
 
 def _surroundings_are_plain() -> bool:
@@ -60,44 +74,79 @@ def _optimizer_is_plain(session: Session) -> bool:
         type(optimizer) is type(fresh)
         and set(vars(optimizer)) == set(vars(fresh))
         and owned == [id(parameter) for parameter in trainable]
+        and _kinds(optimizer) == _kinds(fresh)
         and not any(hooks)
     )
 
 
-def _description(session: Session) -> list[Any]:
+def _kinds(optimizer: torch.optim.Optimizer) -> list[dict[str, type]]:
+    return [{name: type(value) for name, value in group.items()} for group in optimizer.param_groups]
+
+
+def _description(session: Session, alive: list[Any]) -> list[Any]:
     """All that training consists of but for the values of weights and buffers; comparable within one process."""
+    state = [*session.model.parameters(), *session.model.buffers()]
+    seen = _Seen({id(tensor) for tensor in state}, alive)
     loop = session.recipe, session.seed, session.total_steps, session._measure_every, id(session._stream)
-    data = _comparable(session._stream.data, set()), session._stream.batch_size, session._stream.seed
+    stream = session._stream.batch_size, session._stream.seed
+    data = seen.parts(session._stream.data), seen.parts(session._validation)
     network = [
-        (name, id(module), type(module), id(type(module).forward), _attributes(module), _parameters(module))
+        (name, id(module), seen.parts(type(module)), _attributes(module, seen), _parameters(module))
         for name, module in session.model.named_modules()
     ]
-    return [loop, data, id(nn.functional.cross_entropy), network, _buffers(session.model)]
+    return [loop, stream, data, network, _buffers(session.model)]
 
 
-def _attributes(module: nn.Module) -> dict[str, Any]:
+def _attributes(module: nn.Module, seen: _Seen) -> dict[str, Any]:
     hidden = {"training", "_parameters", "_buffers", "_modules"}
-    return {name: _comparable(value, {id(module)}) for name, value in vars(module).items() if name not in hidden}
+    return {name: seen.parts(value) for name, value in vars(module).items() if name not in hidden}
 
 
-def _comparable(value: Any, above: set[int]) -> Any:
-    """A value as what can be compared later: what it consists of, as far as that is to be seen."""
-    if isinstance(value, SIMPLE):
-        return value
-    if isinstance(value, Tensor):
-        return id(value), value._version
-    if isinstance(value, np.ndarray):
-        return value.shape, str(value.dtype), sha256(np.ascontiguousarray(value).tobytes())
-    if isinstance(value, OPAQUE) or id(value) in above:
-        return id(value)
-    inner = above | {id(value)}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return type(value), [_comparable(item, inner) for item in value]
-    if isinstance(value, dict):
-        return [(_comparable(key, inner), _comparable(item, inner)) for key, item in value.items()]
-    if isinstance(value, functools.partial):
-        return _comparable((value.func, value.args, value.keywords), inner)
-    return id(value), type(value), _comparable(getattr(value, "__dict__", None), inner)
+class _Seen:
+    """Takes values apart into what can be compared later; what was met before is known by its number."""
+
+    def __init__(self, state: set[int], alive: list[Any]) -> None:
+        self.state, self.alive = state, alive
+        self.numbers: dict[int, int] = {}
+
+    def parts(self, value: Any) -> Any:
+        """What a value consists of; what cannot be told equals nothing, not even itself at another time."""
+        if isinstance(value, SIMPLE):
+            return type(value), value
+        self.alive.append(value)
+        if id(value) in self.numbers:
+            return "seen", self.numbers[id(value)]
+        self.numbers[id(value)] = len(self.numbers)
+        if isinstance(value, Tensor):
+            return id(value), None if id(value) in self.state else value._version
+        if isinstance(value, FIXED):
+            return id(value)
+        try:
+            return type(value), self._inside(value)
+        except RecursionError:
+            return object()
+
+    def _inside(self, value: Any) -> Any:
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            return value.shape, str(value.dtype), sha256(np.ascontiguousarray(value).tobytes())
+        if isinstance(value, torch.Generator):
+            return self.parts(value.get_state().numpy())
+        if isinstance(value, (np.random.Generator, np.random.RandomState)):
+            return self.parts(getattr(value, "bit_generator", value).__getstate__())
+        if isinstance(value, random.Random):
+            return value.getstate()
+        if isinstance(value, (list, tuple, set, frozenset, deque)):
+            return [self.parts(item) for item in value]
+        if isinstance(value, dict):
+            return [(self.parts(key), self.parts(item)) for key, item in value.items()]
+        if isinstance(value, functools.partial):
+            return [self.parts(part) for part in (value.func, value.args, value.keywords)]
+        slots = [name for kind in type(value).__mro__ for name in getattr(kind, "__slots__", ())]
+        if not hasattr(value, "__dict__") and not slots:
+            return object()
+        return [self.parts(vars(value)) if hasattr(value, "__dict__") else None] + [
+            self.parts(getattr(value, name, None)) for name in slots
+        ]
 
 
 def _parameters(module: nn.Module) -> list[Any]:

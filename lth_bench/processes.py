@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from contextlib import suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from lth_bench.files import DiskFault, append
+from lth_bench.messages import Channel, Message
 
-Message = dict[str, Any]
 LOGGED = 1 << 20  # bytes of output that are kept of one process
 TAIL = 8000
 
@@ -39,8 +37,8 @@ class Process:
     """
 
     def __init__(self, settings: Message) -> None:
-        ours, theirs = Pipe()
-        self.connection: Connection = ours
+        ours, theirs = socket.socketpair()
+        self.channel = Channel(ours)
         command = [sys.executable, "-m", "lth_bench.worker", str(theirs.fileno())]
         self.process = subprocess.Popen(
             command,
@@ -63,21 +61,19 @@ class Process:
 
     def ask(self, request: Message) -> None:
         with suppress(OSError):  # a process that has died says so when it is listened to
-            self.connection.send_bytes(json.dumps(request).encode())
+            self.channel.send(request)
 
     def answer(self, timeout: float) -> Message | None:
         """The next message, if one comes in time; raises Died."""
         try:
-            if not self.connection.poll(timeout):
-                if self.ended:
-                    raise EOFError
-                return None
-            message = dict(json.loads(self.connection.recv_bytes()))
+            message = self.channel.receive(timeout)
+            if message is None and self.ended:
+                raise EOFError
         except (EOFError, OSError) as error:
             raise Died(self.process.wait()) from error
-        if "began" in message:
-            self._child, self._tail = int(message["began"]), b""
-        if "idle" in message:
+        if message and isinstance(message.get("began"), int):
+            self._child, self._tail = message["began"], b""
+        if message and "idle" in message:
             self._child = 0
         return message
 
@@ -102,7 +98,7 @@ class Process:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(group, signal.SIGKILL)
         self.process.wait()
-        self.connection.close()
+        self.channel.end.close()
         self._drain.join(timeout=1)
 
     def _keep_output(self, pipe: IO[bytes]) -> None:

@@ -123,7 +123,7 @@ def _guarded(work: Callable[[], Fields]) -> Fields:
     except (Interrupted, DiskFault):
         raise
     except Diverged as error:
-        fields = {"status": "diverged", "error": {"kind": "diverged", "message": str(error), "step": error.step}}
+        fields = {"status": "diverged", "error": {"kind": "diverged", "message": _text(str(error)), "step": error.step}}
     except BaseException as error:
         fields = failure(_kind(error), _words(error), "".join(traceback.format_exception(error)))
         fields["error"]["exception"] = type(error).__name__

@@ -22,7 +22,7 @@ from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
 from lth_bench.optimizers import clean, make_optimizer
 from lth_bench.recipe import Recipe, learning_rate
-from lth_bench.streams import generator, seed_noise, stream_seed
+from lth_bench.streams import generator, kept_noise, seed_noise, stream_seed
 
 if TYPE_CHECKING:
     from lth_bench.memory import Memory
@@ -238,7 +238,7 @@ class Session:
         self._clear_gradients()
         outer, self._scoring = self._scoring, True
         try:
-            with torch.random.fork_rng(), mode(self.model, training=training):
+            with kept_noise(next(self.model.parameters()).device), mode(self.model, training=training):
                 seed_noise(self.seed, "score", self.step)
                 yield
         finally:

@@ -19,6 +19,7 @@ from lth_bench.plugins import Plugins, Registry
 from lth_bench.session import Session, Setup
 from lth_bench.sources import modules_hash
 from lth_bench.store import Store
+from lth_bench.streams import kept_noise
 from lth_bench.suite import instantiate
 from lth_bench.tensors import serialized
 
@@ -61,8 +62,8 @@ class Site:
     def network(self, experiment: Experiment, seed: int) -> nn.Module:
         """The experiment's network, with initial weights drawn from this seed."""
         model, dataset = experiment.model, experiment.dataset.name
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with kept_noise(torch.device("cpu")):
+            torch.default_generator.manual_seed(seed)
             made = make_model(
                 model.name, model.arguments, self.training(dataset)[0], self.plugins.datasets[dataset].classes
             )

@@ -49,20 +49,21 @@ class Store:
 
     def read(self, key: str, folder: str = "entries") -> dict[str, Any] | None:
         """The entry of a key; a damaged one is set aside, it and one of another schema count as absent."""
-        path = self._json(folder, key)
-        if not path.exists():
-            return None
         try:
-            entry = read_json(path)
+            return self.examine(key, folder)
         except Damaged:
-            entry = {"schema": SCHEMA}
+            self.reject(key, folder)
         except FileFault:
-            return None
+            pass  # not there, or not to be read now
+        return None
+
+    def examine(self, key: str, folder: str) -> dict[str, Any] | None:
+        """The entry of a key, None for one of another schema; raises Damaged, and FileFault if it cannot be read."""
+        entry = read_json(self._json(folder, key))
         if entry.get("schema") != SCHEMA:
             return None
         if not _is_sound(entry, key):
-            self.reject(key, folder)
-            return None
+            raise Damaged(f"{self._json(folder, key)} is not the entry of that key")
         return entry
 
     def reject(self, key: str, folder: str = "entries") -> None:
@@ -180,20 +181,25 @@ def verify(store: Store) -> Survey:
                 store.damaged(path)
     for folder in ("entries", "checkpoints"):
         for path in _files(store.root / folder, ".json"):
-            before = size(path)
-            entry = store.read(path.stem, folder)
-            if not path.exists() or (entry and not _complete(store, path.stem, entry, folder)):
-                bad.add(folder, before)
-                store.forget(path.stem, folder)
+            try:
+                entry = store.examine(path.stem, folder)
+                whole = entry is None or _complete(store, path.stem, entry, folder)
+            except Damaged:
+                whole = False
+            except FileFault:
+                continue
+            if not whole:
+                bad.add(folder, size(path))
+                store.reject(path.stem, folder)
     return bad
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether tensors have the hash of their name; those that have gone by now are no fault."""
+    """Whether tensors have the hash of their name; those that have gone by now, or cannot be read, are no fault."""
     try:
         with path.open("rb") as file:
             return sha256(iter(lambda: file.read(1 << 20), b"")) == path.stem.rpartition(".")[2]
-    except FileNotFoundError:
+    except OSError:
         return True
 
 

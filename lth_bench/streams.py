@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -24,3 +25,8 @@ def seed_noise(seed: int, *purpose: object) -> None:
     torch.default_generator.manual_seed(start)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(start)
+
+
+def kept_noise(device: torch.device) -> AbstractContextManager[None]:
+    """A context that puts torch's own streams, on the CPU and on this device, back as they were."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])

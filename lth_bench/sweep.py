@@ -11,19 +11,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lth_bench import leases
 from lth_bench.board import Board, Identity, Record, Task, Tell
 from lth_bench.experiment import from_json
-from lth_bench.files import Damaged, FileFault, remove, set_aside, sha256, tidy
+from lth_bench.files import Damaged, FileFault, names, remove, sealed, set_aside, sha256, tidy
 from lth_bench.limits import Limits
-from lth_bench.processes import Died, Message, Process
+from lth_bench.messages import Message
+from lth_bench.processes import Died, Process
 from lth_bench.records import outcome_path, read_record, record_path, ticket_path
 from lth_bench.store import Store
 
 FINAL = ("done", "diverged", "quarantined")
-ANSWERS = {
-    "train": ("trained", "busy", "stopped", "failed", "diverged", "fault"),
-    "evaluate": ("done", "failed", "diverged", "fault"),
+FAILURES = {"failed": ("error", "timing"), "diverged": ("error", "timing"), "fault": ("message",)}
+ANSWERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "train": {"trained": ("handed", "environment", "timing"), "busy": ("segment", "spent"), "stopped": (), **FAILURES},
+    "evaluate": {"done": ("sparsity", "test", "ticket", "environment", "timing"), **FAILURES},
 }
+"""What a worker may answer to a task, and the fields that it then has."""
 POLL = 0.2
 STARTUP = 600.0  # seconds for imports and for reading data, before the limits of an experiment count
 
@@ -106,7 +110,7 @@ def missing(directory: Path, identities: list[Identity]) -> list[Identity]:
         set_aside(record_path(directory, key), directory / "damaged")
     todo = [identity for identity in identities if states[identity["key"]] not in FINAL]
     bases = {base.key for identity in todo if (base := from_json(identity["experiment"]).base)}
-    unsound = [key for key in bases if status(directory, key) == "done" and not _has_ticket(directory, key)]
+    unsound = [key for key in bases & set(states) if states[key] == "done" and not _has_ticket(directory, key)]
     for key in unsound:
         set_aside(record_path(directory, key), directory / "damaged")
     wanted = {*unsound, *(identity["key"] for identity in todo)}
@@ -138,6 +142,7 @@ def run_all(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
     """Works from a board until nothing is left to do, or it says stop. Raises what a worker cannot deal with."""
     for folder in ("records", "tickets", "leases", "outcomes"):
         tidy(sweep.directory / folder)
+    _remove_outcomes(sweep)
     guardians = [_Guardian(sweep, board, tell) for _ in range(crew.count)]
     guardians[0].process = crew.first
     threads = [threading.Thread(target=guardian.serve) for guardian in guardians]
@@ -149,6 +154,16 @@ def run_all(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
     for guardian in guardians:
         if guardian.fault:
             raise guardian.fault
+
+
+def _remove_outcomes(sweep: Sweep) -> None:
+    """Removes what killed workers have handed over and nobody takes any more."""
+    claims = leases.find_all(sweep.directory / "leases")
+    for name in names(sweep.directory / "outcomes"):
+        key, _, generation = name.removesuffix(".safetensors").partition(".")
+        claim = claims.get(key)
+        if not (claim and str(claim.generation) == generation and claim.alive(sweep.limits.patience)):
+            remove(sweep.directory / "outcomes" / name)
 
 
 class _Guardian:
@@ -240,7 +255,7 @@ class _Guardian:
             if message:
                 moved, started = now, (now if "began" in message else started)
                 begun = begun or "began" in message
-                answer = message if message.get("status") in ANSWERS[request["task"]] else answer
+                answer = message if _is_answer(message, request["task"]) else answer
             if message and "idle" in message:
                 if answer is None:
                     raise Died(message["idle"])
@@ -266,6 +281,18 @@ class _Guardian:
         if self.process:
             self.process.kill()
             self.process = None
+
+
+def _is_answer(message: Message, task: str) -> bool:
+    """Whether a message is a whole answer, and can be written down; a plugin may have sent what it likes."""
+    fields = ANSWERS[task].get(str(message.get("status")))
+    error = message.get("error", {"kind": "", "message": ""})
+    try:
+        sealed(message)
+        told = isinstance(error["kind"], str) and isinstance(error["message"], str)
+    except (ValueError, KeyError, TypeError):
+        return False
+    return fields is not None and all(name in message for name in fields) and told
 
 
 def _failure(kind: str, message: str, trace: str, **more: Any) -> Record:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import resource
 import select
 import signal
+import socket
 import sys
 import threading
 import time
 import traceback
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import torch
 
 from lth_bench.experiment import from_json
-from lth_bench.files import DiskFault
+from lth_bench.files import DiskFault, FileFault
 from lth_bench.ledger import Spent
 from lth_bench.limits import Limits
 from lth_bench.memory import Busy, Stopped, Watch
+from lth_bench.messages import Channel, Message
 from lth_bench.optimizers import make_optimizer
 from lth_bench.plugins import load_plugins
 from lth_bench.preflight import preflight
@@ -32,7 +32,6 @@ from lth_bench.site import Site
 from lth_bench.store import Store
 
 Device = Literal["cpu", "cuda"]
-Message = dict[str, Any]
 LOOK = 0.5  # seconds between two looks at what the main thread has done
 
 
@@ -68,23 +67,18 @@ def choose(wanted: str) -> Device:
 class Desk:
     """The worker's end of the connection, in the process of one experiment: requests to stop, and signs of life."""
 
-    def __init__(self, connection: Connection, watch: Watch) -> None:
-        self.connection, self.watch = connection, watch
-        self._lock = threading.Lock()
+    def __init__(self, channel: Channel, watch: Watch) -> None:
+        self.channel, self.watch = channel, watch
 
     def open(self, limits: Limits) -> None:
         self.watch.checkpoint_every = limits.checkpoint_every
         threading.Thread(target=self._listen, daemon=True).start()
         threading.Thread(target=self._beat, args=(limits,), daemon=True).start()
 
-    def send(self, message: Message) -> None:
-        with self._lock:
-            send(self.connection, message)
-
     def _listen(self) -> None:
         """Hears of a stop; when the other end has gone, so does this process, with all that it started."""
         try:
-            while receive(self.connection):
+            while self.channel.receive():
                 self.watch.stopping = True
         except (EOFError, OSError):
             os.killpg(0, signal.SIGKILL)
@@ -96,34 +90,33 @@ class Desk:
             now = time.monotonic()
             if self.watch.activity != seen:
                 seen, since = self.watch.activity, now
-                self.send({"progress": seen})
+                self.channel.send({"progress": seen})
             if now - since < limits.stall and now - beaten > limits.patience / 4:
                 for lease in list(self.watch.leases):
-                    with suppress(DiskFault):  # the next beat may do better
+                    with suppress(FileFault):  # the next beat may do better
                         lease.beat()
                 beaten = now
             time.sleep(min(LOOK, limits.patience / 4))
 
 
-def serve(connection: Connection) -> None:
+def serve(channel: Channel) -> None:
     """Answers requests until the other end closes, each in a child that has all imports and data already.
 
     So an experiment starts in milliseconds and can change nothing for the next. The first message says where and how
-    to work; {"idle": 0} follows when a child has ended, whether it has answered or not. Where a child dies, it may
-    leave half a message behind: this process then ends in the same way.
+    to work; {"idle": exit code} follows when a child has ended, whether it has answered or not.
     """
-    settings = receive(connection)
+    settings = channel.receive() or {}
     limits = Limits(**settings["limits"])
     store = Store(Path(settings["store"]), limits.patience) if settings["store"] else None
     try:
         site = make_site(settings["data"] and Path(settings["data"]), choose(settings["device"]), store)
     except ValueError as error:
-        send(connection, {"faults": [str(error)]})
+        channel.send({"faults": [str(error)]})
         return
     warm: set[str] = set()
     while True:
         try:
-            request = receive(connection)
+            request = channel.receive() or {}
         except EOFError:
             return
         if "task" not in request:
@@ -134,36 +127,26 @@ def serve(connection: Connection) -> None:
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
-            _answer(request, Path(settings["directory"]), site, Desk(connection, site.watch), limits)
+            _answer(request, Path(settings["directory"]), site, Desk(channel, site.watch), limits)
         with suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)
-        status = _wait(pid, connection)
+        status = _wait(pid, channel)
         with suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
-        if code := os.waitstatus_to_exitcode(status):
-            _end(code)
-        send(connection, {"idle": code})
+        channel.send({"idle": os.waitstatus_to_exitcode(status)})
 
 
-def _wait(child: int, connection: Connection) -> int:
-    """The status with which a child ends; it is ended when there is nobody left to answer."""
-    if hasattr(os, "pidfd_open"):
+def _wait(child: int, channel: Channel) -> int:
+    """The status with which a child ends; where the system can tell, it is ended when nobody is left to answer."""
+    with suppress(AttributeError, OSError):
         handle = os.pidfd_open(child)
         poll = select.poll()
         poll.register(handle, select.POLLIN)
-        poll.register(connection.fileno(), select.POLLRDHUP)
+        poll.register(channel.end, select.POLLRDHUP)
         if handle not in dict(poll.poll()):
-            os.killpg(child, signal.SIGKILL)
+            os.kill(child, signal.SIGKILL)
         os.close(handle)
     return os.waitpid(child, 0)[1]
-
-
-def _end(code: int) -> NoReturn:
-    """Ends this process with an exit code, or by a signal when it is negative."""
-    faulthandler.disable()
-    if code < 0:
-        os.kill(os.getpid(), -code)
-    os._exit(max(code, 1))
 
 
 def warm_up(site: Site, identity: Message) -> None:
@@ -185,12 +168,12 @@ def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: L
         if limits.memory and request["task"] == "train":
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
         desk.open(limits)
-        desk.send({"began": os.getpid()})
+        desk.channel.send({"began": os.getpid()})
         try:
             answer = TASKS[request["task"]](request, directory, site)
         except DiskFault as error:
             answer = {"status": "fault", "message": str(error)}
-        desk.send(answer)
+        desk.channel.send(answer)
         with suppress(Exception):  # a plugin may have closed it
             sys.stdout.flush()
     except BaseException:
@@ -225,21 +208,12 @@ def _evaluate(request: Message, directory: Path, site: Site) -> Message:
 TASKS = {"check": _check, "train": _train, "evaluate": _evaluate}
 
 
-def send(connection: Connection, message: Message) -> None:
-    connection.send_bytes(json.dumps(message).encode())
-
-
-def receive(connection: Connection) -> Message:
-    """The next message; raises EOFError when the other end has gone."""
-    return dict(json.loads(connection.recv_bytes()))
-
-
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=False)
-    serve(Connection(int(sys.argv[1])))
+    serve(Channel(socket.socket(fileno=int(sys.argv[1]))))
 
 
 if __name__ == "__main__":

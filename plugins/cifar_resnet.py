@@ -57,10 +57,14 @@ def preresnet_101(pretrained=False, in_chans=3, num_classes=10, **others):
     return kaiming_normal(SmallResNet(PreactivatedBottleneck, 11, (16, 64, 128, 256), in_chans, num_classes))
 
 
+MODELS = {
+    **{f"cifar_resnet{depth}": resnet(depth) for depth in (20, 32, 44, 56)},
+    **{f"wrn_{depth}_{width}": wide_resnet(depth, width) for depth, width in ((22, 2), (16, 8))},
+    "preresnet_101": preresnet_101,
+}
+
+
 @hookimpl
 def register_models(register):
-    for depth in (20, 32, 44, 56):
-        register(f"cifar_resnet{depth}", resnet(depth))
-    register("wrn_22_2", wide_resnet(22, 2))
-    register("wrn_16_8", wide_resnet(16, 8))
-    register("preresnet_101", preresnet_101)
+    for name, function in MODELS.items():
+        register(name, function)

@@ -23,7 +23,10 @@ def vgg(depth):
     return make
 
 
+MODELS = {f"cifar_vgg{depth}": vgg(depth) for depth in (11, 13, 16, 19)}
+
+
 @hookimpl
 def register_models(register):
-    for depth in (11, 13, 16, 19):
-        register(f"cifar_vgg{depth}", vgg(depth))
+    for name, function in MODELS.items():
+        register(name, function)

@@ -25,7 +25,10 @@ def conv(depth):
     return make
 
 
+MODELS = {f"conv_{depth}": conv(depth) for depth in WEIGHTS}
+
+
 @hookimpl
 def register_models(register):
-    for depth in WEIGHTS:
-        register(f"conv_{depth}", conv(depth))
+    for name, function in MODELS.items():
+        register(name, function)

@@ -13,6 +13,7 @@ from conftest import RECIPES, examples, network, recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lth_bench.memory
 from lth_bench.files import read_json
 from lth_bench.memory import Busy, Memory, Stopped, Watch, numerics
 from lth_bench.plugins import load_plugins
@@ -137,6 +138,27 @@ def test_each_segment_of_nested_cuts_is_found_again(tmp_path):
         for until in cuts:
             made.train(until=until)
     assert spent(made) == (0, 15)
+
+
+@every_recipe
+@settings(max_examples=15, deadline=None)
+@given(first=st.lists(st.integers(1, 30), max_size=20), then=st.lists(st.integers(1, 30), max_size=20))
+def test_training_in_many_small_pieces_is_the_same_and_serves_the_whole(tmp_path_factory, recipe, first, then):
+    store = Store(tmp_path_factory.mktemp("store"))
+    plain = session(None, recipe)
+    plain.train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lth_bench.memory, "BRIEF", 4)
+        for cuts in (first, then):
+            made = session(store, recipe)
+            for until in (*sorted(cuts), 30):
+                made.train(until=until)
+            assert outcome(made) == outcome(plain)
+            assert sum(spent(made)) == 30
+        whole = session(store, recipe)
+        whole.train()
+    assert outcome(whole) == outcome(plain) and spent(whole) == (0, 30)
+    assert survey(store).counts["entries"] <= 2 * (2 + 2 * 5)
 
 
 def test_brief_segments_are_stored_only_at_the_beginning(tmp_path):

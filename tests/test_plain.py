@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import itertools
+import random
 import sys
+from collections import deque
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import timm
 import torch
-from conftest import RECIPES, examples, network
+from conftest import RECIPES, examples, network, recipe
 from test_memory import outcome, session, spent
 
+from lth_bench.data import Examples
 from lth_bench.memory import Memory, Watch
 from lth_bench.session import Diverged, Session, Setup
 from lth_bench.sources import modules_hash
@@ -189,6 +195,103 @@ def test_a_network_that_changes_as_it_is_used_is_not_stored(tmp_path, hidden):
         assert spent(made) == (30, 0)
     assert results[0] == results[1] == results[2]
     assert survey(store).counts == {}
+
+
+class Slotted:
+    __slots__ = ("seen",)
+
+    def __init__(self):
+        self.seen = 0
+
+
+def drawn(generator):
+    return float(torch.rand(1, generator=generator))
+
+
+def counted(slotted):
+    slotted.seen += 1
+    return slotted.seen / 100
+
+
+def turned(queue):
+    queue.rotate(1)
+    return queue[0]
+
+
+HELD = {
+    "random": (lambda: random.Random(0), lambda held: held.random()),
+    "numpy": (lambda: np.random.default_rng(0), lambda held: float(held.random())),
+    "torch": (lambda: torch.Generator().manual_seed(0), drawn),
+    "deque": (lambda: deque([0.1, 0.2, 0.3]), turned),
+    "slots": (Slotted, counted),
+    "iterator": (itertools.count, lambda held: next(held) / 100),
+}
+
+
+@pytest.mark.parametrize("kind", HELD)
+def test_what_a_layer_holds_and_changes_is_seen(tmp_path, kind):
+    make, use = HELD[kind]
+
+    class Holding(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.held = make()
+
+        def forward(self, inputs):
+            return inputs * (1 + use(self.held)) if self.training else inputs
+
+    def holding(seed):
+        made = network(seed)
+        made.relu1 = Holding()
+        return made
+
+    results = []
+    for store in (None, Store(tmp_path), Store(tmp_path)):
+        made = session_of(holding, Memory(store, {}) if store else None)
+        made.train(until=10)
+        made.train()
+        results.append(outcome(made))
+    assert results[0] == results[1] == results[2]
+    assert spent(made) == (30, 0)
+
+
+def test_tangled_and_deep_attributes_take_no_time(tmp_path):
+    def tangled(seed):
+        made = network(seed)
+        deep = []
+        for _ in range(5000):
+            deep = [deep]
+        many = [SimpleNamespace() for _ in range(30)]
+        for one in many:
+            one.others = many
+        made.relu1.many, made.relu2.deep, made.fc1.alias = many, deep, [made.fc1.weight]
+        return made
+
+    session_of(tangled, Memory(Store(tmp_path), {})).train(until=10)
+    made = session_of(lambda seed: tangled(seed), Memory(Store(tmp_path), {}))
+    made.model.relu2.deep = None
+    made.train(until=10)
+    assert spent(made) == (10, 0)
+
+
+def test_families_of_timm_stay_plain_as_they_are_trained_and_measured(tmp_path):
+    for name in ("resnet18", "convnext_atto", "vit_tiny_patch16_224", "levit_128s", "mobilenetv3_small_050"):
+        size = {"img_size": 32} if name.startswith("vit") else {}
+        images = Examples(
+            torch.zeros(8, 3, 224, 224, dtype=torch.uint8), torch.arange(8) % 10, torch.ones(1), torch.ones(1)
+        )
+        if size:
+            images = Examples(images.images[:, :, :32, :32], images.labels, images.scale, images.shift)
+        setup = dataclasses.replace(
+            SETUP,
+            network=lambda seed, name=name, size=size: timm.create_model(name, num_classes=10, **size),
+            training=images,
+            validation=images,
+            recipe=recipe(duration="1it", batch_size=4, measure_every="1it"),
+        )
+        made = Session(dataclasses.replace(setup, memory=Memory(Store(tmp_path / name), {})))
+        made.train()
+        assert survey(Store(tmp_path / name)).counts["entries"] == 1, name
 
 
 def from_evaluation_mode(made):

@@ -33,6 +33,7 @@ FAULTS = {
     "segfaulter": ("failed", "lost", "signal 11 (SIGSEGV)"),
     "hoarder": ("failed", "oom", "memory"),
     "forger": ("failed", "lost", "exit code 0"),
+    "halver": ("failed", "lost", "exit code 0"),
     "babbler": ("failed", "plugin_error", "weights-\\udcff.bin"),
     "mute": ("failed", "plugin_error", "cannot say"),
     "curver": ("failed", "invalid", "are not numbers"),

@@ -166,7 +166,21 @@ class Forger:
 
         (desk,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Desk")
         best = {"step": 1, "loss": 0.0, "accuracy": 1.0}
-        desk.send({"status": "done", "test": {"last": best}, "sparsity": {"measured": 0.9}})
+        desk.channel.send({"status": "done", "test": {"last": best}, "sparsity": {"measured": 0.9}})
+        os._exit(0)
+
+
+@dataclass(frozen=True)
+class Halver:
+    """Begins to answer in place of the harness, in the wrong words, and goes."""
+
+    def __call__(self, session):
+        import gc
+
+        (desk,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Desk")
+        desk.channel.send({"status": "failed"})
+        desk.channel.send({"status": "busy"})
+        desk.channel.end.sendall(b'\n[1]\nxyz\n{"status": "trained", "hand')
         os._exit(0)
 
 
@@ -197,6 +211,7 @@ PRUNERS = (
     Mute,
     Closer,
     Forger,
+    Halver,
     Curver,
     Holder,
     Raiser,
