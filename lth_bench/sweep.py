@@ -225,7 +225,8 @@ class _Guardian:
         except Died as error:
             message = f"{error}; its output is in {process.log}"
             answer = _failure("lost", message, process.printed(), killed=error.killed)
-            self._dismiss()
+            if process.ended:
+                self._dismiss()
         except TookTooLong as error:
             answer = _failure("timeout", str(error), process.where())
             self._dismiss()
