@@ -1,34 +1,37 @@
-"""MNIST from IDX files, gzipped or not, in the folder that torchvision uses."""
+"""MNIST and FashionMNIST from IDX files, gzipped or not, in the folders that torchvision uses."""
 
 from __future__ import annotations
 
 import gzip
 import math
+from functools import partial
 from pathlib import Path
 
 from lth_bench import DataError, Dataset, hookimpl
 
-FOLDER = Path("MNIST", "raw")
 PREFIX = {"train": "train", "test": "t10k"}
 
 
-def read(split, root):
-    """Images N×1×28×28 and labels; raises DataError."""
+def read(name, split, root):
+    """Images N×1×28×28 and labels of the set that torchvision calls `name`; raises DataError."""
     import numpy as np
 
+    folder, source = Path(name, "raw"), f"torchvision.datasets.{name}(root, download=True)"
     if root is None:
         raise DataError(
-            f"MNIST needs a data root that holds {FOLDER}/: give one with --data DIR or LTH_BENCH_DATA, for instance "
-            "the folder given to torchvision.datasets.MNIST(root, download=True)"
+            f"{name} needs a data root that holds {folder}/: give one with --data DIR or LTH_BENCH_DATA, for instance "
+            f"the folder given to {source}"
         )
-    images = _idx(root / FOLDER / f"{PREFIX[split]}-images-idx3-ubyte", 3)
-    labels = _idx(root / FOLDER / f"{PREFIX[split]}-labels-idx1-ubyte", 1)
+    images, labels = (
+        _idx(root / folder / f"{PREFIX[split]}-{part}-idx{dimensions}-ubyte", dimensions, source)
+        for part, dimensions in (("images", 3), ("labels", 1))
+    )
     if len(images) != len(labels):
-        raise DataError(f"MNIST in {root / FOLDER}: {len(images)} {split} images, but {len(labels)} labels")
+        raise DataError(f"{name} in {root / folder}: {len(images)} {split} images, but {len(labels)} labels")
     return images[:, None].copy(), labels.astype(np.int64)
 
 
-def _idx(path, dimensions):
+def _idx(path, dimensions, source):
     """An array of unsigned bytes from an IDX file, or from the same with .gz behind."""
     import numpy as np
 
@@ -36,8 +39,8 @@ def _idx(path, dimensions):
     found = next((file for file in (path, zipped) if file.is_file()), None)
     if found is None:
         raise DataError(
-            f"MNIST is not there: looked for {path} and {zipped.name}; get it with "
-            "torchvision.datasets.MNIST(root, download=True), or give another root with --data"
+            f"{path.parent.parent.name} is not there: looked for {path} and {zipped.name}; get it with "
+            f"{source}, or give another root with --data"
         )
     try:
         content = gzip.decompress(found.read_bytes()) if found is zipped else found.read_bytes()
@@ -59,10 +62,19 @@ MNIST = Dataset(
     mean=(0.1307,),
     std=(0.3081,),
     validation=5000,
-    read=read,
+    read=partial(read, "MNIST"),
+)
+FASHION_MNIST = Dataset(
+    summary="70,000 articles of clothing, 28×28, grey (Xiao et al. 2017); 55,000 / 5,000 / 10,000; needs a data root",
+    classes=10,
+    mean=(0.2860,),
+    std=(0.3530,),
+    validation=5000,
+    read=partial(read, "FashionMNIST"),
 )
 
 
 @hookimpl
 def register_datasets(register):
     register("mnist", MNIST)
+    register("fashion_mnist", FASHION_MNIST)

@@ -26,27 +26,35 @@ def write_idx(path: Path, array: np.ndarray, zipped: bool = False) -> None:
 
 @pytest.fixture(params=[False, True], ids=["plain", "gz"])
 def mnist(tmp_path, request):
-    generator = np.random.default_rng(0)
-    folder = tmp_path / "MNIST" / "raw"
-    for prefix, count in (("train", 30), ("t10k", 10)):
-        write_idx(folder / f"{prefix}-images-idx3-ubyte", generator.integers(0, 256, (count, 28, 28)), request.param)
-        write_idx(folder / f"{prefix}-labels-idx1-ubyte", generator.integers(0, 10, count), request.param)
+    for seed, name in enumerate(FOLDERS.values()):
+        generator = np.random.default_rng(seed)
+        for prefix, count in (("train", 30), ("t10k", 10)):
+            path = tmp_path / name / "raw" / prefix
+            images, labels = generator.integers(0, 256, (count, 28, 28)), generator.integers(0, 10, count)
+            write_idx(path.with_name(f"{prefix}-images-idx3-ubyte"), images, request.param)
+            write_idx(path.with_name(f"{prefix}-labels-idx1-ubyte"), labels, request.param)
     return tmp_path
 
 
-def test_mnist_is_read_from_idx_files(mnist):
-    images, labels = DATASETS["mnist"].read("train", mnist)
+FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_mnist_and_its_like_are_read_from_idx_files(mnist, name):
+    images, labels = DATASETS[name].read("train", mnist)
     assert (images.shape, images.dtype, labels.shape, labels.dtype) == ((30, 1, 28, 28), np.uint8, (30,), np.int64)
-    expected = np.random.default_rng(0).integers(0, 256, (30, 28, 28))
+    expected = np.random.default_rng(list(FOLDERS).index(name)).integers(0, 256, (30, 28, 28))
     assert (images[:, 0] == expected).all()
-    assert len(DATASETS["mnist"].read("test", mnist)[1]) == 10
+    assert len(DATASETS[name].read("test", mnist)[1]) == 10
 
 
-def test_absent_mnist_says_where_it_was_looked_for(tmp_path):
-    with pytest.raises(DataError, match=r"looked for .*train-images-idx3-ubyte and .*\.gz; get it with torchvision"):
-        DATASETS["mnist"].read("train", tmp_path)
-    with pytest.raises(DataError, match="--data DIR or LTH_BENCH_DATA"):
-        DATASETS["mnist"].read("train", None)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_absent_mnist_says_where_it_was_looked_for(tmp_path, name):
+    words = rf"^{FOLDERS[name]} is not there: looked for .*train-images-idx3-ubyte and .*\.gz; get it with torchvision"
+    with pytest.raises(DataError, match=words):
+        DATASETS[name].read("train", tmp_path)
+    with pytest.raises(DataError, match=rf"{FOLDERS[name]} needs .*--data DIR or LTH_BENCH_DATA"):
+        DATASETS[name].read("train", None)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:3], lambda b: b"abcd" + b[4:], lambda b: b + b"0"])
