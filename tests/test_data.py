@@ -1,10 +1,13 @@
 import gzip
+import hashlib
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import examples
+from torchvision import datasets
 
 from lth_bench.data import Stream, held_out
 from lth_bench.data import examples as to_examples
@@ -63,6 +66,62 @@ def test_damaged_mnist_is_refused_with_its_name(mnist, damage):
         path.write_bytes(damage(path.read_bytes()))
         with pytest.raises(DataError, match=path.name):
             DATASETS["mnist"].read("train", mnist)
+
+
+CIFARS = {"cifar10": (datasets.CIFAR10, "labels"), "cifar100": (datasets.CIFAR100, "fine_labels")}
+
+
+def pickled(path: Path, content: dict) -> list[str]:
+    """Writes a file as torchvision's are; returns its name and MD5."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(pickle.dumps(content))
+    return [path.name, hashlib.md5(path.read_bytes()).hexdigest()]
+
+
+@pytest.fixture(params=CIFARS)
+def cifar(tmp_path, request, monkeypatch):
+    """A small CIFAR whose files torchvision takes for the published ones."""
+    kind, labels = CIFARS[request.param]
+    images = np.random.default_rng(0).integers(0, 256, (7, 3072), np.uint8)
+    folder = tmp_path / kind.base_folder
+    meta = pickled(folder / kind.meta["filename"], {kind.meta["key"]: ["a", "b"]})
+    train = pickled(folder / "train", {"data": images[:4], labels: [3, 1, 2, 0]})
+    more = pickled(folder / "more", {"data": images[4:6], labels: [9, 8]})
+    test = pickled(folder / "test", {"data": images[6:], labels: [5]})
+    monkeypatch.setattr(kind, "train_list", [train, more])
+    monkeypatch.setattr(kind, "test_list", [test])
+    monkeypatch.setattr(kind, "meta", {**kind.meta, "md5": meta[1]})
+    return request.param, tmp_path, folder, images.reshape(-1, 3, 32, 32)
+
+
+def test_cifar_is_read_as_torchvision_keeps_it(cifar):
+    name, root, _, images = cifar
+    found, labels = DATASETS[name].read("train", root)
+    assert (found == images[:6]).all() and found.dtype == np.uint8 and found.flags.c_contiguous
+    assert labels.tolist() == [3, 1, 2, 0, 9, 8] and labels.dtype == np.int64
+    found, labels = DATASETS[name].read("test", root)
+    assert (found == images[6:]).all() and labels.tolist() == [5]
+
+
+def test_a_cifar_that_is_absent_or_not_the_published_one_is_refused_with_the_file(cifar):
+    name, root, folder, _ = cifar
+    with pytest.raises(DataError, match="--data DIR or LTH_BENCH_DATA"):
+        DATASETS[name].read("test", None)
+    folder.joinpath("more").write_bytes(folder.joinpath("more").read_bytes()[:-1])
+    with pytest.raises(DataError, match=r"more is damaged: its MD5 is not [0-9a-f]{32}; get it again with torchvision"):
+        DATASETS[name].read("test", root)
+    folder.joinpath("more").unlink()
+    with pytest.raises(DataError, match=r"is not there: looked for .*more; get it with torchvision.datasets.CIFAR"):
+        DATASETS[name].read("test", root)
+
+
+def test_a_pickle_that_is_not_the_published_one_is_not_opened(cifar):
+    name, root, folder, _ = cifar
+    ran = root / "ran"
+    folder.joinpath("train").write_bytes(b"cposix\nsystem\n(S'touch " + str(ran).encode() + b"'\ntR.")
+    with pytest.raises(DataError, match="damaged"):
+        DATASETS[name].read("train", root)
+    assert not ran.exists()
 
 
 def test_digits_has_a_fixed_split_without_overlap():
