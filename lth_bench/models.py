@@ -57,9 +57,53 @@ def make_model(name: str, arguments: Mapping[str, Any], data: Examples, classes:
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The convolution and linear weights by name, in module order; never biases or norm layers."""
-    layers = ((name, module) for name, module in model.named_modules() if isinstance(module, PRUNABLE))
-    return {f"{name}.weight": cast(nn.Parameter, layer.weight) for name, layer in layers}
+    """The convolution and linear weights by name, in module order; never biases or norm layers.
+
+    The fused projection of queries, keys and values in `nn.MultiheadAttention` is one of them.
+    """
+    found: dict[str, nn.Parameter] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, PRUNABLE):
+            found[f"{name}.weight"] = cast(nn.Parameter, module.weight)
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            found[f"{name}.in_proj_weight"] = module.in_proj_weight
+    return found
+
+
+@torch.no_grad()
+def transformed(model: nn.Module, inputs: Tensor) -> list[str]:
+    """Prunable layers that change their weight in `forward`, as weight standardisation does: a mask would not hold.
+
+    What such a layer makes of some input is not linear in its weight. Leaves the network changed.
+    """
+    seen: dict[nn.Module, Any] = {}
+
+    def note(layer: nn.Module, inputs: Any, output: Any) -> None:
+        seen.setdefault(layer, inputs)
+
+    names: dict[nn.Module, str] = {
+        module: f"{name}.weight" for name, module in model.named_modules() if isinstance(module, PRUNABLE)
+    }
+    for module in names:
+        module.register_forward_hook(note)
+    model.eval()(inputs)
+    return [names[layer] for layer, inputs in list(seen.items()) if not _is_linear(layer, inputs)]
+
+
+def _is_linear(layer: nn.Module, inputs: Any) -> bool:
+    """Whether two halves of the weight add up to what the whole does."""
+    weight = cast(nn.Parameter, layer.weight)
+    for parameter in layer.parameters():
+        if parameter is not weight:
+            parameter.fill_(1)  # a gain of zero would hide everything
+    whole, mask = weight.clone(), torch.arange(weight.numel(), device=weight.device).view_as(weight) % 2
+
+    def output(value: Tensor) -> Tensor:
+        weight.copy_(value)
+        return cast(Tensor, layer(*inputs)).double()
+
+    one, other, nothing, both = (output(value) for value in (whole * mask, whole * (1 - mask), whole * 0, whole))
+    return bool(torch.allclose(one + other - nothing, both, rtol=1e-3, atol=1e-3 * float(both.abs().max())))
 
 
 def output_layer(model: nn.Module) -> str:

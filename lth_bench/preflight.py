@@ -9,7 +9,7 @@ import torch
 from lth_bench.allocation import kept_count
 from lth_bench.datasets import DataError
 from lth_bench.experiment import Experiment
-from lth_bench.models import ModelError, prunable
+from lth_bench.models import ModelError, prunable, transformed
 from lth_bench.site import Site
 
 
@@ -54,6 +54,11 @@ def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
     if logits.shape != (2, classes := site.plugins.datasets[experiment.dataset.name].classes):
         found = tuple(logits.shape[1:])
         return f"models: {experiment.model.name!r} gives outputs of shape {found}, wanted one for {classes} classes"
+    if layers := transformed(network, data.batch(slice(0, 2)).inputs):
+        return (
+            f"models: {experiment.model.name!r} changes the weights of {len(layers)} layers in its forward pass, "
+            f"{layers[0]!r} for one, so that a mask on them would not hold; use a model without weight standardisation"
+        )
     total = sum(weight.numel() for weight in prunable(network).values())
     return total or f"models: {experiment.model.name!r} has no convolution or linear weight to prune"
 

@@ -193,7 +193,10 @@ def test_unusable_input_ends_with_status_2_and_a_sentence(tmp_path, arguments, w
 def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_path):
     text = (
         SUITE.replace('["lenet_300_100"]', '["lenet_300_100", "resnt18", {name = "resnet18", arguments = {depth = 3}}]')
-        .replace('"resnt18"', '"resnt18", "vit_tiny_patch16_224", {name = "resnet18", arguments = {act_layer = "zzz"}}')
+        .replace(
+            '"resnt18"',
+            '"resnt18", "vit_tiny_patch16_224", "nfnet_l0", {name = "resnet18", arguments = {act_layer = "zzz"}}',
+        )
         .replace('["digits"]', '["digits", "mnist"]')
         .replace("[0.9]", "[0.9, 0.999995]")
         .replace("50", "1500")
@@ -201,13 +204,14 @@ def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_
     done = call("run", suite(tmp_path, "snip", text=text), "--out", tmp_path / "out", LTH_BENCH_DATA="")
     assert done.returncode == 2 and not (tmp_path / "out").exists()
     faults = done.stderr.splitlines()
-    assert len(faults) == 7, done.stderr
+    assert len(faults) == 8, done.stderr
     for word in (
         "MNIST needs a data root",
         "timm knows no model 'resnt18'",
         "timm cannot make 'resnet18' from {'depth': 3}",
         "timm cannot make 'resnet18' from {'act_layer': 'zzz'}",
         "'vit_tiny_patch16_224' cannot take inputs of shape (1, 8, 8)",
+        "'nfnet_l0' changes the weights of 57 layers in its forward pass, 'stem.conv1.weight' for one",
         "0.999995 would leave none of the 50,200 prunable weights of 'lenet_300_100'",
         "batch_size 1500 is more than the 1197 training examples of 'digits'",
     ):

@@ -1,0 +1,51 @@
+"""Which weights of timm's models may be pruned, and which models are refused."""
+
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from lth_bench.models import prunable, transformed
+
+SMALL = {
+    "resnet18": 32,
+    "convnext_atto": 32,
+    "mobilenetv3_small_050": 32,
+    "vit_tiny_patch16_224": 224,
+    "mixer_s32_224": 224,
+    "densenet121": 32,
+    "regnetx_002": 32,
+}
+
+
+def made(name, **arguments):
+    torch.manual_seed(0)
+    return timm.create_model(name, num_classes=10, **arguments)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_all_matrices_of_layers_are_prunable_and_hold_a_mask(name):
+    network = made(name)
+    named = prunable(network)
+    kernels = {name for name, weight in network.named_parameters() if weight.dim() >= 2 and name.endswith("weight")}
+    assert set(named) == kernels
+    assert transformed(network, torch.randn(2, 3, SMALL[name], SMALL[name])) == []
+
+
+def test_fused_projections_of_attention_are_prunable():
+    qkv = [name for name in prunable(made("vit_tiny_patch16_224")) if name.endswith("attn.qkv.weight")]
+    assert len(qkv) == 12
+    attention = nn.Sequential(nn.MultiheadAttention(8, 2))
+    assert {name: weight.shape for name, weight in prunable(attention).items()} == {
+        "0.in_proj_weight": (24, 8),
+        "0.out_proj.weight": (8, 8),
+    }
+
+
+@pytest.mark.parametrize("name", ["nfnet_l0", "resnetv2_50x1_bit"])
+def test_layers_that_standardise_their_weights_are_found(name):
+    network = made(name)
+    layers = {f"{n}.weight" for n, module in network.named_modules() if "StdConv" in type(module).__name__}
+    assert layers and set(transformed(network, torch.randn(2, 3, 64, 64))) == layers
