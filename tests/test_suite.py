@@ -50,7 +50,10 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
     ("change", "words"),
     [
         ({"pruners": '[[pruners]]\nname = "snp"'}, ["pruners[0].name: no pruner 'snp'; known: dense, imp"]),
-        ({"datasets": 'datasets = ["minst"]'}, ["datasets[0].name: no dataset 'minst'; known: cifar10, cifar100, digits, fashion_mnist, mnist"]),
+        (
+            {"datasets": 'datasets = ["minst"]'},
+            ["datasets[0].name: no dataset 'minst'; known: cifar10, cifar100, digits, fashion_mnist, mnist"],
+        ),
         (
             {"pruners": '[[pruners]]\nname = "imp"\narguments = { rat = 0.2 }'},
             ["pruners[0].arguments.rat: no such parameter of 'imp'; known: rate, rewind_to"],
