@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
     from lth_bench.allocation import erk, global_rounds, layer_rates, layerwise, layerwise_rounds, uniform
     from lth_bench.data import Batch
-    from lth_bench.datasets import DataError, Dataset
+    from lth_bench.datasets import DataError, Dataset, Listing
     from lth_bench.durations import Duration
     from lth_bench.hookspecs import hookimpl
     from lth_bench.parameters import Count, Rate, Share
+    from lth_bench.recipe import Recipe
     from lth_bench.retraining import Retraining, retrain
     from lth_bench.scores import chance, magnitude
     from lth_bench.session import Session
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 HOMES = {
     "allocation": ["erk", "global_rounds", "layer_rates", "layerwise", "layerwise_rounds", "uniform"],
     "data": ["Batch"],
-    "datasets": ["DataError", "Dataset"],
+    "datasets": ["DataError", "Dataset", "Listing"],
     "durations": ["Duration"],
     "hookspecs": ["hookimpl"],
     "parameters": ["Count", "Rate", "Share"],
+    "recipe": ["Recipe"],
     "retraining": ["Retraining", "retrain"],
     "scores": ["chance", "magnitude"],
     "session": ["Session"],
@@ -43,7 +45,9 @@ __all__ = [
     "DataError",
     "Dataset",
     "Duration",
+    "Listing",
     "Rate",
+    "Recipe",
     "Retraining",
     "Session",
     "Share",

@@ -49,6 +49,8 @@ def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
 def layer_rates(session: Session, rate: float, output_rate: float | None) -> dict[str, float]:
     """Pruning rates by layer: the same in all, but for the output layer's if that is given."""
     rates = dict.fromkeys(session.shapes, rate)
+    if output_rate is not None and session.output_layer not in rates:
+        raise ValueError(f"an output_rate of {output_rate} has no meaning: {session.output_layer!r} is kept dense")
     return rates if output_rate is None else {**rates, session.output_layer: output_rate}
 
 

@@ -51,6 +51,7 @@ class Kind(StrEnum):
     controls = "controls"
     models = "models"
     datasets = "datasets"
+    recipes = "recipes"
     suites = "suites"
 
 

@@ -23,6 +23,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from lth_bench.experiment import without_defaults
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -140,6 +142,8 @@ def about(item: Any) -> str:
             return f"cannot be read: {error}"
     if hasattr(item, "summary"):
         return str(item.summary)
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        return ", ".join(f"{name}={value}" for name, value in without_defaults(item).items())
     text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     if not isinstance(item, type) or not dataclasses.is_dataclass(item):
         return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import nn
 
 from lth_bench.experiment import Experiment
 from lth_bench.masks import check_masks, full, kept
-from lth_bench.models import evaluate, prunable
+from lth_bench.models import evaluate
 from lth_bench.monitor import State
 from lth_bench.outcomes import BESTS, InvalidResult, Outcome
 from lth_bench.records import ticket_path
@@ -26,7 +27,7 @@ def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) ->
     Raises InvalidResult, Diverged and DiskFault.
     """
     network = site.network(experiment, 0)
-    _check(made, network)
+    _check(made, network, site.prunable(experiment, network))
     ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"])
     return {
         "sparsity": _sparsity(experiment, made),
@@ -37,7 +38,7 @@ def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) ->
     }
 
 
-def _check(made: Outcome, network: nn.Module) -> None:
+def _check(made: Outcome, network: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
     """Refuses foreign parameters, masks that do not fit, and weights that are there although they are pruned."""
     wanted = network.state_dict()
     for name, state in made.states.items():
@@ -47,7 +48,6 @@ def _check(made: Outcome, network: nn.Module) -> None:
             if (value.shape, value.dtype) != (wanted[key].shape, wanted[key].dtype):
                 found = f"{value.dtype} {tuple(value.shape)}"
                 raise InvalidResult(f"{key!r} of the {name} weights is {found}, not as in the dense network")
-    weights = prunable(network)
     try:
         check_masks(made.masks, {name: mask.cpu() for name, mask in full(weights).items()})
     except ValueError as error:
@@ -84,7 +84,7 @@ def _sparsity(experiment: Experiment, made: Outcome) -> dict[str, Any]:
 
 
 def _test(experiment: Experiment, made: Outcome, network: nn.Module, site: Site) -> dict[str, Any]:
-    test, facts = site.test(experiment.dataset.name), made.facts
+    test, facts = site.test(experiment.dataset), made.facts
 
     def measured(state: State) -> dict[str, float]:
         with torch.no_grad():

@@ -9,6 +9,7 @@ from typing import Any
 import pluggy
 
 from lth_bench.datasets import Dataset
+from lth_bench.recipe import Recipe
 
 hookspec = pluggy.HookspecMarker("lth_bench")
 hookimpl = pluggy.HookimplMarker("lth_bench")
@@ -30,8 +31,13 @@ def register_models(register: Callable[[str, Callable[..., Any]], None]) -> None
 
 
 @hookspec
-def register_datasets(register: Callable[[str, Dataset], None]) -> None:
-    """Call `register(name, dataset)`."""
+def register_datasets(register: Callable[[str, Dataset | type], None]) -> None:
+    """Call `register(name, dataset)`: a Dataset, or a frozen dataclass whose instances give one when called."""
+
+
+@hookspec
+def register_recipes(register: Callable[[str, Recipe], None]) -> None:
+    """Call `register(name, recipe)`."""
 
 
 @hookspec

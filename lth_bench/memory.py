@@ -21,7 +21,6 @@ from lth_bench.masks import kept
 from lth_bench.monitor import Best, Measurement, Monitor, State
 from lth_bench.optimizers import make_optimizer
 from lth_bench.plain import Plainness
-from lth_bench.recipe import learning_rate
 from lth_bench.session import Diverged, Interrupted, Session, Snapshot
 from lth_bench.sources import modules_hash
 from lth_bench.store import Store
@@ -335,7 +334,7 @@ def _arrive(session: Session, segment: Segment, start: int) -> None:
         session.restore(segment.end)
     assert session.optimizer is not None
     for group in session.optimizer.param_groups:
-        group["lr"] = learning_rate(session.recipe, session.step - 1, session.total_steps)
+        group["lr"] = session.schedule.rate(session.step - 1)
     session.monitor.extend(segment.measured, after=start)
     session.charge_training(start)
 
@@ -367,8 +366,7 @@ def _flat(optimizer: dict[str, Any]) -> State:
 
 def _optimizer_state(session: Session, tensors: State) -> dict[str, Any]:
     """An optimiser's state_dict made of its tensors, with the options that are in force."""
-    trainable = [parameter for parameter in session.model.parameters() if parameter.requires_grad]
-    optimizer = session.optimizer or make_optimizer(session.recipe, trainable)
+    optimizer = session.optimizer or make_optimizer(session.recipe, session.model)
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, kind = name.partition("/")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -12,7 +12,7 @@ import torch
 from timm.models import register_model
 from torch import Tensor, nn
 
-from lth_bench.data import Examples
+from lth_bench.data import Source
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CHUNK = 500
@@ -40,15 +40,15 @@ def model_function(name: str) -> Callable[..., nn.Module]:
     return cast(Callable[..., nn.Module], timm.model_entrypoint(name))
 
 
-def make_model(name: str, arguments: Mapping[str, Any], data: Examples, classes: int) -> nn.Module:
-    """`timm.create_model` for these images; a model function that names `img_size` is told theirs.
+def make_model(name: str, arguments: Mapping[str, Any], shape: Sequence[int], classes: int) -> nn.Module:
+    """`timm.create_model` for images of this shape, C×H×W; a model function that names `img_size` is told theirs.
 
     Raises ModelError.
     """
     function = model_function(name)
-    fitted: dict[str, Any] = {"in_chans": data.images.shape[1], "num_classes": classes}
+    fitted: dict[str, Any] = {"in_chans": shape[0], "num_classes": classes}
     if "img_size" in inspect.signature(function).parameters:
-        fitted["img_size"] = tuple(data.images.shape[2:])
+        fitted["img_size"] = tuple(shape[1:])
     try:
         return timm.create_model(name, **{**fitted, **arguments})
     except Exception as error:
@@ -131,15 +131,14 @@ def nothing() -> None:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Examples, progress: Callable[[], None] = nothing) -> tuple[float, float]:
+def evaluate(model: nn.Module, data: Source, progress: Callable[[], None] = nothing) -> tuple[float, float]:
     """Mean cross-entropy in nats and the share of correct answers, in evaluation mode, without side effects.
 
     `progress` is called after every chunk of examples.
     """
     loss, correct = 0.0, 0
     with mode(model, training=False):
-        for start in range(0, len(data), CHUNK):
-            inputs, labels = data.batch(slice(start, start + CHUNK))
+        for inputs, labels in data.chunks(CHUNK):
             logits: Tensor = model(inputs)
             loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
             correct += int((logits.argmax(1) == labels).sum())

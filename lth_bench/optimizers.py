@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
+import timm.optim
 import torch
 from torch import Tensor, nn
 
 from lth_bench.recipe import Recipe
 
 
-def make_optimizer(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    """The recipe's optimiser; the learning rate is set before every step."""
-    rate, decay = recipe.learning_rate, recipe.weight_decay
+def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser of what is trainable; the learning rate is set before every step."""
+    options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    groups = _groups(recipe, model)
     if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=recipe.momentum, weight_decay=decay, fused=True)
+        return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov, **options)
     kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=rate, weight_decay=decay, fused=True)
+    return kind(groups, **options)
+
+
+def _groups(recipe: Recipe, model: nn.Module) -> list[Any]:
+    """Parameters, those that do not decay apart: biases, norm layers, and what timm's model names."""
+    if recipe.decay == "all":
+        return [parameter for parameter in model.parameters() if parameter.requires_grad]
+    named: Any = getattr(model, "no_weight_decay", set)
+    return list(timm.optim.param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=named()))  # type: ignore[attr-defined]
 
 
 def clean(optimizer: torch.optim.Optimizer, masks: Mapping[nn.Parameter, Tensor]) -> None:

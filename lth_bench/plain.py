@@ -66,17 +66,19 @@ def _optimizer_is_plain(session: Session) -> bool:
     optimizer = session.optimizer
     if optimizer is None:
         return True
-    trainable = [parameter for parameter in session.model.parameters() if parameter.requires_grad]
-    fresh = make_optimizer(session.recipe, trainable)
-    owned = [id(parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    fresh = make_optimizer(session.recipe, session.model)
     hooks = [value for name, value in vars(optimizer).items() if "hooks" in name]
     return (
         type(optimizer) is type(fresh)
         and set(vars(optimizer)) == set(vars(fresh))
-        and owned == [id(parameter) for parameter in trainable]
+        and _owned(optimizer) == _owned(fresh)
         and _kinds(optimizer) == _kinds(fresh)
         and not any(hooks)
     )
+
+
+def _owned(optimizer: torch.optim.Optimizer) -> list[list[int]]:
+    return [[id(parameter) for parameter in group["params"]] for group in optimizer.param_groups]
 
 
 def _kinds(optimizer: torch.optim.Optimizer) -> list[dict[str, type]]:
@@ -87,8 +89,9 @@ def _description(session: Session, alive: list[Any]) -> list[Any]:
     """All that training consists of but for the values of weights and buffers; comparable within one process."""
     state = [*session.model.parameters(), *session.model.buffers()]
     seen = _Seen({id(tensor) for tensor in state}, alive)
-    loop = session.recipe, session.seed, session.total_steps, session._measure_every, id(session._stream)
-    stream = session._stream.batch_size, session._stream.seed
+    schedule = seen.parts(session.schedule), session.total_steps, session._measure_every
+    loop = session.recipe, session.seed, schedule, id(session._stream)
+    stream = session._stream.recipe, session._stream.seed
     data = seen.parts(session._stream.data), seen.parts(session._validation)
     network = [
         (name, id(module), seen.parts(type(module)), _attributes(module, seen), _parameters(module))

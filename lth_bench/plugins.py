@@ -13,9 +13,11 @@ from typing import Any
 import pluggy
 
 from lth_bench import hookspecs
+from lth_bench.datasets import Dataset
+from lth_bench.recipe import Recipe
 
 GROUP = "lth_bench"
-KINDS = ("pruners", "controls", "models", "datasets", "suites")
+KINDS = ("pruners", "controls", "models", "datasets", "recipes", "suites")
 METHODS = ("pruners", "controls")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
@@ -53,8 +55,8 @@ class Registry:
     def add(self, name: str, item: Any, source: Source) -> None:
         if not NAME.fullmatch(name):
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
-        if self.kind in METHODS and not (isinstance(item, type) and dataclasses.is_dataclass(item)):
-            raise ValueError(f"{self.kind[:-1]} {name!r} must be a dataclass, not {item!r}")
+        if (wanted := _wanted(self.kind, item)) is not None:
+            raise ValueError(f"{self.kind[:-1]} {name!r} must be {wanted}, not {item!r}")
         if name in self.items:
             owner = self.sources[name]
             raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
@@ -70,6 +72,18 @@ class Registry:
         return iter(sorted(self.items))
 
 
+def _wanted(kind: str, item: Any) -> str | None:
+    """What something that is registered should have been, if it is not that."""
+    is_class = isinstance(item, type) and dataclasses.is_dataclass(item)
+    if kind in METHODS:
+        return None if is_class else "a dataclass"
+    if kind == "datasets":
+        return None if is_class or isinstance(item, Dataset) else "a Dataset or a dataclass that makes one"
+    if kind == "recipes":
+        return None if isinstance(item, Recipe) else "a Recipe"
+    return None
+
+
 @dataclass(frozen=True)
 class Plugins:
     """All that is registered, and the plugins that could not be loaded."""
@@ -78,6 +92,7 @@ class Plugins:
     controls: Registry = field(default_factory=lambda: Registry("controls"))
     models: Registry = field(default_factory=lambda: Registry("models"))
     datasets: Registry = field(default_factory=lambda: Registry("datasets"))
+    recipes: Registry = field(default_factory=lambda: Registry("recipes"))
     suites: Registry = field(default_factory=lambda: Registry("suites"))
     broken: list[Broken] = field(default_factory=list)
 

@@ -8,19 +8,20 @@ import torch
 
 from lth_bench.allocation import kept_count
 from lth_bench.datasets import DataError
-from lth_bench.experiment import Experiment
+from lth_bench.experiment import Choice, Experiment
 from lth_bench.models import ModelError, prunable, transformed
+from lth_bench.recipe import Schedule
 from lth_bench.site import Site
 
 
 def preflight(experiments: Iterable[Experiment], site: Site) -> list[str]:
     """Faults of data, models and sparsities, one sentence each."""
     experiments = list(experiments)
-    absent = dict(_data_faults(experiments, site))
-    faults = list(absent.values())
+    data_faults = list(_data_faults(experiments, site))
+    absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
     seen: dict[str, int | str] = {}
     for experiment in experiments:
-        if experiment.dataset.name in absent:
+        if experiment.dataset in absent:
             continue
         pair = f"{experiment.model} {experiment.dataset}"
         if pair not in seen:
@@ -30,18 +31,18 @@ def preflight(experiments: Iterable[Experiment], site: Site) -> list[str]:
     return list(dict.fromkeys(faults))
 
 
-def _data_faults(experiments: list[Experiment], site: Site) -> Iterator[tuple[str, str]]:
-    for name in dict.fromkeys(experiment.dataset.name for experiment in experiments):
+def _data_faults(experiments: list[Experiment], site: Site) -> Iterator[tuple[Choice, str]]:
+    for dataset in {str(experiment.dataset): experiment.dataset for experiment in experiments}.values():
         try:
-            site.training(name)
-            site.test(name)
+            site.training(dataset)
+            site.test(dataset)
         except DataError as error:
-            yield name, f"datasets: {error}"
+            yield dataset, f"datasets: {error}"
 
 
 def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
     """The number of prunable weights, or what is wrong with the model."""
-    data = site.training(experiment.dataset.name)[0]
+    data = site.training(experiment.dataset)[0]
     try:
         network = site.network(experiment, 0)
         with torch.no_grad():
@@ -49,9 +50,9 @@ def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
     except ModelError as error:
         return f"models: {error}"
     except Exception as error:
-        size = tuple(data.images.shape[1:])
+        size = data.shape
         return f"models: {experiment.model.name!r} cannot take inputs of shape {size}: {type(error).__name__}: {error}"
-    if logits.shape != (2, classes := site.plugins.datasets[experiment.dataset.name].classes):
+    if logits.shape != (2, classes := site.classes(experiment.dataset)):
         found = tuple(logits.shape[1:])
         return f"models: {experiment.model.name!r} gives outputs of shape {found}, wanted one for {classes} classes"
     if layers := transformed(network, data.batch(slice(0, 2)).inputs):
@@ -72,6 +73,12 @@ def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:
 
 
 def _recipe_faults(experiment: Experiment, site: Site) -> Iterator[str]:
-    count, size = len(site.training(experiment.dataset.name)[0]), experiment.recipe.batch_size
-    if size > count:
-        yield f"recipes: batch_size {size} is more than the {count} training examples of {experiment.dataset.name!r}"
+    data, recipe, name = site.training(experiment.dataset)[0], experiment.recipe, experiment.dataset.name
+    if recipe.batch_size > len(data):
+        yield f"recipes: batch_size {recipe.batch_size} is more than the {len(data)} training examples of {name!r}"
+        return
+    try:
+        Schedule(recipe, len(data) // recipe.batch_size)
+    except ValueError as error:
+        yield f"recipes: on {name!r}: {error}"
+    yield from (f"recipes: {name!r}: {fault}" for fault in data.faults(recipe))

@@ -6,7 +6,7 @@ import copy
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from lth_bench import masks as masking
-from lth_bench.data import Batch, Examples, Stream
+from lth_bench.data import Batch, Source, Stream
 from lth_bench.durations import Duration
 from lth_bench.ledger import Event, Ledger, Spent
 from lth_bench.masks import Masks, Scores
 from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
 from lth_bench.optimizers import clean, make_optimizer
-from lth_bench.recipe import Recipe, learning_rate
+from lth_bench.recipe import Recipe, Schedule
 from lth_bench.streams import generator, kept_noise, seed_noise, stream_seed
 
 if TYPE_CHECKING:
@@ -50,17 +50,19 @@ class Interrupted(BaseException):
 class Setup:
     """What a Session is made of: a network made from an initialisation seed, data, recipe, target and seed.
 
-    With a memory, segments that were trained before are looked up there; `progress` is called at every tick and pass.
+    `prunable` finds the weights that may be pruned. With a memory, segments that were trained before are looked up
+    there; `progress` is called at every tick and pass.
     """
 
     network: Callable[[int], nn.Module]
-    training: Examples
-    validation: Examples
+    training: Source
+    validation: Source
     recipe: Recipe
     sparsity: float
     seed: int
     memory: Memory | None = None
     progress: Callable[[], None] = nothing
+    prunable: Callable[[nn.Module], dict[str, nn.Parameter]] = prunable
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Session:
     def __init__(self, setup: Setup) -> None:
         self.recipe, self.sparsity, self.seed = setup.recipe, setup.sparsity, setup.seed
         self.model = setup.network(stream_seed(setup.seed, "initialisation"))
-        self.weights = prunable(self.model)
+        self.weights = setup.prunable(self.model)
         self.output_layer = output_layer(self.model)
         self.masks: Masks = masking.full(self.weights)
         self.rng = generator(setup.seed, "method")
@@ -95,8 +97,9 @@ class Session:
         self._memory, self._progress = setup.memory, setup.progress
         self._ended: Interrupted | Diverged | None = None
         self._network, self._validation = setup.network, setup.validation
-        self._stream = Stream(setup.training, setup.recipe.batch_size, setup.seed)
-        self.total_steps = self.recipe.duration.steps(self._stream.steps_per_epoch)
+        self._stream = Stream(setup.training, setup.recipe, setup.seed)
+        self.schedule = Schedule(self.recipe, self._stream.steps_per_epoch)
+        self.total_steps = self.schedule.total
         self._measure_every = max(1, self._steps(self.recipe.measure_every))
         self._loop_open = self._scoring = False
         self._tick: int | None = None
@@ -116,7 +119,7 @@ class Session:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Channels, height and width."""
-        return tuple(self._stream.data.images.shape[1:])
+        return self._stream.data.shape
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -163,8 +166,8 @@ class Session:
             self._clear_gradients()
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy of a batch, in nats; charged as one forward and backward pass."""
-        loss = nn.functional.cross_entropy(self.model(batch.inputs), batch.labels)
+        """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as one pass both ways."""
+        loss = self._forward(batch)
         self._charge_pass(batch)
         if not self._scoring:
             self._tick_loss = loss.detach()
@@ -174,9 +177,9 @@ class Session:
         """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
         self._refuse_outside_tick("update()")
         if self.optimizer is None:
-            self.optimizer = make_optimizer(self.recipe, self._trainable())
+            self.optimizer = make_optimizer(self.recipe, self.model)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step, self.total_steps)
+            group["lr"] = self.schedule.rate(self.step)
         alive = [(weight.grad, mask) for weight, mask in self._masked if weight.grad is not None]
         if alive:
             torch._foreach_mul_([grad for grad, _ in alive], [mask for _, mask in alive])
@@ -185,7 +188,7 @@ class Session:
 
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
-        loss = nn.functional.cross_entropy(self.model(batch.inputs), batch.labels)
+        loss = self._forward(batch)
         self._charge_pass(batch, dense=True)
         if not self._scoring:
             self._tick_loss = loss.detach()
@@ -283,7 +286,7 @@ class Session:
         if snapshot.optimizer is None:
             self.optimizer = None
         else:
-            self.optimizer = self.optimizer or make_optimizer(self.recipe, self._trainable())
+            self.optimizer = self.optimizer or make_optimizer(self.recipe, self.model)
             self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
         self.step = snapshot.step
 
@@ -314,6 +317,17 @@ class Session:
         if isinstance(until, str):
             return Duration(until).steps(self._stream.steps_per_epoch, self.total_steps)
         return operator.index(until)
+
+    def _forward(self, batch: Batch) -> Tensor:
+        with self._autocast():
+            logits = self.model(batch.inputs)
+            return nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """The recipe's precision; scores are always computed in float32, so that few of them tie."""
+        if self.recipe.precision == "float32" or self._scoring:
+            return nullcontext()
+        return torch.autocast(next(self.model.parameters()).device.type, torch.bfloat16)
 
     def _set_clock(self, step: int) -> None:
         self.step = step

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -10,18 +11,29 @@ from typing import Any
 import torch
 from torch import nn
 
-from lth_bench.data import Examples, examples, held_out
+from lth_bench.data import Source, examples, held_out, settled
+from lth_bench.datasets import Arrays, Dataset, Listing
 from lth_bench.experiment import Choice, Experiment, without_defaults
-from lth_bench.files import sha256
+from lth_bench.files import canonical
+from lth_bench.initialisation import initialise
 from lth_bench.memory import Memory, Watch
-from lth_bench.models import make_model, model_function, register_models
+from lth_bench.models import make_model, model_function, prunable, register_models
 from lth_bench.plugins import Plugins, Registry
 from lth_bench.session import Session, Setup
 from lth_bench.sources import modules_hash
 from lth_bench.store import Store
 from lth_bench.streams import kept_noise
 from lth_bench.suite import instantiate
-from lth_bench.tensors import serialized
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training split of a data set: what is trained on, what is held out, and what is known of the whole."""
+
+    dataset: Dataset
+    training: Source
+    validation: Source
+    digest: str
 
 
 @dataclass
@@ -36,42 +48,58 @@ class Site:
     device: torch.device
     store: Store | None = None
     watch: Watch = field(default_factory=Watch)
-    _read: dict[str, tuple[Examples, Examples]] = field(default_factory=dict)
-    _placed: dict[str, tuple[Examples, Examples]] = field(default_factory=dict)
-    _digests: dict[str, str] = field(default_factory=dict)
+    _read: dict[str, Training] = field(default_factory=dict)
+    _placed: dict[str, tuple[Source, Source]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         register_models(self.plugins.models.items)
 
-    def training(self, dataset: str) -> tuple[Examples, Examples]:
+    def training(self, dataset: Choice) -> tuple[Source, Source]:
         """What is trained on, and the validation split, on the device."""
-        if dataset not in self._placed:
-            training, validation = self.read(dataset)
-            self._placed[dataset] = training.to(self.device), validation.to(self.device)
-        return self._placed[dataset]
+        name = _name(dataset)
+        if name not in self._placed:
+            found = self.read(dataset)
+            self._placed[name] = found.training.to(self.device), found.validation.to(self.device)
+        return self._placed[name]
 
-    def read(self, dataset: str) -> tuple[Examples, Examples]:
-        """The same in main memory; touches no device."""
-        if dataset not in self._read:
-            self._read[dataset] = held_out(self._split(dataset, "train"), self.plugins.datasets[dataset].validation)
-        return self._read[dataset]
+    def read(self, dataset: Choice) -> Training:
+        """The training split in main memory; touches no device. Raises DataError."""
+        name = _name(dataset)
+        if name not in self._read:
+            wanted = dataset_named(self.plugins.datasets, dataset)
+            content = wanted.read("train", self.data_root)
+            known = settled(wanted, content)
+            whole = self._source(known, content)
+            self._read[name] = Training(known, *held_out(whole, known.validation), whole.digest())
+        return self._read[name]
 
-    def test(self, dataset: str) -> Examples:
-        return self._split(dataset, "test").to(self.device)
+    def test(self, dataset: Choice) -> Source:
+        known = self.read(dataset).dataset
+        return self._source(known, known.read("test", self.data_root)).to(self.device)
+
+    def classes(self, dataset: Choice) -> int:
+        found = self.read(dataset).dataset.classes
+        assert found is not None
+        return found
 
     def network(self, experiment: Experiment, seed: int) -> nn.Module:
         """The experiment's network, with initial weights drawn from this seed."""
-        model, dataset = experiment.model, experiment.dataset.name
+        model, dataset, recipe = experiment.model, experiment.dataset, experiment.recipe
         with kept_noise(torch.device("cpu")):
             torch.default_generator.manual_seed(seed)
-            made = make_model(
-                model.name, model.arguments, self.training(dataset)[0], self.plugins.datasets[dataset].classes
-            )
+            made = make_model(model.name, model.arguments, self.read(dataset).training.shape, self.classes(dataset))
+            initialise(made, recipe)
+        if recipe.channels_last:
+            made = made.to(memory_format=torch.channels_last)
         return made.to(self.device)
+
+    def prunable(self, experiment: Experiment, network: nn.Module) -> dict[str, nn.Parameter]:
+        """The weights of a network that the experiment may prune."""
+        return prunable(network)
 
     def session(self, experiment: Experiment) -> Session:
         """A fresh Session for an experiment."""
-        training, validation = self.training(experiment.dataset.name)
+        training, validation = self.training(experiment.dataset)
         setup = Setup(
             network=lambda seed: self.network(experiment, seed),
             training=training,
@@ -81,31 +109,34 @@ class Site:
             seed=experiment.seed,
             memory=Memory(self.store, self._about(experiment), self.watch) if self.store else None,
             progress=self.watch.progress,
+            prunable=lambda network: self.prunable(experiment, network),
         )
         return Session(setup)
 
     def _about(self, experiment: Experiment) -> dict[str, Any]:
         """What training depends on beside the state of the Session."""
-        dataset, model = experiment.dataset.name, experiment.model
+        dataset, model = experiment.dataset, experiment.model
         return {
             "model": without_defaults(model),
             "function": modules_hash(frozenset([model_function(model.name).__module__])),
             "timm": version("timm"),
-            "data": self.digest(dataset),
-            "classes": self.plugins.datasets[dataset].classes,
+            "data": [self.read(dataset).digest, self.read(dataset).dataset.validation],
+            "classes": self.classes(dataset),
         }
 
-    def digest(self, dataset: str) -> str:
-        """Hash of the training and validation examples as they are used."""
-        if dataset not in self._digests:
-            splits = zip(("training", "validation"), self.read(dataset), strict=True)
-            tensors = {f"{name}/{part}": value for name, split in splits for part, value in vars(split).items()}
-            self._digests[dataset] = sha256(serialized({n: v for n, v in tensors.items() if v is not None}))
-        return self._digests[dataset]
+    def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
+        assert not isinstance(content, Listing)
+        return examples(dataset, content)
 
-    def _split(self, name: str, split: Any) -> Examples:
-        dataset = self.plugins.datasets[name]
-        return examples(dataset, dataset.read(split, self.data_root))
+
+def dataset_named(registry: Registry, entry: Choice) -> Dataset:
+    """The data set that an experiment names."""
+    item = registry[entry.name]
+    return item if isinstance(item, Dataset) else instantiate(registry, entry.name, entry.arguments)()
+
+
+def _name(entry: Choice) -> str:
+    return canonical(dataclasses.asdict(entry))
 
 
 def instance(registry: Registry, entry: Choice) -> Any:

@@ -24,7 +24,7 @@ from pydantic import (
     ValidationError,
 )
 
-from lth_bench.experiment import Choice, Experiment
+from lth_bench.experiment import Choice, Experiment, without_defaults
 from lth_bench.plugins import Plugins, Registry, UnknownName
 from lth_bench.recipe import Recipe
 
@@ -71,7 +71,16 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+def _located(value: Any) -> Any:
+    """`{ parquet = "photos" }` is short for the data set `parquet` with the argument `path = "photos"`."""
+    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+        name, path = next(iter(value.items()))
+        return {"name": name, "arguments": {"path": path}}
+    return _named(value)
+
+
 Entry = Annotated[Named, BeforeValidator(_named)]
+Located = Annotated[Named, BeforeValidator(_located)]
 
 
 class Suite(Strict):
@@ -80,9 +89,9 @@ class Suite(Strict):
     title: str
     description: str = ""
     models: list[Entry] = Field(min_length=1)
-    datasets: list[Entry] = Field(min_length=1)
+    datasets: list[Located] = Field(min_length=1)
     recipe: str
-    recipes: dict[str, dict[str, JsonValue]] = Field(min_length=1)
+    recipes: dict[str, dict[str, JsonValue]] = {}
     pruners: list[Annotated[PrunerEntry, BeforeValidator(_named)]] = Field(min_length=1)
     sparsities: list[Sparsity] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
@@ -205,7 +214,7 @@ class _Resolver:
     def planned(self) -> Iterator[Planned]:
         suite = self.suite
         datasets = [self._dataset(f"datasets[{i}]", entry) for i, entry in enumerate(suite.datasets)]
-        models = [Choice(entry.name, dict(entry.arguments)) for entry in suite.models]
+        models = [self._model(f"models[{i}]", entry) for i, entry in enumerate(suite.models)]
         rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(f"pruners[{i}]", entry)]
         for seed, dataset, model, row in product(suite.seeds, filter(None, datasets), models, rows):
             experiment = Experiment(dataset, model, row.recipe, row.pruner, row.sparsity, seed, row.control)
@@ -234,29 +243,42 @@ class _Resolver:
                 if count > 1:
                     self.faults.append(f"{place}: {value!r} stands there {count} times")
 
+    def _model(self, place: str, entry: Named) -> Choice:
+        return Choice(entry.name, dict(entry.arguments))
+
     def _recipe(self, name: str, table: dict[str, JsonValue]) -> Recipe | None:
+        """A recipe as it stands, or one that differs from a registered one, `like` it, in some fields."""
         place = f"recipes.{name}"
+        own = {key: value for key, value in table.items() if key != "like"}
         known = [f.name for f in dataclasses.fields(Recipe)]
-        self.faults += [f"{place}.{key}: no such field; known: {', '.join(known)}" for key in table if key not in known]
+        self.faults += [
+            f"{place}.{key}: no such field; known: like, {', '.join(known)}" for key in own if key not in known
+        ]
         try:
-            return _validated(Recipe, {key: value for key, value in table.items() if key in known})
+            start = without_defaults(self.plugins.recipes[str(table["like"])]) if "like" in table else {}
+            return _validated(Recipe, {**start, **{key: value for key, value in own.items() if key in known}})
+        except UnknownName as error:
+            self.faults.append(f"{place}.like: {self._with_broken(error)}")
         except ValidationError as error:
             self.faults += [f"{place}.{fault}" for fault in _faults(error)]
-            return None
+        return None
 
     def _known_recipe(self, name: str, place: str) -> Recipe | None:
-        if name not in self.recipes:
-            self.faults.append(f"{place}: no recipe {name!r}; known: {', '.join(self.recipes)}")
-        return self.recipes.get(name)
+        if name in self.recipes:
+            return self.recipes[name]
+        try:
+            return cast(Recipe, self.plugins.recipes[name])
+        except UnknownName as error:
+            own = f"; in this suite: {', '.join(self.recipes)}" if self.recipes else ""
+            self.faults.append(f"{place}: {self._with_broken(error)}{own}")
+            return None
 
     def _dataset(self, place: str, entry: Named) -> Choice | None:
+        item = self.plugins.datasets.items.get(entry.name)
+        if item is None or isinstance(item, type):
+            return self._resolved(self.plugins.datasets, entry, place)
         if entry.arguments:
-            self.faults.append(f"{place}.arguments: data sets take no arguments")
-        try:
-            self.plugins.datasets[entry.name]
-        except UnknownName as error:
-            self.faults.append(f"{place}.name: {self._with_broken(error)}")
-            return None
+            self.faults.append(f"{place}.arguments: the data set {entry.name!r} takes no arguments")
         return Choice(entry.name)
 
     def _resolved(self, registry: Registry, entry: Named, place: str) -> Choice | None:

@@ -156,10 +156,10 @@ def warm_up(site: Site, identity: Message) -> None:
     """
     with suppress(Exception):  # whatever is wrong, the experiment will say so
         experiment = from_json(identity["experiment"])
-        site.digest(experiment.dataset.name)
+        site.read(experiment.dataset)
         if site.device.type == "cpu":
             session = site.session(experiment)
-            make_optimizer(session.recipe, session.model.parameters())
+            make_optimizer(session.recipe, session.model)
 
 
 def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: Limits) -> NoReturn:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import examples
+from conftest import examples, recipe
 from torchvision import datasets
 
 from lth_bench.data import Stream, held_out
@@ -156,9 +156,9 @@ def test_validation_is_held_out_of_training_and_the_same_for_every_seed():
 
 
 def test_a_stream_can_be_sought_at_any_step():
-    stream, other = Stream(examples(50), 8, 1), Stream(examples(50), 8, 1)
+    stream, other = Stream(examples(50), recipe(batch_size=8), 1), Stream(examples(50), recipe(batch_size=8), 1)
     in_order = [stream.batch(step).inputs for step in range(20)]
     for step in (19, 3, 11, 0):
         assert torch.equal(other.batch(step).inputs, in_order[step])
     with pytest.raises(ValueError, match="batch_size is 51, but there are only 50"):
-        Stream(examples(50), 51, 0)
+        Stream(examples(50), recipe(batch_size=51), 0)

@@ -6,7 +6,7 @@ import pytest
 from lth_bench.durations import Duration
 from lth_bench.experiment import Choice, Experiment, from_json, to_json
 from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe, learning_rate
+from lth_bench.recipe import Recipe, Schedule
 from lth_bench.suite import choice, plan, read_suite
 
 RECIPE = Recipe(Duration("4000it"), 60, 0.0012, optimizer="adam", measure_every=Duration("100it"))
@@ -77,8 +77,45 @@ def test_durations_that_are_none_are_refused(text):
         Duration(text)
 
 
+def rates(steps=range(5), epoch=1, **changes):
+    fields = {"duration": Duration("4it"), "learning_rate": 1.0, **changes}
+    schedule = Schedule(dataclasses.replace(RECIPE, **fields), epoch)
+    return [schedule.rate(step) for step in steps]
+
+
 def test_the_learning_rate_is_a_function_of_the_step():
-    cosine = dataclasses.replace(RECIPE, schedule="cosine", learning_rate=1.0)
-    assert [learning_rate(cosine, step, 4) for step in (0, 2)] == pytest.approx([1.0, 0.5])
-    assert learning_rate(cosine, 3, 4) == learning_rate(cosine, 9, 4) > 0
-    assert learning_rate(RECIPE, 3999, 4000) == 0.0012
+    assert rates() == [1.0] * 5
+    assert rates((0, 2), schedule="cosine") == pytest.approx([1.0, 0.5])
+    last, past = rates((3, 9), schedule="cosine")
+    assert last == past > 0
+    milestones = (Duration("1ep"), Duration("75%"))
+    assert rates(schedule="step", milestones=milestones, factor=0.5) == [1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_a_warm_up_rises_to_the_full_rate():
+    assert rates(warmup=Duration("50%")) == [0.5, 1.0, 1.0, 1.0, 1.0]
+    assert rates(warmup=Duration("2it"), schedule="cosine") == pytest.approx([0.5, 1.0, 1.0, 0.5, 0.5])
+    warm = {"warmup": Duration("2it"), "schedule": "step", "milestones": (Duration("3it"),)}
+    assert rates(**warm) == pytest.approx([0.5, 1.0, 1.0, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"warmup": Duration("4it")}, "a warmup of 4 steps does not fit into the 4"),
+        ({"schedule": "step", "milestones": (Duration("5it"),)}, r"lie within 4 steps, unlike \[5\]"),
+        ({"schedule": "step", "milestones": (Duration("2it"), Duration("1it"))}, r"must rise .* unlike \[2, 1\]"),
+        ({"schedule": "step"}, "milestones go with schedule 'step'"),
+        (
+            {"milestones": (Duration("1it"),)},
+            "milestones go with schedule 'step' and with no other, not with 'constant'",
+        ),
+        ({"factor": 0.0}, "factor must be positive"),
+        ({"label_smoothing": 1.0}, r"label_smoothing lies in \[0, 1\)"),
+        ({"nesterov": True}, "nesterov needs a momentum"),
+        ({"crop": -1}, "crop must be finite and not negative"),
+    ],
+)
+def test_recipes_that_have_no_meaning_are_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        rates(**changes)

@@ -9,7 +9,6 @@ import pytest
 import timm
 import torch
 
-from lth_bench.data import Examples
 from lth_bench.models import ModelError, make_model, output_layer, prunable, register_models
 from lth_bench.plugins import load_plugins
 
@@ -47,8 +46,7 @@ def registered():
 
 
 def made(name, shape=COLOUR, **arguments):
-    images = Examples(torch.zeros(2, *shape, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
-    return make_model(name, arguments, images, 10)
+    return make_model(name, arguments, shape, 10)
 
 
 def test_all_are_registered_and_counted():

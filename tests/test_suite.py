@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from lth_bench.plugins import load_plugins
@@ -77,17 +79,24 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
             ["pruners[0].controls[0].name: no control 'redo'"],
         ),
         ({"pruners": '[[pruners]]\nname = "imp"\nspeed = 3'}, ["pruners[0].speed: no such key here"]),
-        ({"pruners": '[[pruners]]\nname = "imp"\nrecipe = "x"'}, ["pruners[0].recipe: no recipe 'x'; known: r"]),
-        ({"recipe": 'recipe = "x"'}, ["recipe: no recipe 'x'; known: r"]),
+        (
+            {"pruners": '[[pruners]]\nname = "imp"\nrecipe = "x"'},
+            ["pruners[0].recipe: no recipe 'x'; known: early_bird_cifar, ", "in this suite: r"],
+        ),
+        ({"recipe": 'recipe = "x"'}, ["recipe: no recipe 'x'; known: early_bird_cifar, ", "in this suite: r"]),
         (
             {"recipes": '[recipes.r]\nduration = "1ep"\nbatch_size = 10'},
             ["recipes.r.learning_rate: this key is needed"],
         ),
-        ({"recipes": GOOD["recipes"] + "\nlr = 0.1"}, ["recipes.r.lr: no such field; known: duration, batch_size"]),
+        (
+            {"recipes": GOOD["recipes"] + "\nlr = 0.1"},
+            ["recipes.r.lr: no such field; known: like, duration, batch_size"],
+        ),
         ({"recipes": GOOD["recipes"].replace("10", "10.5")}, ["recipes.r.batch_size", "10.5"]),
         ({"recipes": GOOD["recipes"].replace("10", "0")}, ["recipes.r", "batch_size must be positive"]),
         ({"recipes": GOOD["recipes"].replace("0.1", "-0.1")}, ["recipes.r", "learning_rate must be positive"]),
         ({"recipes": GOOD["recipes"].replace("1ep", "50%")}, ["recipes.r", "not a share of itself"]),
+        ({"recipes": GOOD["recipes"] + '\nlike = "x"'}, ["recipes.r.like: no recipe 'x'; known: early_bird_cifar, "]),
         ({"sparsities": "sparsities = []"}, ["sparsities:", "at least 1 item"]),
         ({"seeds": "seeds = []"}, ["seeds:", "at least 1 item"]),
         ({"models": "models = []"}, ["models:", "at least 1 item"]),
@@ -117,6 +126,14 @@ def test_every_fault_is_named_with_its_place(tmp_path, change, words):
     found = faults(tmp_path, **change)
     for word in words:
         assert word in found, found
+
+
+def test_a_recipe_may_be_registered_or_like_a_registered_one(tmp_path):
+    items = planned(tmp_path, recipe='recipe = "lth_lenet"', recipes="")
+    assert all(item.experiment.recipe == PLUGINS.recipes["lth_lenet"] for item in items)
+    short = '[recipes.r]\nlike = "lth_lenet"\nduration = "4000it"'
+    wanted = replace(PLUGINS.recipes["lth_lenet"], duration="4000it")
+    assert all(item.experiment.recipe == wanted for item in planned(tmp_path, recipes=short))
 
 
 def test_all_faults_are_listed_at_once(tmp_path):
