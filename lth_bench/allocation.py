@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lth_bench.session import Session
 
+SPARSITIES = (0.9, 0.95, 0.98)  # at which the literature looks at methods that prune at initialisation
 Shapes = Mapping[str, tuple[int, ...]]
 Sparsities = dict[str, float]
 

@@ -111,6 +111,12 @@ def run(
     ] = None,
     data: DataRoot = None,
     device: Annotated[Device, typer.Option(help="Where networks are trained.")] = Device.auto,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch data sets that are absent into the folder of --data.")
+    ] = False,
+    loaders: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Processes a worker has to read images that do not fit memory.")
+    ] = 0,
     only: Only = None,
     store: Annotated[
         Path | None,
@@ -139,7 +145,10 @@ def run(
     identities = [identity(name, item) for item in chosen]
     todo = missing(directory, identities)
     if todo:
-        sweep = Sweep(directory, data, device.value, None if no_store else store or directory / "store", limits)
+        if download:
+            _download(plugins, chosen, data)
+        shared = None if no_store else store or directory / "store"
+        sweep = Sweep(directory, data, device.value, shared, limits, loaders)
         crew = Crew(sweep)
         try:
             found = crew.check(todo)
@@ -252,6 +261,33 @@ def status(directory: RunDirectory) -> None:
     print_state(out, examine(directory))
 
 
+@app.command()
+def doctor(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of timm or of a plugin.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME=VALUE", help="An argument of the model, such as stem=cifar; repeatable."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[=PATH]", help="Its images and classes; by default noise of 32×32 in 10 classes."),
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="A recipe, for its initial weights.")] = None,
+    data: DataRoot = None,
+) -> None:
+    """Tell whether a model is fit to be pruned at initialisation, and what would mend it (status 1: it is not)."""
+    from lth_bench.consultation import consult
+    from lth_bench.display import print_findings
+
+    try:
+        found = consult(_plugins(), model, options or [], dataset, recipe, data)
+    except (LookupError, ValueError) as error:
+        _refuse(str(error).splitlines())
+    print_findings(out, found)
+    if found.findings.reasons:
+        raise typer.Exit(1)
+
+
 def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
     from lth_bench.limits import Limits, seconds, size
 
@@ -276,6 +312,19 @@ def _work(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
         text = f"\nStopped; what was finished is kept in {sweep.directory}/, the same command goes on from there."
         err.print(text, markup=False, soft_wrap=True)
         raise typer.Exit(128 + received[0])
+
+
+def _download(plugins: Plugins, planned: list[Planned], root: Path | None) -> None:
+    """Fetches the data sets of these experiments, so far as they can be fetched and are not there."""
+    from lth_bench.site import dataset_named
+
+    if root is None:
+        _refuse(["--download wants to know where to: give --data DIR or LTH_BENCH_DATA"])
+    for entry in {str(item.experiment.dataset): item.experiment.dataset for item in planned}.values():
+        fetch = dataset_named(plugins.datasets, entry).download
+        if fetch is not None:
+            out.print(f"fetching {entry.name} into {root}/", markup=False, soft_wrap=True)
+            fetch(root)
 
 
 def _plugins() -> Plugins:

@@ -23,11 +23,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from lth_bench.allocation import SPARSITIES
 from lth_bench.experiment import without_defaults
+from lth_bench.suite import label
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lth_bench.consultation import Consultation
+    from lth_bench.doctor import Findings
     from lth_bench.state import Seen
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -116,6 +120,57 @@ def print_leaderboard(console: Console, summarised: pd.DataFrame) -> None:
     console.print(escape(sentence(summarised)) + "\n")
 
 
+def print_findings(console: Console, found: Consultation) -> None:
+    """Prints what the doctor found, layer by layer, the verdict, and what would mend the model."""
+    table = Table("layer", "shape", title=escape(f"{label(found.model)} on {found.images}"), box=SIMPLE_HEAD)
+    columns = ("weights", "SNIP = 0", "GraSP = 0", *(f"left at {sparsity:.0%}" for sparsity in SPARSITIES))
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer in found.findings.layers:
+        shares = ["–" if share is None else f"{share:.1%}" for share in (layer.snip_zeros, layer.grasp_zeros)]
+        left = [f"[red]{count:,}[/red]" if not count else f"{count:,}" for count in layer.left]
+        shape = "×".join(map(str, layer.shape))
+        table.add_row(escape(layer.name), shape, f"{layer.weights:,}", *shares, *left)
+    console.print(table)
+    for line in _facts(found.findings):
+        console.print(line, markup=False, soft_wrap=True)
+    console.print(f"\n{verdict(found)}", markup=False, soft_wrap=True)
+
+
+def _facts(findings: Findings) -> Iterator[str]:
+    """What stands below the table of layers."""
+    size = "none" if findings.feature_map is None else "×".join(map(str, findings.feature_map))
+    yield f"{findings.weights:,} prunable weights; last feature map: {size}"
+    for place, sparsity in enumerate(SPARSITIES):
+        left = sum(layer.left[place] for layer in findings.layers)
+        emptied = [layer.name for layer in findings.layers if not layer.left[place]]
+        yield (
+            f"a global threshold at {sparsity:.0%} on SNIP scores keeps {left / findings.weights:.1%} above zero and "
+            f"empties {len(emptied)} of {len(findings.layers)} layers{_named(emptied)}"
+        )
+    for sparsity in SPARSITIES:
+        if dense := [layer.name for layer in findings.layers if sparsity in layer.dense]:
+            yield f"ERK at {sparsity:.0%} asks for more than there is in {len(dense)} layers, left dense{_named(dense)}"
+    if findings.zeros:
+        yield f"{len(findings.zeros)} weights and norm scales start at zero{_named(findings.zeros)}"
+
+
+def _named(names: list[str]) -> str:
+    return f": {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
+
+
+def verdict(found: Consultation) -> str:
+    """One line, and a second one with the arguments that would mend the model."""
+    if not found.findings.reasons:
+        return f"Fit to be pruned at initialisation: {found.model.name}"
+    line = f"Not fit to be pruned at initialisation: {'; '.join(found.findings.reasons)}."
+    if found.remedied is None:
+        return line
+    options = " ".join(f"--with {name}={str(value).lower()}" for name, value in found.findings.remedies.items())
+    rest = "; ".join(found.remedied.reasons)
+    return f"{line}\nWith {options}: {f'still not fit: {rest}' if rest else 'fit'}."
+
+
 def _fitting(cells: pd.DataFrame, width: int) -> list[list[str]]:
     """The columns in groups that fit the width beside the names of the rows; at least one in each."""
     widths = {
@@ -147,5 +202,6 @@ def about(item: Any) -> str:
     text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     if not isinstance(item, type) or not dataclasses.is_dataclass(item):
         return text
-    fields = ", ".join(f"{f.name}={f.default!r}" for f in dataclasses.fields(item))
+    known = ((f.name, f.default) for f in dataclasses.fields(item))
+    fields = ", ".join(name if default is dataclasses.MISSING else f"{name}={default!r}" for name, default in known)
     return f"{text} [{fields}]" if fields else text

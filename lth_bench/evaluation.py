@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lth_bench.data import Source
+from lth_bench.doctor import complaints, looked_at, sensitivities
 from lth_bench.experiment import Experiment
 from lth_bench.masks import check_masks, full, kept
 from lth_bench.models import evaluate
@@ -27,11 +29,17 @@ def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) ->
     Raises InvalidResult, Diverged and DiskFault.
     """
     network = site.network(experiment, 0)
-    _check(made, network, site.prunable(experiment, network))
+    weights = site.prunable(experiment, network)
+    _check(made, network, weights)
+    batch = looked_at(site.training(experiment.dataset)[0])
+    unfit = complaints(network, sensitivities(network, weights, batch), batch)
+    test = site.test(experiment.dataset)
     ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"])
     return {
         "sparsity": _sparsity(experiment, made),
-        "test": _test(experiment, made, network, site),
+        "test": _test(made, network, test, site),
+        "unfit": unfit,
+        "data": {"training": site.read(experiment.dataset).digest, "test": test.digest()},
         "curve": made.facts["curve"],
         "events": made.facts["events"],
         "ticket": {"step": ticket.step, "sha256": write_ticket(ticket_path(directory, experiment.key), ticket)},
@@ -83,8 +91,8 @@ def _sparsity(experiment: Experiment, made: Outcome) -> dict[str, Any]:
     }
 
 
-def _test(experiment: Experiment, made: Outcome, network: nn.Module, site: Site) -> dict[str, Any]:
-    test, facts = site.test(experiment.dataset), made.facts
+def _test(made: Outcome, network: nn.Module, test: Source, site: Site) -> dict[str, Any]:
+    facts = made.facts
 
     def measured(state: State) -> dict[str, float]:
         with torch.no_grad():

@@ -50,7 +50,8 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     table = done.agg(**{name: pd.NamedAgg(*pair) for name, pair in measures.items()})
     counts = groups["status"].value_counts().unstack(fill_value=0)
     statuses = {name: counts.get(name, 0) for name in ("done", "diverged", "failed", "missing")}
-    about = groups.agg(recipe=("recipe", "first"), own_recipe=("own_recipe", "first"), control=("control", "first"))
+    firsts = {name: pd.NamedAgg(name, "first") for name in ("recipe", "own_recipe", "control")}
+    about = groups.agg(**firsts, unfit=pd.NamedAgg("unfit", "max"))
     environments = done["environment"].agg(lambda found: "; ".join(sorted(set(found) - {""})))
     whole = about.join(table).join(environments).assign(**statuses).rename(columns={"done": "n"})
     rows = whole.reset_index().rename(columns={"asked": "target"})
@@ -108,7 +109,16 @@ def sentence(summarised: pd.DataFrame) -> str:
     return (
         f"Test accuracy in per cent at the last step, mean ± standard deviation over {over}, by measured "
         f"sparsity; in brackets the mean difference to the dense network of the same seed, in points. "
-        f"n is given where fewer seeds finished; {MISSING} was not asked for.{own}"
+        f"n is given where fewer seeds finished; {MISSING} was not asked for.{own}{_unfit(summarised)}"
+    )
+
+
+def _unfit(summarised: pd.DataFrame) -> str:
+    """What the doctor holds against models, for methods that score at initialisation."""
+    rows = summarised[summarised["unfit"] != ""].drop_duplicates(BLOCK)
+    return "".join(
+        f" {row.model} on {row.dataset} is not fit to be pruned at initialisation: {row.unfit}."
+        for row in rows.itertuples()
     )
 
 
@@ -117,7 +127,7 @@ def _markdown(summarised: pd.DataFrame) -> str:
         f"### {escaped(block.title)}\n\n{_escaped(block.table).to_markdown(disable_numparse=True)}\n"
         for block in blocks(summarised)
     ]
-    return "\n".join([*parts, sentence(summarised) + "\n"])
+    return "\n".join([*parts, escaped(sentence(summarised)) + "\n"])
 
 
 def escaped(text: str) -> str:

@@ -41,19 +41,25 @@ def model_function(name: str) -> Callable[..., nn.Module]:
 
 
 def make_model(name: str, arguments: Mapping[str, Any], shape: Sequence[int], classes: int) -> nn.Module:
-    """`timm.create_model` for images of this shape, C×H×W; a model function that names `img_size` is told theirs.
+    """`timm.create_model` for images of this shape, C×H×W; a model that is made for one size is told theirs.
 
     Raises ModelError.
     """
     function = model_function(name)
     fitted: dict[str, Any] = {"in_chans": shape[0], "num_classes": classes}
-    if "img_size" in inspect.signature(function).parameters:
+    if "img_size" in inspect.signature(function).parameters or _fixes_size(name):
         fitted["img_size"] = tuple(shape[1:])
     try:
         return timm.create_model(name, **{**fitted, **arguments})
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ModelError(f"timm cannot make {name!r} from {dict(arguments)}: {reason}") from error
+
+
+def _fixes_size(name: str) -> bool:
+    """Whether timm says that a model takes images of one size alone, as transformers do."""
+    known = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return bool(known and known.fixed_input_size)
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:

@@ -102,6 +102,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         **_accuracies(record.get("test", {})),
         "steps": sum(event["steps"] for event in record.get("events", [])),
         "environment": _environment(record.get("environment", {})),
+        "unfit": "; ".join(record.get("unfit", [])),
     }
 
 

@@ -15,14 +15,14 @@ from lth_bench.data import Source, examples, held_out, settled
 from lth_bench.datasets import Arrays, Dataset, Listing
 from lth_bench.experiment import Choice, Experiment, without_defaults
 from lth_bench.files import canonical
-from lth_bench.initialisation import initialise
 from lth_bench.memory import Memory, Watch
-from lth_bench.models import make_model, model_function, prunable, register_models
+from lth_bench.models import model_function, register_models
+from lth_bench.networks import make_network, prunable_weights
 from lth_bench.plugins import Plugins, Registry
 from lth_bench.session import Session, Setup
 from lth_bench.sources import modules_hash
 from lth_bench.store import Store
-from lth_bench.streams import kept_noise
+from lth_bench.streamed import Streamed
 from lth_bench.suite import instantiate
 
 
@@ -40,7 +40,7 @@ class Training:
 class Site:
     """Where experiments run. Training splits that were read are kept; the test split never is.
 
-    Without a store, everything is computed.
+    Without a store, everything is computed. `loaders` processes read ahead what is not held in memory.
     """
 
     plugins: Plugins
@@ -48,6 +48,7 @@ class Site:
     device: torch.device
     store: Store | None = None
     watch: Watch = field(default_factory=Watch)
+    loaders: int = 0
     _read: dict[str, Training] = field(default_factory=dict)
     _placed: dict[str, tuple[Source, Source]] = field(default_factory=dict)
 
@@ -84,18 +85,13 @@ class Site:
 
     def network(self, experiment: Experiment, seed: int) -> nn.Module:
         """The experiment's network, with initial weights drawn from this seed."""
-        model, dataset, recipe = experiment.model, experiment.dataset, experiment.recipe
-        with kept_noise(torch.device("cpu")):
-            torch.default_generator.manual_seed(seed)
-            made = make_model(model.name, model.arguments, self.read(dataset).training.shape, self.classes(dataset))
-            initialise(made, recipe)
-        if recipe.channels_last:
-            made = made.to(memory_format=torch.channels_last)
-        return made.to(self.device)
+        dataset = experiment.dataset
+        shape, classes = self.read(dataset).training.shape, self.classes(dataset)
+        return make_network(experiment.model, experiment.recipe, shape, classes, seed).to(self.device)
 
     def prunable(self, experiment: Experiment, network: nn.Module) -> dict[str, nn.Parameter]:
         """The weights of a network that the experiment may prune."""
-        return prunable(network)
+        return prunable_weights(experiment.model, network)
 
     def session(self, experiment: Experiment) -> Session:
         """A fresh Session for an experiment."""
@@ -125,7 +121,9 @@ class Site:
         }
 
     def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
-        assert not isinstance(content, Listing)
+        if isinstance(content, Listing):
+            assert dataset.mean is not None and dataset.std is not None
+            return Streamed(content, dataset.mean, dataset.std, self.loaders)
         return examples(dataset, content)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -24,6 +25,7 @@ from pydantic import (
     ValidationError,
 )
 
+from lth_bench.adapters import Adapters, split
 from lth_bench.experiment import Choice, Experiment, without_defaults
 from lth_bench.plugins import Plugins, Registry, UnknownName
 from lth_bench.recipe import Recipe
@@ -184,6 +186,30 @@ def choice(registry: Registry, name: str, arguments: dict[str, Any]) -> Choice:
     return Choice(name, changed, getattr(type(made), "revision", 1))
 
 
+def dataset_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choice:
+    """The identity of a data set. Raises UnknownName, and ValueError naming every bad argument."""
+    if isinstance(plugins.datasets[name], type):
+        return choice(plugins.datasets, name, arguments)
+    if arguments:
+        raise ValueError(f"{next(iter(arguments))}: the data set {name!r} takes no arguments")
+    return Choice(name)
+
+
+def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choice:
+    """The identity of a model, without the adapter options that are at their default.
+
+    Raises ValueError naming every bad option; whether timm has the model is not known here.
+    """
+    function = plugins.models.items.get(name)
+    ours, others = split(arguments, inspect.signature(function).parameters if function else ())
+    try:
+        made = _validated(Adapters, ours)
+    except ValidationError as error:
+        raise ValueError("\n".join(_faults(error))) from error
+    changed = without_defaults(made)
+    return Choice(name, {key: value for key, value in arguments.items() if key in others or key in changed})
+
+
 def label(entry: Choice) -> str:
     """A method's name with its parameters, for tables."""
     if not entry.arguments:
@@ -244,7 +270,11 @@ class _Resolver:
                     self.faults.append(f"{place}: {value!r} stands there {count} times")
 
     def _model(self, place: str, entry: Named) -> Choice:
-        return Choice(entry.name, dict(entry.arguments))
+        try:
+            return model_choice(self.plugins, entry.name, entry.arguments)
+        except ValueError as error:
+            self.faults += [f"{place}.arguments.{fault}" for fault in str(error).splitlines()]
+            return Choice(entry.name)
 
     def _recipe(self, name: str, table: dict[str, JsonValue]) -> Recipe | None:
         """A recipe as it stands, or one that differs from a registered one, `like` it, in some fields."""
@@ -274,16 +304,14 @@ class _Resolver:
             return None
 
     def _dataset(self, place: str, entry: Named) -> Choice | None:
-        item = self.plugins.datasets.items.get(entry.name)
-        if item is None or isinstance(item, type):
-            return self._resolved(self.plugins.datasets, entry, place)
-        if entry.arguments:
-            self.faults.append(f"{place}.arguments: the data set {entry.name!r} takes no arguments")
-        return Choice(entry.name)
+        return self._found(partial(dataset_choice, self.plugins), entry, place)
 
     def _resolved(self, registry: Registry, entry: Named, place: str) -> Choice | None:
+        return self._found(partial(choice, registry), entry, place)
+
+    def _found(self, find: Callable[[str, dict[str, Any]], Choice], entry: Named, place: str) -> Choice | None:
         try:
-            return choice(registry, entry.name, dict(entry.arguments))
+            return find(entry.name, dict(entry.arguments))
         except UnknownName as error:
             self.faults.append(f"{place}.name: {self._with_broken(error)}")
         except ValueError as error:

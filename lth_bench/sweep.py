@@ -34,13 +34,17 @@ STARTUP = 600.0  # seconds for imports and for reading data, before the limits o
 
 @dataclass(frozen=True)
 class Sweep:
-    """A run directory and how to work on it; without a store, shared training is not shared."""
+    """A run directory and how to work on it; without a store, shared training is not shared.
+
+    `loaders` processes for each worker read images ahead that are not held in memory.
+    """
 
     directory: Path
     data_root: Path | None
     device: str
     store: Path | None = None
     limits: Limits = field(default_factory=Limits)
+    loaders: int = 0
 
     def board(self, identities: list[Identity]) -> Board:
         """The board of these experiments."""
@@ -55,6 +59,7 @@ class Sweep:
             "device": self.device,
             "store": self.store and str(self.store),
             "limits": dataclasses.asdict(self.limits),
+            "loaders": self.loaders,
         }
 
 

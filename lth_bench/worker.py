@@ -110,6 +110,7 @@ def serve(channel: Channel) -> None:
     store = Store(Path(settings["store"]), limits.patience) if settings["store"] else None
     try:
         site = make_site(settings["data"] and Path(settings["data"]), choose(settings["device"]), store)
+        site.loaders = settings["loaders"]
     except ValueError as error:
         channel.send({"faults": [str(error)]})
         return

@@ -26,6 +26,18 @@ def read(name, split, root):
     return np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)), np.array(data.targets, np.int64)
 
 
+def download(name, root):
+    """Fetches the files into a data root, with their MD5s checked; raises DataError."""
+    from torchvision import datasets
+
+    kind = getattr(datasets, name)
+    try:
+        kind(root, download=True)
+    except Exception as error:  # of the network, the disk or what came
+        reason = " ".join(str(error).split())
+        raise DataError(f"{name} could not be fetched from {kind.url} into {root}: {reason}") from error
+
+
 def _check(kind, folder, source):
     from torchvision.datasets.utils import check_integrity
 
@@ -45,6 +57,7 @@ CIFAR10 = Dataset(
     std=(0.2470, 0.2435, 0.2616),
     validation=5000,
     read=partial(read, "CIFAR10"),
+    download=partial(download, "CIFAR10"),
 )
 CIFAR100 = Dataset(
     summary="60,000 photographs, 100 classes, 32×32 (Krizhevsky 2009); 45,000 / 5,000 / 10,000; needs a data root",
@@ -53,6 +66,7 @@ CIFAR100 = Dataset(
     std=(0.2673, 0.2564, 0.2762),
     validation=5000,
     read=partial(read, "CIFAR100"),
+    download=partial(download, "CIFAR100"),
 )
 
 

@@ -31,6 +31,18 @@ def read(name, split, root):
     return images[:, None].copy(), labels.astype(np.int64)
 
 
+def download(name, root):
+    """Fetches the files into a data root, with their MD5s checked; raises DataError."""
+    from torchvision import datasets
+
+    kind = getattr(datasets, name)
+    try:
+        kind(root, download=True)
+    except Exception as error:  # of the network, the disk or what came
+        wanted, reason = " or ".join(kind.mirrors), " ".join(str(error).split())
+        raise DataError(f"{name} could not be fetched from {wanted} into {root}: {reason}") from error
+
+
 def _idx(path, dimensions, source):
     """An array of unsigned bytes from an IDX file, or from the same with .gz behind."""
     import numpy as np
@@ -63,6 +75,7 @@ MNIST = Dataset(
     std=(0.3081,),
     validation=5000,
     read=partial(read, "MNIST"),
+    download=partial(download, "MNIST"),
 )
 FASHION_MNIST = Dataset(
     summary="70,000 articles of clothing, 28×28, grey (Xiao et al. 2017); 55,000 / 5,000 / 10,000; needs a data root",
@@ -71,6 +84,7 @@ FASHION_MNIST = Dataset(
     std=(0.3530,),
     validation=5000,
     read=partial(read, "FashionMNIST"),
+    download=partial(download, "FashionMNIST"),
 )
 
 

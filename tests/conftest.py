@@ -107,6 +107,18 @@ RECIPES = {
     "sgd": recipe(),
     "adam": recipe(optimizer="adam", momentum=0.0, learning_rate=0.01, schedule="cosine"),
     "adamw": recipe(optimizer="adamw", momentum=0.0, learning_rate=0.01),
+    "all options": recipe(
+        nesterov=True,
+        decay="weights",
+        warmup=Duration("5it"),
+        schedule="step",
+        milestones=(Duration("20it"),),
+        label_smoothing=0.1,
+        crop=1,
+        flip=True,
+        cutout=1,
+        precision="bfloat16",
+    ),
 }
 
 

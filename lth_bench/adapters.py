@@ -1,0 +1,45 @@
+"""Options that fit a timm model to small images and to pruning at initialisation; needs no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Options that fit a timm model to its use; those that the model function itself has are not ours.
+
+    `stem`: "cifar" takes the first downsamplings away until the last feature map is at least 4×4 (`stems.py`).
+    `zero_init_last`: False lets norm scales that start at zero start at one.
+    `zero_init_head`: False draws an output layer that starts at zero from a normal distribution of deviation 0.02,
+    truncated at ±0.04.
+    `layer_scale`: the value at which LayerScale and its like start (`zeros.py`).
+    `keep`: the layers that are kept dense, that is, not pruned (`layers.py`).
+    """
+
+    stem: Literal["own", "cifar"] = "own"
+    zero_init_last: bool = True
+    zero_init_head: bool = True
+    layer_scale: float | None = None
+    keep: tuple[Literal["first", "output", "depthwise"], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.layer_scale is not None and not (math.isfinite(self.layer_scale) and self.layer_scale > 0):
+            raise ValueError(f"layer_scale must be a finite number above 0, found {self.layer_scale}")
+
+
+def split(arguments: Mapping[str, Any], own: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A model's arguments: adapter options, and what goes to the model function, which has `own` parameters.
+
+    `zero_init_last = true` goes there: it is for the models that have that option, and start otherwise without it.
+    """
+    known = {f.name for f in fields(Adapters)} - set(own)
+    ours = {
+        name: value
+        for name, value in arguments.items()
+        if name in known and not (name == "zero_init_last" and value is True)
+    }
+    return ours, {name: value for name, value in arguments.items() if name not in ours}

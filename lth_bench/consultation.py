@@ -1,0 +1,75 @@
+"""What `lth-bench doctor` looks at: a model as a suite would name it, on a data set or on noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from lth_bench.data import Batch
+from lth_bench.doctor import EXAMPLES, Findings, examine, looked_at
+from lth_bench.durations import Duration
+from lth_bench.experiment import Choice
+from lth_bench.plugins import Plugins
+from lth_bench.recipe import Recipe
+from lth_bench.site import Site
+from lth_bench.streams import generator
+from lth_bench.suite import dataset_choice, label, model_choice
+
+NEUTRAL = Recipe(Duration("1ep"), 1, 0.1)
+NOISE = (3, 32, 32)
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Consultation:
+    """What was found in a model, and what would be found with the remedies, where there are any."""
+
+    model: Choice
+    images: str
+    findings: Findings
+    mended: Choice
+    remedied: Findings | None
+
+
+def consult(
+    plugins: Plugins, model: str, options: list[str], dataset: str | None, recipe: str | None, root: Path | None
+) -> Consultation:
+    """Examines a model with arguments written NAME=VALUE, on a data set written NAME or NAME=PATH.
+
+    Raises ValueError, LookupError and DataError with what is wrong.
+    """
+    torch.set_num_threads(1)
+    site = Site(plugins, root, torch.device("cpu"))
+    chosen = model_choice(plugins, model, dict(map(_option, options)))
+    wanted = cast(Recipe, plugins.recipes[recipe]) if recipe else NEUTRAL
+    batch, classes, images = _images(site, dataset)
+    findings = examine(chosen, wanted, batch, classes)
+    mended = dataclasses.replace(chosen, arguments={**chosen.arguments, **findings.remedies})
+    remedied = examine(mended, wanted, batch, classes) if findings.remedies else None
+    return Consultation(chosen, images, findings, mended, remedied)
+
+
+def _images(site: Site, dataset: str | None) -> tuple[Batch, int, str]:
+    """What the model sees, the number of classes, and both in words."""
+    if dataset is None:
+        inputs = torch.randn(EXAMPLES, *NOISE, generator=generator(0, "noise"))
+        return Batch(inputs, torch.arange(EXAMPLES) % CLASSES), CLASSES, f"noise of 32×32 in {CLASSES} classes"
+    name, _, path = dataset.partition("=")
+    entry = dataset_choice(site.plugins, name, {"path": path} if path else {})
+    data, classes = site.training(entry)[0], site.classes(entry)
+    return looked_at(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
+
+
+def _option(text: str) -> tuple[str, Any]:
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise ValueError(f"--with wants NAME=VALUE, such as stem=cifar, not {text!r}")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value

@@ -1,0 +1,218 @@
+"""Whether a model is fit to be pruned at initialisation, and what would mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import cross_entropy
+
+from lth_bench.allocation import SPARSITIES, erk_densities
+from lth_bench.data import Batch, Source
+from lth_bench.experiment import Choice
+from lth_bench.layers import output_weights
+from lth_bench.masks import Scores, full, pruned
+from lth_bench.models import ModelError, mode, transformed
+from lth_bench.networks import make_network, prunable_weights
+from lth_bench.recipe import Recipe
+from lth_bench.stems import last_feature_map
+from lth_bench.streams import generator, kept_noise
+from lth_bench.zeros import layer_scales, norm_scales, zero_weights
+
+EXAMPLES = 100  # that scores are computed on, if images are small
+PIXELS = EXAMPLES * 64 * 64  # that they have at most
+SMALL = 0.1  # a layer scale below it puts the scores behind it as far below the others
+GRID = 4  # patches a side that a transformer needs
+TEMPERATURE = 200  # of GraSP's logits
+
+Weights = Mapping[str, nn.Parameter]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A prunable layer: the shares of its SNIP and GraSP scores that are exactly zero, and what is left of it.
+
+    `left` holds, for each of SPARSITIES, the weights above zero that a global threshold on SNIP scores leaves; `dense`
+    the sparsities at which ERK asks for more weights than the layer has. GraSP's share is None where the network has
+    no second derivative.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    snip_zeros: float
+    grasp_zeros: float | None
+    left: tuple[int, ...]
+    dense: tuple[float, ...]
+
+    @property
+    def weights(self) -> int:
+        return torch.Size(self.shape).numel()
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was found in a network at initialisation; it is fit if there are no `reasons` against it.
+
+    `zeros` names weights and norm scales that start at zero; `remedies` are arguments of the model that would mend it.
+    """
+
+    layers: list[Layer]
+    feature_map: tuple[int, int] | None
+    zeros: list[str]
+    reasons: list[str]
+    remedies: dict[str, Any]
+
+    @property
+    def weights(self) -> int:
+        return sum(layer.weights for layer in self.layers)
+
+    def emptied(self, place: int) -> list[Layer]:
+        """Layers of which a global threshold at SPARSITIES[place] leaves nothing although not all scores are zero."""
+        return [layer for layer in self.layers if not layer.left[place] and layer.snip_zeros < 1]
+
+
+def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int, seed: int = 0) -> Findings:
+    """Looks at a model with the initial weights of this seed. Raises ModelError."""
+    network = make_network(model, recipe, batch.inputs.shape[1:], classes, seed).to(batch.inputs.device)
+    weights = prunable_weights(model, network)
+    if not weights:
+        raise ModelError(f"{model.name!r} has no convolution or linear weight to prune")
+    try:
+        scores = sensitivities(network, weights, batch)
+    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+        size = tuple(batch.inputs.shape[1:])
+        raise ModelError(f"{model.name!r} cannot take inputs of shape {size}: {error}") from error
+    reasons = complaints(network, scores, batch)
+    remedies = _remedies(model, network, scores, batch)
+    flows = _flows(network, weights, batch)
+    found = Findings(
+        layers=_layers(scores, flows),
+        feature_map=last_feature_map(network, batch.inputs[:2]),
+        zeros=zero_weights(network),
+        reasons=reasons,
+        remedies=remedies,
+    )
+    if changed := transformed(network, batch.inputs[:2]):
+        found.reasons.append(
+            f"it changes the weights of {len(changed)} layers in its forward pass, {changed[0]!r} for one, so that a "
+            "mask on them would not hold"
+        )
+        found.remedies.clear()
+    return found
+
+
+def looked_at(data: Source) -> Batch:
+    """The examples that a network is looked at with: the same for every seed."""
+    count = max(8, min(EXAMPLES, PIXELS // (data.shape[1] * data.shape[2])))
+    order = torch.randperm(len(data), generator=generator(0, "doctor"))[:count]
+    return data.batch(order.to(data.labels.device))
+
+
+def sensitivities(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor]:
+    """SNIP's scores, |gradient × weight|, with running statistics; without side effects."""
+    with kept_noise(batch.inputs.device), mode(network, training=False):
+        loss = cross_entropy(network(batch.inputs), batch.labels)
+        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
+    pairs = zip(weights.items(), gradients, strict=True)
+    return {
+        name: torch.zeros_like(weight) if gradient is None else (gradient * weight).detach().abs()
+        for (name, weight), gradient in pairs
+    }
+
+
+def complaints(network: nn.Module, scores: Scores, batch: Batch) -> list[str]:
+    """Why a network is not fit to be pruned at initialisation; without side effects."""
+    found, dead = [], _dead(scores)
+    if dead:
+        zeros, total = (sum(scores[name].numel() for name in names) for names in (dead, scores))
+        found.append(
+            f"{zeros / total:.1%} of its prunable weights, all of {len(dead)} of its {len(scores)} layers, have a SNIP "
+            "score of exactly zero"
+        )
+    size = last_feature_map(network, batch.inputs[:2])
+    if size is not None and min(size) < _least(network, size):
+        found.append(f"its last feature map is {size[0]}×{size[1]} for images of {_pixels(batch)}")
+    if scales := _small_scales(network):
+        found.append(
+            f"{len(scales)} layer scales start at {min(scales):g}, and the scores behind them are as much smaller"
+        )
+    return found
+
+
+def _dead(scores: Scores) -> list[str]:
+    return [name for name, score in scores.items() if not bool(score.any())]
+
+
+def _zeros(values: Tensor) -> int:
+    return values.numel() - int(values.count_nonzero())
+
+
+def _least(network: nn.Module, size: tuple[int, int]) -> int:
+    """Pixels a side that the last feature map needs: a transformer keeps its first resolution to the end."""
+    grid = getattr(getattr(network, "patch_embed", None) or getattr(network, "stem", None), "grid_size", None)
+    return GRID if grid is not None and tuple(grid) == size else 2
+
+
+def _pixels(batch: Batch) -> str:
+    return "×".join(map(str, batch.inputs.shape[2:]))
+
+
+def _small_scales(network: nn.Module) -> list[float]:
+    starts = [float(scale.detach().abs().max()) for scale in layer_scales(network).values()]
+    return [start for start in starts if 0 < start < SMALL]
+
+
+def _remedies(model: Choice, network: nn.Module, scores: Scores, batch: Batch) -> dict[str, Any]:
+    """Arguments of the model that would mend what `complaints` holds against it."""
+    zeros = set(zero_weights(network))
+    found: dict[str, Any] = {}
+    size = last_feature_map(network, batch.inputs[:2])
+    if size is not None and min(size) < (least := _least(network, size)):
+        side = min(batch.inputs.shape[2:])
+        found.update({"patch_size": max(1, side // 8)} if least == GRID else {"stem": "cifar"})
+    if _dead(scores) and zeros & set(norm_scales(network)):
+        found["zero_init_last"] = False
+    if _dead(scores) and zeros & set(output_weights(network)):
+        found["zero_init_head"] = False
+    if _small_scales(network):
+        found["layer_scale"] = 1.0
+    return {name: value for name, value in found.items() if model.arguments.get(name) != value}
+
+
+def _flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor] | None:
+    """GraSP's scores, up to their sign, weight × Hessian × gradient; leaves batch statistics behind.
+
+    Wang et al. 2020, arXiv:2002.07376, equation 8.
+    """
+    values = list(weights.values())
+    with kept_noise(batch.inputs.device), mode(network, training=True), sdpa_kernel(SDPBackend.MATH):
+        try:
+            loss = cross_entropy(network(batch.inputs) / TEMPERATURE, batch.labels)
+            gradients = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True)
+            product = torch.stack([(g.detach() * g).sum() for g in gradients if g is not None]).sum()
+            seconds = torch.autograd.grad(product, values, allow_unused=True)
+        except RuntimeError:
+            return None
+    pairs = zip(weights.items(), seconds, strict=True)
+    return {name: torch.zeros_like(weight) if h is None else (weight * h).detach() for (name, weight), h in pairs}
+
+
+def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[Layer]:
+    shapes = {name: tuple(score.shape) for name, score in scores.items()}
+    masks = [pruned(scores, full(scores), sparsity) for sparsity in SPARSITIES]
+    densities = {sparsity: erk_densities(shapes, sparsity) for sparsity in SPARSITIES}
+    return [
+        Layer(
+            name=name,
+            shape=shapes[name],
+            snip_zeros=_zeros(score) / score.numel(),
+            grasp_zeros=None if flows is None else _zeros(flows[name]) / score.numel(),
+            left=tuple(int((mask[name] & (score > 0)).sum()) for mask in masks),
+            dense=tuple(sparsity for sparsity in SPARSITIES if densities[sparsity][name] >= 1),
+        )
+        for name, score in scores.items()
+    ]

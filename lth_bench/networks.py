@@ -1,0 +1,51 @@
+"""An experiment's network: timm's, fitted by adapters, with the initial weights that the recipe wants."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from lth_bench.adapters import Adapters, split
+from lth_bench.experiment import Choice
+from lth_bench.initialisation import initialise
+from lth_bench.layers import kept_dense
+from lth_bench.models import ModelError, make_model, model_function, prunable
+from lth_bench.recipe import Recipe
+from lth_bench.stems import cifar_stem
+from lth_bench.streams import kept_noise
+from lth_bench.zeros import mend
+
+
+def make_network(model: Choice, recipe: Recipe, shape: Sequence[int], classes: int, seed: int) -> nn.Module:
+    """A network for images of `shape`, C×H×W, its initial weights drawn from this seed. Raises ModelError."""
+    adapters, arguments = _adapters(model)
+    channels, height, width = shape
+
+    def made(scale: int) -> nn.Module:
+        return make_model(model.name, arguments, (channels, height * scale, width * scale), classes)
+
+    with kept_noise(torch.device("cpu")):
+        torch.default_generator.manual_seed(seed)
+        try:
+            network = cifar_stem(made, (channels, height, width)) if adapters.stem == "cifar" else made(1)
+        except ModelError as error:
+            raise ModelError(f"{model.name!r}: {error}") from error
+        mend(network, adapters)
+        initialise(network, recipe)
+    return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
+
+
+def prunable_weights(model: Choice, network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that may be pruned, without those that the model's entry keeps dense. Raises ModelError."""
+    dense = kept_dense(network, _adapters(model)[0].keep)
+    return {name: weight for name, weight in prunable(network).items() if name not in dense}
+
+
+def _adapters(model: Choice) -> tuple[Adapters, dict[str, Any]]:
+    """The adapter options among a model's arguments, and timm's."""
+    ours, others = split(model.arguments, inspect.signature(model_function(model.name)).parameters)
+    return Adapters(**{**ours, "keep": tuple(ours.get("keep", ()))}), others

@@ -1,0 +1,263 @@
+"""Networks for large images fitted to small ones, and the size of a network's last feature map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+import torch
+from timm.layers.blur_pool import BlurPool2d
+from torch import Tensor, nn
+
+from lth_bench.models import ModelError, mode
+from lth_bench.streams import kept_noise
+
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, BlurPool2d)
+SPATIAL = (nn.Conv2d, *POOLS)
+WANTED = 4  # height and width that the last feature map shall have at least
+PROBE = 128  # pixels a side at which every downsampling of a network can be seen
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Downsampling:
+    """Layers that bring maps of one height to the next smaller one: a strided block and its shortcut, say."""
+
+    layers: tuple[str, ...]
+    before: int
+    after: int
+
+    @property
+    def factor(self) -> int:
+        return round(self.before / self.after)
+
+
+def last_feature_map(model: nn.Module, inputs: Tensor) -> tuple[int, int] | None:
+    """Height and width of the last feature map before global pooling; None if there is none. No side effects.
+
+    It is what timm's `forward_features` returns: a map or, from a transformer, the tokens of a grid. In a network
+    without that method it is the output of the last convolution or pooling that is neither global nor part of a
+    squeeze-and-excite branch.
+    """
+    with _observing(model, inputs.device):
+        if not hasattr(model, "forward_features"):
+            return _last_output(model, inputs)
+        return _map_size(model, cast(Any, model).forward_features(inputs))
+
+
+def cifar_stem(make: Callable[[int], nn.Module], shape: Shape) -> nn.Module:
+    """A network for images of `shape` (channels, height, width), without some of its first downsamplings.
+
+    They are taken away in the order of the network until the last feature map is at least 4×4, or else as many as
+    make it largest. A pooling becomes the identity; a convolution loses its stride and is padded to keep the size. A
+    kernel that is even, or above 3 in the first downsampling, becomes 3×3: nine of its entries times √(old entries /
+    9), which is a draw from the same distribution for the new fan; from fewer entries, a normal distribution of that
+    deviation. Biases stay as they were drawn.
+
+    `make(scale)` draws a network for images `scale` times as large, so that inner resolutions, windows and tables of
+    positions fit once the downsamplings are gone. It is called several times, always from the state that torch's own
+    stream has now. Raises ModelError.
+    """
+    state = torch.get_rng_state()
+
+    def fitted(removed: Sequence[Downsampling]) -> nn.Module:
+        torch.set_rng_state(state)
+        model = make(math.prod(downsampling.factor for downsampling in removed))
+        for downsampling in removed:
+            _remove(model, downsampling, shape, first=downsampling is removed[0])
+        return model
+
+    probe = 2 ** max(0, math.ceil(math.log2(PROBE / min(shape[1:]))))
+    found = _removable(make(probe), (shape[0], shape[1] * probe, shape[2] * probe))
+    best, side = None, 0
+    for count in range(len(found) + 1):
+        model, reached = _attempt(partial(fitted, found[:count]), shape)
+        if reached > side:
+            best, side = model, reached
+        if side >= WANTED:
+            break
+    if best is None:
+        raise ModelError(f"no downsampling of the network can be taken away so that it takes {_text(shape)} images")
+    return best
+
+
+def downsamplings(model: nn.Module, inputs: Tensor) -> list[Downsampling]:
+    """Those that layers with a stride make of these images, in the order of the network.
+
+    Of several layers that start from one height, those that reduce it least are on the main path; the others belong
+    to side branches, such as attention to a coarser map.
+    """
+    seen: dict[str, tuple[int, int]] = {}
+
+    def note(name: str, before: int, after: int) -> None:
+        if after < before:
+            seen.setdefault(name, (before, after))
+
+    with _observing(model, inputs.device), _heights(model, note):
+        model(inputs)
+    return [_main_path(seen, before) for before in sorted({before for before, _ in seen.values()}, reverse=True)]
+
+
+def _main_path(seen: dict[str, tuple[int, int]], height: int) -> Downsampling:
+    reduced = {name: after for name, (before, after) in seen.items() if before == height}
+    after = max(reduced.values())
+    factor = round(height / after)
+    layers = tuple(name for name, low in reduced.items() if round(height / low) == factor)
+    return Downsampling(layers, height, after)
+
+
+def _removable(model: nn.Module, shape: Shape) -> list[Downsampling]:
+    """The downsamplings before the first one that is not a layer's stride; raises ModelError if there are none."""
+    try:
+        all_found = downsamplings(model, torch.zeros(1, *shape))
+        size = last_feature_map(model, torch.zeros(1, *shape))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise ModelError(
+            f"the network does not take the {_text(shape)} images that it is probed with: {reason}"
+        ) from error
+    found, height = [], shape[1]
+    for downsampling in all_found:
+        if round(height / downsampling.before) > 1:
+            break
+        found.append(downsampling)
+        height = downsampling.after
+    if not found:
+        raise ModelError("the network does not start with a downsampling by a layer's stride that could be taken away")
+    if size is None or (size[0] == found[0].after and _patchify(model, found[0])):
+        raise ModelError("the network has no convolutional stem; give it img_size and patch_size instead")
+    return found
+
+
+def _patchify(model: nn.Module, downsampling: Downsampling) -> bool:
+    """Whether a downsampling is a convolution of patches that do not overlap."""
+    layers = [model.get_submodule(name) for name in downsampling.layers]
+    return all(isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride for layer in layers)
+
+
+def _attempt(make: Callable[[], nn.Module], shape: Shape) -> tuple[nn.Module | None, int]:
+    """A network and its last feature map's smaller side; 0 if it cannot be made or does not take the image."""
+    try:
+        model = make()
+        return model, min(last_feature_map(model, torch.zeros(1, *shape)) or (0,))
+    except Exception:  # timm's models fail in many ways on images that are too small
+        return None, 0
+
+
+def _remove(model: nn.Module, downsampling: Downsampling, shape: Shape, *, first: bool) -> None:
+    for name in downsampling.layers:
+        layer = model.get_submodule(name)
+        owner, _, attribute = name.rpartition(".")
+        if isinstance(layer, nn.Conv2d):
+            _unstride(layer, largest=3 if first else math.inf)
+            _resize(model.get_submodule(owner), downsampling.factor, shape)
+        else:
+            setattr(model.get_submodule(owner), attribute, nn.Identity())
+
+
+def _unstride(layer: nn.Conv2d, largest: float) -> None:
+    layer.stride = (1, 1)
+    if any(side % 2 == 0 or side > largest for side in layer.kernel_size):
+        layer.weight = nn.Parameter(_three_by_three(layer.weight.detach()))
+        layer.kernel_size = (3, 3)
+    rows, columns = (gap * (side // 2) for gap, side in zip(layer.dilation, layer.kernel_size, strict=True))
+    layer.padding = (rows, columns)
+    layer._reversed_padding_repeated_twice = [columns, columns, rows, rows]
+
+
+def _three_by_three(weight: Tensor) -> Tensor:
+    gain = math.sqrt(weight[0, 0].numel() / 9)
+    if min(weight.shape[2:]) >= 3:
+        return weight[:, :, :3, :3].clone() * gain
+    return torch.randn(*weight.shape[:2], 3, 3) * weight.std() * gain
+
+
+def _resize(embedding: Any, factor: int, shape: Shape) -> None:
+    """Tells a patch embedding that remembers sizes the new ones."""
+    if hasattr(embedding, "patch_size"):
+        old = embedding.patch_size
+        embedding.patch_size = old // factor if isinstance(old, int) else tuple(side // factor for side in old)
+    if getattr(embedding, "img_size", None) is not None:
+        embedding.img_size = shape[1:]
+
+
+def _map_size(model: nn.Module, features: Any) -> tuple[int, int] | None:
+    while isinstance(features, tuple | list):
+        features = features[-1]
+    if features.dim() == 4:
+        channels = getattr(model, "num_features", None)
+        last = channels == features.shape[-1] and channels != features.shape[1]
+        return cast(tuple[int, int], tuple(features.shape[1:3] if last else features.shape[2:]))
+    return _grid(model, features.shape[1] - _prefix(model)) if features.dim() == 3 else None
+
+
+def _grid(model: nn.Module, tokens: int) -> tuple[int, int] | None:
+    """The grid of a transformer's patches, or the square that its tokens fill, one perhaps left out."""
+    for name in ("patch_embed", "stem"):
+        grid = getattr(getattr(model, name, None), "grid_size", None)
+        if grid is not None and math.prod(grid) == tokens:
+            return cast(tuple[int, int], tuple(grid))
+    sides = [math.isqrt(count) for count in (tokens, tokens - 1) if count > 0 and math.isqrt(count) ** 2 == count]
+    return (sides[0], sides[0]) if sides else None
+
+
+def _prefix(model: nn.Module) -> int:
+    """The number of tokens that are not patches."""
+    return cast(int, getattr(model, "num_prefix_tokens", int(getattr(model, "cls_token", None) is not None)))
+
+
+def _last_output(model: nn.Module, inputs: Tensor) -> tuple[int, int] | None:
+    sizes: list[tuple[int, int]] = []
+
+    def note(layer: nn.Module, received: tuple[Tensor], output: Tensor) -> None:
+        size = received[0].shape[-2:]
+        pooled = isinstance(layer, nn.AvgPool2d) and output.shape[-2:] == (1, 1)
+        if size != (1, 1) and not pooled:
+            sizes.append((output.shape[-2], output.shape[-1]))
+
+    handles = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, SPATIAL)]
+    try:
+        model(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return sizes[-1] if sizes else None
+
+
+@contextmanager
+def _heights(model: nn.Module, note: Callable[[str, int, int], None]) -> Iterator[None]:
+    """Tells `note` the name, the height received and the height returned of every layer with a stride."""
+
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        return lambda _, received, output: note(name, received[0].shape[-2], output.shape[-2])
+
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, SPATIAL)]
+    handles = [layer.register_forward_hook(hook(name)) for name, layer in layers if _stride(layer) > 1]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _stride(layer: nn.Module) -> int:
+    stride = cast(Any, layer).stride
+    return stride if isinstance(stride, int) else max(stride)
+
+
+@contextmanager
+def _observing(model: nn.Module, device: torch.device) -> Iterator[None]:
+    with torch.no_grad(), kept_noise(device), mode(model, training=False):
+        try:
+            yield
+        finally:
+            model.train()  # drops what some attention layers cache in evaluation mode
+
+
+def _text(shape: Shape) -> str:
+    return f"{shape[0]}×{shape[1]}×{shape[2]}"
