@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUITES := quickstart lenet-mnist-lite
 
-.PHONY: quickstart test lint fast faults leaderboards
+.PHONY: quickstart test lint fast faults families leaderboards
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lth-bench run quickstart --out runs/quickstart
@@ -16,6 +16,9 @@ fast: $(VENV)/.installed-test
 
 faults: $(VENV)/.installed-test
 	$(BIN)/pytest -n 2 --dist worksteal tests/faults --long --faults reports/faults.md
+
+families: $(VENV)/.installed-test
+	$(BIN)/pytest -n 2 --dist worksteal tests/test_families.py --families docs/families.md
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -151,6 +151,8 @@ def _facts(findings: Findings) -> Iterator[str]:
     for sparsity in SPARSITIES:
         if dense := [layer.name for layer in findings.layers if sparsity in layer.dense]:
             yield f"ERK at {sparsity:.0%} asks for more than there is in {len(dense)} layers, left dense{_named(dense)}"
+    if findings.dense:
+        yield f"{len(findings.dense)} layers are kept dense{_named(findings.dense)}"
     if findings.zeros:
         yield f"{len(findings.zeros)} weights and norm scales start at zero{_named(findings.zeros)}"
 

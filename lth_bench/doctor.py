@@ -16,14 +16,14 @@ from lth_bench.data import Batch, Source
 from lth_bench.experiment import Choice
 from lth_bench.layers import output_weights
 from lth_bench.masks import Scores, full, pruned
-from lth_bench.models import ModelError, mode, transformed
+from lth_bench.models import ModelError, mode, prunable, transformed
 from lth_bench.networks import make_network, prunable_weights
 from lth_bench.recipe import Recipe
 from lth_bench.stems import last_feature_map
 from lth_bench.streams import generator, kept_noise
 from lth_bench.zeros import layer_scales, norm_scales, zero_weights
 
-EXAMPLES = 100  # that scores are computed on, if images are small
+EXAMPLES = 32  # that scores are computed on, if images are small
 PIXELS = EXAMPLES * 64 * 64  # that they have at most
 SMALL = 0.1  # a layer scale below it puts the scores behind it as far below the others
 GRID = 4  # patches a side that a transformer needs
@@ -57,10 +57,12 @@ class Layer:
 class Findings:
     """What was found in a network at initialisation; it is fit if there are no `reasons` against it.
 
-    `zeros` names weights and norm scales that start at zero; `remedies` are arguments of the model that would mend it.
+    `dense` names weights that could be pruned and are kept out of it, `zeros` weights and norm scales that start at
+    zero; `remedies` are arguments of the model that would mend it.
     """
 
     layers: list[Layer]
+    dense: list[str]
     feature_map: tuple[int, int] | None
     zeros: list[str]
     reasons: list[str]
@@ -91,6 +93,7 @@ def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int, seed: int
     flows = _flows(network, weights, batch)
     found = Findings(
         layers=_layers(scores, flows),
+        dense=[name for name in prunable(network) if name not in weights],
         feature_map=last_feature_map(network, batch.inputs[:2]),
         zeros=zero_weights(network),
         reasons=reasons,

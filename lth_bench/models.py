@@ -128,6 +128,7 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     try:
         yield
     finally:
+        model.train()  # drops what some attention layers keep of an evaluation
         for module, flag in flags:
             module.training = flag
 

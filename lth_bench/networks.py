@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from lth_bench.initialisation import initialise
 from lth_bench.layers import kept_dense
 from lth_bench.models import ModelError, make_model, model_function, prunable
 from lth_bench.recipe import Recipe
-from lth_bench.stems import cifar_stem
+from lth_bench.stems import cifar_stem, small_patches
 from lth_bench.streams import kept_noise
 from lth_bench.zeros import mend
 
@@ -25,18 +26,36 @@ def make_network(model: Choice, recipe: Recipe, shape: Sequence[int], classes: i
     adapters, arguments = _adapters(model)
     channels, height, width = shape
 
-    def made(scale: int) -> nn.Module:
+    def made(arguments: Mapping[str, Any], scale: int) -> nn.Module:
         return make_model(model.name, arguments, (channels, height * scale, width * scale), classes)
 
     with kept_noise(torch.device("cpu")):
         torch.default_generator.manual_seed(seed)
         try:
-            network = cifar_stem(made, (channels, height, width)) if adapters.stem == "cifar" else made(1)
+            if adapters.stem == "cifar":
+                network = cifar_stem(partial(made, arguments), (channels, height, width))
+            elif "patch_size" in arguments and _fixes_patches(model.name, arguments):
+                others = {name: value for name, value in arguments.items() if name != "patch_size"}
+                network = small_patches(partial(made, others), (channels, height, width), arguments["patch_size"])
+            else:
+                network = made(arguments, 1)
         except ModelError as error:
             raise ModelError(f"{model.name!r}: {error}") from error
         mend(network, adapters)
         initialise(network, recipe)
     return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
+
+
+def _fixes_patches(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether timm's function cannot be told the size of patches."""
+    try:
+        with torch.device("meta"):
+            model_function(name)(**arguments)
+    except TypeError as error:
+        return "multiple values for keyword argument 'patch_size'" in str(error)
+    except Exception:  # whatever else is wrong is told when the network is made
+        return False
+    return False
 
 
 def prunable_weights(model: Choice, network: nn.Module) -> dict[str, nn.Parameter]:

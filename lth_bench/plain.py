@@ -19,6 +19,7 @@ from torch.optim import optimizer as optimizer_hooks
 import lth_bench.session as session_module
 from lth_bench.files import sha256
 from lth_bench.optimizers import make_optimizer
+from lth_bench.streamed import Streamed
 from lth_bench.tensors import NAMES, serialized
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 SIMPLE = (int, float, complex, str, bool, bytes, type(None), range, slice)
 FUNCTIONS = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, property)
-FIXED = (nn.Module, *FUNCTIONS, re.Pattern, PurePath, torch.dtype, torch.device, torch.memory_format, torch.layout)
+TORCH = (torch.dtype, torch.device, torch.memory_format, torch.layout)
+FIXED = (nn.Module, Streamed, *FUNCTIONS, *TORCH, re.Pattern, PurePath)
 """What is compared by identity: it has no state, or its state is looked at where it belongs."""
 
 

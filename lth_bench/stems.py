@@ -86,6 +86,32 @@ def cifar_stem(make: Callable[[int], nn.Module], shape: Shape) -> nn.Module:
     return best
 
 
+def small_patches(make: Callable[[int], nn.Module], shape: Shape, patch: int) -> nn.Module:
+    """A network of patches of so many pixels a side, where timm's model function fixes another size.
+
+    It is the network for images as many times as large, with a new convolution, drawn as torch draws it, in front. For
+    `make` see `cifar_stem`. Raises ModelError.
+    """
+    state = torch.get_rng_state()
+    embedding = _embedding(make(1))
+    old = embedding.patch_size[0] if embedding is not None else 0
+    if not old or old % patch:
+        raise ModelError(f"patches of {patch} pixels do not divide those of {old} that it has")
+    torch.set_rng_state(state)
+    model = make(old // patch)
+    embedding = _embedding(model)
+    layer = embedding.proj
+    embedding.proj = nn.Conv2d(layer.in_channels, layer.out_channels, patch, patch, bias=layer.bias is not None)
+    _resize(embedding, old // patch, shape)
+    return model
+
+
+def _embedding(model: nn.Module) -> Any:
+    """The module that cuts images into patches; None if there is none."""
+    parts = (getattr(model, name, None) for name in ("patch_embed", "stem"))
+    return next((part for part in parts if hasattr(part, "patch_size") and hasattr(part, "proj")), None)
+
+
 def downsamplings(model: nn.Module, inputs: Tensor) -> list[Downsampling]:
     """Those that layers with a stride make of these images, in the order of the network.
 

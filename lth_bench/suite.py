@@ -207,6 +207,7 @@ def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choi
     except ValidationError as error:
         raise ValueError("\n".join(_faults(error))) from error
     changed = without_defaults(made)
+    arguments = {**arguments, **({"keep": sorted(set(made.keep))} if made.keep else {})}
     return Choice(name, {key: value for key, value in arguments.items() if key in others or key in changed})
 
 

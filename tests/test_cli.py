@@ -168,7 +168,10 @@ def test_a_ticket_is_read_back_and_damage_is_noticed(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "quickstar"], ["no suite 'quickstar'; known: lenet-mnist, lenet-mnist-lite, paper-table, quickstart"]),
+        (
+            ["run", "quickstar"],
+            ["no suite 'quickstar'; known: cifar10-resnet20-lite, lenet-mnist, lenet-mnist-lite, paper-table, quick"],
+        ),
         (["run", "quickstart", "--only", "colour == 1"], ["--only 'colour == 1'", "columns: dataset, model"]),
         (["run", "quickstart", "--only", "seed > 99"], ["leaves none of the 126 experiments"]),
         (["run", "lenet-mnist-lite", "--data", "/nowhere"], ["looked for /nowhere/MNIST/raw/train-images-idx3-ubyte"]),
@@ -219,7 +222,7 @@ def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_
 
 
 def test_help_version_and_lists_import_neither_torch_nor_timm():
-    lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "suites")]
+    lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "recipes", "suites")]
     for arguments in (["--help"], ["--version"], *lists):
         script = (
             "import sys; from lth_bench.cli import app\n"

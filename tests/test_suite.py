@@ -54,7 +54,7 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
         ({"pruners": '[[pruners]]\nname = "snp"'}, ["pruners[0].name: no pruner 'snp'; known: dense, imp"]),
         (
             {"datasets": 'datasets = ["minst"]'},
-            ["datasets[0].name: no dataset 'minst'; known: cifar10, cifar100, digits, fashion_mnist, mnist"],
+            ["datasets[0].name: no dataset 'minst'; known: cifar10, cifar100, digits, fashion_mnist, images, mnist"],
         ),
         (
             {"pruners": '[[pruners]]\nname = "imp"\narguments = { rat = 0.2 }'},
@@ -77,6 +77,25 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
         (
             {"pruners": '[[pruners]]\nname = "imp"\ncontrols = ["redo"]'},
             ["pruners[0].controls[0].name: no control 'redo'"],
+        ),
+        ({"datasets": "datasets = [{ parquet = 3 }]"}, ["datasets[0].arguments.path:", "valid string", "found: 3"]),
+        (
+            {"datasets": 'datasets = [{ name = "parquet", arguments = { path = "x", size = 3 } }]'},
+            ["datasets[0].arguments.size: no such parameter of 'parquet'; known: path, validation"],
+        ),
+        ({"datasets": 'datasets = ["parquet"]'}, ["datasets[0].arguments.path: this key is needed"]),
+        ({"datasets": 'datasets = [{ digits = "x" }]'}, ["arguments.path: the data set 'digits' takes no arguments"]),
+        (
+            {"models": 'models = [{ name = "resnet18", arguments = { stem = "tiny" } }]'},
+            ["models[0].arguments.stem:", "'own' or 'cifar'", "found: 'tiny'"],
+        ),
+        (
+            {"models": 'models = [{ name = "resnet18", arguments = { keep = ["last"] } }]'},
+            ["models[0].arguments.keep[0]:", "'first', 'output' or 'depthwise'"],
+        ),
+        (
+            {"models": 'models = [{ name = "resnet18", arguments = { layer_scale = -1.0 } }]'},
+            ["models[0].arguments", "layer_scale must be a finite number above 0, found -1.0"],
         ),
         ({"pruners": '[[pruners]]\nname = "imp"\nspeed = 3'}, ["pruners[0].speed: no such key here"]),
         (
@@ -134,6 +153,28 @@ def test_a_recipe_may_be_registered_or_like_a_registered_one(tmp_path):
     short = '[recipes.r]\nlike = "lth_lenet"\nduration = "4000it"'
     wanted = replace(PLUGINS.recipes["lth_lenet"], duration="4000it")
     assert all(item.experiment.recipe == wanted for item in planned(tmp_path, recipes=short))
+
+
+def test_adapter_options_at_their_default_change_no_key(tmp_path):
+    def arguments(text):
+        items = planned(tmp_path, models=f'models = [{{ name = "resnet18", arguments = {{ {text} }} }}]')
+        return items[0].experiment.model.arguments
+
+    assert arguments('stem = "own", zero_init_head = true, keep = []') == {}
+    assert arguments("zero_init_last = true") == {"zero_init_last": True}, "this is timm's own option"
+    assert arguments('keep = ["output", "first", "first"], in_chans = 4') == {
+        "keep": ["first", "output"],
+        "in_chans": 4,
+    }
+    assert arguments("zero_init_last = false, patch_size = 4") == {"zero_init_last": False, "patch_size": 4}
+
+
+def test_a_data_set_with_a_path_has_a_short_form(tmp_path):
+    short, long = (
+        planned(tmp_path, datasets=f"datasets = [{text}]")[0].experiment
+        for text in ('{ parquet = "x" }', '{ name = "parquet", arguments = { path = "x", label = "label" } }')
+    )
+    assert short.dataset == long.dataset and short.key == long.key and short.dataset.arguments == {"path": "x"}
 
 
 def test_all_faults_are_listed_at_once(tmp_path):

@@ -1,0 +1,85 @@
+"""How many augmented images a second come out of memory on one core, beside torchvision's transforms in a DataLoader.
+
+    python benchmarks/input.py
+
+Both give normalised batches of 128 images of 3×32×32, padded by 4, cropped and mirrored at random. Prints the medians
+of interleaved pairs.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from lth_bench.data import Examples, Stream
+from lth_bench.durations import Duration
+from lth_bench.recipe import Recipe
+
+PAIRS = 7
+IMAGES = 5_000
+BATCH = 128
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+class Photographs(Dataset[tuple[torch.Tensor, int]]):
+    """As torchvision.datasets.CIFAR10 has them: an array, and a PIL image made of it for every item."""
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        self.images, self.labels = images.permute(0, 2, 3, 1).numpy(), labels.tolist()
+        self.transform = transforms.Compose(
+            [
+                transforms.RandomCrop(32, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, STD),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+def seconds(work) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
+    labels = torch.randint(0, 10, (IMAGES,))
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    data = Examples(images, labels, 1 / (255 * std), -mean / std)
+    recipe = Recipe(Duration("1ep"), BATCH, 0.1, crop=4, flip=True)
+    stream = Stream(data, recipe, 0)
+    loader = DataLoader(Photographs(images, labels), BATCH, shuffle=True, drop_last=True)
+
+    def ours() -> None:
+        for step in range(stream.steps_per_epoch):
+            stream.batch(step)
+
+    def theirs() -> None:
+        for _ in loader:
+            pass
+
+    ours()
+    pairs = [(seconds(ours), seconds(theirs)) for _ in range(PAIRS)]
+    count = stream.steps_per_epoch * BATCH
+    rates = [statistics.median(count / pair[side] for pair in pairs) for side in (0, 1)]
+    ratio = statistics.median(theirs / ours for ours, theirs in pairs)
+    print(f"in memory          {rates[0]:>9,.0f} images/s")
+    print(f"torchvision loader {rates[1]:>9,.0f} images/s")
+    print(f"ratio              {ratio:>9.1f}  (median of {PAIRS} interleaved pairs)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""timm's families of models: what is prunable in them, what the doctor says, and that masks hold in training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import recipe
+
+from lth_bench.data import Batch, Examples
+from lth_bench.doctor import examine, sensitivities
+from lth_bench.experiment import Choice
+from lth_bench.models import ModelError, prunable, register_models
+from lth_bench.networks import make_network, prunable_weights
+from lth_bench.plugins import load_plugins
+from lth_bench.session import Session, Setup
+
+PAGE = Path(__file__).parent.parent / "docs" / "families.md"
+COLOUR, CLASSES, COUNT = (3, 32, 32), 10, 8
+RECIPE = recipe(batch_size=COUNT, duration="1it", measure_every="1it")
+
+FAMILIES: dict[str, dict] = {
+    "beit_base_patch16_224": {"embed_dim": 192, "depth": 3, "num_heads": 3},
+    "cait_xxs24_224": {},
+    "coatnet_nano_rw_224": {},
+    "convmixer_768_32": {},
+    "convnext_atto": {},
+    "convnextv2_atto": {},
+    "cspresnet50": {},
+    "deit_tiny_patch16_224": {},
+    "densenet121": {},
+    "dla46_c": {},
+    "edgenext_xx_small": {},
+    "efficientnet_b0": {},
+    "efficientvit_b0": {},
+    "fastvit_t8": {},
+    "ghostnet_050": {},
+    "gmlp_ti16_224": {},
+    "hrnet_w18_small": {},
+    "inception_next_atto": {},
+    "levit_128s": {},
+    "mixer_s32_224": {},
+    "mobilenetv3_small_050": {},
+    "mobilevit_xxs": {},
+    "nfnet_l0": {},
+    "poolformer_s12": {},
+    "pvt_v2_b0": {},
+    "regnetx_002": {},
+    "regnety_002": {},
+    "repvgg_a0": {},
+    "resmlp_12_224": {},
+    "resnet18": {},
+    "resnext26ts": {},
+    "rexnet_100": {},
+    "seresnet18": {},
+    "swin_tiny_patch4_window7_224": {"depths": (1, 1, 1, 1)},
+    "swinv2_tiny_window8_256": {"depths": (1, 1, 1, 1)},
+    "test_maxvit": {},
+    "vgg11_bn": {},
+    "vit_tiny_patch16_224": {},
+    "xcit_nano_12_p16_224": {},
+}
+REFUSED = {"nfnet_l0"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def registered():
+    register_models(load_plugins().models.items)
+
+
+def batch() -> Batch:
+    inputs = torch.randn(COUNT, *COLOUR, generator=torch.Generator().manual_seed(0))
+    return Batch(inputs, torch.arange(COUNT) % CLASSES)
+
+
+def matrices(network):
+    """What a convolution or a linear layer holds, by its shape and name alone."""
+    return {
+        name
+        for name, value in network.state_dict().items()
+        if value.dim() >= 2 and value.squeeze().dim() >= 1 and name.rpartition(".")[2] in ("weight", "in_proj_weight")
+    }
+
+
+def row(name, before, after):
+    """A line of the table in the documentation."""
+    told = "; ".join(before.reasons) or "fit"
+    options = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in before.remedies.items()) or "–"
+    size = "–" if after.feature_map is None else "×".join(map(str, after.feature_map))
+    emptied = f"{len(after.emptied(0))} of {len(after.layers)}"
+    shown = f"`{name}`" + "".join(f" `{key} = {json.dumps(value)}`" for key, value in FAMILIES[name].items())
+    return [shown, f"{after.weights:,}", told, "refused" if name in REFUSED else options, size, emptied]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_is_found_examined_mended_and_trained(name, record_property):
+    model = Choice(name, FAMILIES[name])
+    assert set(prunable(make_network(model, RECIPE, COLOUR, CLASSES, 0))) == matrices(
+        make_network(model, RECIPE, COLOUR, CLASSES, 0)
+    )
+    before = examine(model, RECIPE, batch(), CLASSES)
+    mended = Choice(name, {**model.arguments, **before.remedies})
+    after = examine(mended, RECIPE, batch(), CLASSES) if before.remedies else before
+    line = row(name, before, after)
+    record_property("family", json.dumps(line))
+    if name in REFUSED:
+        assert "would not hold" in after.reasons[-1]
+        return
+    assert after.reasons == [] and not [layer.name for layer in after.layers if layer.snip_zeros == 1]
+    trained(mended)
+    documented = [
+        part.strip() for part in next(text for text in PAGE.read_text().splitlines() if line[0] in text).split("|")
+    ]
+    assert documented[1:6] == line[:5]
+
+
+def trained(model):
+    """Prunes by SNIP's scores and trains a step: what is pruned stays zero, what is not moves."""
+    images = torch.randint(0, 256, (2 * COUNT, *COLOUR), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    one = torch.ones(1, 1, 1, 1)
+    data = Examples(images, torch.arange(2 * COUNT) % CLASSES, one / 64, -2 * one)
+    setup = Setup(
+        network=lambda seed: make_network(model, RECIPE, COLOUR, CLASSES, seed),
+        training=data,
+        validation=data,
+        recipe=RECIPE,
+        sparsity=0.9,
+        seed=0,
+        prunable=lambda network: prunable_weights(model, network),
+    )
+    session = Session(setup)
+    session.prune(sensitivities(session.model, session.weights, batch()))
+    before = {name: weight.detach().clone() for name, weight in session.weights.items()}
+    session.train()
+    session.finish()
+    alive = [name for name, mask in session.masks.items() if mask.any()]
+    moved = sum(not torch.equal(session.weights[name], before[name]) for name in alive)
+    assert sum(int(weight[~session.masks[name]].count_nonzero()) for name, weight in session.weights.items()) == 0
+    assert moved > len(alive) / 2
+
+
+def test_a_model_that_cannot_take_the_images_is_told():
+    with pytest.raises(ModelError, match=r"'inception_v4' cannot take inputs of shape \(3, 32, 32\)"):
+        examine(Choice("inception_v4"), RECIPE, batch(), CLASSES)
+
+
+def test_the_two_failures_of_the_defaults_are_found_and_mended():
+    before = examine(Choice("resnet18"), RECIPE, batch(), CLASSES)
+    assert before.reasons == [
+        "98.3% of its prunable weights, all of 16 of its 21 layers, have a SNIP score of exactly zero",
+        "its last feature map is 1×1 for images of 32×32",
+    ]
+    assert before.remedies == {"stem": "cifar", "zero_init_last": False}
+    assert sum(layer.left[0] for layer in before.layers) < 0.02 * before.weights
+    after = examine(Choice("resnet18", before.remedies), RECIPE, batch(), CLASSES)
+    assert after.reasons == [] and after.remedies == {}
+    assert sum(layer.left[0] for layer in after.layers) == round(0.1 * after.weights) and not after.emptied(0)
