@@ -115,7 +115,7 @@ class Site:
         return {
             "model": without_defaults(model),
             "function": modules_hash(frozenset([model_function(model.name).__module__])),
-            "timm": version("timm"),
+            **{package: version(package) for package in ("timm", "torchvision", "pillow")},
             "data": [self.read(dataset).digest, self.read(dataset).dataset.validation],
             "classes": self.classes(dataset),
         }

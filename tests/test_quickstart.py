@@ -24,7 +24,7 @@ def test_the_quickstart_fills_its_leaderboard(tmp_path):
     assert len({e["pruner"]["name"] for e in experiments}) >= 5
     assert len({e["sparsity"] for e in experiments} - {0.0}) >= 4
     assert len({e["seed"] for e in experiments}) >= 3
-    assert {e["model"]["name"] for e in experiments} == {"lenet_300_100", "test_resnet"}
+    assert {e["model"]["name"] for e in experiments} == {"lenet_300_100", "cifar_resnet20"}
     assert "missing" not in done.stdout
     for record in records:
         sparsity = record["sparsity"]

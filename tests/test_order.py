@@ -1,0 +1,123 @@
+"""The order of examples, in memory and read as needed; suites on folders from end to end."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import recipe
+from PIL import Image
+
+from lth_bench.data import Stream
+from lth_bench.experiment import Choice
+from lth_bench.plugins import load_plugins
+from lth_bench.records import read_records
+from lth_bench.site import Site
+
+CLASSES = ("a", "b", "c")
+SUITE = """
+title = "t"
+models = [{ name = "resnet10t", arguments = { stem = "cifar", zero_init_last = false } }]
+datasets = [{ name = "images", arguments = { path = "set", size = 12, validation = 4 } }]
+seeds = [0]
+sparsities = [0.5]
+recipe = "r"
+pruners = [{ name = "snip", arguments = { examples = 16 } }]
+
+[recipes.r]
+duration = "3it"
+batch_size = 8
+learning_rate = 0.01
+transforms = { scale = [0.5, 1.0], hflip = 0.5 }
+"""
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Twelve training and four test images of 12×12 for each of three classes; those of a class look alike."""
+    for split, count in (("train", 12), ("val", 4)):
+        for label, name in enumerate(CLASSES):
+            folder = tmp_path / "set" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = np.random.default_rng((label, i, count)).integers(60 * label, 60 * label + 90, (12, 12, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i:02}.png")
+    return tmp_path
+
+
+def streams(root, seed=0, **changes):
+    """The training batches of one data set, in memory and read as needed."""
+    site = Site(load_plugins(), root, torch.device("cpu"))
+    options = recipe(batch_size=8, **changes)
+    entries = [{"path": "set", "validation": 4}, {"path": "set", "validation": 4, "size": 12}]
+    return [Stream(site.training(Choice("images", entry))[0], options, seed) for entry in entries]
+
+
+def test_the_order_of_examples_is_the_same_in_memory_and_read_as_needed(root):
+    memory, needed = streams(root, transforms={"no_aug": True})
+    other = streams(root, seed=1)[0]
+    for step in range(9):
+        one, two = memory.batch(step), needed.batch(step)
+        assert torch.equal(one.labels, two.labels)
+        torch.testing.assert_close(one.inputs, two.inputs, rtol=0, atol=1e-5)
+    assert any(not torch.equal(memory.batch(step).labels, other.batch(step).labels) for step in range(4))
+
+
+@pytest.mark.parametrize("kind", [0, 1], ids=["in memory", "as needed"])
+def test_stopping_anywhere_and_going_on_gives_the_same_next_batch(root, kind):
+    changes = {"transforms": {"scale": [0.3, 1.0], "hflip": 0.5}} if kind else {"crop": 2, "flip": True, "cutout": 3}
+    whole = streams(root, **changes)[kind]
+    batches = [whole.batch(step) for step in range(9)]
+    assert not torch.equal(batches[0].inputs, batches[4].inputs)
+    for step in range(9):
+        again = streams(root, **changes)[kind]
+        for later in range(step, 9):
+            assert all(torch.equal(new, old) for new, old in zip(again.batch(later), batches[later], strict=True))
+
+
+def call(*arguments):
+    program = Path(sys.executable).with_name("lth-bench")
+    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_a_suite_on_a_folder_gives_the_same_record_with_and_without_loaders(root):
+    (root / "suite.toml").write_text(SUITE)
+    for out, loaders in (("one", 0), ("two", 2)):
+        done = call("run", root / "suite.toml", "--data", root, "--out", root / out, "--loaders", loaders)
+        assert done.returncode == 0, done.stderr
+    (one,), (two,) = (read_records(root / out) for out in ("one", "two"))
+    assert one["status"] == "done" and one["unfit"] == []
+    own = ("timing", "checksum")
+    assert {k: v for k, v in one.items() if k not in own} == {k: v for k, v in two.items() if k not in own}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("scale = [0.5, 1.0]", "zoom = 3"), "recipes: 'images': transforms: timm takes no such arguments"),
+        (("transforms = { scale", "crop = 2\ntransforms = { scale"), "recipes: 'images': crop: for images in memory"),
+        ((", size = 12", ""), "recipes: 'images': transforms are for images that are not held in memory"),
+        (('"set"', '"nowhere"'), "the train images of "),
+    ],
+)
+def test_recipes_and_data_that_do_not_fit_are_refused_before_anything_starts(root, change, words):
+    (root / "suite.toml").write_text(SUITE.replace(*change))
+    done = call("run", root / "suite.toml", "--data", root, "--out", root / "out")
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert not (root / "out").exists()
+
+
+def test_a_damaged_image_fails_its_experiment_with_its_name(root):
+    (root / "suite.toml").write_text(SUITE)
+    for path in (root / "set" / "train" / "b").glob("*.png"):
+        path.write_bytes(path.read_bytes()[:-30])
+    done = call("run", root / "suite.toml", "--data", root, "--out", root / "out")
+    assert done.returncode in (1, 2) and ".png is damaged" in done.stderr + str(read(root)), done.stderr
+
+
+def read(root):
+    return read_records(root / "out") if (root / "out" / "records").is_dir() else []
