@@ -156,7 +156,8 @@ def run(
                 _refuse(found["faults"])
             write_plan(directory, name, planned)
             crew.count = min(workers or (1 if found["device"] == "cuda" else default_workers()), len(todo))
-            what = f"{len(todo)} of {len(identities)} experiments to run on {crew.count} workers"
+            crowd = f"{crew.count} worker{'s' * (crew.count > 1)}"
+            what = f"{len(todo)} of {len(identities)} experiments to run on {crowd}"
             out.print(f"{name}: {what}, into {directory}/")
             with _display(len(todo)) as tell:
                 _work(sweep, sweep.board(todo), crew, tell)
@@ -266,7 +267,9 @@ def doctor(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model of timm or of a plugin.")],
     options: Annotated[
         list[str] | None,
-        typer.Option("--with", metavar="NAME=VALUE", help="An argument of the model, such as stem=cifar; repeatable."),
+        typer.Option(
+            "--with", metavar="NAME=VALUE", help="An argument, such as stem=cifar or keep=['first']; repeatable."
+        ),
     ] = None,
     dataset: Annotated[
         str | None,
@@ -399,18 +402,19 @@ def _finish(directory: Path, keys: set[str]) -> None:
     frame = found.frame
     print_leaderboard(out, summary(frame))
     computed, charged = shared(found.records)
-    if charged:
+    if computed < charged:
         out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest was shared.\n")
     if paths := written(directory):
         _print_paths(paths)
     else:
         _print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
     bad = frame[frame["key"].isin(keys) & (frame["status"] != "done")]
+    words = {record["key"]: record["error"]["message"] for record in found.records if "error" in record}
     for row in bad.itertuples():
+        why = " ".join(words.get(str(row.key), "no record").split())[:300]
+        place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"
         record = directory / "records" / f"{row.key}.json"
-        err.print(
-            f"{row.status}: {row.method}, sparsity {row.asked}, seed {row.seed}: {record}", markup=False, soft_wrap=True
-        )
+        err.print(f"{row.status}: {place}: {why}; see {record}", markup=False, soft_wrap=True)
     if len(bad):
         raise typer.Exit(1)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from pydantic import TypeAdapter
 
 from lth_bench.data import Batch
 from lth_bench.doctor import EXAMPLES, Findings, examine, looked_at
@@ -18,7 +19,7 @@ from lth_bench.plugins import Plugins
 from lth_bench.recipe import Recipe
 from lth_bench.site import Site
 from lth_bench.streams import generator
-from lth_bench.suite import dataset_choice, label, model_choice
+from lth_bench.suite import Located, dataset_choice, label, model_choice
 
 NEUTRAL = Recipe(Duration("1ep"), 1, 0.1)
 NOISE = (3, 32, 32)
@@ -59,10 +60,21 @@ def _images(site: Site, dataset: str | None) -> tuple[Batch, int, str]:
     if dataset is None:
         inputs = torch.randn(EXAMPLES, *NOISE, generator=generator(0, "noise"))
         return Batch(inputs, torch.arange(EXAMPLES) % CLASSES), CLASSES, f"noise of 32×32 in {CLASSES} classes"
-    name, _, path = dataset.partition("=")
-    entry = dataset_choice(site.plugins, name, {"path": path} if path else {})
+    entry = dataset_choice(site.plugins, *_named(dataset))
     data, classes = site.training(entry)[0], site.classes(entry)
     return looked_at(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
+
+
+def _named(text: str) -> tuple[str, dict[str, Any]]:
+    """A data set as a suite writes it, or as NAME=PATH."""
+    if not text.startswith("{"):
+        name, _, path = text.partition("=")
+        return name, {"path": path} if path else {}
+    try:
+        entry = TypeAdapter(Located).validate_python(tomllib.loads(f"value = {text}")["value"])
+    except ValueError as error:
+        raise ValueError(f"--dataset wants NAME, NAME=PATH or a table as in a suite, not {text!r}") from error
+    return entry.name, dict(entry.arguments)
 
 
 def _option(text: str) -> tuple[str, Any]:

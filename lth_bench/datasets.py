@@ -23,7 +23,8 @@ class DataError(Exception):
 class Listing:
     """A split that is read as it is needed: `open(i)` gives image i, in RGB or grey; labels are int64 of shape N.
 
-    Networks see squares of `size` pixels. `digest` stands for the content.
+    Networks see squares of `size` pixels. `digest` stands for the content, the same on every machine; `stamp` changes
+    when a file may have changed, its times for instance.
     """
 
     labels: np.ndarray
@@ -31,6 +32,7 @@ class Listing:
     size: int
     channels: int
     digest: str
+    stamp: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -145,20 +146,22 @@ def _facts(findings: Findings) -> Iterator[str]:
         left = sum(layer.left[place] for layer in findings.layers)
         emptied = [layer.name for layer in findings.layers if not layer.left[place]]
         yield (
-            f"a global threshold at {sparsity:.0%} on SNIP scores keeps {left / findings.weights:.1%} above zero and "
-            f"empties {len(emptied)} of {len(findings.layers)} layers{_named(emptied)}"
+            f"of SNIP's scores, a global threshold at {sparsity:.0%} leaves {left / findings.weights:.1%} above zero, "
+            f"and nothing in {len(emptied)} of {len(findings.layers)} layers{_named(emptied)}"
         )
     for sparsity in SPARSITIES:
         if dense := [layer.name for layer in findings.layers if sparsity in layer.dense]:
-            yield f"ERK at {sparsity:.0%} asks for more than there is in {len(dense)} layers, left dense{_named(dense)}"
+            yield f"ERK at {sparsity:.0%} leaves dense what has fewer weights than it asks for{_named(dense)}"
     if findings.dense:
-        yield f"{len(findings.dense)} layers are kept dense{_named(findings.dense)}"
+        yield f"kept dense, layers: {len(findings.dense)}{_named(findings.dense)}"
     if findings.zeros:
-        yield f"{len(findings.zeros)} weights and norm scales start at zero{_named(findings.zeros)}"
+        yield f"starting at zero, weights and norm scales: {len(findings.zeros)}{_named(findings.zeros)}"
+    if any(layer.grasp_zeros is None for layer in findings.layers):
+        yield "no GraSP scores: torch has no second derivative of this network"
 
 
 def _named(names: list[str]) -> str:
-    return f": {', '.join(names[:3])}{' …' if len(names) > 3 else ''}" if names else ""
+    return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
 
 
 def verdict(found: Consultation) -> str:
@@ -200,7 +203,7 @@ def about(item: Any) -> str:
     if hasattr(item, "summary"):
         return str(item.summary)
     if dataclasses.is_dataclass(item) and not isinstance(item, type):
-        return ", ".join(f"{name}={value}" for name, value in without_defaults(item).items())
+        return ", ".join(f"{name} = {json.dumps(value)}" for name, value in without_defaults(item).items())
     text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     if not isinstance(item, type) or not dataclasses.is_dataclass(item):
         return text

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from lth_bench.data import Source
-from lth_bench.doctor import complaints, looked_at, sensitivities
 from lth_bench.experiment import Experiment
 from lth_bench.masks import check_masks, full, kept
 from lth_bench.models import evaluate
@@ -31,14 +30,11 @@ def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) ->
     network = site.network(experiment, 0)
     weights = site.prunable(experiment, network)
     _check(made, network, weights)
-    batch = looked_at(site.training(experiment.dataset)[0])
-    unfit = complaints(network, sensitivities(network, weights, batch), batch)
     test = site.test(experiment.dataset)
     ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"])
     return {
         "sparsity": _sparsity(experiment, made),
         "test": _test(made, network, test, site),
-        "unfit": unfit,
         "data": {"training": site.read(experiment.dataset).digest, "test": test.digest()},
         "curve": made.facts["curve"],
         "events": made.facts["events"],

@@ -52,11 +52,15 @@ def summary(frame: pd.DataFrame) -> pd.DataFrame:
     statuses = {name: counts.get(name, 0) for name in ("done", "diverged", "failed", "missing")}
     firsts = {name: pd.NamedAgg(name, "first") for name in ("recipe", "own_recipe", "control")}
     about = groups.agg(**firsts, unfit=pd.NamedAgg("unfit", "max"))
-    environments = done["environment"].agg(lambda found: "; ".join(sorted(set(found) - {""})))
-    whole = about.join(table).join(environments).assign(**statuses).rename(columns={"done": "n"})
+    several = done[["environment", "data"]].agg(_distinct)
+    whole = about.join(table).join(several).assign(**statuses).rename(columns={"done": "n"})
     rows = whole.reset_index().rename(columns={"asked": "target"})
     by_method = rows.groupby([*BLOCK, "method"], sort=False).ngroup().argsort(kind="stable")
     return rows.iloc[by_method].reset_index(drop=True)
+
+
+def _distinct(found: pd.Series) -> str:
+    return "; ".join(sorted(set(found) - {""}))
 
 
 def blocks(summarised: pd.DataFrame) -> Iterator[Block]:
@@ -104,6 +108,9 @@ def sentence(summarised: pd.DataFrame) -> str:
     environments = sorted({place for cell in summarised["environment"].dropna() for place in cell.split("; ") if place})
     if len(environments) > 1:
         own += f" Not all were run in one environment, whose numbers may differ: {'; '.join(environments)}."
+    for (dataset, model), rows in summarised.groupby(BLOCK, sort=False):
+        if len({digest for cell in rows["data"].dropna() for digest in cell.split("; ") if digest}) > 1:
+            own += f" Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
     seeds = int(summarised["n"].max())
     over = "1 seed" if seeds == 1 else f"up to {seeds} seeds"
     return (
@@ -115,7 +122,7 @@ def sentence(summarised: pd.DataFrame) -> str:
 
 def _unfit(summarised: pd.DataFrame) -> str:
     """What the doctor holds against models, for methods that score at initialisation."""
-    rows = summarised[summarised["unfit"] != ""].drop_duplicates(BLOCK)
+    rows = summarised[summarised["unfit"] != ""].drop_duplicates([*BLOCK, "unfit"])
     return "".join(
         f" {row.model} on {row.dataset} is not fit to be pruned at initialisation: {row.unfit}."
         for row in rows.itertuples()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from typing import Any, cast
 
 import timm
@@ -35,7 +36,8 @@ def register_models(models: Mapping[str, Any]) -> None:
 def model_function(name: str) -> Callable[..., nn.Module]:
     """The function that timm calls for a name; raises ModelError."""
     if not timm.is_model(name):
-        close = ", ".join(timm.list_models(f"*{name}*")[:8]) or "see timm.list_models()"
+        alike = timm.list_models(f"*{name}*")[:8] or get_close_matches(name, timm.list_models())
+        close = ", ".join(alike) or "see timm.list_models()"
         raise ModelError(f"timm knows no model {name!r}; close: {close}")
     return cast(Callable[..., nn.Module], timm.model_entrypoint(name))
 

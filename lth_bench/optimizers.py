@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,15 @@ def _groups(recipe: Recipe, model: nn.Module) -> list[Any]:
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
     named: Any = getattr(model, "no_weight_decay", set)
     return list(timm.optim.param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=named()))  # type: ignore[attr-defined]
+
+
+def restore_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads an optimiser's state; every tensor gets the layout of its weight: fused optimisers do not look."""
+    optimizer.load_state_dict(copy.deepcopy(state))
+    for weight, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                values[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value).detach()
 
 
 def clean(optimizer: torch.optim.Optimizer, masks: Mapping[nn.Parameter, Tensor]) -> None:

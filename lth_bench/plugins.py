@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -65,7 +66,9 @@ class Registry:
     def __getitem__(self, name: str) -> Any:
         if name not in self.items:
             known = ", ".join(sorted(self.items)) or "none"
-            raise UnknownName(f"no {self.kind[:-1]} {name!r}; known: {known}")
+            close = get_close_matches(name, self.items, 1)
+            hint = f"did you mean {close[0]!r}? known" if close else "known"
+            raise UnknownName(f"no {self.kind[:-1]} {name!r}; {hint}: {known}")
         return self.items[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -9,7 +9,7 @@ import torch
 from lth_bench.allocation import kept_count
 from lth_bench.datasets import DataError
 from lth_bench.experiment import Choice, Experiment
-from lth_bench.models import ModelError, prunable, transformed
+from lth_bench.models import ModelError, transformed
 from lth_bench.recipe import Schedule
 from lth_bench.site import Site
 
@@ -37,7 +37,9 @@ def _data_faults(experiments: list[Experiment], site: Site) -> Iterator[tuple[Ch
             site.training(dataset)
             site.test(dataset)
         except DataError as error:
-            yield dataset, f"datasets: {error}"
+            fetched = site.plugins.datasets.items[dataset.name]
+            more = "; or let --download fetch it" if getattr(fetched, "download", None) and site.data_root else ""
+            yield dataset, f"datasets: {error}{more}"
 
 
 def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
@@ -60,8 +62,8 @@ def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
             f"models: {experiment.model.name!r} changes the weights of {len(layers)} layers in its forward pass, "
             f"{layers[0]!r} for one, so that a mask on them would not hold; use a model without weight standardisation"
         )
-    total = sum(weight.numel() for weight in prunable(network).values())
-    return total or f"models: {experiment.model.name!r} has no convolution or linear weight to prune"
+    total = sum(weight.numel() for weight in site.prunable(experiment, network).values())
+    return total or f"models: {experiment.model.name!r} has no convolution or linear weight left to prune"
 
 
 def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:

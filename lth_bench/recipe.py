@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,10 +19,10 @@ class Recipe:
     Rate: `warmup` is linear; behind it, `schedule` "step" multiplies by `factor` at each of the `milestones`, counted
     from the start, and "cosine" falls to zero over what is left. Decay: on "all" parameters or on "weights", that is
     not on biases and norm layers. Augmentation: `crop` pads by so many black pixels and cuts at random, `flip` mirrors
-    every other image, `cutout` blackens a square of so many pixels; `transforms` are arguments of
+    one image in two, `cutout` blackens a square of so many pixels; `transforms` are arguments of
     `timm.data.create_transform` for data sets that are not held in memory. Initial weights: those of the model itself
-    ("own"), Kaiming normal by fan-in or Glorot normal with zero biases; `norm_scale` "uniform" draws the scales of norm
-    layers from [0, 1). `precision` "bfloat16" is that of the passes under autocast; weights stay float32.
+    ("own"), Kaiming normal by fan-in or Glorot normal with zero biases; `norm_scale` "uniform" draws the scales of
+    batch norm from [0, 1). `precision` "bfloat16" is that of the passes under autocast; weights stay float32.
 
     `measure_every` is the span between two measurements on the validation split; the recipe's end is always
     measured. An epoch is as many full batches as fit the training split.
@@ -51,26 +52,31 @@ class Recipe:
     channels_last: bool = False
 
     def __post_init__(self) -> None:
-        positive = {"batch_size": self.batch_size, "learning_rate": self.learning_rate, "factor": self.factor}
-        for name, value in positive.items():
-            if not 0 < value < math.inf:
-                raise ValueError(f"{name} must be positive and finite, not {value}")
+        if faults := list(self._faults()):
+            raise ValueError("; ".join(faults))
+
+    def _faults(self) -> Iterator[str]:
+        for name in ("batch_size", "learning_rate", "factor"):
+            if not 0 < getattr(self, name) < math.inf:
+                yield f"{name} must be positive and finite, not {getattr(self, name)}"
         for name in ("momentum", "weight_decay", "crop", "cutout"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be finite and not negative, not {getattr(self, name)}")
+                yield f"{name} must be finite and not negative, not {getattr(self, name)}"
         if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"label_smoothing lies in [0, 1), unlike {self.label_smoothing}")
+            yield f"label_smoothing lies in [0, 1), unlike {self.label_smoothing}"
         if self.momentum and self.optimizer != "sgd":
-            raise ValueError(f"momentum is for sgd; {self.optimizer} has none")
+            yield f"momentum is for sgd; {self.optimizer} has none"
         if self.nesterov and not self.momentum:
-            raise ValueError("nesterov needs a momentum")
-        if bool(self.milestones) != (self.schedule == "step"):
-            raise ValueError(f"milestones go with schedule 'step' and with no other, not with {self.schedule!r}")
+            yield "nesterov needs a momentum"
+        if self.milestones and self.schedule != "step":
+            yield f"milestones go with schedule 'step', not with {self.schedule!r}"
+        if self.schedule == "step" and not self.milestones:
+            yield "schedule 'step' needs milestones, such as ['80ep', '120ep']"
         for name in ("duration", "measure_every"):
             if not getattr(self, name).strip("0.itep%"):
-                raise ValueError(f"{name} must be longer than {getattr(self, name)!r}")
+                yield f"{name} must be longer than {getattr(self, name)!r}"
         if self.duration.endswith("%"):
-            raise ValueError(f"duration is in 'it' or 'ep', not a share of itself: {self.duration}")
+            yield f"duration is in 'it' or 'ep', not a share of itself: {self.duration}"
 
 
 class Schedule:
@@ -88,7 +94,9 @@ class Schedule:
             raise ValueError(f"a warmup of {self._warmup} steps does not fit into the {self.total} of the recipe")
         rising = self._milestones == sorted(set(self._milestones))
         if not rising or max(self._milestones, default=0) > self.total:
-            raise ValueError(f"milestones must rise and lie within {self.total} steps, unlike {self._milestones}")
+            raise ValueError(
+                f"milestones must rise and lie within the {self.total} steps of the recipe, unlike {self._milestones}"
+            )
 
     def rate(self, step: int) -> float:
         """The learning rate of the update that leaves `step` behind; past the end the last one holds."""

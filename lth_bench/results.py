@@ -103,6 +103,9 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         "steps": sum(event["steps"] for event in record.get("events", [])),
         "environment": _environment(record.get("environment", {})),
         "unfit": "; ".join(record.get("unfit", [])),
+        "data": " ".join(digest[:8] for digest in record.get("data", {}).values())
+        if record["status"] == "done"
+        else "",
     }
 
 

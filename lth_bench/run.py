@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from lth_bench.datasets import DataError
+from lth_bench.doctor import complaints, looked_at, sensitivities
 from lth_bench.evaluation import judge
 from lth_bench.experiment import Experiment, from_json
 from lth_bench.files import DiskFault, FileFault, remove
@@ -65,8 +66,11 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
     Raises Interrupted and DiskFault, which are not the pruner's doing.
     """
     experiment = from_json(identity["experiment"])
+    about: Fields = {}
 
     def work() -> Fields:
+        about["data"] = {"training": site.read(experiment.dataset).digest}
+        about["unfit"] = unfit(experiment, site)
         session = site.session(experiment)
         try:
             if experiment.control is None:
@@ -82,7 +86,8 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
             spent.add(session.spent)
 
     fields = _guarded(work)
-    return {**fields, "environment": _environment(experiment, site), "timing": {**fields["timing"], **vars(spent)}}
+    environment, timing = _environment(experiment, site), {**fields["timing"], **vars(spent)}
+    return {**about, **fields, "environment": environment, "timing": timing}
 
 
 def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, generation: int = 1) -> Fields:
@@ -103,6 +108,8 @@ def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, gen
     seconds = timing["seconds"] + fields["timing"]["seconds"]
     return {
         **identity,
+        "data": trained["data"],
+        "unfit": trained["unfit"],
         **fields,
         "environment": trained["environment"],
         "timing": {**timing, "seconds": seconds},
@@ -167,6 +174,17 @@ def _base_ticket(experiment: Experiment, directory: Path) -> Ticket:
         return read_ticket(ticket_path(directory, key), record["ticket"]["sha256"])
     except FileFault as error:
         raise NoTicket(f"the control needs the ticket of experiment {key}: {error}") from error
+
+
+def unfit(experiment: Experiment, site: Site) -> list[str]:
+    """What the doctor holds against an experiment's network, with the initial weights of seed 0."""
+    network = site.network(experiment, 0)
+    batch = looked_at(site.training(experiment.dataset)[0])
+    try:
+        scores = sensitivities(network, site.prunable(experiment, network), batch)
+        return complaints(network, scores, batch)
+    except Exception as error:  # a network that trains is not to fail for this
+        return [f"it could not be examined ({type(error).__name__}: {_text(_words(error))[:200]})"]
 
 
 def _environment(experiment: Experiment, site: Site) -> Fields:

@@ -20,7 +20,7 @@ from lth_bench.ledger import Event, Ledger, Spent
 from lth_bench.masks import Masks, Scores
 from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
-from lth_bench.optimizers import clean, make_optimizer
+from lth_bench.optimizers import clean, make_optimizer, restore_state
 from lth_bench.recipe import Recipe, Schedule
 from lth_bench.streams import generator, kept_noise, seed_noise, stream_seed
 
@@ -287,7 +287,7 @@ class Session:
             self.optimizer = None
         else:
             self.optimizer = self.optimizer or make_optimizer(self.recipe, self.model)
-            self.optimizer.load_state_dict(copy.deepcopy(snapshot.optimizer))
+            restore_state(self.optimizer, snapshot.optimizer)
         self.step = snapshot.step
 
     def charge_training(self, start: int) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lth_bench.data import Source, examples, held_out, settled
-from lth_bench.datasets import Arrays, Dataset, Listing
+from lth_bench.datasets import Arrays, DataError, Dataset, Listing
 from lth_bench.experiment import Choice, Experiment, without_defaults
 from lth_bench.files import canonical
 from lth_bench.memory import Memory, Watch
@@ -28,12 +28,16 @@ from lth_bench.suite import instantiate
 
 @dataclass(frozen=True)
 class Training:
-    """The training split of a data set: what is trained on, what is held out, and what is known of the whole."""
+    """The training split of a data set: what is trained on, what is held out, and what is known of the whole.
+
+    `reading` stands for what the pixels depend on beside the digest, where they are read as they are needed.
+    """
 
     dataset: Dataset
     training: Source
     validation: Source
     digest: str
+    reading: list[str]
 
 
 @dataclass
@@ -71,12 +75,22 @@ class Site:
             content = wanted.read("train", self.data_root)
             known = settled(wanted, content)
             whole = self._source(known, content)
-            self._read[name] = Training(known, *held_out(whole, known.validation), whole.digest())
+            if not 0 < known.validation < len(whole):
+                raise DataError(
+                    f"{dataset.name}: of {len(whole)} training images, {known.validation} are to be held out for "
+                    f"validation; give a `validation` from 1 to {len(whole) - 1}"
+                )
+            self._read[name] = Training(known, *held_out(whole, known.validation), whole.digest(), _reading(content))
         return self._read[name]
 
     def test(self, dataset: Choice) -> Source:
-        known = self.read(dataset).dataset
-        return self._source(known, known.read("test", self.data_root)).to(self.device)
+        """The test split, on the device. Raises DataError, also where its images are of another size."""
+        training = self.read(dataset)
+        found = self._source(training.dataset, training.dataset.read("test", self.data_root))
+        if found.shape != training.training.shape:
+            sizes = (" by ".join(map(str, part.shape)) for part in (training.training, found))
+            raise DataError("{}: training images are {}, test images {}".format(dataset.name, *sizes))
+        return found.to(self.device)
 
     def classes(self, dataset: Choice) -> int:
         found = self.read(dataset).dataset.classes
@@ -115,8 +129,8 @@ class Site:
         return {
             "model": without_defaults(model),
             "function": modules_hash(frozenset([model_function(model.name).__module__])),
-            **{package: version(package) for package in ("timm", "torchvision", "pillow")},
-            "data": [self.read(dataset).digest, self.read(dataset).dataset.validation],
+            "timm": version("timm"),
+            "data": [self.read(dataset).digest, self.read(dataset).dataset.validation, *self.read(dataset).reading],
             "classes": self.classes(dataset),
         }
 
@@ -131,6 +145,13 @@ def dataset_named(registry: Registry, entry: Choice) -> Dataset:
     """The data set that an experiment names."""
     item = registry[entry.name]
     return item if isinstance(item, Dataset) else instantiate(registry, entry.name, entry.arguments)()
+
+
+def _reading(content: Arrays | Listing) -> list[str]:
+    if not isinstance(content, Listing):
+        return []
+    code = modules_hash(frozenset([type(content.open).__module__]))
+    return [content.stamp, code, *(version(package) for package in ("torchvision", "pillow"))]
 
 
 def _name(entry: Choice) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
@@ -23,13 +24,12 @@ from lth_bench.files import canonical, sha256
 from lth_bench.streams import kept_noise, stream_seed
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from lth_bench.data import Draw
     from lth_bench.datasets import Listing
     from lth_bench.recipe import Recipe
 
 CPU = torch.device("cpu")
+MODES = {1: "L", 3: "RGB"}  # of PIL images, by channels
 IN_MEMORY = ("crop", "flip", "cutout")
 OURS = {"input_size", "is_training", "mean", "std", "use_prefetcher", "normalize", "separate", "tf_preprocessing"}
 SEQUENCES = {"naflex", "patch_size", "max_seq_len", "patchify", "patchify_channels_last", "patchify_flatten"}
@@ -114,7 +114,7 @@ class Streamed:
         if unfit := sorted((OURS | SEQUENCES) & recipe.transforms.keys()):
             return [*faults, f"transforms: {', '.join(unfit)} cannot be set"]
         try:
-            self._transform(recipe.transforms)
+            self._transform(recipe.transforms)(Image.new(MODES[self.shape[0]], self.shape[1:]))
         except Exception as error:  # timm checks its arguments with assertions and by using them
             faults.append(f"transforms: timm takes no such arguments ({type(error).__name__}: {error})")
         return faults
@@ -137,10 +137,10 @@ class Streamed:
         images = _Images(self._listing.open, self._index, transform, (draw.seed, draw.epoch))
         self._ahead.append(_read(images, whole.split(size), self._loaders, self._pinned))
 
-    def _transform(self, arguments: dict[str, Any]) -> Callable[[Image], Tensor]:
+    def _transform(self, arguments: dict[str, Any]) -> Callable[[Image.Image], Tensor]:
         """timm's; bytes are normalised on the device, unless random erasing asks for it earlier."""
         erases = arguments.get("re_prob", 0) > 0
-        transform: Callable[[Image], Tensor] = create_transform(
+        transform: Callable[[Image.Image], Tensor] = create_transform(
             self._listing.size, is_training=True, mean=self._mean, std=self._std, use_prefetcher=not erases, **arguments
         )
         return transform
@@ -161,9 +161,9 @@ class Streamed:
 class _Images(Dataset[Read]):
     """Images of a split as tensors, varied at random where there is a noise: a seed and an epoch."""
 
-    open: Callable[[int], Image]
+    open: Callable[[int], Image.Image]
     index: Tensor
-    transform: Callable[[Image], Tensor]
+    transform: Callable[[Image.Image], Tensor]
     noise: tuple[int, int] | None = None
 
     def __getitem__(self, i: int) -> Read:

@@ -93,7 +93,7 @@ class Suite(Strict):
     models: list[Entry] = Field(min_length=1)
     datasets: list[Located] = Field(min_length=1)
     recipe: str
-    recipes: dict[str, dict[str, JsonValue]] = {}
+    recipes: dict[str, Annotated[dict[str, JsonValue], AfterValidator(_finite)]] = {}
     pruners: list[Annotated[PrunerEntry, BeforeValidator(_named)]] = Field(min_length=1)
     sparsities: list[Sparsity] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
@@ -207,8 +207,10 @@ def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choi
     except ValidationError as error:
         raise ValueError("\n".join(_faults(error))) from error
     changed = without_defaults(made)
-    arguments = {**arguments, **({"keep": sorted(set(made.keep))} if made.keep else {})}
-    return Choice(name, {key: value for key, value in arguments.items() if key in others or key in changed})
+    if made.keep:
+        changed["keep"] = sorted(set(made.keep))
+    meant = {**others, **changed}
+    return Choice(name, {key: meant[key] for key in arguments if key in meant})
 
 
 def label(entry: Choice) -> str:
@@ -274,7 +276,7 @@ class _Resolver:
         try:
             return model_choice(self.plugins, entry.name, entry.arguments)
         except ValueError as error:
-            self.faults += [f"{place}.arguments.{fault}" for fault in str(error).splitlines()]
+            self.faults += [f"{place}.arguments{_below(fault)}" for fault in str(error).splitlines()]
             return Choice(entry.name)
 
     def _recipe(self, name: str, table: dict[str, JsonValue]) -> Recipe | None:
@@ -291,7 +293,7 @@ class _Resolver:
         except UnknownName as error:
             self.faults.append(f"{place}.like: {self._with_broken(error)}")
         except ValidationError as error:
-            self.faults += [f"{place}.{fault}" for fault in _faults(error)]
+            self.faults += [f"{place}{_below(fault)}" for fault in _faults(error)]
         return None
 
     def _known_recipe(self, name: str, place: str) -> Recipe | None:
@@ -316,7 +318,7 @@ class _Resolver:
         except UnknownName as error:
             self.faults.append(f"{place}.name: {self._with_broken(error)}")
         except ValueError as error:
-            self.faults += [f"{place}.arguments.{fault}" for fault in str(error).splitlines()]
+            self.faults += [f"{place}.arguments{_below(fault)}" for fault in str(error).splitlines()]
         return None
 
     def _with_broken(self, error: UnknownName) -> str:
@@ -333,11 +335,16 @@ def _faults(error: ValidationError) -> list[str]:
     return [_fault(item["loc"], item["msg"], item["input"], item["type"]) for item in error.errors()]
 
 
+def _below(fault: str) -> str:
+    """A fault's place behind that of what it is in; it may have none of its own."""
+    return fault if fault.startswith(":") else f".{fault}"
+
+
 def _fault(loc: tuple[int | str, ...], message: str, value: Any, kind: str) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     found = "" if kind in ("missing", "extra_forbidden") or isinstance(value, dict) else f" (found: {value!r})"
     text = {"extra_forbidden": "no such key here", "missing": "this key is needed"}.get(kind, message)
-    return f"{place or 'whole'}: {text.removeprefix('Value error, ')}{found}"
+    return f"{place}: {text.removeprefix('Value error, ')}{found}"
 
 
 def _title(item: Planned) -> str:

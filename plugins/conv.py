@@ -5,7 +5,7 @@ from __future__ import annotations
 from lth_bench import hookimpl
 from lth_bench_plugins.networks import check
 
-WEIGHTS = {2: "4.3", 4: "2.4", 6: "1.7", 8: "5.3"}
+WEIGHTS = {2: "4.3", 4: "2.4", 6: "2.3", 8: "5.3"}
 
 
 def conv(depth):

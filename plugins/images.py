@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 
 from lth_bench import Count, DataError, Dataset, hookimpl
 from lth_bench.datasets import Listing
@@ -132,7 +132,7 @@ class Images:
 
     path: str
     size: Count | None = None
-    validation: Annotated[int, Ge(0)] = 5000
+    validation: Count = 5000
     mean: Mean = (0.485, 0.456, 0.406)
     std: Std = (0.229, 0.224, 0.225)
 
@@ -152,7 +152,8 @@ class Images:
         labels = np.array([classes[place.category] for place in found[split]], np.int64)
         opener = self._opener(found[split])
         if self.size is not None:
-            return Listing(labels, opener, self.size, len(self.mean), _digest(found[split], labels))
+            digest, stamp = _digest(found[split], labels), _stamp(found[split])
+            return Listing(labels, opener, self.size, len(self.mean), digest, stamp)
         images = ((opener.name(i), opener(i)) for i in range(len(labels)))
         return stacked(images, len(labels), "; or give `size` to have them resized"), labels
 
@@ -193,7 +194,15 @@ def _in_folder(folder):
         paths = create_reader("", root=str(folder)).filenames(absolute=True)
     except (RuntimeError, OSError, ValueError) as error:
         raise DataError(f"{folder} holds no images that can be read: {error}") from error
-    return [_in_class(path.removeprefix(f"{folder}/"), path, 0, Path(path).stat().st_size) for path in paths]
+    return [_in_class(path.removeprefix(f"{folder}/"), path, 0, _bytes(path)) for path in paths]
+
+
+def _bytes(path):
+    """The size of a file."""
+    try:
+        return Path(path).stat().st_size
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _in_class(name, path, offset, size):
@@ -255,6 +264,12 @@ def _digest(places, labels):
     for place, label in zip(places, labels, strict=True):
         digest.update(b"%d %d %s\0" % (label, place.size, os.fsencode(place.name)))
     return digest.hexdigest()
+
+
+def _stamp(places):
+    """Hash of when the files were last changed."""
+    times = {place.path: os.stat(place.path).st_mtime_ns for place in places}  # noqa: PTH116 (a million of them)
+    return hashlib.sha256(repr(sorted(times.items())).encode()).hexdigest()
 
 
 @hookimpl

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
 
-from annotated_types import Ge
-
-from lth_bench import DataError, Dataset, hookimpl
+from lth_bench import Count, DataError, Dataset, hookimpl
 from lth_bench_plugins.images import Mean, Std, absolute, decoded, stacked
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
@@ -26,7 +23,7 @@ class Parquet:
     """
 
     path: str
-    validation: Annotated[int, Ge(0)] = 5000
+    validation: Count = 5000
     label: str = "label"
     mean: Mean | None = None
     std: Std | None = None
@@ -99,7 +96,7 @@ def _values(file, parquet, columns):
     try:
         for batch in parquet.iter_batches(ROWS, columns=columns, use_threads=False):
             yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise _damaged(file, error) from error
 
 

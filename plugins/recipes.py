@@ -71,7 +71,7 @@ RECIPES = {
         weight_decay=1e-4,
         decay="weights",
         label_smoothing=0.1,
-        transforms={"color_jitter": None},
+        transforms={"color_jitter": 0.0},
     ),
     # Liu et al. 2021, arXiv:2102.02887 (ITOP) and arXiv:2106.10404 (GraNet); Liu et al. 2022, arXiv:2202.02643
     "itop_cifar": nesterov("250ep", 128, 0.1, "50%", "75%"),

@@ -27,8 +27,9 @@ What `make faults` found: how often each fault was injected, how often something
 FAMILIES = """# Families of timm's models
 
 What `lth-bench doctor` says of small members of timm's families, for 32×32 images in ten classes and timm's own initial
-weights: what is held against them, the arguments that mend it, the last feature map with these, and how many layers
-SNIP empties nevertheless at a sparsity of 90 % – by its scores, not for want of any. `make families` makes this page.
+weights: how many weights may be pruned, what is held against the model, the arguments that mend it, the last feature
+map with these, and how many layers SNIP empties nevertheless at a sparsity of 90 % – by its scores, not for want of
+any. `make families` makes this page.
 
 Squeeze-and-excite layers, the gates of MLPs and the projections to queries and keys have small scores by nature, so
 that a global threshold empties them whatever the options; allocate layer by layer there.

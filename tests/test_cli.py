@@ -170,7 +170,7 @@ def test_a_ticket_is_read_back_and_damage_is_noticed(tmp_path):
     [
         (
             ["run", "quickstar"],
-            ["no suite 'quickstar'; known: cifar10-resnet20-lite, lenet-mnist, lenet-mnist-lite, paper-table, quick"],
+            ["no suite 'quickstar'; did you mean 'quickstart'? known: cifar10-resnet20-lite, lenet-mnist"],
         ),
         (["run", "quickstart", "--only", "colour == 1"], ["--only 'colour == 1'", "columns: dataset, model"]),
         (["run", "quickstart", "--only", "seed > 99"], ["leaves none of the 126 experiments"]),

@@ -41,10 +41,10 @@ def test_the_two_failures_of_resnet18_are_shown_and_mended():
     done = call("doctor", "resnet18")
     assert done.returncode == 1
     for words in (
-        "above zero and empties 16 of 21 layers: layer1.0.conv1.weight, ",
+        "above zero, and nothing in 16 of 21 layers (layer1.0.conv1.weight, ",
         "last feature map: 1×1",
-        "8 weights and norm scales start at zero: layer1.0.bn2.weight, ",
-        "ERK at 98% asks for more than there is in 1 layers, left dense: fc.weight",
+        "starting at zero, weights and norm scales: 8 (layer1.0.bn2.weight, ",
+        "ERK at 98% leaves dense what has fewer weights than it asks for (fc.weight)",
         "98.3% of its prunable weights, all of 16 of its 21 layers, have a SNIP score of exactly zero",
         "With --with stem=cifar --with zero_init_last=false: fit.",
     ):
@@ -55,7 +55,7 @@ def test_a_model_that_is_fit_says_so_and_shows_what_is_kept_dense():
     done = call("doctor", "cifar_resnet20", "--with", 'keep=["first", "output"]', "--recipe", "open_lth_cifar")
     assert done.returncode == 0
     assert "Fit to be pruned at initialisation: cifar_resnet20" in done.stdout
-    assert "2 layers are kept dense: conv1.weight, fc.weight" in done.stdout
+    assert "kept dense, layers: 2 (conv1.weight, fc.weight)" in done.stdout
     assert "layer1.0.conv1.weight" in done.stdout and "269,824 prunable weights" in done.stdout
 
 

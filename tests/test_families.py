@@ -91,7 +91,7 @@ def row(name, before, after):
     size = "–" if after.feature_map is None else "×".join(map(str, after.feature_map))
     emptied = f"{len(after.emptied(0))} of {len(after.layers)}"
     shown = f"`{name}`" + "".join(f" `{key} = {json.dumps(value)}`" for key, value in FAMILIES[name].items())
-    return [shown, f"{after.weights:,}", told, "refused" if name in REFUSED else options, size, emptied]
+    return [shown, f"{before.weights:,}", told, "refused" if name in REFUSED else options, size, emptied]
 
 
 @pytest.mark.slow

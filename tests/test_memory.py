@@ -14,8 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lth_bench.memory
+from lth_bench.experiment import Choice
 from lth_bench.files import read_json
 from lth_bench.memory import Busy, Memory, Stopped, Watch, numerics
+from lth_bench.models import register_models
+from lth_bench.networks import make_network
 from lth_bench.plugins import load_plugins
 from lth_bench.scores import chance, magnitude
 from lth_bench.session import Diverged, Session, Setup
@@ -72,6 +75,26 @@ def test_everything_is_the_same_without_a_store_and_with_a_cold_and_a_warm_one(t
     assert outcomes[0] == outcomes[1] == outcomes[2]
     steps = sum(event.steps for event in sessions[0].ledger.events)
     assert sum(spent(sessions[1])) == steps and spent(sessions[2]) == (0, steps)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_what_was_looked_up_goes_on_the_same_in_the_layout_channels_last(tmp_path, optimizer):
+    options = dataclasses.replace(RECIPES[optimizer], channels_last=True, flip=True)
+    register_models(load_plugins().models.items)
+
+    def convolutions(seed):
+        return make_network(Choice("cifar_resnet20", {"width": 0.25}), options, (1, 4, 4), 3, seed)
+
+    ends = []
+    for store in (None, Store(tmp_path), Store(tmp_path)):
+        memory = Memory(store, {}) if store else None
+        made = Session(Setup(convolutions, examples(70), examples(20, 1), options, 0.75, 0, memory))
+        made.train(until=7)
+        made.prune(magnitude(made))
+        made.train(until=12)
+        assert sum(int(w[~made.masks[name]].count_nonzero()) for name, w in made.weights.items()) == 0
+        ends.append(outcome(made))
+    assert ends[0] == ends[1] == ends[2] and spent(made) == (0, 12)
 
 
 @every_recipe

@@ -102,6 +102,9 @@ def test_a_suite_on_a_folder_gives_the_same_record_with_and_without_loaders(root
         (("transforms = { scale", "crop = 2\ntransforms = { scale"), "recipes: 'images': crop: for images in memory"),
         ((", size = 12", ""), "recipes: 'images': transforms are for images that are not held in memory"),
         (('"set"', '"nowhere"'), "the train images of "),
+        (("validation = 4", "validation = 36"), "images: of 36 training images, 36 are to be held out for validation"),
+        (("validation = 4", "validation = 0"), "datasets[0].arguments.validation: "),
+        (("scale = [0.5, 1.0]", 're_prob = 0.5, re_count = "x"'), "transforms: timm takes no such arguments"),
     ],
 )
 def test_recipes_and_data_that_do_not_fit_are_refused_before_anything_starts(root, change, words):
@@ -121,3 +124,31 @@ def test_a_damaged_image_fails_its_experiment_with_its_name(root):
 
 def read(root):
     return read_records(root / "out") if (root / "out" / "records").is_dir() else []
+
+
+def test_test_images_of_another_size_are_refused(root):
+    for path in (root / "set" / "val").rglob("*.png"):
+        Image.open(path).resize((10, 10)).save(path)
+    (root / "suite.toml").write_text(SUITE.replace(", size = 12", "").replace("transforms", "# transforms"))
+    done = call("run", root / "suite.toml", "--data", root, "--out", root / "out")
+    assert (
+        done.returncode == 2 and "images: training images are 3 by 12 by 12, test images 3 by 10 by 10" in done.stderr
+    )
+
+
+def test_what_was_trained_on_files_that_changed_is_not_looked_up(root):
+    (root / "suite.toml").write_text(SUITE)
+    for out in ("one", "two"):
+        call("run", root / "suite.toml", "--data", root, "--out", root / out, "--store", root / "store")
+        for path in (root / "set").rglob("*.png"):
+            path.write_bytes(path.read_bytes())
+    (one,), (two,) = (read_records(root / out) for out in ("one", "two"))
+    assert one["data"] == two["data"] and two["timing"]["steps_computed"] == 3
+
+
+def test_a_small_data_set_is_told_by_the_doctor_too(root):
+    short = call("doctor", "resnet10t", "--dataset", "images=set", "--data", root)
+    assert short.returncode == 2 and "of 36 training images, 5000 are to be held out" in short.stderr
+    table = '{ name = "images", arguments = { path = "set", size = 12, validation = 4 } }'
+    long = call("doctor", "resnet10t", "--dataset", table, "--data", root)
+    assert long.returncode == 1 and "3×12×12, 3 classes" in long.stdout

@@ -51,10 +51,13 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"pruners": '[[pruners]]\nname = "snp"'}, ["pruners[0].name: no pruner 'snp'; known: dense, imp"]),
+        (
+            {"pruners": '[[pruners]]\nname = "snp"'},
+            ["pruners[0].name: no pruner 'snp'; did you mean 'snip'? known: dense, imp"],
+        ),
         (
             {"datasets": 'datasets = ["minst"]'},
-            ["datasets[0].name: no dataset 'minst'; known: cifar10, cifar100, digits, fashion_mnist, images, mnist"],
+            ["datasets[0].name: no dataset 'minst'; did you mean 'mnist'? known: cifar10, cifar100, digits, fashion"],
         ),
         (
             {"pruners": '[[pruners]]\nname = "imp"\narguments = { rat = 0.2 }'},
@@ -78,6 +81,8 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
             {"pruners": '[[pruners]]\nname = "imp"\ncontrols = ["redo"]'},
             ["pruners[0].controls[0].name: no control 'redo'"],
         ),
+        ({"recipes": GOOD["recipes"] + "\ntransforms = { scale = [nan, 1.0] }"}, ["recipes.r", "not JSON compliant"]),
+        ({"recipes": GOOD["recipes"] + '\nschedule = "step"'}, ["recipes.r: schedule 'step' needs milestones"]),
         ({"datasets": "datasets = [{ parquet = 3 }]"}, ["datasets[0].arguments.path:", "valid string", "found: 3"]),
         (
             {"datasets": 'datasets = [{ name = "parquet", arguments = { path = "x", size = 3 } }]'},
@@ -166,6 +171,9 @@ def test_adapter_options_at_their_default_change_no_key(tmp_path):
         "keep": ["first", "output"],
         "in_chans": 4,
     }
+    assert planned(tmp_path, models='models = [{ name = "x", arguments = { layer_scale = 1 } }]')[0].experiment.key == (
+        planned(tmp_path, models='models = [{ name = "x", arguments = { layer_scale = 1.0 } }]')[0].experiment.key
+    )
     assert arguments("zero_init_last = false, patch_size = 4") == {"zero_init_last": False, "patch_size": 4}
 
 
@@ -184,7 +192,7 @@ def test_all_faults_are_listed_at_once(tmp_path):
 
 
 def test_a_suite_that_is_not_there_is_named():
-    with pytest.raises(SuiteError, match=r"no suite 'quickstar'; known: .*quickstart"):
+    with pytest.raises(SuiteError, match=r"no suite 'quickstar'; did you mean 'quickstart'. known: .*quickstart"):
         read_suite("quickstar", PLUGINS)
     with pytest.raises(SuiteError, match=r"cannot read the suite file nowhere\.toml"):
         read_suite("nowhere.toml", PLUGINS)
