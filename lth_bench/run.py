@@ -66,11 +66,8 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
     Raises Interrupted and DiskFault, which are not the pruner's doing.
     """
     experiment = from_json(identity["experiment"])
-    about: Fields = {}
 
     def work() -> Fields:
-        about["data"] = {"training": site.read(experiment.dataset).digest}
-        about["unfit"] = unfit(experiment, site)
         session = site.session(experiment)
         try:
             if experiment.control is None:
@@ -86,6 +83,7 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
             spent.add(session.spent)
 
     fields = _guarded(work)
+    about = {} if fields["status"] == "trained" else _about(experiment, site)
     environment, timing = _environment(experiment, site), {**fields["timing"], **vars(spent)}
     return {**about, **fields, "environment": environment, "timing": timing}
 
@@ -108,8 +106,7 @@ def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, gen
     seconds = timing["seconds"] + fields["timing"]["seconds"]
     return {
         **identity,
-        "data": trained["data"],
-        "unfit": trained["unfit"],
+        **_about(experiment, site),
         **fields,
         "environment": trained["environment"],
         "timing": {**timing, "seconds": seconds},
@@ -176,7 +173,15 @@ def _base_ticket(experiment: Experiment, directory: Path) -> Ticket:
         raise NoTicket(f"the control needs the ticket of experiment {key}: {error}") from error
 
 
-def unfit(experiment: Experiment, site: Site) -> list[str]:
+def _about(experiment: Experiment, site: Site) -> Fields:
+    """What a record says of its data and of its model, so far as it can be said."""
+    try:
+        return {"data": {"training": site.read(experiment.dataset).digest}, "unfit": _unfit(experiment, site)}
+    except Exception:  # the record says already what is wrong with them
+        return {}
+
+
+def _unfit(experiment: Experiment, site: Site) -> list[str]:
     """What the doctor holds against an experiment's network, with the initial weights of seed 0."""
     network = site.network(experiment, 0)
     batch = looked_at(site.training(experiment.dataset)[0])

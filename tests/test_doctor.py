@@ -103,6 +103,15 @@ def test_records_and_leaderboards_say_which_models_are_not_fit(tmp_path):
         assert "lenet_300_100 on digits is not fit" not in text.replace("\\", "")
 
 
+def test_a_training_that_diverges_says_so_too(tmp_path):
+    (tmp_path / "suite.toml").write_text(SUITE.replace('"lenet_300_100", ', "").replace("= 0.1", "= 1e30"))
+    done = call("run", tmp_path / "suite.toml", "--out", tmp_path / "out")
+    (record,) = read_records(tmp_path / "out")
+    assert done.returncode == 1 and record["status"] == "diverged" and "at step 2" in done.stderr
+    assert "have a SNIP score of exactly zero" in record["unfit"][0] and set(record["data"]) == {"training"}
+    assert "resnet10t on digits is not fit to be pruned at initialisation" in " ".join(done.stdout.split())
+
+
 def test_looking_changes_nothing():
     model = network(0)
     state = {name: value.clone() for name, value in model.state_dict().items()}

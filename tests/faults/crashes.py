@@ -19,6 +19,7 @@ import torch
 
 from lth_bench import files
 from lth_bench.board import Board
+from lth_bench.experiment import Choice
 from lth_bench.files import DiskFault
 from lth_bench.leases import find_all
 from lth_bench.plugins import load_plugins
@@ -42,7 +43,7 @@ class Workload:
         self.planned = plan(content, self.plugins)
         self.identities = [identity(self.name, item) for item in self.planned]
         self.site = Site(self.plugins, None, torch.device("cpu"))
-        self.site.training("digits")
+        self.site.training(Choice("digits"))
 
     def __call__(self, directory: Path) -> None:
         store = Store(directory / "store", patience=60)

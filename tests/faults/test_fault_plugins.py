@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from injection import finish, journal, pruner, results, write_suite
 
+from lth_bench.experiment import Choice
 from lth_bench.files import names, publish_json
 from lth_bench.masks import MaskError
 from lth_bench.memory import numerics
@@ -245,7 +246,7 @@ def finds_what_is_held(suite, folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     plugins = load_plugins()
     site = Site(plugins, None, torch.device("cpu"))
-    held = site.test("digits")
+    held = site.test(Choice("digits"))
     planned = plan(read_suite(str(suite), plugins)[1], plugins)
     with pytest.raises(RuntimeError, match="found the test split"):
         plugins.pruners["peeker"]()(site.session(planned[0].experiment))
