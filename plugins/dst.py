@@ -1,0 +1,1 @@
+"""Dynamic sparse training with trainable thresholds."""

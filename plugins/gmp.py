@@ -1,0 +1,1 @@
+"""Gradual magnitude pruning."""

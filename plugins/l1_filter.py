@@ -1,0 +1,1 @@
+"""Filters by L1 norm."""

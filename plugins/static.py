@@ -1,0 +1,1 @@
+"""Static sparse training."""
