@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from lth_bench.recipe import Recipe
     from lth_bench.retraining import Retraining, retrain
     from lth_bench.scores import chance, magnitude
-    from lth_bench.session import Session
-    from lth_bench.tickets import Ticket
+    from lth_bench.session import Session, Unsuitable
+    from lth_bench.tickets import Base, Ticket
 
     __version__ = version("lth-bench")
 
@@ -35,11 +35,12 @@ HOMES = {
     "recipe": ["Recipe"],
     "retraining": ["Retraining", "retrain"],
     "scores": ["chance", "magnitude"],
-    "session": ["Session"],
-    "tickets": ["Ticket"],
+    "session": ["Session", "Unsuitable"],
+    "tickets": ["Base", "Ticket"],
 }
 
 __all__ = [
+    "Base",
     "Batch",
     "Count",
     "DataError",
@@ -52,6 +53,7 @@ __all__ = [
     "Session",
     "Share",
     "Ticket",
+    "Unsuitable",
     "__version__",
     "chance",
     "erk",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -30,6 +31,15 @@ class Duration(str):
                 raise ValueError(f"a recipe's own duration cannot be a share of itself: {self!r}")
             return round(number / 100 * total)
         return round(number * epoch) if unit == "ep" else int(number)
+
+    def times(self, factor: float) -> Duration:
+        """So many times this span; a share of a recipe is the same share of one that lasts so many times as long."""
+        if not 0 < factor < math.inf:
+            raise ValueError(f"a span can be taken a positive number of times, not {factor}")
+        number, unit = float(self.rstrip("itep%")), self.lstrip("0123456789.")
+        if unit == "%":
+            return self
+        return Duration(f"{round(number * factor)}it" if unit == "it" else f"{number * factor:.6f}".rstrip("0") + "0ep")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

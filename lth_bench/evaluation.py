@@ -31,13 +31,14 @@ def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) ->
     weights = site.prunable(experiment, network)
     _check(made, network, weights)
     test = site.test(experiment.dataset)
-    ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"])
+    ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"], made.channels)
     return {
         "sparsity": _sparsity(experiment, made),
         "test": _test(made, network, test, site),
         "data": {"training": site.read(experiment.dataset).digest, "test": test.digest()},
         "curve": made.facts["curve"],
         "events": made.facts["events"],
+        **({"notes": made.facts["notes"]} if made.facts["notes"] else {}),
         "ticket": {"step": ticket.step, "sha256": write_ticket(ticket_path(directory, experiment.key), ticket)},
     }
 
@@ -66,15 +67,8 @@ def _check(made: Outcome, network: nn.Module, weights: Mapping[str, nn.Parameter
 
 
 def _sparsity(experiment: Experiment, made: Outcome) -> dict[str, Any]:
-    """What is left in the last state: non-zeros under the masks."""
-    layers = {
-        name: {
-            "size": mask.numel(),
-            "mask": int(mask.count_nonzero()),
-            "kept": int(made.states["last"][name].count_nonzero()),
-        }
-        for name, mask in made.masks.items()
-    }
+    """What is left in the last state: non-zeros under the masks, or the numbers they are computed from if fewer."""
+    layers = {name: _layer(made, name) for name in made.masks}
     size, left = (sum(layer[field] for layer in layers.values()) for field in ("size", "kept"))
     return {
         "asked": experiment.sparsity,
@@ -85,6 +79,13 @@ def _sparsity(experiment: Experiment, made: Outcome) -> dict[str, Any]:
         "layers": layers,
         "collapsed": [name for name, layer in layers.items() if not layer["kept"]],
     }
+
+
+def _layer(made: Outcome, name: str) -> dict[str, int]:
+    mask, left = made.masks[name], int(made.states["last"][name].count_nonzero())
+    channels = {"channels": int(made.channels[name].count_nonzero())} if name in made.channels else {}
+    least = min(left, made.facts["elements"].get(name, left))
+    return {"size": mask.numel(), "mask": int(mask.count_nonzero()), "kept": least, **channels}
 
 
 def _test(made: Outcome, network: nn.Module, test: Source, site: Site) -> dict[str, Any]:

@@ -351,6 +351,7 @@ def _position(session: Session) -> dict[str, Any]:
         "optimizer": sha256(serialized(_flat(snapshot.optimizer))) if snapshot.optimizer else None,
         "options": [{name: value for name, value in group.items() if name != "lr"} for group in groups],
         "masks": None if full else sha256(serialized(masks)),
+        **({"channels": sha256(serialized(session.channels))} if session.channels else {}),
     }
 
 

@@ -27,11 +27,13 @@ class InvalidResult(Exception):
 class Outcome:
     """States by name: "start" (when the final mask took force), "last" and, if measured, those of BESTS; the masks.
 
-    `facts` is what goes through JSON: steps, curve and events.
+    `channels` are those kept, by layer, where a method removed any. `facts` is what goes through JSON: steps, curve,
+    events, notes, and of how many numbers weights were computed that the pruner left computed.
     """
 
     states: dict[str, State]
     masks: Masks
+    channels: Masks
     facts: dict[str, Any]
 
 
@@ -49,9 +51,13 @@ def outcome(session: Session) -> Outcome:
         "bests": {name: _place(best, last_measured) for name, best in bests.items()},
         "curve": _curve(monitor.curve),
         "events": [dataclasses.asdict(event) for event in session.ledger.events],
+        "notes": session.notes,
+        "elements": session.elements,
     }
     states = {"start": session.ticket.state, "last": session.snapshot().state}
-    return Outcome({**states, **{name: best.state for name, best in bests.items()}}, session.masks, facts)
+    return Outcome(
+        {**states, **{name: best.state for name, best in bests.items()}}, session.masks, session.channels, facts
+    )
 
 
 def hand_over(path: Path, made: Outcome) -> dict[str, Any]:
@@ -59,10 +65,11 @@ def hand_over(path: Path, made: Outcome) -> dict[str, Any]:
     try:
         canonical(made.facts).encode()
     except (TypeError, ValueError) as error:
-        raise InvalidResult(f"steps, curve or events of the Session are not numbers: {error}") from error
+        raise InvalidResult(f"steps, curve, events or notes of the Session are not plain values: {error}") from error
     masks = {name: pack(mask) for name, mask in made.masks.items()}
     shapes = {name: list(mask.shape) for name, mask in made.masks.items()}
-    parts = {**{f"state/{name}": state for name, state in made.states.items()}, "mask": masks}
+    states = {f"state/{name}": state for name, state in made.states.items()}
+    parts = {**states, "mask": masks, "channel": made.channels}
     content = serialized({f"{prefix}/{name}": value for prefix, held in parts.items() for name, value in held.items()})
     publish(path, content)
     return {"sha256": sha256(content), "shapes": shapes, "facts": made.facts}
@@ -76,6 +83,7 @@ def take(path: Path, handed: dict[str, Any]) -> Outcome:
     return Outcome(
         {name: part(tensors, f"state/{name}/") for name in names},
         {name: unpack(masks[name], torch.Size(shape)) for name, shape in handed["shapes"].items()},
+        part(tensors, "channel/"),
         handed["facts"],
     )
 

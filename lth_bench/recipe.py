@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -54,6 +55,12 @@ class Recipe:
     def __post_init__(self) -> None:
         if faults := list(self._faults()):
             raise ValueError("; ".join(faults))
+
+    def stretched(self, factor: float) -> Recipe:
+        """The same recipe over `factor` times as long: its duration, warm-up and milestones."""
+        milestones = tuple(milestone.times(factor) for milestone in self.milestones)
+        duration, warmup = self.duration.times(factor), self.warmup.times(factor)
+        return dataclasses.replace(self, duration=duration, warmup=warmup, milestones=milestones)
 
     def _faults(self) -> Iterator[str]:
         for name in ("batch_size", "learning_rate", "factor"):

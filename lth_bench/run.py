@@ -24,7 +24,7 @@ from lth_bench.ledger import Spent
 from lth_bench.models import ModelError
 from lth_bench.outcomes import InvalidResult, hand_over, outcome, take
 from lth_bench.records import outcome_path, read_record, record_path, ticket_path
-from lth_bench.session import Diverged, Interrupted
+from lth_bench.session import Diverged, Interrupted, Unsuitable
 from lth_bench.site import Site, instance
 from lth_bench.sources import file_hash
 from lth_bench.tickets import Ticket, read_ticket
@@ -48,6 +48,7 @@ class NoTicket(Exception):
 KINDS: dict[type[BaseException], str] = {
     InvalidResult: "invalid",
     NoTicket: "no_ticket",
+    Unsuitable: "unsuitable",
     DataError: "data",
     ModelError: "model",
 }

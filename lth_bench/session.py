@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
+from lth_bench import channels as channelling
 from lth_bench import masks as masking
+from lth_bench import parametrisation
 from lth_bench.data import Batch, Source, Stream
 from lth_bench.durations import Duration
 from lth_bench.ledger import Event, Ledger, Spent
@@ -40,6 +43,10 @@ class Diverged(Exception):
     def __init__(self, step: int, what: str) -> None:
         super().__init__(f"{what} at step {step}")
         self.step, self.what = step, what
+
+
+class Unsuitable(ValueError):
+    """A network, data set or target that a method cannot be used on; says why, and what to do instead."""
 
 
 class Interrupted(BaseException):
@@ -87,6 +94,9 @@ class Session:
         self.weights = setup.prunable(self.model)
         self.output_layer = output_layer(self.model)
         self.masks: Masks = masking.full(self.weights)
+        self.channels: Masks = {}
+        self.elements: dict[str, int] = {}
+        self.notes: dict[str, Any] = {}
         self.rng = generator(setup.seed, "method")
         self.step = 0
         self.optimizer: torch.optim.Optimizer | None = None
@@ -96,16 +106,17 @@ class Session:
         self.ticket: Snapshot | None = None
         self._memory, self._progress = setup.memory, setup.progress
         self._ended: Interrupted | Diverged | None = None
-        self._network, self._validation = setup.network, setup.validation
+        self._network, self._prunable, self._validation = setup.network, setup.prunable, setup.validation
         self._stream = Stream(setup.training, setup.recipe, setup.seed)
-        self.schedule = Schedule(self.recipe, self._stream.steps_per_epoch)
-        self.total_steps = self.schedule.total
-        self._measure_every = max(1, self._steps(self.recipe.measure_every))
-        self._loop_open = self._scoring = False
+        self._follow(self.recipe)
+        self._loop_open = self._scoring = self._inverted = False
+        self._precision: torch.dtype | None = None
         self._tick: int | None = None
         self._tick_examples, self._tick_kind = 0, "train"
         self._tick_loss: Tensor | None = None
         self._kept = self._counts()
+        self._held = sum(self._kept)
+        self._structure: channelling.Structure | None = None
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._parameters = list(self.model.parameters())
         if self._memory:
@@ -120,6 +131,11 @@ class Session:
     def input_shape(self) -> tuple[int, ...]:
         """Channels, height and width."""
         return self._stream.data.shape
+
+    @property
+    def norms(self) -> dict[str, nn.Module]:
+        """By layer, the batch norm that takes its output as it is, for layers that have one with scales and shifts."""
+        return dict(self._anatomy().norms)
 
     # -- training ----------------------------------------------------------------------------------------------------
 
@@ -165,13 +181,15 @@ class Session:
             self._loop_open, self._tick = False, None
             self._clear_gradients()
 
+    def logits(self, inputs: Tensor) -> Tensor:
+        """The network's outputs, N × classes, for N inputs; charged as one pass both ways."""
+        self._charge_pass(len(inputs))
+        return self._forward(inputs)
+
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as one pass both ways."""
-        loss = self._forward(batch)
-        self._charge_pass(batch)
-        if not self._scoring:
-            self._tick_loss = loss.detach()
-        return loss
+        self._charge_pass(len(batch.labels))
+        return self._loss(batch)
 
     def update(self) -> None:
         """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
@@ -188,10 +206,8 @@ class Session:
 
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
-        loss = self._forward(batch)
-        self._charge_pass(batch, dense=True)
-        if not self._scoring:
-            self._tick_loss = loss.detach()
+        self._charge_pass(len(batch.labels), dense=True)
+        loss = self._loss(batch)
         return dict(zip(self.weights, torch.autograd.grad(loss, list(self.weights.values())), strict=True))
 
     # -- pruning -----------------------------------------------------------------------------------------------------
@@ -202,15 +218,68 @@ class Session:
         The count is exact, ties go to the earlier weight, and what is pruned stays pruned. Raises MaskError for scores
         that do not fit and for a target that would leave no weight at all.
         """
+        scores = self._ranked(scores)
         masks = masking.pruned(scores, self.masks, self.sparsity if sparsity is None else sparsity)
         if not any(masking.kept(masks).values()):
             raise masking.MaskError(f"a sparsity of {sparsity or self.sparsity} would leave no weight at all")
         self._set_masks(masks)
 
-    def adopt(self, masks: Masks) -> None:
-        """Prunes by given masks, a ticket's for instance; what is pruned stays pruned. Raises MaskError."""
+    def adopt(self, masks: Masks, channels: Masks | None = None) -> None:
+        """Prunes by given masks, a ticket's for instance; what is pruned stays pruned. Raises MaskError.
+
+        `channels`, by layer, are those kept: of the others, biases and the norm's scales and shifts go as well.
+        """
         masking.check_masks(masks, self.masks)
+        for name, channel in (channels or {}).items():
+            mine = channel.to(self.masks[name].device)
+            self.channels[name] = self.channels.get(name, mine) & mine
         self._set_masks({name: mask & masks[name].to(mask.device) for name, mask in self.masks.items()})
+
+    def channel_masks(self, scores: Scores, sparsity: float | None = None) -> Masks:
+        """The output channels, by layer, that `prune_channels` would keep."""
+        return self._chosen_channels(scores, sparsity)[0]
+
+    def prune_channels(self, scores: Scores, sparsity: float | None = None) -> None:
+        """Removes output channels of lowest score, over all layers named, until the sparsity is reached.
+
+        It ends at or above it by less than one channel; the best channel of every layer stays. With a channel go its
+        filter and bias, scale and shift of the batch norm behind it, and weights that read nothing else. Raises
+        MaskError.
+        """
+        channels, masks = self._chosen_channels(scores, sparsity)
+        self.adopt(masks, channels)
+
+    @contextmanager
+    def inverted(self) -> Iterator[None]:
+        """Inside, `prune` and `prune_channels` keep the lowest scores."""
+        before, self._inverted = self._inverted, not self._inverted
+        try:
+            yield
+        finally:
+            self._inverted = before
+
+    # -- other weights -----------------------------------------------------------------------------------------------
+
+    def parametrize(self, make: parametrisation.Make) -> dict[str, nn.Module]:
+        """Computes every prunable weight by the module that `make(layer, weight)` gives, by layer; before any update.
+
+        In evaluation mode such a module gives the weight that is evaluated. What it is computed from stands in
+        `weights`, unless that is several tensors.
+        """
+        self._refuse_in_loop("parametrize()")
+        if self.optimizer is not None:
+            raise SessionError("parametrize() after the first update; call it before")
+        made = parametrisation.register(self.model, self.weights, make)
+        self._parameters = list(self.model.parameters())
+        return made
+
+    def bake(self) -> None:
+        """Ends all parametrisations: every weight becomes plainly what it is in evaluation mode."""
+        self._refuse_in_loop("bake()")
+        parametrisation.bake(self.model)
+        self.weights, self.optimizer, self._structure = self._prunable(self.model), None, None
+        self._parameters = list(self.model.parameters())
+        self._enforce_masks()
 
     def rewire(self, masks: Masks) -> None:
         """Replaces the masks and ends the tick in place of an update; new weights start at zero, with empty state."""
@@ -230,23 +299,25 @@ class Session:
         return self._stream.balanced_sample(per_class, ("balanced sample", self.step, round))
 
     @contextmanager
-    def scoring(self, *, training: bool = False) -> Iterator[None]:
+    def scoring(self, *, training: bool = False, precision: torch.dtype | None = None) -> Iterator[None]:
         """Inside, do to the network what a score needs; on leaving, all of it is undone.
 
         Weights, buffers, gradients, modes and random state come back as they were. `training` chooses batch
-        statistics and dropout over running statistics.
+        statistics and dropout over running statistics; with a `precision`, the network and its inputs are in it.
         """
         state = self._state()
         gradients = [(parameter, parameter.grad) for parameter in self.model.parameters()]
         self._clear_gradients()
-        outer, self._scoring = self._scoring, True
+        outer = self._scoring, self._precision
+        self._scoring, self._precision = True, precision or self._precision
         try:
             with kept_noise(next(self.model.parameters()).device), mode(self.model, training=training):
                 seed_noise(self.seed, "score", self.step)
+                self.model.to(precision)
                 yield
         finally:
-            self._scoring = outer
-            self._load(state)
+            self._scoring, self._precision = outer
+            self._come_back(state)
             for parameter, gradient in gradients:
                 parameter.grad = gradient
 
@@ -273,10 +344,19 @@ class Session:
             raise SessionError(f"cannot rewind the clock to step {step}: it stands at {self.step}")
         self._set_clock(step)
 
+    def stretch(self, factor: float) -> None:
+        """Makes the recipe last `factor` times as long from now on, its warm-up and milestones with it."""
+        self._refuse_in_loop("stretch()")
+        self._follow(self.recipe.stretched(factor))
+
     def redraw(self, round: int = 1) -> None:
         """Starts again at step 0 from other initial weights of the same distribution, under the masks of today."""
         fresh = self._network(stream_seed(self.seed, "initialisation", round))
         self.rewind(Snapshot(0, fresh.state_dict(), None))
+
+    def note(self, name: str, value: float | str | list[float]) -> None:
+        """Keeps a fact about the search in the record, under `notes`."""
+        self.notes[name] = value
 
     # -- for the harness ---------------------------------------------------------------------------------------------
 
@@ -301,9 +381,15 @@ class Session:
             raise self._ended
 
     def finish(self) -> None:
-        """Called by the harness when the pruner returns: no loop may be open, and every weight must be finite."""
+        """Called by the harness when the pruner returns: no loop may be open, and every weight must be finite.
+
+        Weights that are still computed from something else are from now on what they were in evaluation mode.
+        """
         self._check_in_force()
         self._refuse_in_loop("returning from the pruner")
+        if parametrisation.parametrised(self.model):
+            self.elements = parametrisation.elements(self.model)
+            self.bake()
         if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
             raise Diverged(self.step, "a weight that is not finite")
         if self.ticket is None:
@@ -318,10 +404,35 @@ class Session:
             return Duration(until).steps(self._stream.steps_per_epoch, self.total_steps)
         return operator.index(until)
 
-    def _forward(self, batch: Batch) -> Tensor:
+    def _follow(self, recipe: Recipe) -> None:
+        self.recipe, self.schedule = recipe, Schedule(recipe, self._stream.steps_per_epoch)
+        self.total_steps = self.schedule.total
+        self._measure_every = max(1, self._steps(recipe.measure_every))
+
+    def _forward(self, inputs: Tensor) -> Tensor:
         with self._autocast():
-            logits = self.model(batch.inputs)
-            return nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
+            logits: Tensor = self.model(inputs if self._precision is None else inputs.to(self._precision))
+            return logits
+
+    def _loss(self, batch: Batch) -> Tensor:
+        logits = self._forward(batch.inputs)
+        with self._autocast():
+            loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
+        if not self._scoring:
+            self._tick_loss = loss.detach()
+        return loss
+
+    def _ranked(self, scores: Scores) -> Scores:
+        return {name: -score for name, score in scores.items()} if self._inverted else scores
+
+    def _anatomy(self) -> channelling.Structure:
+        if self._structure is None:
+            self._structure = channelling.structure(self.model, self.weights, self.input_shape)
+        return self._structure
+
+    def _chosen_channels(self, scores: Scores, sparsity: float | None) -> tuple[Masks, Masks]:
+        target = self.sparsity if sparsity is None else sparsity
+        return channelling.chosen(self._anatomy(), self.masks, self._ranked(scores), target, self.channels)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """The recipe's precision; scores are always computed in float32, so that few of them tie."""
@@ -349,7 +460,7 @@ class Session:
 
     def _mark_ticket(self) -> None:
         if self.ticket is None:
-            self.ticket = Snapshot(self.step, self._state(), None)
+            self.ticket = Snapshot(self.step, self._dense_state(), None)
 
     def _open_tick(self) -> Batch:
         self._mark_ticket()
@@ -368,36 +479,50 @@ class Session:
             self._measure()
 
     def _measure(self) -> None:
-        loss, accuracy = evaluate(self.model, self._validation, self._progress)
+        with parametrize.cached():
+            loss, accuracy = evaluate(self.model, self._validation, self._progress)
         training_loss = None if self._tick_loss is None else float(self._tick_loss)
         if not math.isfinite(loss) or not math.isfinite(training_loss or 0):
             self._ended = Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
             raise self._ended
-        measured = Measurement(self.step, sum(self._kept), training_loss, loss, accuracy)
-        self.monitor.add(measured, self._state)
+        if parametrisation.parametrised(self.model):
+            self._hold(parametrisation.left(self._dense_state(), self.weights))
+        measured = Measurement(self.step, self._held, training_loss, loss, accuracy)
+        self.monitor.add(measured, self._dense_state)
 
-    def _charge_pass(self, batch: Batch, *, dense: bool = False) -> None:
+    def _hold(self, left: int) -> None:
+        """The best points are those of the sparsity that holds."""
+        if left != self._held:
+            self.monitor.reset()
+        self._held = left
+
+    def _charge_pass(self, examples: int, *, dense: bool = False) -> None:
         kind = "dense_gradients" if dense else "train"
         self._progress()
         if self._scoring or self._tick is None:
-            self.ledger.charge(Event("score", self.step, 0, len(batch.labels), self._kept))
+            self.ledger.charge(Event("score", self.step, 0, examples, self._kept))
             return
-        self._tick_examples += len(batch.labels)
+        self._tick_examples += examples
         self._tick_kind = kind if dense else self._tick_kind
 
     def _set_masks(self, masks: Masks) -> None:
         self.masks = masks
-        before, self._kept = self._kept, self._counts()
-        if sum(before) != sum(self._kept):
-            self.monitor.reset()
+        self._kept = self._counts()
+        if not parametrisation.parametrised(self.model):
+            self._hold(sum(self._kept))
+        self._enforce_masks()
+        # Between ticks the state may still change, by a rewind say, before the masks take force in the next one.
+        self.ticket = None if self._tick is None else Snapshot(self.step, self._dense_state(), None)
+
+    def _enforce_masks(self) -> None:
         self._masked = [
             (self.weights[name], mask.to(self.weights[name].dtype))
-            for (name, mask), count in zip(masks.items(), self._kept, strict=True)
+            for (name, mask), count in zip(self.masks.items(), self._kept, strict=True)
             if count < mask.numel()
         ]
+        if self.channels:
+            self._masked += [(p, mask.to(p.dtype)) for p, mask in channelling.gates(self._anatomy(), self.channels)]
         self._apply_masks()
-        # Between ticks the state may still change, by a rewind say, before the masks take force in the next one.
-        self.ticket = None if self._tick is None else Snapshot(self.step, self._state(), None)
 
     @torch.no_grad()
     def _apply_masks(self) -> None:
@@ -412,10 +537,28 @@ class Session:
     def _state(self) -> State:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
+    def _dense_state(self) -> State:
+        """The state of the network that is evaluated."""
+        return {name: value.clone() for name, value in parametrisation.dense_state(self.model).items()}
+
     def _load(self, state: State) -> None:
+        mine = self.model.state_dict()
+        if mine.keys() != state.keys():
+            raise SessionError("a snapshot is of a network whose weights were computed otherwise; take one after that")
         with torch.no_grad():
-            for name, value in self.model.state_dict().items():
+            for name, value in mine.items():
                 value.copy_(state[name])
+
+    def _come_back(self, state: State) -> None:
+        """Undoes what was done to values and their types."""
+        for name, value in self.model.named_parameters():
+            if name in state:
+                value.data = value.data.to(state[name].dtype)
+        for module, prefix in ((module, f"{path}." if path else "") for path, module in self.model.named_modules()):
+            for name, buffer in module._buffers.items():
+                if buffer is not None and f"{prefix}{name}" in state:
+                    module._buffers[name] = buffer.to(state[f"{prefix}{name}"].dtype)
+        self._load(state)
 
     def _trainable(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,21 +14,36 @@ from lth_bench.masks import Masks
 from lth_bench.monitor import State
 from lth_bench.tensors import pack, part, read_tensors, serialized, unpack
 
+if TYPE_CHECKING:
+    from lth_bench.session import Session
+
 
 @dataclass(frozen=True)
 class Ticket:
-    """Weights, buffers and step at the moment the final mask took force, the masks, and the final state."""
+    """Weights, buffers and step at the moment the final mask took force, the masks, and the final state.
+
+    `channels` are those that a structured method kept, by layer; none for other methods.
+    """
 
     step: int
     start: State
     masks: Masks
     final: State
+    channels: Masks = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a control starts from: the pruner of the experiment that is the same without it, and the ticket it left."""
+
+    pruner: Callable[[Session], None]
+    ticket: Ticket
 
 
 def write_ticket(path: Path, ticket: Ticket) -> str:
     """Publishes a ticket, masks as packed bits, and returns the SHA-256 of the file."""
     masks = {name: pack(mask) for name, mask in ticket.masks.items()}
-    parts = {"start": ticket.start, "final": ticket.final, "mask": masks}
+    parts = {"start": ticket.start, "final": ticket.final, "mask": masks, "channel": ticket.channels}
     tensors = {f"{prefix}/{name}": value for prefix, state in parts.items() for name, value in state.items()}
     content = serialized({**tensors, "step": torch.tensor(ticket.step)})
     publish(path, content)
@@ -38,4 +55,5 @@ def read_ticket(path: Path, digest: str) -> Ticket:
     tensors = read_tensors(path, digest)
     final = part(tensors, "final/")
     masks = {name: unpack(bits, final[name].shape) for name, bits in part(tensors, "mask/").items()}
-    return Ticket(int(tensors["step"]), part(tensors, "start/"), masks, final)
+    channels = part(tensors, "channel/")
+    return Ticket(int(tensors["step"]), part(tensors, "start/"), masks, final, channels)
