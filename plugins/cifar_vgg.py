@@ -9,14 +9,15 @@ from lth_bench_plugins.networks import check
 def vgg(depth):
     """The function that makes the CIFAR VGG of `depth` layers."""
 
-    def make(pretrained=False, in_chans=3, num_classes=10, **others):
+    def make(pretrained=False, in_chans=3, num_classes=10, width=1, **others):
         from lth_bench_plugins.networks import plain
 
-        check(f"cifar_vgg{depth}", pretrained, others, "none")
-        return plain.vgg(depth, in_chans, num_classes)
+        check(f"cifar_vgg{depth}", pretrained, others, "width")
+        return plain.vgg(depth, width, in_chans, num_classes)
 
-    make.__doc__ = f"""VGG-{depth} with batch norm for 32×32 images, mean pooling and one linear layer at the end.
+    make.__doc__ = f"""VGG-{depth} with batch norm for 32×32 images, `width` times as wide.
 
+    Mean pooling and one linear layer are at its end:
     Simonyan & Zisserman 2015, arXiv:1409.1556, as the pruning literature uses it (GraSP, arXiv:2002.07376). timm's
     `vgg{depth}_bn` has two more layers of 4,096 units. Initialised by Kaiming normal.
     """

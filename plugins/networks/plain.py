@@ -64,11 +64,15 @@ def conv(depth: int, size: tuple[int, int], channels: int, classes: int) -> nn.M
     return nn.Sequential(OrderedDict([*layers, ("flatten", nn.Flatten()), *head]))
 
 
-def vgg(depth: int, channels: int, classes: int) -> nn.Module:
-    """3×3 convolutions with batch norm in five stages, max pooling between them, mean pooling, one linear layer."""
+def vgg(depth: int, scale: float, channels: int, classes: int) -> nn.Module:
+    """3×3 convolutions with batch norm in five stages, max pooling between them, mean pooling, one linear layer.
+
+    The stages are `scale` times as wide as those of VGG.
+    """
     layers: list[tuple[str, nn.Module]] = []
     number = 0
-    for stage, (width, count) in enumerate(zip((*MODULE, 512), VGG[depth], strict=True), 1):
+    for stage, (full, count) in enumerate(zip((*MODULE, 512), VGG[depth], strict=True), 1):
+        width = round(scale * full)
         for _ in range(count):
             number += 1
             layers += [
