@@ -80,8 +80,8 @@ def blocks(summarised: pd.DataFrame) -> Iterator[Block]:
 
 
 def _place(row: Any) -> float:
-    """The sparsity at which a row stands: its target if that was met, else what was measured."""
-    met = pd.isna(row.sparsity) or abs(row.sparsity - row.target) < MET
+    """The sparsity at which a row stands: its target if that was met or exceeded, else what was measured."""
+    met = pd.isna(row.sparsity) or row.sparsity > row.target - MET
     return float(row.target if met else round(row.sparsity, 4))
 
 
@@ -115,7 +115,8 @@ def sentence(summarised: pd.DataFrame) -> str:
     over = "1 seed" if seeds == 1 else f"up to {seeds} seeds"
     return (
         f"Test accuracy in per cent at the last step, mean ± standard deviation over {over}, by measured "
-        f"sparsity; in brackets the mean difference to the dense network of the same seed, in points. "
+        f"sparsity, which is named where it is above the target; in brackets the mean difference to the dense network "
+        f"of the same seed, in points. "
         f"n is given where fewer seeds finished; {MISSING} was not asked for.{own}{_unfit(summarised)}"
     )
 
@@ -178,7 +179,7 @@ def _pairs(row: Any) -> str:
 
 
 def _cell(row: Any) -> str:
-    """Mean ± deviation (difference), and what did not finish."""
+    """Mean ± deviation (difference), the sparsity if it is above the target, and what did not finish."""
     n, wanted = row.n, row.n + row.diverged + row.failed + row.missing
     faults = {name: getattr(row, name) for name in ("diverged", "failed", "missing")}
     troubles = [f"{count} {name}" for name, count in faults.items() if count]
@@ -186,5 +187,6 @@ def _cell(row: Any) -> str:
         return ", ".join(troubles)
     spread = "" if n < 2 else f" ± {row.accuracy_sd:.2f}"
     versus = "" if not row.target or pd.isna(row.difference) else f" ({row.difference:+.2f}{_pairs(row)})"
+    beyond = f" at {100 * row.sparsity:.1f}%" if row.sparsity > row.target + MET else ""
     note = f" [n={n}; {', '.join(troubles)}]" if n < wanted else ""
-    return f"{row.accuracy:.2f}{spread}{versus}{note}"
+    return f"{row.accuracy:.2f}{spread}{versus}{beyond}{note}"

@@ -116,11 +116,17 @@ def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
     ]
 
 
-def test_a_row_is_placed_by_what_was_measured(tmp_path):
-    item = planned("structured", 0.5, 0)
-    write_record(tmp_path, record(item, 0.9, measured=0.523))
+def test_a_row_that_exceeds_its_target_stands_there_with_what_was_measured(tmp_path):
+    write_record(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.523))
+    write_record(tmp_path, record(planned("exact", 0.5, 0), 0.8))
     (block,) = blocks(summary(results(tmp_path)))
-    assert list(block.table.columns) == ["52.3%"]
+    assert block.table["50.0%"].to_dict() == {"structured": "90.00 at 52.3%", "exact": "80.00"}
+
+
+def test_a_row_that_misses_its_target_is_placed_by_what_was_measured(tmp_path):
+    write_record(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.483))
+    (block,) = blocks(summary(results(tmp_path)))
+    assert list(block.table.columns) == ["48.3%"]
 
 
 def test_a_recipe_of_its_own_is_marked(tmp_path):
