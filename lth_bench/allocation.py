@@ -6,7 +6,8 @@ Shapes are those of the prunable weights by layer name; sparsities are by layer 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 SPARSITIES = (0.9, 0.95, 0.98)  # at which the literature looks at methods that prune at initialisation
 Shapes = Mapping[str, tuple[int, ...]]
 Sparsities = dict[str, float]
+Spread = Callable[[Shapes, float], Sparsities]
 
 
 def kept_count(sparsity: float, size: int) -> int:
@@ -32,19 +34,50 @@ def erk(shapes: Shapes, sparsity: float) -> Sparsities:
     return _exact(shapes, erk_densities(shapes, sparsity), sparsity)
 
 
+def er(shapes: Shapes, sparsity: float) -> Sparsities:
+    """Erdős-Rényi sparsities (Mocanu et al. 2018, arXiv:1707.04780); as in Evci et al. 2020, kernels do not count."""
+    return _exact(shapes, er_densities(shapes, sparsity), sparsity)
+
+
 def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
     """Densities proportional to the sum over the product of each layer's dimensions, capped at dense."""
-    sizes = _sizes(shapes)
-    raw = {name: sum(shape) / math.prod(shape) for name, shape in shapes.items()}
-    dense: set[str] = set()
-    while True:
-        budget = (1 - sparsity) * sum(sizes.values()) - sum(sizes[name] for name in dense)
-        share = sum(raw[name] * sizes[name] for name in shapes if name not in dense)
-        scale = budget / share if share else 0.0
-        full = {name for name in shapes if name not in dense and scale * raw[name] >= 1}
-        if not full:
-            return {name: 1.0 if name in dense else scale * raw[name] for name in shapes}
-        dense |= full
+    return _scaled(shapes, sparsity, {name: sum(shape) / math.prod(shape) for name, shape in shapes.items()})
+
+
+def er_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
+    """Densities proportional to the sum over the product of each layer's outputs and inputs, capped at dense."""
+    return _scaled(shapes, sparsity, {name: sum(shape[:2]) / math.prod(shape[:2]) for name, shape in shapes.items()})
+
+
+def first_dense(spread: Spread, shapes: Shapes, sparsity: float) -> Sparsities:
+    """The first layer dense and the others spread so that the target is met all the same. Raises ValueError."""
+    first, *others = shapes
+    held, left = _sizes(shapes)[first], kept_count(sparsity, sum(_sizes(shapes).values()))
+    if left - held < len(others):
+        raise ValueError(
+            f"a sparsity of {sparsity:.6g} with a dense first layer cannot be reached: it leaves {left} weights to "
+            f"{len(shapes)} layers, and {first!r} alone has {held}; take a distribution without a dense layer"
+        )
+    rest = {name: shapes[name] for name in others}
+    return {first: 0.0, **spread(rest, 1 - (left - held) / max(1, sum(_sizes(rest).values())))}
+
+
+DISTRIBUTIONS: dict[str, Spread] = {
+    "uniform": uniform,
+    "uniform_first_dense": partial(first_dense, uniform),
+    "er": er,
+    "erk": erk,
+    "erk_first_dense": partial(first_dense, erk),
+}
+
+
+def uniform_rounds(shapes: Shapes, sparsities: Sequence[float]) -> list[Sparsities]:
+    """Rising sparsities, the same in every layer: one dict a round, nested; the last is exact in total."""
+    earlier = [
+        {name: 1 - math.ceil((1 - sparsity) * size - 1e-9) / size for name, size in _sizes(shapes).items()}
+        for sparsity in sparsities[:-1]
+    ]
+    return [*earlier, *(uniform(shapes, sparsity) for sparsity in sparsities[-1:])]
 
 
 def layer_rates(session: Session, rate: float, output_rate: float | None) -> dict[str, float]:
@@ -111,6 +144,20 @@ def _rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> floa
         middle = (low + high) / 2
         low, high = (middle, high) if kept(middle) > target else (low, middle)
     return high if sparsity > 0 else 0.0
+
+
+def _scaled(shapes: Shapes, sparsity: float, raw: Mapping[str, float]) -> dict[str, float]:
+    """Densities proportional to `raw` that meet a target; a layer that would pass 1 is dense."""
+    sizes = _sizes(shapes)
+    dense: set[str] = set()
+    while True:
+        budget = (1 - sparsity) * sum(sizes.values()) - sum(sizes[name] for name in dense)
+        share = sum(raw[name] * sizes[name] for name in shapes if name not in dense)
+        scale = budget / share if share else 0.0
+        full = {name for name in shapes if name not in dense and scale * raw[name] >= 1}
+        if not full:
+            return {name: 1.0 if name in dense else scale * raw[name] for name in shapes}
+        dense |= full
 
 
 def _exact(shapes: Shapes, densities: Mapping[str, float], sparsity: float) -> Sparsities:

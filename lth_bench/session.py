@@ -115,7 +115,7 @@ class Session:
         self._tick_examples, self._tick_kind = 0, "train"
         self._tick_loss: Tensor | None = None
         self._kept = self._counts()
-        self._held = sum(self._kept)
+        self._held, self._tick_kept = sum(self._kept), self._kept
         self._structure: channelling.Structure | None = None
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._parameters = list(self.model.parameters())
@@ -137,6 +137,14 @@ class Session:
         """By layer, the batch norm that takes its output as it is, for layers that have one with scales and shifts."""
         return dict(self._anatomy().norms)
 
+    def steps(self, until: Until) -> int:
+        """The step that a duration from the start, or a step, comes to; None is the recipe's end."""
+        if until is None:
+            return self.total_steps
+        if isinstance(until, str):
+            return Duration(until).steps(self._stream.steps_per_epoch, self.total_steps)
+        return operator.index(until)
+
     # -- training ----------------------------------------------------------------------------------------------------
 
     def train(self, until: Until = None) -> None:
@@ -146,7 +154,7 @@ class Session:
         """
         self._refuse_in_loop("train()")
         self._check_in_force()
-        end = self._steps(until)
+        end = self.steps(until)
         if self._memory is None or end <= self.step:
             self.compute(end)
         else:
@@ -163,7 +171,7 @@ class Session:
         """Training batches; each is one tick of the clock and starts with cleared gradients."""
         self._refuse_in_loop("batches()")
         self._check_in_force()
-        end = self._steps(until)
+        end = self.steps(until)
         if end < self.step:
             raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
         self._check_trainable()
@@ -397,17 +405,10 @@ class Session:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _steps(self, until: Until) -> int:
-        if until is None:
-            return self.total_steps
-        if isinstance(until, str):
-            return Duration(until).steps(self._stream.steps_per_epoch, self.total_steps)
-        return operator.index(until)
-
     def _follow(self, recipe: Recipe) -> None:
         self.recipe, self.schedule = recipe, Schedule(recipe, self._stream.steps_per_epoch)
         self.total_steps = self.schedule.total
-        self._measure_every = max(1, self._steps(recipe.measure_every))
+        self._measure_every = max(1, self.steps(recipe.measure_every))
 
     def _forward(self, inputs: Tensor) -> Tensor:
         with self._autocast():
@@ -467,13 +468,14 @@ class Session:
         self._clear_gradients()
         seed_noise(self.seed, "noise", self.step)
         self._tick, self._tick_examples, self._tick_kind, self._tick_loss = self.step, 0, "train", None
+        self._tick_kept = self._kept
         return self._stream.batch(self.step)
 
     def _end_tick(self) -> None:
         self._tick = None
         self._progress()
         self.spent.steps_computed += 1
-        self.ledger.charge(Event(self._tick_kind, self.step, 1, self._tick_examples, self._kept))
+        self.ledger.charge(Event(self._tick_kind, self.step, 1, self._tick_examples, self._tick_kept))
         self.step += 1
         if self.step % self._measure_every == 0 or self.step == self.total_steps:
             self._measure()

@@ -16,6 +16,10 @@ class Dense:
     """Train the whole network; ask for sparsity 0."""
 
     def __call__(self, session: Session) -> None:
+        from lth_bench import Unsuitable
+
+        if session.sparsity:
+            raise Unsuitable(f"dense prunes nothing, and a sparsity of {session.sparsity} is asked for; ask for 0")
         session.train()
 
 

@@ -1,1 +1,50 @@
-"""Gradual magnitude pruning."""
+"""Gradual magnitude pruning: prune a little more every so often while the network trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import Duration, hookimpl, magnitude
+from lth_bench.allocation import uniform_rounds
+from lth_bench.sparse_training import gradual_pruning
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class GMP:
+    """Train, and prune the smallest weights of every layer by a schedule that is steep at first and flat at the end.
+
+    Zhu & Gupta 2017, arXiv:1710.01878, equation 1, with an initial sparsity of zero: pruning is due at every `interval`
+    after `begin` and last at `end`; training goes on behind it. Shares at which to begin and end are those of the
+    CIFAR-10 experiments in Evci et al. 2020, arXiv:1911.11134, since the paper's are of its own trainings. `scope`
+    "global" ranks the weights of all layers together.
+
+    Deviations: every prunable layer is pruned (the paper leaves some dense, by architecture).
+    A pruned weight is zero and stays so (in the authors' code it keeps its value and may come back).
+    """
+
+    begin: Duration = Duration("20%")
+    end: Duration = Duration("75%")
+    interval: Duration = Duration("100it")
+    scope: Literal["layer", "global"] = "layer"
+
+    def __call__(self, session: Session) -> None:
+        schedule = gradual_pruning(session, (self.begin, self.end), self.interval)
+        targets = self.targets(session, [schedule.sparsity(step) for step in schedule.steps])
+        for step, target in zip(schedule.steps, targets, strict=True):
+            session.train(until=step)
+            session.prune(magnitude(session), target)
+        session.train()
+
+    def targets(self, session: Session, sparsities: list[float]) -> Sequence[float | dict[str, float]]:
+        return sparsities if self.scope == "global" else uniform_rounds(session.shapes, sparsities)
+
+
+@hookimpl
+def register_pruners(register):
+    register("gmp", GMP)

@@ -1,1 +1,80 @@
-"""SET."""
+"""SET: sparse training that grows random weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from annotated_types import Gt
+
+from lth_bench import Duration, Rate, chance, hookimpl
+from lth_bench.sparse_training import (
+    Annealing,
+    Distribution,
+    annealed,
+    dropped,
+    evolve,
+    grown,
+    layer_sparsities,
+    update_steps,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lth_bench.masks import Masks, Scores
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class SET:
+    """Start from a random sparse network; after every epoch, drop the weights nearest to zero and grow random ones.
+
+    Mocanu et al. 2018, arXiv:1707.04780, algorithm 1: of each layer's positive weights the `drop_fraction` that is
+    smallest goes, and of its negative ones the same share ("sign"). Later papers drop by magnitude, whatever the sign:
+    with `drop` "magnitude", `distribution` "erk", `annealing` "cosine" and `interval` "100it", `until` "75%" this is
+    SET as in Evci et al. 2020, arXiv:1911.11134; with `interval` "1500it" and `drop_fraction` 0.5, SET-ITOP (Liu et al.
+    2021, arXiv:2102.02887). The share of weights ever active is in the notes of the record as `explored`. `training`
+    makes the recipe last so many times as long.
+
+    Deviations: the sparsity is the target's, not that of the paper's ε, and exact at every step.
+    A rewiring takes the place of the first training step of an epoch.
+    Just-dropped weights may be grown again and keep their value then (in the authors' code they start at zero).
+    """
+
+    distribution: Distribution = "er"
+    interval: Duration = Duration("1ep")
+    drop_fraction: Rate = 0.3
+    drop: Literal["sign", "magnitude"] = "sign"
+    annealing: Annealing = "constant"
+    until: Duration = Duration("100%")
+    training: Annotated[float, Gt(0)] = 1.0
+
+    def __call__(self, session: Session) -> None:
+        session.stretch(self.training)
+        updates = update_steps(session, self.interval, self.until)
+        session.prune(chance(session), layer_sparsities(session, self.distribution, session.sparsity))
+
+        def rewired(batch):
+            fraction = annealed(self.drop_fraction, self.annealing, session.step, updates.stop)
+            return self.masks(session, chance(session), fraction)
+
+        evolve(session, updates[1:], rewired)
+
+    def masks(self, session: Session, growth: Scores, fraction: float) -> Masks:
+        """The masks after a share of each layer's weights is dropped and as many are grown by a score."""
+        return {
+            name: self.exchanged(mask, session.weights[name].detach(), growth[name], fraction)
+            for name, mask in session.masks.items()
+        }
+
+    def exchanged(self, mask: Tensor, weight: Tensor, growth: Tensor, fraction: float) -> Tensor:
+        groups = [mask & (weight >= 0), mask & (weight < 0)] if self.drop == "sign" else [mask]
+        going = [int(fraction * int(group.count_nonzero())) for group in groups]
+        left = sum(dropped(group, weight.abs(), count) for group, count in zip(groups, going, strict=True))
+        return grown(left.bool(), growth, sum(going))
+
+
+@hookimpl
+def register_pruners(register):
+    register("set", SET)

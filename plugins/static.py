@@ -1,1 +1,32 @@
-"""Static sparse training."""
+"""Static sparse training: a random topology that stays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import chance, hookimpl
+from lth_bench.sparse_training import Distribution, layer_sparsities
+
+if TYPE_CHECKING:
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class Static:
+    """Train a random sparse network whose topology never changes.
+
+    The baseline of dynamic sparse training, as in Evci et al. 2020, arXiv:1911.11134 ("Static"); what the paper calls
+    uniform is `distribution` "uniform_first_dense" here.
+    """
+
+    distribution: Distribution = "erk"
+
+    def __call__(self, session: Session) -> None:
+        session.prune(chance(session), layer_sparsities(session, self.distribution, session.sparsity))
+        session.train()
+
+
+@hookimpl
+def register_pruners(register):
+    register("static", Static)

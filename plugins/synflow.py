@@ -1,1 +1,62 @@
-"""SynFlow."""
+"""SynFlow: iterative pruning by synaptic flow, without data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import Count, hookimpl
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class SynFlow:
+    """Round by round, keep the weights through which most synaptic flow goes at initialisation, then train.
+
+    Tanaka et al. 2020, arXiv:2006.05467, algorithm 1: R is the sum of the outputs for an input of ones when everything
+    in the network is replaced by its absolute value; the score of a weight θ is |θ · dR/dθ|. After round r of `rounds`
+    a share (1 - sparsity)^(r / rounds) of the weights is left. No data is used.
+
+    As in the authors' code, biases and batch norm's scales, shifts and running statistics count among what is made
+    absolute, and running statistics are used.
+
+    Deviations:
+    computed in float64 (the authors' code: float32, in which deep networks overflow).
+    """
+
+    rounds: Count = 100
+
+    def __call__(self, session: Session) -> None:
+        for sparsity in exponential_rounds(session.sparsity, self.rounds):
+            session.prune(self.scores(session), sparsity)
+        session.train()
+
+    def scores(self, session: Session) -> dict[str, Tensor]:
+        """|θ · dR/dθ| of the network as it is pruned so far. Raises Unsuitable where it overflows."""
+        import torch
+
+        from lth_bench import Unsuitable
+
+        with session.scoring(precision=torch.float64):
+            for value in session.model.state_dict().values():
+                value.abs_()
+            ones = torch.ones(1, *session.input_shape, device=next(session.model.parameters()).device)
+            flow = session.logits(ones).sum()
+            if not bool(flow.isfinite()):
+                raise Unsuitable("the synaptic flow through this network overflows float64; take one that is less deep")
+            flow.backward()
+            return {name: (weight.grad * weight).detach().abs() for name, weight in session.weights.items()}
+
+
+def exponential_rounds(sparsity: float, rounds: int) -> list[float]:
+    """Sparsities at which every round keeps the same share of what the one before has left; the last is the target."""
+    return [*(1 - (1 - sparsity) ** (number / rounds) for number in range(1, rounds)), sparsity]
+
+
+@hookimpl
+def register_pruners(register):
+    register("synflow", SynFlow)

@@ -7,13 +7,18 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
 from lth_bench.allocation import (
+    DISTRIBUTIONS,
+    er,
+    er_densities,
     erk,
     erk_densities,
+    first_dense,
     global_rounds,
     kept_count,
     layerwise,
     layerwise_rounds,
     uniform,
+    uniform_rounds,
 )
 
 LENET = {"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}
@@ -28,7 +33,7 @@ def counts(shapes, by_layer):
     return {name: kept_count(by_layer[name], math.prod(shape)) for name, shape in shapes.items()}
 
 
-@given(shapes, sparsities, st.sampled_from([uniform, erk]))
+@given(shapes, sparsities, st.sampled_from([uniform, er, erk]))
 def test_the_layers_add_up_to_the_target_to_one_weight(shapes, sparsity, spread):
     size = sum(math.prod(shape) for shape in shapes.values())
     assert sum(counts(shapes, spread(shapes, sparsity)).values()) == kept_count(sparsity, size)
@@ -74,6 +79,55 @@ def test_erk_by_hand():
     assert erk_densities({"a": (10, 4), "b": (4, 2)}, 0.5) == pytest.approx({"a": 0.42, "b": 0.9})
     # At 0.4 the second layer would pass 1: it is dense, and the first takes what is left of 28.8.
     assert erk_densities({"a": (10, 4), "b": (4, 2)}, 0.4) == pytest.approx({"a": 20.8 / 40, "b": 1.0})
+
+
+def test_er_by_hand():
+    # Kernels do not count: (10+4)/40 = 0.35 of each of 40 · 9 weights and (4+2)/8 = 0.75 of 8; a budget of 110.4 of 368
+    # gives a scale of 110.4/132 = 0.8364. With kernels, (10+4+3+3)/360 · 360 + 6 = 26 is 110.4 at 4.2462.
+    shapes = {"a": (10, 4, 3, 3), "b": (4, 2)}
+    assert er_densities(shapes, 0.7) == pytest.approx({"a": 0.35 * 110.4 / 132, "b": 0.75 * 110.4 / 132})
+    assert erk_densities(shapes, 0.7) == pytest.approx({"a": 102.4 / 360, "b": 1.0})
+    # 0.3 · 368 = 110 weights of 105.4 and 5.02.
+    assert counts(shapes, er(shapes, 0.7)) == {"a": 105, "b": 5}
+
+
+@given(shapes, sparsities, st.sampled_from(sorted(DISTRIBUTIONS)))
+def test_a_dense_first_layer_changes_nothing_about_the_total(shapes, sparsity, name):
+    try:
+        found = counts(shapes, DISTRIBUTIONS[name](shapes, sparsity))
+    except ValueError:
+        assert name.endswith("first_dense")
+        return
+    size = sum(math.prod(shape) for shape in shapes.values())
+    assert sum(found.values()) == kept_count(sparsity, size)
+    if name.endswith("first_dense"):
+        assert found["l0"] == math.prod(shapes["l0"])
+
+
+def test_a_dense_first_layer_by_hand():
+    # 24 of 48 weights are left; 8 of them are the first layer's, so that the others have 16 of 40.
+    shapes = {"a": (4, 2), "b": (10, 2), "c": (5, 4)}
+    assert counts(shapes, first_dense(uniform, shapes, 0.5)) == {"a": 8, "b": 8, "c": 8}
+    # 12 to 9: (12, 9)/21 of 16 are 9.14 and 6.86.
+    assert counts(shapes, first_dense(erk, shapes, 0.5)) == {"a": 8, "b": 9, "c": 7}
+    assert counts(shapes, first_dense(uniform, shapes, 38 / 48)) == {"a": 8, "b": 1, "c": 1}
+    with pytest.raises(ValueError, match="leaves 9 weights to 3 layers, and 'a' alone has 8; take a distribution"):
+        first_dense(uniform, shapes, 39 / 48)
+    with pytest.raises(ValueError, match="with a dense first layer cannot be reached: it leaves 26620"):
+        first_dense(uniform, LENET, 0.9)
+    assert first_dense(erk, {"a": (4, 2)}, 0.0) == {"a": 0.0}
+
+
+@given(shapes, st.lists(sparsities, min_size=1, max_size=8))
+def test_uniform_rounds_are_nested_uniform_and_end_at_the_target(shapes, found):
+    rising = sorted(found)
+    rounds = [counts(shapes, by_layer) for by_layer in uniform_rounds(shapes, rising)]
+    for earlier, later in pairwise(rounds):
+        assert all(later[name] <= earlier[name] for name in shapes)
+    for sparsity, kept in zip(rising, rounds, strict=True):
+        assert all(abs(kept[name] - (1 - sparsity) * math.prod(shape)) < 1 for name, shape in shapes.items())
+    assert sum(rounds[-1].values()) == kept_count(rising[-1], sum(math.prod(shape) for shape in shapes.values()))
+    assert uniform_rounds(shapes, []) == []
 
 
 def test_global_rounds_are_trimmed_to_the_target():
