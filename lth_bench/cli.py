@@ -5,21 +5,19 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lth_bench import store_command
+from lth_bench import plugin_command, run_command, store_command
+from lth_bench.arguments import DataRoot, Only, Output, RunDirectory, SuiteName
+from lth_bench.selection import installed_plugins, select
+from lth_bench.terminal import out, print_paths, refuse
 
 if TYPE_CHECKING:
-    from lth_bench.board import Board, Tell
-    from lth_bench.limits import Limits
-    from lth_bench.plugins import Plugins
     from lth_bench.suite import Planned
-    from lth_bench.sweep import Crew, Sweep
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,16 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Compares pruning methods on the same models, data and recipes.",
 )
+app.command()(run_command.run)
 app.add_typer(store_command.app, name="store")
-PLAIN_WIDTH = 140  # of tables that go into a file or a pipe
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-err = Console(stderr=True, highlight=False)
-
-
-class Device(StrEnum):
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
+app.add_typer(plugin_command.app, name="plugin")
 
 
 class Format(StrEnum):
@@ -55,23 +46,6 @@ class Kind(StrEnum):
     suites = "suites"
 
 
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A built-in suite or the path of a .toml file.")]
-RunDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
-DataRoot = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", envvar="LTH_BENCH_DATA", help="The folder that holds data sets."),
-]
-Only = Annotated[
-    str | None,
-    typer.Option(
-        metavar="EXPR",
-        help="Only experiments for which this holds, and what they need, for instance "
-        "\"pruner == 'imp' and sparsity > 0.9\"; "
-        "columns: dataset, model, recipe, pruner, control, label, sparsity, seed, key.",
-    ),
-]
-
-
 def main() -> None:
     """The entry point: unusable input ends with exit status 2 and a sentence."""
     from lth_bench.datasets import DataError
@@ -80,7 +54,7 @@ def main() -> None:
     try:
         app()
     except (FileFault, DataError, OSError) as error:
-        _refuse([str(error)])
+        refuse([str(error)])
 
 
 def _version(wanted: bool) -> None:
@@ -101,94 +75,15 @@ def _options(
 
 
 @app.command()
-def run(
-    suite: SuiteName,
-    directory: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run directory; by default runs/SUITE.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Worker processes; by default one a processor.")
-    ] = None,
-    data: DataRoot = None,
-    device: Annotated[Device, typer.Option(help="Where networks are trained.")] = Device.auto,
-    download: Annotated[
-        bool, typer.Option("--download", help="Fetch data sets that are absent into the folder of --data.")
-    ] = False,
-    loaders: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Processes a worker has to read images that do not fit memory.")
-    ] = 0,
-    only: Only = None,
-    store: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", envvar="LTH_BENCH_STORE", help="Where training is shared; by default OUT/store."),
-    ] = None,
-    no_store: Annotated[bool, typer.Option("--no-store", help="Compute everything, share nothing.")] = False,
-    time_limit: Annotated[
-        str | None, typer.Option(metavar="TIME", help="End an experiment that takes longer, such as 90s, 10m, 2h.")
-    ] = None,
-    memory_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="End an experiment that wants more memory, such as 8GB.")
-    ] = None,
-    stall_limit: Annotated[
-        str, typer.Option(metavar="TIME", help="End an experiment that shows no progress for so long.")
-    ] = "30m",
-) -> None:
-    """Run what is missing of a suite, then print its leaderboard."""
-    from lth_bench.records import identity, write_plan
-    from lth_bench.sweep import Crew, Sweep, default_workers, missing
-
-    limits = _limits(time_limit, memory_limit, stall_limit)
-    plugins = _plugins()
-    name, planned = _planned(suite, plugins)
-    directory = directory or Path("runs", name)
-    chosen = _filtered(planned, only)
-    identities = [identity(name, item) for item in chosen]
-    todo = missing(directory, identities)
-    if todo:
-        if download:
-            _download(plugins, chosen, data)
-        shared = None if no_store else store or directory / "store"
-        sweep = Sweep(directory, data, device.value, shared, limits, loaders)
-        crew = Crew(sweep)
-        try:
-            found = crew.check(todo)
-            if found["faults"]:
-                _refuse(found["faults"])
-            write_plan(directory, name, planned)
-            crew.count = min(workers or (1 if found["device"] == "cuda" else default_workers()), len(todo))
-            crowd = f"{crew.count} worker{'s' * (crew.count > 1)}"
-            what = f"{len(todo)} of {len(identities)} experiments to run on {crowd}"
-            out.print(f"{name}: {what}, into {directory}/")
-            with _display(len(todo)) as tell:
-                _work(sweep, sweep.board(todo), crew, tell)
-        finally:
-            crew.dismiss()
-    else:
-        out.print(f"{name}: all {len(identities)} experiments are already in {directory}/")
-    _finish(directory, {i["key"] for i in identities})
-
-
-@app.command()
-def plan(
-    suite: SuiteName,
-    directory: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="The run directory; by default runs/SUITE.")
-    ] = None,
-    only: Only = None,
-) -> None:
+def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
     """Show what a suite would run, and how much."""
     from lth_bench.sweep import status
 
-    name, planned = _planned(suite, _plugins())
-    directory = directory or Path("runs", name)
-    rows: dict[tuple[str, ...], list[Planned]] = {}
-    for item in _filtered(planned, only):
-        e = item.experiment
-        recipe = f"{item.recipe}, {e.recipe.duration}"
-        rows.setdefault((e.model.name, e.dataset.name, item.label, recipe), []).append(item)
+    selected = select(suite, only, installed_plugins())
+    directory = directory or selected.directory
     table = Table("model", "data", "method", "recipe", "sparsities", "seeds", "experiments", "done", box=None)
     total = done = 0
-    for place, items in rows.items():
+    for place, items in _rows(selected.chosen).items():
         finished = sum(status(directory, item.experiment.key) == "done" for item in items)
         total, done = total + len(items), done + finished
         sparsities = " ".join(f"{s:g}" for s in sorted({item.experiment.sparsity for item in items}))
@@ -196,9 +91,19 @@ def plan(
         table.add_row(*map(escape, place), sparsities, seeds, str(len(items)), str(finished))
     out.print(table)
     out.print(
-        f"\n{name}: {total} experiments, {done} of them done in {directory}/, {total - done} to run; "
+        f"\n{selected.suite}: {total} experiments, {done} of them done in {directory}/, {total - done} to run; "
         "each trains for its recipe's duration at least once, iterative methods once a round."
     )
+
+
+def _rows(planned: list[Planned]) -> dict[tuple[str, ...], list[Planned]]:
+    """Experiments by model, data, method and recipe."""
+    rows: dict[tuple[str, ...], list[Planned]] = {}
+    for item in planned:
+        e = item.experiment
+        recipe = f"{item.recipe}, {e.recipe.duration}"
+        rows.setdefault((e.model.name, e.dataset.name, item.label, recipe), []).append(item)
+    return rows
 
 
 @app.command()
@@ -234,7 +139,7 @@ def report(
     from lth_bench.results import load
 
     found = load(directory)
-    _print_paths([*write_tables(found, tables or directory), *write_report(found, folder or directory / "report")])
+    print_paths([*write_tables(found, tables or directory), *write_report(found, folder or directory / "report")])
 
 
 @app.command("list")
@@ -242,7 +147,7 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """List what the installed plugins offer, and the plugins that could not be loaded."""
     from lth_bench.display import about
 
-    plugins = _plugins()
+    plugins = installed_plugins()
     registry = getattr(plugins, kind.value)
     table = Table("name", "from", "what it is", box=None)
     for name in registry:
@@ -279,153 +184,13 @@ def doctor(
     data: DataRoot = None,
 ) -> None:
     """Tell whether a model is fit to be pruned at initialisation, and what would mend it (status 1: it is not)."""
-    from lth_bench.consultation import consult
+    from lth_bench.consultation import Question, consult
     from lth_bench.display import print_findings
 
     try:
-        found = consult(_plugins(), model, options or [], dataset, recipe, data)
+        found = consult(Question(model, options or [], dataset, recipe), installed_plugins(), data)
     except (LookupError, ValueError) as error:
-        _refuse(str(error).splitlines())
+        refuse(str(error).splitlines())
     print_findings(out, found)
     if found.findings.reasons:
         raise typer.Exit(1)
-
-
-def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
-    from lth_bench.limits import Limits, seconds, size
-
-    try:
-        return Limits(
-            time=None if time is None else seconds(time),
-            memory=None if memory is None else size(memory),
-            stall=seconds(stall),
-        )
-    except ValueError as error:
-        _refuse([f"a limit cannot be read: {error}"])
-
-
-def _work(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
-    """Runs a sweep; the first Ctrl-C or SIGTERM ends it in good order, the second at once."""
-    from lth_bench.interrupts import stopping
-    from lth_bench.sweep import run_all
-
-    with stopping(board, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
-        run_all(sweep, board, crew, tell)
-    if received:
-        text = f"\nStopped; what was finished is kept in {sweep.directory}/, the same command goes on from there."
-        err.print(text, markup=False, soft_wrap=True)
-        raise typer.Exit(128 + received[0])
-
-
-def _download(plugins: Plugins, planned: list[Planned], root: Path | None) -> None:
-    """Fetches the data sets of these experiments, so far as they can be fetched and are not there."""
-    from lth_bench.site import dataset_named
-
-    if root is None:
-        _refuse(["--download wants to know where to: give --data DIR or LTH_BENCH_DATA"])
-    for entry in {str(item.experiment.dataset): item.experiment.dataset for item in planned}.values():
-        fetch = dataset_named(plugins.datasets, entry).download
-        if fetch is not None:
-            out.print(f"fetching {entry.name} into {root}/", markup=False, soft_wrap=True)
-            fetch(root)
-
-
-def _plugins() -> Plugins:
-    from lth_bench.plugins import load_plugins
-
-    plugins = load_plugins()
-    for broken in plugins.broken:
-        source = broken.source
-        err.print(
-            f"plugin {source.plugin!r} of {source.distribution} could not be loaded: {broken.reason}",
-            style="yellow",
-            markup=False,
-        )
-    return plugins
-
-
-def _planned(suite: str, plugins: Plugins) -> tuple[str, list[Planned]]:
-    from lth_bench.suite import SuiteError, plan, read_suite
-
-    try:
-        name, content = read_suite(suite, plugins)
-        return name, plan(content, plugins)
-    except SuiteError as error:
-        _refuse(error.faults)
-
-
-def _filtered(planned: list[Planned], only: str | None) -> list[Planned]:
-    if only is None:
-        return planned
-    import pandas as pd
-
-    frame = pd.DataFrame([_columns(item) for item in planned])
-    try:
-        kept = frame.query(only).index
-    except Exception as error:
-        _refuse([f"--only {only!r}: {error}; columns: {', '.join(frame.columns)}"])
-    if kept.empty:
-        _refuse([f"--only {only!r} leaves none of the {len(planned)} experiments"])
-    chosen = {planned[index].experiment.key for index in kept}
-    chosen |= {base.key for index in kept if (base := planned[index].experiment.base)}
-    return [item for item in planned if item.experiment.key in chosen]
-
-
-def _columns(item: Planned) -> dict[str, Any]:
-    e = item.experiment
-    return {
-        "dataset": e.dataset.name,
-        "model": e.model.name,
-        "recipe": item.recipe,
-        "pruner": e.pruner.name,
-        "control": e.control.name if e.control else "",
-        "label": item.label,
-        "sparsity": e.sparsity,
-        "seed": e.seed,
-        "key": e.key,
-    }
-
-
-def _display(total: int) -> Any:
-    from lth_bench.display import bar, lines
-
-    return bar(out, total) if out.is_terminal else lines(total)
-
-
-def _finish(directory: Path, keys: set[str]) -> None:
-    from lth_bench.display import print_leaderboard
-    from lth_bench.leaderboard import summary
-    from lth_bench.report import write_report, write_tables, written
-    from lth_bench.results import load, shared
-
-    found = load(directory)
-    frame = found.frame
-    print_leaderboard(out, summary(frame))
-    computed, charged = shared(found.records)
-    if computed < charged:
-        out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest was shared.\n")
-    if paths := written(directory):
-        _print_paths(paths)
-    else:
-        _print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
-    bad = frame[frame["key"].isin(keys) & (frame["status"] != "done")]
-    words = {record["key"]: record["error"]["message"] for record in found.records if "error" in record}
-    for row in bad.itertuples():
-        why = " ".join(words.get(str(row.key), "no record").split())[:300]
-        place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"
-        record = directory / "records" / f"{row.key}.json"
-        err.print(f"{row.status}: {place}: {why}; see {record}", markup=False, soft_wrap=True)
-    if len(bad):
-        raise typer.Exit(1)
-
-
-def _print_paths(paths: list[Path]) -> None:
-    out.print("Written:")
-    for path in paths:
-        out.print(f"  {path}", markup=False, soft_wrap=True)
-
-
-def _refuse(faults: list[str]) -> NoReturn:
-    for fault in faults:
-        err.print(f"lth-bench: {fault}", style="red", markup=False, soft_wrap=True)
-    sys.exit(2)

@@ -1,0 +1,163 @@
+"""The whole contract of a pruner, rule by rule."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from lth_bench.conformance import rules
+from lth_bench.conformance.networks import SPECIMENS
+from lth_bench.conformance.parameters import identity_faults, type_faults
+from lth_bench.conformance.trials import Bench, Trial
+from lth_bench.conformance.variants import variants
+from lth_bench.plugins import Plugins, UnknownName
+from lth_bench.suite import choice
+
+State = Literal["holds", "fails", "does not apply"]
+RULES = {
+    "identity": "parameters can be hashed and written as JSON, and their key does not depend on how they are written",
+    "types": "parameters of a wrong type are refused",
+    "networks": "it works on",
+    "sparsity": "the sparsity asked for is met",
+    "pruned": "what is pruned stays zero in every tick, in the ticket and at the end",
+    "masks": "masks are boolean",
+    "scoring": "scoring changes neither weights nor buffers",
+    "noise": "global random states stay as they are",
+    "clock": "all training and scoring is on record",
+    "traces": "nothing is left on the network, on torch or on the Session",
+    "same seed": "the same seed gives the same bits",
+    "stored": "training that is looked up gives the same bits",
+    "other seed": "another seed gives another result",
+    "variant": "the same with",
+}
+OBSERVED = ("sparsity", "pruned", "masks", "scoring", "noise", "clock", "traces")  # what every trial is looked at for
+RESULTS = {"sparsity": rules.sparsity, "pruned": rules.pruned, "clock": rules.clock}  # rules that need a result
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether a rule holds, for `what` where there is more than one thing that it may hold for."""
+
+    rule: str
+    state: State
+    reason: str = ""
+    what: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"{RULES[self.rule]} {self.what}".rstrip()
+
+
+def examine(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
+    """Tries a pruner, with these parameters, on every rule. Raises UnknownName, and ValueError for bad parameters."""
+    return _examined(plugins, name, dict(arguments), _tried)
+
+
+def glance(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
+    """The same on the first network that the pruner can be used on, and without another seed and a store."""
+    return _examined(plugins, name, dict(arguments), _glanced_at)
+
+
+def examine_variants(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding for every other value of a choice or switch that is not among the arguments."""
+    for variant in variants(plugins.pruners[name]):
+        if not variant or set(variant) & set(arguments):
+            continue
+        words = ", ".join(f"{key}={value}" for key, value in variant.items())
+        try:
+            found = summary(list(glance(plugins, name, {**arguments, **variant})))
+        except ValueError as error:
+            found = Finding("variant", "does not apply", str(error))
+        yield dataclasses.replace(found, what=words)
+
+
+def summary(findings: list[Finding]) -> Finding:
+    """One finding for all."""
+    broken = [finding for finding in findings if finding.state == "fails"]
+    if broken:
+        return Finding("variant", "fails", "; ".join(f"{finding.words}: {finding.reason}" for finding in broken))
+    networks = [finding for finding in findings if finding.rule == "networks"]
+    unsuited = all(finding.state == "does not apply" for finding in networks)
+    return Finding("variant", "does not apply", networks[0].reason) if unsuited else Finding("variant", "holds")
+
+
+def _examined(
+    plugins: Plugins, name: str, arguments: dict[str, Any], look: Callable[[Bench], Iterator[Finding]]
+) -> Iterator[Finding]:
+    try:
+        pruner = choice(plugins.pruners, name, arguments)
+    except (UnknownName, ValueError):
+        raise
+    except Exception as error:
+        first, *_ = str(error).splitlines()
+        yield _finding("identity", f"its types cannot be read ({first}); import what they name outside TYPE_CHECKING")
+        return
+    yield _finding("identity", "; ".join(identity_faults(plugins.pruners, name, arguments)))
+    yield _finding("types", "; ".join(type_faults(plugins.pruners, name, arguments)))
+    with tempfile.TemporaryDirectory() as folder:
+        yield from look(Bench(plugins, pruner, Path(folder)))
+
+
+def _tried(bench: Bench) -> Iterator[Finding]:
+    trials = [bench.trial(specimen) for specimen in SPECIMENS]
+    if all(trial.unsuitable for trial in trials):
+        bench = dataclasses.replace(bench, sparsity=0.0)
+        trials = [bench.trial(specimen) for specimen in SPECIMENS]
+    yield from map(_about_network, trials)
+    if all(trial.unsuitable for trial in trials):
+        yield Finding("networks", "fails", "it can be used on none of these", "any network")
+    for rule in OBSERVED:
+        yield _about_trials(rule, trials)
+    yield from _about_seeds(bench, next((trial for trial in trials if not trial.failure), None))
+
+
+def _glanced_at(bench: Bench) -> Iterator[Finding]:
+    for specimen in SPECIMENS:
+        trial = bench.trial(specimen)
+        if not trial.unsuitable:
+            break
+    yield _about_network(trial)
+    for rule in OBSERVED:
+        yield _about_trials(rule, [trial])
+    if not trial.failure:
+        yield _finding("same seed", rules.same(trial, bench.repeated(trial.specimen, "again")))
+
+
+def _about_network(trial: Trial) -> Finding:
+    if trial.unsuitable:
+        return Finding("networks", "does not apply", trial.unsuitable, trial.specimen.words)
+    return _finding("networks", trial.failure, trial.specimen.words)
+
+
+def _about_trials(rule: str, trials: list[Trial]) -> Finding:
+    """The first trial that breaks a rule decides."""
+    for trial in trials:
+        fault = trial.session.faults.get(rule)
+        if fault is None and not trial.failure and rule in RESULTS:
+            fault = RESULTS[rule](trial)
+        if fault:
+            return Finding(rule, "fails", f"{fault} ({trial.specimen.words})")
+    return _untried(rule) if all(trial.failure for trial in trials) else Finding(rule, "holds")
+
+
+def _about_seeds(bench: Bench, first: Trial | None) -> Iterator[Finding]:
+    if first is None:
+        yield from map(_untried, ("same seed", "stored", "other seed"))
+        return
+    specimen = first.specimen
+    again, looked_up = (bench.repeated(specimen, folder) for folder in ("again", "looked up"))
+    yield _finding("same seed", rules.same(first, again))
+    yield _finding("stored", again.failure or rules.same(again, looked_up))
+    yield _finding("other seed", rules.other(first, bench.trial(specimen, seed=1)))
+
+
+def _finding(rule: str, fault: str | None, what: str = "") -> Finding:
+    return Finding(rule, "fails" if fault else "holds", fault or "", what)
+
+
+def _untried(rule: str) -> Finding:
+    return Finding(rule, "does not apply", "there is no result")

@@ -1,0 +1,126 @@
+"""What has to hold of a trial; every rule gives a sentence on what does not, or None."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from lth_bench import channels as channelling
+from lth_bench.allocation import kept_count
+from lth_bench.conformance.observed import Observed
+from lth_bench.conformance.trials import Run, Trial
+from lth_bench.masks import Masks, full, kept
+
+SAME = ("sparsity", "test", "curve", "events", "notes")  # fields of a record that the seed decides
+
+
+def sparsity(trial: Trial) -> str | None:
+    """Exactly the target; or below it in weights by less than one channel or rank, for what removes those."""
+    found = trial.record["sparsity"]
+    target = kept_count(found["asked"], found["prunable"])
+    if target in (found["mask"], found["kept"]):
+        return None
+    asked = f"a sparsity of {found['asked']} leaves {target} of {found['prunable']} weights"
+    if found["kept"] > target:
+        return f"{asked}, here {found['kept']} are left, {found['kept'] - target} too many"
+    missing = target - found["kept"]
+    if trial.session.elements:
+        rank = max(_rank(shape) for shape in trial.session.shapes.values())
+        return None if missing < rank else f"{asked}, here {found['kept']} numbers are left, more than a rank too few"
+    if not _is_structured(trial.session):
+        return f"{asked}, here {found['mask']} are left by the masks, and no channel or rank explains it"
+    if any(missing < more for more in _gains(trial.session)):
+        return None
+    return f"{asked}, here {found['kept']} are left, {missing} too few, more than any one channel that was removed"
+
+
+def pruned(trial: Trial) -> str | None:
+    """What is pruned is zero at every tick, in the ticket and at the end."""
+    if fault := trial.session.faults.get("pruned"):
+        return fault
+    ticket = trial.ticket
+    for words, state in (("ticket", ticket.start), ("end", ticket.final)):
+        for name, mask in ticket.masks.items():
+            if count := int(state[name][~mask].count_nonzero()):
+                return f"{count} pruned weights of {name!r} are not zero in the {words}"
+    return None
+
+
+def clock(trial: Trial) -> str | None:
+    """The events hold every tick, and every example that passed through the network to compute gradients."""
+    if fault := trial.session.faults.get("clock"):
+        return fault
+    events, session = trial.record["events"], trial.session
+    steps, examples = (sum(event[field] for event in events) for field in ("steps", "examples"))
+    if steps != session.ticks:
+        return f"{session.ticks} ticks were computed, the events hold {steps}"
+    if session.examples > examples:
+        return (
+            f"{session.examples} examples passed through the network with gradients, the events hold {examples}; "
+            "use session.loss() and session.logits()"
+        )
+    return None
+
+
+def same(first: Run, again: Run) -> str | None:
+    """Both came to the same weights, masks and numbers."""
+    if again.failure:
+        return again.failure
+    differing = [name for name in SAME if first.record.get(name) != again.record.get(name)]
+    one, other = first.ticket, again.ticket
+    tensors = {"masks": (one.masks, other.masks), "tickets": (one.start, other.start), "ends": (one.final, other.final)}
+    differing += [name for name, pair in tensors.items() if not _equal(*pair)]
+    return f"these differ: {', '.join(differing)}" if differing else None
+
+
+def other(first: Run, second: Run) -> str | None:
+    """Another seed came to other weights and, unless all are kept, to other masks."""
+    if second.failure:
+        return second.failure
+    one, another = first.ticket, second.ticket
+    if _equal(one.final, another.final):
+        return "seeds 0 and 1 end in the same weights"
+    chosen = not all(bool(mask.all()) for mask in one.masks.values())
+    return (
+        "seeds 0 and 1 end in the same masks; draw from session.rng"
+        if chosen and _equal(one.masks, another.masks)
+        else None
+    )
+
+
+def _equal(one: dict[str, Tensor], another: dict[str, Tensor]) -> bool:
+    return one.keys() == another.keys() and all(torch.equal(one[name], another[name]) for name in one)
+
+
+def _rank(shape: tuple[int, ...]) -> int:
+    """How many numbers one more rank of a factorised weight takes."""
+    return shape[0] + torch.Size(shape[1:]).numel()
+
+
+def _is_structured(session: Observed) -> bool:
+    """Whether channels were removed, or every mask consists of whole rows and columns."""
+    return bool(session.channels) or all(_is_outer(mask) for mask in session.masks.values())
+
+
+def _is_outer(mask: Tensor) -> bool:
+    rows, columns = mask.flatten(1).any(1), mask.transpose(0, 1).flatten(1).any(1)
+    outer = rows[:, None] & columns[None]
+    return torch.equal(mask, outer.view(*outer.shape, *(1 for _ in mask.shape[2:])).expand_as(mask))
+
+
+def _gains(session: Observed) -> Iterator[int]:
+    """How many weights there would be more, for each channel that was removed, with that one."""
+    channels = session.channels or {name: mask.flatten(1).any(1) for name, mask in session.masks.items()}
+    whole = channelling.structure(session.model, session.weights, session.input_shape)
+
+    def left(channels: Masks) -> int:
+        return sum(kept(channelling.thin(whole, full(session.weights), channels)).values())
+
+    without = left(channels)
+    for name, channel in channels.items():
+        for place in (~channel).nonzero().flatten().tolist():
+            restored = channel.clone()
+            restored[place] = True
+            yield left({**channels, name: restored}) - without

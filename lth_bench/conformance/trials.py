@@ -1,0 +1,158 @@
+"""One pruner on one small network, by the way that every experiment takes, with a watchful Session."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lth_bench.conformance.networks import DATASET, MODELS, RECIPE, Specimen
+from lth_bench.conformance.observed import Observed
+from lth_bench.conformance.traces import undone
+from lth_bench.experiment import Choice, Experiment
+from lth_bench.plugins import Plugins, Registry, Source
+from lth_bench.records import identity, ticket_path
+from lth_bench.run import run
+from lth_bench.session import Session, Setup
+from lth_bench.site import Site
+from lth_bench.store import Store
+from lth_bench.suite import Planned
+from lth_bench.tickets import Ticket, read_ticket
+
+NAME = "conformance"
+OURS = Source(NAME, __name__, "lth-bench", "")
+NOISE = 271_828  # a seed that nobody else is likely to choose
+FRAME = re.compile(r'File "(.+?)", line (\d+)')
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a pruner on a network: its record, and the folder of its ticket."""
+
+    specimen: Specimen
+    record: dict[str, Any]
+    directory: Path
+
+    @property
+    def unsuitable(self) -> str | None:
+        """Why the pruner says that it cannot be used there."""
+        error = self.record.get("error", {})
+        return str(error["message"]) if error.get("kind") == "unsuitable" else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why there is no result."""
+        if self.record["status"] == "done":
+            return None
+        error = self.record["error"]
+        frames = FRAME.findall(error.get("traceback", ""))
+        place = f" ({':'.join(frames[-1])})" if frames and error["kind"] == "plugin_error" else ""
+        return f"{error.get('exception', error['kind'])}: {error['message']}{place}"
+
+    @property
+    def ticket(self) -> Ticket:
+        return read_ticket(ticket_path(self.directory, self.record["key"]), self.record["ticket"]["sha256"])
+
+
+@dataclass(frozen=True)
+class Trial(Run):
+    """A run whose Session was watched."""
+
+    session: Observed
+
+
+@dataclass
+class Laboratory(Site):
+    """A Site whose Sessions are watched, unless there is a store."""
+
+    sessions: list[Observed] = field(default_factory=list)
+    watching: ExitStack = field(default_factory=ExitStack)
+
+    def session(self, experiment: Experiment) -> Session:
+        if self.store:
+            return super().session(experiment)
+        training, validation = self.training(experiment.dataset)
+        setup = Setup(
+            network=lambda seed: self.network(experiment, seed),
+            training=training,
+            validation=validation,
+            recipe=experiment.recipe,
+            sparsity=experiment.sparsity,
+            seed=experiment.seed,
+            prunable=lambda network: self.prunable(experiment, network),
+        )
+        session = Observed(setup)
+        self.watching.enter_context(session.watched())
+        self.sessions.append(session)
+        return session
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where one pruner is tried, on the networks and the data of this package; runs leave their files in `directory`.
+
+    A `sparsity` takes the place of those of the networks.
+    """
+
+    plugins: Plugins
+    pruner: Choice
+    directory: Path
+    sparsity: float | None = None
+
+    def trial(self, specimen: Specimen, seed: int = 0) -> Trial:
+        """A run whose Session is watched."""
+        site = self._site(None)
+        with site.watching:
+            made = self._run(site, specimen, seed, "watched")
+        return Trial(made.specimen, made.record, made.directory, site.sessions[0])
+
+    def repeated(self, specimen: Specimen, folder: str) -> Run:
+        """The same run with other random states around it; what it trains is looked up, or else stored for the next."""
+        site = self._site(Store(self.directory / "store"))
+        return self._run(site, specimen, 0, folder, noise=1)
+
+    def _site(self, store: Store | None) -> Laboratory:
+        return Laboratory(_with_ours(self.plugins), None, torch.device("cpu"), store)
+
+    def _run(self, site: Site, specimen: Specimen, seed: int, folder: str, noise: int = 0) -> Run:
+        sparsity = specimen.sparsity if self.sparsity is None else self.sparsity
+        experiment = Experiment(Choice(NAME), specimen.choice, RECIPE, self.pruner, sparsity, seed)
+        directory = self.directory / folder
+        with apart(noise):
+            record = run(identity(NAME, Planned(experiment, self.pruner.name, NAME, False)), directory, site)
+        if record.get("error", {}).get("exception") == "KeyboardInterrupt":
+            raise KeyboardInterrupt
+        return Run(specimen, record, directory)
+
+
+def _with_ours(plugins: Plugins) -> Plugins:
+    """The plugins with the models and the data set of this package, and no other data set."""
+    models, datasets = Registry("models", dict(plugins.models.items)), Registry("datasets")
+    for name, function in MODELS.items():
+        models.add(name, function, OURS)
+    datasets.add(NAME, DATASET, OURS)
+    return dataclasses.replace(plugins, models=models, datasets=datasets)
+
+
+@contextmanager
+def apart(noise: int) -> Iterator[None]:
+    """Inside, one thread, and global random states of their own for every `noise`; afterwards all is as before."""
+    states = random.getstate(), np.random.get_state()
+    try:
+        with undone(), torch.random.fork_rng(devices=[]):
+            torch.set_num_threads(1)
+            random.seed(NOISE + noise)
+            np.random.seed(NOISE + noise)
+            torch.default_generator.manual_seed(NOISE + noise)
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
