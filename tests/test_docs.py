@@ -96,3 +96,8 @@ def test_the_public_names_are_pinned():
     assert all(getattr(lth_bench, name) is not None for name in lth_bench.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Pruner'"):
         _ = lth_bench.Pruner
+
+
+def test_every_method_is_documented():
+    page, plugins = (ROOT / "docs" / "methods.md").read_text(), load_plugins()
+    assert [name for name in (*plugins.pruners, *plugins.controls) if f"`{name}`" not in page] == []
