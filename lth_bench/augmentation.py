@@ -20,7 +20,7 @@ def augmented(images: Tensor, recipe: Recipe, seed: int, step: int) -> Tensor:
 
 
 def _shifted(images: Tensor, crop: int, flip: bool, draws: torch.Generator) -> Tensor:
-    """Padded by `crop` zeros on every side, cut to the old size at random, and every other one mirrored."""
+    """Padded by `crop` zeros on every side and cut to the old size at random; mirrored at even odds if `flip`."""
     count, channels, height, width = images.shape
     padded = images.new_zeros(count, channels, height + 2 * crop, width + 2 * crop)
     padded[:, :, crop : crop + height, crop : crop + width] = images

@@ -27,6 +27,19 @@ CLASSES = 10
 
 
 @dataclass(frozen=True)
+class Question:
+    """A model with arguments written NAME=VALUE, on a data set written NAME or NAME=PATH, or on noise.
+
+    `recipe` is one whose initial weights are wanted; timm's own without it.
+    """
+
+    model: str
+    options: list[str]
+    dataset: str | None = None
+    recipe: str | None = None
+
+
+@dataclass(frozen=True)
 class Consultation:
     """What was found in a model, and what would be found with the remedies, where there are any."""
 
@@ -37,18 +50,13 @@ class Consultation:
     remedied: Findings | None
 
 
-def consult(
-    plugins: Plugins, model: str, options: list[str], dataset: str | None, recipe: str | None, root: Path | None
-) -> Consultation:
-    """Examines a model with arguments written NAME=VALUE, on a data set written NAME or NAME=PATH.
-
-    Raises ValueError, LookupError and DataError with what is wrong.
-    """
+def consult(question: Question, plugins: Plugins, root: Path | None) -> Consultation:
+    """Examines a model, and what the remedies make of it. Raises ValueError, LookupError and DataError."""
     torch.set_num_threads(1)
     site = Site(plugins, root, torch.device("cpu"))
-    chosen = model_choice(plugins, model, dict(map(_option, options)))
-    wanted = cast(Recipe, plugins.recipes[recipe]) if recipe else NEUTRAL
-    batch, classes, images = _images(site, dataset)
+    chosen = model_choice(plugins, question.model, dict(map(_option, question.options)))
+    wanted = cast(Recipe, plugins.recipes[question.recipe]) if question.recipe else NEUTRAL
+    batch, classes, images = _images(site, question.dataset)
     findings = examine(chosen, wanted, batch, classes)
     mended = dataclasses.replace(chosen, arguments={**chosen.arguments, **findings.remedies})
     remedied = examine(mended, wanted, batch, classes) if findings.remedies else None

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
-from lth_bench.allocation import SPARSITIES, erk_densities
+from lth_bench.allocation import SPARSITIES, erk_densities, kept_count
 from lth_bench.data import Batch, Source
 from lth_bench.experiment import Choice
 from lth_bench.layers import output_weights
-from lth_bench.masks import Scores, full, pruned
+from lth_bench.masks import Scores, check_scores, full, top
 from lth_bench.models import ModelError, mode, prunable, transformed
 from lth_bench.networks import make_network, prunable_weights
 from lth_bench.recipe import Recipe
-from lth_bench.stems import last_feature_map
+from lth_bench.stems import last_feature_map, patch_grids
 from lth_bench.streams import generator, kept_noise
 from lth_bench.zeros import layer_scales, norm_scales, zero_weights
 
@@ -54,6 +54,29 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Signs:
+    """What of a network at initialisation speaks for or against pruning it there.
+
+    `dead` are the layers of which every SNIP score is exactly zero, `zeros` the weights and norm scales that start at
+    zero, `scales` the layer scales that start small; `image` is the height and width of what the network sees, `needed`
+    the smallest side that its last feature map may have.
+    """
+
+    scores: Scores
+    dead: list[str]
+    zeros: list[str]
+    scales: list[float]
+    image: tuple[int, ...]
+    feature_map: tuple[int, int] | None
+    needed: int
+
+    @property
+    def coarse(self) -> bool:
+        """Whether the last feature map is smaller than it may be."""
+        return self.feature_map is not None and min(self.feature_map) < self.needed
+
+
+@dataclass(frozen=True)
 class Findings:
     """What was found in a network at initialisation; it is fit if there are no `reasons` against it.
 
@@ -77,9 +100,9 @@ class Findings:
         return [layer for layer in self.layers if not layer.left[place] and layer.snip_zeros < 1]
 
 
-def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int, seed: int = 0) -> Findings:
-    """Looks at a model with the initial weights of this seed. Raises ModelError."""
-    network = make_network(model, recipe, batch.inputs.shape[1:], classes, seed).to(batch.inputs.device)
+def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findings:
+    """Looks at a model with the initial weights of seed 0. Raises ModelError."""
+    network = make_network(model, recipe, batch.inputs.shape[1:], classes, seed=0).to(batch.inputs.device)
     weights = prunable_weights(model, network)
     if not weights:
         raise ModelError(f"{model.name!r} has no convolution or linear weight to prune")
@@ -88,24 +111,18 @@ def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int, seed: int
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         size = tuple(batch.inputs.shape[1:])
         raise ModelError(f"{model.name!r} cannot take inputs of shape {size}: {error}") from error
-    reasons = complaints(network, scores, batch)
-    remedies = _remedies(model, network, scores, batch)
-    flows = _flows(network, weights, batch)
-    found = Findings(
-        layers=_layers(scores, flows),
+    seen = signs(network, scores, batch)
+    layers = _layers(scores, _flows(network, weights, batch))
+    remedies = _remedies(model, network, seen)
+    fault = standardised(network, batch.inputs[:2])  # last, because it leaves the network changed
+    return Findings(
+        layers=layers,
         dense=[name for name in prunable(network) if name not in weights],
-        feature_map=last_feature_map(network, batch.inputs[:2]),
-        zeros=zero_weights(network),
-        reasons=reasons,
-        remedies=remedies,
+        feature_map=seen.feature_map,
+        zeros=seen.zeros,
+        reasons=[*_reasons(seen), *([f"it {fault}"] if fault else [])],
+        remedies={} if fault else remedies,
     )
-    if changed := transformed(network, batch.inputs[:2]):
-        found.reasons.append(
-            f"it changes the weights of {len(changed)} layers in its forward pass, {changed[0]!r} for one, so that a "
-            "mask on them would not hold"
-        )
-        found.remedies.clear()
-    return found
 
 
 def looked_at(data: Source) -> Batch:
@@ -127,63 +144,70 @@ def sensitivities(network: nn.Module, weights: Weights, batch: Batch) -> dict[st
     }
 
 
+def signs(network: nn.Module, scores: Scores, batch: Batch) -> Signs:
+    """What there is to see in a network with these SNIP scores; without side effects."""
+    size = last_feature_map(network, batch.inputs[:2])
+    starts = [float(scale.detach().abs().max()) for scale in layer_scales(network).values()]
+    return Signs(
+        scores=scores,
+        dead=[name for name, score in scores.items() if not bool(score.any())],
+        zeros=zero_weights(network),
+        scales=[start for start in starts if 0 < start < SMALL],
+        image=tuple(batch.inputs.shape[2:]),
+        feature_map=size,
+        needed=GRID if size in patch_grids(network) else 2,  # a transformer keeps its first resolution to the end
+    )
+
+
 def complaints(network: nn.Module, scores: Scores, batch: Batch) -> list[str]:
     """Why a network is not fit to be pruned at initialisation; without side effects."""
-    found, dead = [], _dead(scores)
-    if dead:
-        zeros, total = (sum(scores[name].numel() for name in names) for names in (dead, scores))
+    return _reasons(signs(network, scores, batch))
+
+
+def standardised(network: nn.Module, inputs: Tensor) -> str | None:
+    """What is wrong with a network that standardises its weights, None with another; leaves it changed."""
+    if not (changed := transformed(network, inputs)):
+        return None
+    return (
+        f"changes the weights of {len(changed)} layers in its forward pass, {changed[0]!r} for one, so that a mask on "
+        "them would not hold"
+    )
+
+
+def _reasons(seen: Signs) -> list[str]:
+    found = []
+    if seen.dead:
+        zeros, total = (sum(seen.scores[name].numel() for name in names) for names in (seen.dead, seen.scores))
         found.append(
-            f"{zeros / total:.1%} of its prunable weights, all of {len(dead)} of its {len(scores)} layers, have a SNIP "
-            "score of exactly zero"
+            f"{zeros / total:.1%} of its prunable weights, all of {len(seen.dead)} of its {len(seen.scores)} layers, "
+            "have a SNIP score of exactly zero"
         )
-    size = last_feature_map(network, batch.inputs[:2])
-    if size is not None and min(size) < _least(network, size):
-        found.append(f"its last feature map is {size[0]}×{size[1]} for images of {_pixels(batch)}")
-    if scales := _small_scales(network):
-        found.append(
-            f"{len(scales)} layer scales start at {min(scales):g}, and the scores behind them are as much smaller"
-        )
+    if seen.coarse:
+        size, image = ("×".join(map(str, sides)) for sides in (seen.feature_map or (), seen.image))
+        found.append(f"its last feature map is {size} for images of {image}")
+    if seen.scales:
+        start = f"{len(seen.scales)} layer scales start at {min(seen.scales):g}"
+        found.append(f"{start}, and the scores behind them are as much smaller")
     return found
 
 
-def _dead(scores: Scores) -> list[str]:
-    return [name for name, score in scores.items() if not bool(score.any())]
+def _remedies(model: Choice, network: nn.Module, seen: Signs) -> dict[str, Any]:
+    """Arguments of the model that would mend what `complaints` holds against it."""
+    zeros = set(seen.zeros)
+    found: dict[str, Any] = {}
+    if seen.coarse:
+        found.update({"patch_size": max(1, min(seen.image) // 8)} if seen.needed == GRID else {"stem": "cifar"})
+    if seen.dead and zeros & set(norm_scales(network)):
+        found["zero_init_last"] = False
+    if seen.dead and zeros & set(output_weights(network)):
+        found["zero_init_head"] = False
+    if seen.scales:
+        found["layer_scale"] = 1.0
+    return {name: value for name, value in found.items() if model.arguments.get(name) != value}
 
 
 def _zeros(values: Tensor) -> int:
     return values.numel() - int(values.count_nonzero())
-
-
-def _least(network: nn.Module, size: tuple[int, int]) -> int:
-    """Pixels a side that the last feature map needs: a transformer keeps its first resolution to the end."""
-    grid = getattr(getattr(network, "patch_embed", None) or getattr(network, "stem", None), "grid_size", None)
-    return GRID if grid is not None and tuple(grid) == size else 2
-
-
-def _pixels(batch: Batch) -> str:
-    return "×".join(map(str, batch.inputs.shape[2:]))
-
-
-def _small_scales(network: nn.Module) -> list[float]:
-    starts = [float(scale.detach().abs().max()) for scale in layer_scales(network).values()]
-    return [start for start in starts if 0 < start < SMALL]
-
-
-def _remedies(model: Choice, network: nn.Module, scores: Scores, batch: Batch) -> dict[str, Any]:
-    """Arguments of the model that would mend what `complaints` holds against it."""
-    zeros = set(zero_weights(network))
-    found: dict[str, Any] = {}
-    size = last_feature_map(network, batch.inputs[:2])
-    if size is not None and min(size) < (least := _least(network, size)):
-        side = min(batch.inputs.shape[2:])
-        found.update({"patch_size": max(1, side // 8)} if least == GRID else {"stem": "cifar"})
-    if _dead(scores) and zeros & set(norm_scales(network)):
-        found["zero_init_last"] = False
-    if _dead(scores) and zeros & set(output_weights(network)):
-        found["zero_init_head"] = False
-    if _small_scales(network):
-        found["layer_scale"] = 1.0
-    return {name: value for name, value in found.items() if model.arguments.get(name) != value}
 
 
 def _flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor] | None:
@@ -206,7 +230,7 @@ def _flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tens
 
 def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[Layer]:
     shapes = {name: tuple(score.shape) for name, score in scores.items()}
-    masks = [pruned(scores, full(scores), sparsity) for sparsity in SPARSITIES]
+    left = _left(scores)
     densities = {sparsity: erk_densities(shapes, sparsity) for sparsity in SPARSITIES}
     return [
         Layer(
@@ -214,8 +238,29 @@ def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[
             shape=shapes[name],
             snip_zeros=_zeros(score) / score.numel(),
             grasp_zeros=None if flows is None else _zeros(flows[name]) / score.numel(),
-            left=tuple(int((mask[name] & (score > 0)).sum()) for mask in masks),
+            left=left[name],
             dense=tuple(sparsity for sparsity in SPARSITIES if densities[sparsity][name] >= 1),
         )
         for name, score in scores.items()
     ]
+
+
+def _left(scores: Scores) -> dict[str, tuple[int, ...]]:
+    """Weights above zero, by layer, that a global threshold at each of SPARSITIES leaves."""
+    check_scores(scores, full(scores))
+    size = sum(score.numel() for score in scores.values())
+    left: list[list[int]] = []
+    highest = [score[score > 0] for score in scores.values()]
+    for sparsity in SPARSITIES:  # rising, so that what one leaves is all that the next has to look at
+        highest = _highest(highest, kept_count(sparsity, size))
+        left.append([len(part) for part in highest])
+    return dict(zip(scores, zip(*left, strict=True), strict=True))
+
+
+def _highest(parts: list[Tensor], count: int) -> list[Tensor]:
+    """The `count` highest of the scores of some layers, or all of them; ties go to the earlier ones."""
+    flat = torch.cat(parts)
+    if len(flat) <= count:
+        return parts
+    chosen = top(flat, count).split([len(part) for part in parts])
+    return [part[keep] for part, keep in zip(parts, chosen, strict=True)]

@@ -24,8 +24,16 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a ticket was found, in so far as that is not where it is trained."""
+
+    dataset: Choice | None = None
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
 class Experiment:
-    """All that decides a result. `control` re-runs the ticket of the experiment that is the same without it."""
+    """All that decides a result. `control` re-runs the ticket of `base`, which `origin` may put elsewhere."""
 
     dataset: Choice
     model: Choice
@@ -35,6 +43,7 @@ class Experiment:
     seed: int
     control: Choice | None = None
     protocol: int = 1
+    origin: Origin | None = None
 
     @property
     def key(self) -> str:
@@ -43,8 +52,12 @@ class Experiment:
 
     @property
     def base(self) -> Experiment | None:
-        """The experiment whose ticket a control reads."""
-        return dataclasses.replace(self, control=None) if self.control else None
+        """The experiment whose ticket a control reads: the same without it, on the data and recipe of the origin."""
+        if self.control is None:
+            return None
+        found = self.origin or Origin()
+        dataset, recipe = found.dataset or self.dataset, found.recipe or self.recipe
+        return dataclasses.replace(self, control=None, origin=None, dataset=dataset, recipe=recipe)
 
 
 def without_defaults(value: Any) -> Any:

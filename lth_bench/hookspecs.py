@@ -22,7 +22,11 @@ def register_pruners(register: Callable[[str, type], None]) -> None:
 
 @hookspec
 def register_controls(register: Callable[[str, type], None]) -> None:
-    """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Ticket."""
+    """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Base.
+
+    The class attribute `reads_ticket = False` is for one that searches anew, so that a ticket from elsewhere is nothing
+    to it.
+    """
 
 
 @hookspec

@@ -8,8 +8,10 @@ import torch
 
 from lth_bench.allocation import kept_count
 from lth_bench.datasets import DataError
+from lth_bench.doctor import standardised
 from lth_bench.experiment import Choice, Experiment
-from lth_bench.models import ModelError, transformed
+from lth_bench.models import ModelError
+from lth_bench.origins import origin_faults
 from lth_bench.recipe import Schedule
 from lth_bench.site import Site
 
@@ -28,7 +30,17 @@ def preflight(experiments: Iterable[Experiment], site: Site) -> list[str]:
             seen[pair] = _prunable_weights(experiment, site)
         faults += _faults(experiment, seen[pair])
         faults += _recipe_faults(experiment, site)
-    return list(dict.fromkeys(faults))
+    made = [e for e in experiments if isinstance(seen.get(f"{e.model} {e.dataset}"), int)]
+    return list(dict.fromkeys([*faults, *_misfits(made, absent, site)]))
+
+
+def _misfits(experiments: list[Experiment], absent: list[Choice], site: Site) -> Iterator[str]:
+    """Tickets that do not fit where they are to be trained."""
+    pairs = {f"{e.model} {e.dataset} {e.base.dataset}": e for e in experiments if e.origin and e.base}
+    for experiment in pairs.values():
+        assert experiment.base is not None
+        if experiment.base.dataset not in absent:
+            yield from origin_faults(experiment, site)
 
 
 def _data_faults(experiments: list[Experiment], site: Site) -> Iterator[tuple[Choice, str]]:
@@ -57,11 +69,8 @@ def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
     if logits.shape != (2, classes := site.classes(experiment.dataset)):
         found = tuple(logits.shape[1:])
         return f"models: {experiment.model.name!r} gives outputs of shape {found}, wanted one for {classes} classes"
-    if layers := transformed(network, data.batch(slice(0, 2)).inputs):
-        return (
-            f"models: {experiment.model.name!r} changes the weights of {len(layers)} layers in its forward pass, "
-            f"{layers[0]!r} for one, so that a mask on them would not hold; use a model without weight standardisation"
-        )
+    if fault := standardised(network, data.batch(slice(0, 2)).inputs):
+        return f"models: {experiment.model.name!r} {fault}; use a model without weight standardisation"
     total = sum(weight.numel() for weight in site.prunable(experiment, network).values())
     return total or f"models: {experiment.model.name!r} has no convolution or linear weight left to prune"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lth_bench.experiment import from_json, without_defaults
+from lth_bench.experiment import Experiment, from_json, without_defaults
 from lth_bench.files import FileFault, canonical, sha256
 from lth_bench.records import read_plan, read_records
 from lth_bench.suite import label
@@ -69,8 +69,8 @@ def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
-    """Names that stand for several methods get their parameters, and then their recipe's hash, behind them."""
-    for more in ("parameters", "recipe_hash"):
+    """Names that stand for several methods get their parameters behind them, then hashes of recipe and of all."""
+    for more in ("parameters", "recipe_hash", "meaning"):
         meanings = frame.groupby([*BLOCK, "method"])["meaning"].transform("nunique")
         longer = frame["method"] + " [" + frame[more] + "]"
         frame = frame.assign(method=frame["method"].where(meanings == 1, longer))
@@ -90,9 +90,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         "own_recipe": record["own_recipe"],
         "method": record["label"],
         "parameters": label(experiment.pruner),
-        "meaning": _hash(
-            [without_defaults(part) for part in (experiment.pruner, experiment.control, experiment.recipe)]
-        ),
+        "meaning": _meaning(experiment),
         "recipe_hash": _hash(without_defaults(experiment.recipe)),
         "control": experiment.control.name if experiment.control else "",
         "asked": experiment.sparsity,
@@ -107,6 +105,12 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         if record["status"] == "done"
         else "",
     }
+
+
+def _meaning(experiment: Experiment) -> str:
+    """What tells methods apart that have one name."""
+    parts = (experiment.pruner, experiment.control, experiment.recipe, experiment.origin)
+    return _hash([without_defaults(part) for part in parts])
 
 
 def _environment(environment: dict[str, Any]) -> str:

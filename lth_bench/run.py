@@ -22,12 +22,13 @@ from lth_bench.experiment import Experiment, from_json
 from lth_bench.files import DiskFault, FileFault, remove
 from lth_bench.ledger import Spent
 from lth_bench.models import ModelError
+from lth_bench.origins import fitted
 from lth_bench.outcomes import InvalidResult, hand_over, outcome, take
 from lth_bench.records import outcome_path, read_record, record_path, ticket_path
-from lth_bench.session import Diverged, Interrupted, Unsuitable
+from lth_bench.session import Diverged, Interrupted, Session, Unsuitable
 from lth_bench.site import Site, instance
 from lth_bench.sources import file_hash
-from lth_bench.tickets import Ticket, read_ticket
+from lth_bench.tickets import Base, Ticket, read_ticket
 
 LONGEST = 20_000  # characters of a message or a traceback in a record
 OUT_OF_MEMORY = (
@@ -74,7 +75,8 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
             if experiment.control is None:
                 instance(site.plugins.pruners, experiment.pruner)(session)
             else:
-                instance(site.plugins.controls, experiment.control)(session, _base_ticket(experiment, directory))
+                base = _base(experiment, directory, session, site)
+                instance(site.plugins.controls, experiment.control)(session, base)
             path = outcome_path(directory, identity["key"], generation)
             return {"status": "trained", "handed": hand_over(path, outcome(session))}
         except BaseException:
@@ -157,6 +159,12 @@ def _words(error: BaseException) -> str:
 def _text(text: str) -> str:
     """A text that UTF-8 can hold."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _base(experiment: Experiment, directory: Path, session: Session, site: Site) -> Base:
+    ticket = _base_ticket(experiment, directory)
+    pruner = instance(site.plugins.pruners, experiment.pruner)
+    return Base(pruner, fitted(ticket, session) if experiment.origin else ticket)
 
 
 def _base_ticket(experiment: Experiment, directory: Path) -> Ticket:

@@ -93,23 +93,33 @@ def small_patches(make: Callable[[int], nn.Module], shape: Shape, patch: int) ->
     `make` see `cifar_stem`. Raises ModelError.
     """
     state = torch.get_rng_state()
-    embedding = _embedding(make(1))
+    embedding = _patch_embedding(make(1))
     old = embedding.patch_size[0] if embedding is not None else 0
     if not old or old % patch:
         raise ModelError(f"patches of {patch} pixels do not divide those of {old} that it has")
     torch.set_rng_state(state)
     model = make(old // patch)
-    embedding = _embedding(model)
+    embedding = _patch_embedding(model)
     layer = embedding.proj
     embedding.proj = nn.Conv2d(layer.in_channels, layer.out_channels, patch, patch, bias=layer.bias is not None)
     _resize(embedding, old // patch, shape)
     return model
 
 
-def _embedding(model: nn.Module) -> Any:
+def patch_grids(model: nn.Module) -> list[tuple[int, int]]:
+    """Height and width, in patches, of the grids that a network cuts its images into; none for most networks."""
+    sizes = (getattr(stem, "grid_size", None) for stem in _stems(model))
+    return [cast(tuple[int, int], tuple(size)) for size in sizes if size is not None]
+
+
+def _patch_embedding(model: nn.Module) -> Any:
     """The module that cuts images into patches; None if there is none."""
-    parts = (getattr(model, name, None) for name in ("patch_embed", "stem"))
-    return next((part for part in parts if hasattr(part, "patch_size") and hasattr(part, "proj")), None)
+    return next((stem for stem in _stems(model) if hasattr(stem, "patch_size") and hasattr(stem, "proj")), None)
+
+
+def _stems(model: nn.Module) -> list[Any]:
+    """What timm's networks have in front, by the names that they give it."""
+    return [stem for name in ("patch_embed", "stem") if (stem := getattr(model, name, None)) is not None]
 
 
 def downsamplings(model: nn.Module, inputs: Tensor) -> list[Downsampling]:
@@ -224,10 +234,8 @@ def _map_size(model: nn.Module, features: Any) -> tuple[int, int] | None:
 
 def _grid(model: nn.Module, tokens: int) -> tuple[int, int] | None:
     """The grid of a transformer's patches, or the square that its tokens fill, one perhaps left out."""
-    for name in ("patch_embed", "stem"):
-        grid = getattr(getattr(model, name, None), "grid_size", None)
-        if grid is not None and math.prod(grid) == tokens:
-            return cast(tuple[int, int], tuple(grid))
+    if grids := [grid for grid in patch_grids(model) if math.prod(grid) == tokens]:
+        return grids[0]
     sides = [math.isqrt(count) for count in (tokens, tokens - 1) if count > 0 and math.isqrt(count) ** 2 == count]
     return (sides[0], sides[0]) if sides else None
 

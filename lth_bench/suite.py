@@ -8,9 +8,9 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from lth_bench.adapters import Adapters, split
-from lth_bench.experiment import Choice, Experiment, without_defaults
+from lth_bench.experiment import Choice, Experiment, Origin, without_defaults
 from lth_bench.plugins import Plugins, Registry, UnknownName
 from lth_bench.recipe import Recipe
 
@@ -60,15 +60,6 @@ class Named(Strict):
     arguments: Annotated[dict[str, JsonValue], AfterValidator(_finite)] = {}
 
 
-class PrunerEntry(Named):
-    """A pruner of the suite; what it leaves out comes from the suite."""
-
-    label: str | None = Field(default=None, min_length=1, max_length=80)
-    recipe: str | None = None
-    sparsities: list[Sparsity] | None = Field(default=None, min_length=1)
-    controls: list[Annotated[Named, BeforeValidator(lambda value: _named(value))]] | None = None
-
-
 def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
@@ -85,6 +76,25 @@ Entry = Annotated[Named, BeforeValidator(_named)]
 Located = Annotated[Named, BeforeValidator(_located)]
 
 
+class ControlEntry(Named):
+    """A control of the suite, and where the tickets were found that it reads, if elsewhere."""
+
+    found_on: Located | None = None
+    found_with: str | None = None
+
+
+Control = Annotated[ControlEntry, BeforeValidator(_named)]
+
+
+class PrunerEntry(Named):
+    """A pruner of the suite; what it leaves out comes from the suite."""
+
+    label: str | None = Field(default=None, min_length=1, max_length=80)
+    recipe: str | None = None
+    sparsities: list[Sparsity] | None = Field(default=None, min_length=1)
+    controls: list[Control] | None = None
+
+
 class Suite(Strict):
     """Models × data sets × recipe × pruners × sparsities × seeds × controls."""
 
@@ -97,7 +107,7 @@ class Suite(Strict):
     pruners: list[Annotated[PrunerEntry, BeforeValidator(_named)]] = Field(min_length=1)
     sparsities: list[Sparsity] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
-    controls: list[Entry] = []
+    controls: list[Control] = []
 
 
 @dataclass(frozen=True)
@@ -151,15 +161,36 @@ def _faults_of_the_rest(content: dict[str, Any], error: ValidationError, plugins
 
 
 def plan(suite: Suite, plugins: Plugins) -> list[Planned]:
-    """All experiments of a suite, seeds first, a control behind its base. Raises SuiteError with every fault."""
+    """All experiments of a suite, seeds first, a control behind its base. Raises SuiteError with every fault.
+
+    In each seed, tickets that are trained elsewhere than where they were found come last, each behind what finds it.
+    """
     resolver = _Resolver(suite, plugins)
-    planned = list(resolver.planned())
-    keys = Counter(item.experiment.key for item in planned)
-    if doubled := [item for item in planned if keys[item.experiment.key] > 1]:
+    wanted = list(resolver.wanted())
+    keys = Counter(item.planned.experiment.key for item in wanted)
+    if doubled := [item.planned for item in wanted if keys[item.planned.experiment.key] > 1]:
         resolver.faults.append(f"the same experiment is asked for twice: {_title(doubled[0])}")
     if resolver.faults:
         raise SuiteError(list(dict.fromkeys(resolver.faults)))
-    return planned
+    return list(_with_sources(wanted, set(keys)))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """An experiment of the suite and, if its ticket is from elsewhere, the one that finds it there."""
+
+    planned: Planned
+    source: Planned | None = None
+
+
+def _with_sources(wanted: list[_Wanted], keys: set[str]) -> Iterator[Planned]:
+    """What the suite asks for, and before its controls what finds their tickets, if it does not ask for that."""
+    for _, items in groupby(wanted, key=lambda item: item.planned.experiment.seed):
+        for item in sorted(items, key=lambda item: item.source is not None):
+            if item.source and item.source.experiment.key not in keys:
+                keys.add(item.source.experiment.key)
+                yield item.source
+            yield item.planned
 
 
 def instantiate(registry: Registry, name: str, arguments: dict[str, Any]) -> Any:
@@ -225,11 +256,39 @@ class _Row:
     """What an experiment is but for its data set, model and seed."""
 
     label: str
+    pruner_label: str
     recipe_name: str
     recipe: Recipe
     pruner: Choice
     sparsity: float
-    control: Choice | None
+    control: _Control | None = None
+
+    def experiment(self, dataset: Choice, model: Choice, seed: int) -> Experiment:
+        """The row's experiment without its control."""
+        return Experiment(dataset, model, self.recipe, self.pruner, self.sparsity, seed)
+
+
+@dataclass(frozen=True)
+class _Control:
+    """A control, and where the tickets that it reads were found, if the suite says so; `place` is its place there."""
+
+    choice: Choice
+    place: str
+    dataset: Choice | None = None
+    recipe_name: str | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def found(self) -> str:
+        """Where the tickets were found, in words; empty if the suite does not say."""
+        places = [f"on {label(self.dataset)}"] if self.dataset else []
+        places += [f"with {self.recipe_name}"] if self.recipe_name else []
+        return f"found {' '.join(places)}" if places else ""
+
+    def origin(self, dataset: Choice, recipe: Recipe) -> Origin:
+        """Where a ticket that is trained there was found, in so far as that is elsewhere."""
+        found = None if self.dataset == dataset else self.dataset
+        return Origin(found, None if self.recipe == recipe else self.recipe)
 
 
 class _Resolver:
@@ -240,29 +299,86 @@ class _Resolver:
         self.recipes = {name: self._recipe(name, table) for name, table in suite.recipes.items()}
         self._check_unique()
 
-    def planned(self) -> Iterator[Planned]:
+    def wanted(self) -> Iterator[_Wanted]:
         suite = self.suite
-        datasets = [self._dataset(f"datasets[{i}]", entry) for i, entry in enumerate(suite.datasets)]
+        found = [self._dataset(f"datasets[{i}]", entry) for i, entry in enumerate(suite.datasets)]
+        datasets = [dataset for dataset in found if dataset]
         models = [self._model(f"models[{i}]", entry) for i, entry in enumerate(suite.models)]
         rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(f"pruners[{i}]", entry)]
-        for seed, dataset, model, row in product(suite.seeds, filter(None, datasets), models, rows):
-            experiment = Experiment(dataset, model, row.recipe, row.pruner, row.sparsity, seed, row.control)
-            yield Planned(experiment, row.label, row.recipe_name, row.recipe_name != suite.recipe)
+        self._check_origins(rows, datasets)
+        for seed, dataset, model, row in product(suite.seeds, datasets, models, rows):
+            experiment = row.experiment(dataset, model, seed)
+            if row.control is None:
+                yield _Wanted(self._planned(experiment, row))
+            elif not row.control.found:
+                yield _Wanted(self._planned(replace(experiment, control=row.control.choice), row))
+            elif (origin := row.control.origin(dataset, row.recipe)) != Origin():
+                yield self._from_elsewhere(replace(experiment, control=row.control.choice, origin=origin), row)
+
+    def _planned(self, experiment: Experiment, row: _Row) -> Planned:
+        return Planned(experiment, row.label, row.recipe_name, row.recipe_name != self.suite.recipe)
+
+    def _from_elsewhere(self, experiment: Experiment, row: _Row) -> _Wanted:
+        base = experiment.base
+        assert base and row.control
+        name = row.control.recipe_name or row.recipe_name
+        text = f"{row.pruner_label}, for its ticket" + (f" (with {name})" if row.control.recipe_name else "")
+        source = Planned(base, text, name, name != self.suite.recipe)
+        return _Wanted(self._planned(experiment, row), source)
+
+    def _check_origins(self, rows: list[_Row], datasets: list[Choice]) -> None:
+        """Refuses a control whose tickets are all found where they are trained although an origin is given."""
+        elsewhere: dict[str, bool] = {}
+        for row, dataset in product(rows, datasets):
+            if row.control and row.control.found:
+                place = row.control.place
+                origin = row.control.origin(dataset, row.recipe)
+                elsewhere[place] = elsewhere.get(place, False) or origin != Origin()
+        self.faults += [
+            f"{place}: its tickets are found where they are trained; name another data set or recipe, or leave "
+            f"found_on and found_with out"
+            for place, some in elsewhere.items()
+            if not some
+        ]
 
     def _rows(self, place: str, entry: PrunerEntry) -> Iterator[_Row]:
-        """One pruner's rows: its sparsities, each followed by its controls."""
+        """One pruner's rows: its sparsities, each followed by its controls unless nothing is pruned at it."""
         name = entry.recipe or self.suite.recipe
         recipe = self._known_recipe(name, f"{place}.recipe" if entry.recipe else "recipe")
         pruner = self._resolved(self.plugins.pruners, entry, place)
-        entries = self.suite.controls if entry.controls is None else entry.controls
-        controls = [self._resolved(self.plugins.controls, c, f"{place}.controls[{i}]") for i, c in enumerate(entries)]
+        controls = list(self._controls(place, entry))
         if recipe is None or pruner is None:
             return
         text = entry.label or label(pruner)
-        for sparsity in entry.sparsities or self.suite.sparsities:
-            yield _Row(text, name, recipe, pruner, float(sparsity), None)
-            for control in filter(None, controls):
-                yield _Row(f"{text}, {label(control)}", name, recipe, pruner, float(sparsity), control)
+        for sparsity in map(float, entry.sparsities or self.suite.sparsities):
+            plain = _Row(text, text, name, recipe, pruner, sparsity)
+            yield plain
+            for control in controls if sparsity else ():
+                named = ", ".join([text, label(control.choice)]) + (f" ({control.found})" if control.found else "")
+                yield replace(plain, label=named, control=control)
+
+    def _controls(self, place: str, entry: PrunerEntry) -> Iterator[_Control]:
+        entries, within = self.suite.controls, "controls"
+        if entry.controls is not None:
+            entries, within = entry.controls, f"{place}.controls"
+            if entries and entry.sparsities and not any(entry.sparsities):
+                self.faults.append(f"{within}: at sparsity 0 nothing is pruned that a control could change")
+        for number, control in enumerate(entries):
+            if found := self._control(f"{within}[{number}]", control):
+                yield found
+
+    def _control(self, place: str, entry: ControlEntry) -> _Control | None:
+        choice = self._resolved(self.plugins.controls, entry, place)
+        dataset = self._dataset(f"{place}.found_on", entry.found_on) if entry.found_on else None
+        recipe = self._known_recipe(entry.found_with, f"{place}.found_with") if entry.found_with else None
+        if choice is None or (entry.found_on and not dataset) or (entry.found_with and not recipe):
+            return None
+        if not getattr(self.plugins.controls[entry.name], "reads_ticket", True) and (dataset or recipe):
+            self.faults.append(
+                f"{place}: {entry.name!r} searches anew where it is trained, whatever was found elsewhere; "
+                f"leave found_on and found_with out"
+            )
+        return _Control(choice, place, dataset, entry.found_with, recipe)
 
     def _check_unique(self) -> None:
         labels = [entry.label for entry in self.suite.pruners if entry.label]

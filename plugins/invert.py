@@ -1,1 +1,35 @@
-"""invert control."""
+"""The control that asks whether a pruner's scores say anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import hookimpl
+from lth_bench.controls import check_moved, check_ticket
+
+if TYPE_CHECKING:
+    from lth_bench import Base, Session
+
+
+@dataclass(frozen=True)
+class Invert:
+    """The pruner again, keeping the lowest scores wherever it keeps the highest (Frankle et al. 2021).
+
+    arXiv:2009.08576, "inversion". It searches anew, so that tickets found elsewhere are nothing to it.
+
+    Deviations: of methods that prune by scores and also replace masks as they train, only the former is inverted.
+    """
+
+    reads_ticket = False
+
+    def __call__(self, session: Session, base: Base) -> None:
+        check_ticket(base.ticket)
+        with session.inverted():
+            base.pruner(session)
+        check_moved(session.masks, base.ticket, "the pruner keeps no highest scores; leave this control out for it")
+
+
+@hookimpl
+def register_controls(register):
+    register("invert", Invert)

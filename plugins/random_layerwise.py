@@ -1,1 +1,33 @@
-"""random layerwise control."""
+"""The control that asks whether a ticket is more than its sparsities by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import hookimpl
+from lth_bench.controls import check_moved, check_ticket, scattered
+
+if TYPE_CHECKING:
+    from lth_bench import Base, Session
+
+
+@dataclass(frozen=True)
+class RandomLayerwise:
+    """Random mask of the ticket's sparsity in every layer, at initialisation (Su et al. 2020, arXiv:2009.11094).
+
+    "Random tickets": nothing of the ticket is left but how many weights, or channels, each layer keeps.
+    Trained from the initial weights, whatever the ticket starts from.
+    """
+
+    def __call__(self, session: Session, base: Base) -> None:
+        check_ticket(base.ticket)
+        masks, channels = scattered(session, base.ticket, "random_layerwise")
+        check_moved(masks, base.ticket, "so few weights are pruned that they fell where they were; try another seed")
+        session.adopt(masks, channels)
+        session.train()
+
+
+@hookimpl
+def register_controls(register):
+    register("random_layerwise", RandomLayerwise)

@@ -6,19 +6,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import hookimpl
+from lth_bench.controls import check_changed, check_ticket
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
-    from lth_bench.tickets import Ticket
+    from lth_bench import Base, Session
 
 
 @dataclass(frozen=True)
 class Redraw:
     """Same mask, weights drawn anew, trained from the start (Frankle & Carbin 2019, arXiv:1803.03635, section 2)."""
 
-    def __call__(self, session: Session, ticket: Ticket) -> None:
-        session.adopt(ticket.masks)
+    def __call__(self, session: Session, base: Base) -> None:
+        check_ticket(base.ticket)
+        before = {name: weight.detach().clone() for name, weight in session.weights.items()}
+        session.adopt(base.ticket.masks, base.ticket.channels)
         session.redraw()
+        check_changed(session, before, "the model starts from the same weights whatever the seed; take another one")
         session.train()
 
 

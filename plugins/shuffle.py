@@ -1,1 +1,36 @@
-"""shuffle control."""
+"""The control that asks whether it matters which weights of a layer a ticket keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import hookimpl
+from lth_bench.controls import check_moved, check_ticket, scattered, train_dense, train_on
+
+if TYPE_CHECKING:
+    from lth_bench import Base, Session
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """Mask permuted within every layer, on the dense weights of the ticket's step (Frankle et al. 2021).
+
+    arXiv:2009.08576: as many weights in each layer, other ones; of a ticket of channels, other channels.
+    What is kept has the weights that the dense network has at the ticket's step: the initial ones, those that were
+    rewound to, or those of the trained network that is fine-tuned. A ticket whose own weights are not from there is
+    refused, as its mask could not be moved without changing its weights too.
+    """
+
+    def __call__(self, session: Session, base: Base) -> None:
+        check_ticket(base.ticket)
+        train_dense(session, base.ticket)
+        masks, channels = scattered(session, base.ticket, "shuffle")
+        check_moved(masks, base.ticket, "so few weights are pruned that they fell where they were; try another seed")
+        session.adopt(masks, channels)
+        train_on(session, base.ticket)
+
+
+@hookimpl
+def register_controls(register):
+    register("shuffle", Shuffle)

@@ -1,1 +1,48 @@
-"""sign control."""
+"""The control that asks whether of a ticket's weights more than the signs matter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import hookimpl
+from lth_bench.controls import check_changed, check_ticket, start_from, train_on
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lth_bench import Base, Session
+
+
+@dataclass(frozen=True)
+class Sign:
+    """Same mask, same signs, other magnitudes (Zhou et al. 2019, arXiv:1905.01067, on signs).
+
+    The weights that the ticket starts from keep their sign. `magnitudes` gives all of a layer the standard deviation
+    of its initial weights ("constant") or those of weights drawn anew ("redrawn").
+
+    Deviations: the standard deviation is that of the weights drawn, not of the distribution that they are drawn from.
+    """
+
+    magnitudes: Literal["constant", "redrawn"] = "constant"
+
+    def __call__(self, session: Session, base: Base) -> None:
+        ticket = base.ticket
+        check_ticket(ticket)
+        sizes = self.sizes(session)
+        weights = {name: size * ticket.start[name].sign().to(size.device) for name, size in sizes.items()}
+        start_from(session, ticket, weights)
+        check_changed(session, ticket.start, "they are of these magnitudes already; choose other magnitudes")
+        train_on(session, ticket)
+
+    def sizes(self, session: Session) -> dict[str, Tensor]:
+        """Magnitudes for all prunable weights; the Session's weights are not left as they were."""
+        if self.magnitudes == "constant":
+            return {name: weight.detach().std(correction=0) for name, weight in session.weights.items()}
+        session.redraw()
+        return {name: weight.detach().abs() for name, weight in session.weights.items()}
+
+
+@hookimpl
+def register_controls(register):
+    register("sign", Sign)

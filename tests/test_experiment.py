@@ -4,14 +4,16 @@ import json
 import pytest
 
 from lth_bench.durations import Duration
-from lth_bench.experiment import Choice, Experiment, from_json, to_json
+from lth_bench.experiment import Choice, Experiment, Origin, from_json, to_json
 from lth_bench.plugins import load_plugins
 from lth_bench.recipe import Recipe, Schedule
 from lth_bench.suite import choice, plan, read_suite
 
 RECIPE = Recipe(Duration("4000it"), 60, 0.0012, optimizer="adam", measure_every=Duration("100it"))
 DENSE = Experiment(Choice("mnist"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
+SGD = Recipe(Duration("10ep"), 60, 0.1)
 IMP = dataclasses.replace(DENSE, pruner=Choice("imp", {"scope": "layer", "output_rate": 0.1}), sparsity=0.9641, seed=2)
+TRANSFER = dataclasses.replace(IMP, control=Choice("transfer"), origin=Origin(Choice("fashion_mnist"), SGD))
 
 
 @pytest.mark.parametrize(
@@ -26,6 +28,7 @@ IMP = dataclasses.replace(DENSE, pruner=Choice("imp", {"scope": "layer", "output
             ),
             "dabe6babf6c1e9f36086",
         ),
+        (TRANSFER, "f3c849afde5705d3b6ba"),
     ],
 )
 def test_keys_never_change(experiment, key):
@@ -45,6 +48,8 @@ def test_every_field_that_differs_changes_the_key():
         {"sparsity": 0.5},
         {"protocol": 2},
         {"control": Choice("redraw")},
+        {"control": Choice("redraw"), "origin": Origin(Choice("digits"))},
+        {"control": Choice("redraw"), "origin": Origin(recipe=SGD)},
         {"dataset": Choice("digits")},
     ]
     changes += [{"pruner": Choice("dense", revision=2)}, {"recipe": dataclasses.replace(RECIPE, batch_size=61)}]
@@ -59,11 +64,18 @@ def test_an_experiment_survives_json():
             experiment = planned.experiment
             again = from_json(json.loads(json.dumps(to_json(experiment))))
             assert again == experiment and again.key == experiment.key
+    assert from_json(json.loads(json.dumps(to_json(TRANSFER)))) == TRANSFER
 
 
 def test_the_base_of_a_control_is_the_experiment_without_it():
     assert dataclasses.replace(IMP, control=Choice("redraw")).base == IMP
     assert IMP.base is None
+
+
+def test_the_base_of_a_ticket_from_elsewhere_is_the_experiment_there():
+    assert TRANSFER.base == dataclasses.replace(IMP, dataset=Choice("fashion_mnist"), recipe=SGD)
+    there = dataclasses.replace(TRANSFER, origin=Origin(recipe=SGD))
+    assert there.base == dataclasses.replace(IMP, recipe=SGD)
 
 
 @pytest.mark.parametrize(("text", "steps"), [("500it", 500), ("2ep", 200), ("0.5ep", 50), ("10%", 400), ("2.5%", 100)])

@@ -38,6 +38,51 @@ def test_a_suite_is_a_product_with_seeds_first_and_controls_behind_their_base(tm
     assert items[2].experiment.base == items[1].experiment
 
 
+def with_controls(controls, *more):
+    """Changes to the suite that give every pruner these controls; `more` are recipes."""
+    pruners = '[[pruners]]\nname = "dense"\nsparsities = [0]\n[[pruners]]\nname = "imp"\nsparsities = [0.0, 0.9]'
+    recipes = "\n".join([GOOD["recipes"], *more])
+    return {"recipe": f'recipe = "r"\ncontrols = [{controls}]', "pruners": pruners, "recipes": recipes}
+
+
+def test_where_nothing_is_pruned_there_is_nothing_to_control(tmp_path):
+    items = planned(tmp_path, **with_controls('"redraw"'))
+    found = [(item.label, item.experiment.sparsity) for item in items if item.experiment.seed == 0]
+    assert found == [("dense", 0.0), ("imp", 0.0), ("imp", 0.9), ("imp, redraw", 0.9)]
+
+
+OTHER = '[recipes.other]\nduration = "2ep"\nbatch_size = 10\nlearning_rate = 0.1'
+SAME = OTHER.replace("other", "same").replace("2ep", "1ep")
+
+
+def test_a_ticket_from_elsewhere_is_found_before_it_is_trained(tmp_path):
+    text = '{ name = "transfer", found_on = "mnist" }, { name = "redraw", found_on = "mnist", found_with = "other" }'
+    items = planned(tmp_path, **with_controls(text, OTHER), seeds="seeds = [0]")
+    assert [(item.label, item.experiment.dataset.name, item.recipe, item.own_recipe) for item in items[2:]] == [
+        ("imp", "digits", "r", False),
+        ("imp, for its ticket", "mnist", "r", False),
+        ("imp, transfer (found on mnist)", "digits", "r", False),
+        ("imp, for its ticket (with other)", "mnist", "other", True),
+        ("imp, redraw (found on mnist with other)", "digits", "r", False),
+    ]
+    assert [items[4].experiment.base, items[6].experiment.base] == [items[3].experiment, items[5].experiment]
+
+
+def test_what_finds_a_ticket_is_planned_once(tmp_path):
+    text = ", ".join(f'{{ name = "{name}", found_on = "fashion_mnist" }}' for name in ("transfer", "redraw"))
+    there = 'datasets = ["mnist", "digits", "fashion_mnist"]'
+    for datasets in ('datasets = ["mnist", "digits"]', there):
+        items = planned(tmp_path, **with_controls(text), datasets=datasets, seeds="seeds = [0, 1]")
+        keys = [item.experiment.key for item in items]
+        assert len(keys) == len(set(keys))
+        for place, item in enumerate(items):
+            assert item.experiment.base is None or item.experiment.base.key in keys[:place]
+            assert item.experiment.dataset.name != "fashion_mnist" or item.experiment.control is None
+        seeds = [item.experiment.seed for item in items]
+        assert seeds == sorted(seeds)
+        assert any(item.label == "imp, for its ticket" for item in items) == (datasets != there)
+
+
 def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
     recipes = GOOD["recipes"] + '\n[recipes.long]\nduration = "2ep"\nbatch_size = 10\nlearning_rate = 0.1'
     pruners = '[[pruners]]\nname = "snip"\n[[pruners]]\nname = "imp"\nrecipe = "long"'
@@ -53,7 +98,7 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
     [
         (
             {"pruners": '[[pruners]]\nname = "snp"'},
-            ["pruners[0].name: no pruner 'snp'; did you mean 'snip'? known: dense, imp"],
+            ["pruners[0].name: no pruner 'snp'; did you mean 'snip'? known: dense, "],
         ),
         (
             {"datasets": 'datasets = ["minst"]'},
@@ -80,6 +125,50 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
         (
             {"pruners": '[[pruners]]\nname = "imp"\ncontrols = ["redo"]'},
             ["pruners[0].controls[0].name: no control 'redo'"],
+        ),
+        (
+            with_controls('{ name = "transfer", found_on = "minst" }'),
+            ["controls[0].found_on.name: no dataset 'minst'; did you mean 'mnist'? known: cifar10, "],
+        ),
+        (
+            {"pruners": '[[pruners]]\nname = "imp"\ncontrols = [{ name = "transfer", found_on = { parquet = 3 } }]'},
+            ["pruners[0].controls[0].found_on.arguments.path:", "valid string", "found: 3"],
+        ),
+        (
+            with_controls('"redraw", { name = "transfer", found_with = "s" }'),
+            ["controls[1].found_with: no recipe 's'; known: early_bird_cifar, ", "in this suite: r"],
+        ),
+        (
+            with_controls('{ name = "transfer", found = "mnist" }'),
+            ["controls[0].found: no such key here"],
+        ),
+        (
+            with_controls('{ name = "transfer", arguments = { found_on = "mnist" } }'),
+            ["controls[0].arguments.found_on: no such parameter of 'transfer'; known: none"],
+        ),
+        (
+            with_controls('{ name = "sign", arguments = { magnitudes = "small" } }'),
+            ["controls[0].arguments.magnitudes: ", "'constant' or 'redrawn'", "found: 'small'"],
+        ),
+        (
+            with_controls('{ name = "transfer", found_on = "digits" }'),
+            ["controls[0]: its tickets are found where they are trained; name another data set or recipe, or leave"],
+        ),
+        (
+            with_controls('{ name = "transfer", found_with = "same" }', SAME),
+            ["controls[0]: its tickets are found where"],
+        ),
+        (
+            with_controls('{ name = "invert", found_on = "mnist" }'),
+            ["controls[0]: 'invert' searches anew where it is trained, whatever was found elsewhere; leave found_on"],
+        ),
+        (
+            with_controls('"redraw", { name = "redraw" }'),
+            ["the same experiment is asked for twice: imp, redraw on"],
+        ),
+        (
+            {"pruners": '[[pruners]]\nname = "imp"\nsparsities = [0.0]\ncontrols = ["redraw"]'},
+            ["pruners[0].controls: at sparsity 0 nothing is pruned that a control could change"],
         ),
         ({"recipes": GOOD["recipes"] + "\ntransforms = { scale = [nan, 1.0] }"}, ["recipes.r", "not JSON compliant"]),
         ({"recipes": GOOD["recipes"] + '\nschedule = "step"'}, ["recipes.r: schedule 'step' needs milestones"]),
