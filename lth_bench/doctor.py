@@ -230,7 +230,7 @@ def _flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tens
 
 def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[Layer]:
     shapes = {name: tuple(score.shape) for name, score in scores.items()}
-    left = _left(scores)
+    left = surviving(scores)
     densities = {sparsity: erk_densities(shapes, sparsity) for sparsity in SPARSITIES}
     return [
         Layer(
@@ -245,7 +245,7 @@ def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[
     ]
 
 
-def _left(scores: Scores) -> dict[str, tuple[int, ...]]:
+def surviving(scores: Scores) -> dict[str, tuple[int, ...]]:
     """Weights above zero, by layer, that a global threshold at each of SPARSITIES leaves."""
     check_scores(scores, full(scores))
     size = sum(score.numel() for score in scores.values())

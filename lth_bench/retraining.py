@@ -1,4 +1,4 @@
-"""What follows a pruning step: the three ways of Renda et al. 2020 (arXiv:2003.02389)."""
+"""What follows a pruning step: the three ways of Renda et al. 2020 (arXiv:2003.02389), and training anew."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ if TYPE_CHECKING:
 
 Retraining = Literal["weight_rewinding", "learning_rate_rewinding", "fine_tuning"]
 
+RetrainingOrScratch = Literal[Retraining, "scratch_e", "scratch_b"]
+"""The same, or anew: for as many steps, or for as many operations (Liu et al. 2019, arXiv:1810.05270)."""
 
-def retrain(session: Session, start: Snapshot, how: Retraining) -> None:
+LONGEST = 2.0  # times the recipe; Liu et al. stop there on ImageNet
+
+
+def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None:
     """Trains for as many steps as lie between `start` and the recipe's end.
 
     "weight_rewinding" goes back to `start` in weights and clock, "learning_rate_rewinding" in the clock alone;
     "fine_tuning" goes on at the last learning rate.
+
+    Or, from other random weights, for the whole recipe ("scratch_e"), or for so many times as long as a pass has become
+    cheaper, at most LONGEST ("scratch_b"; noted as `stretched`).
     """
+    if how == "scratch_b":
+        _stretch(session)
+    if how in ("scratch_e", "scratch_b"):
+        session.redraw()
+        session.train()
+        return
     if how == "fine_tuning":
         session.train(until=session.step + session.total_steps - start.step)
         return
@@ -24,3 +38,13 @@ def retrain(session: Session, start: Snapshot, how: Retraining) -> None:
     else:
         session.rewind_clock(start.step)
     session.train()
+
+
+def _stretch(session: Session) -> None:
+    """Makes the recipe longer, so that training takes the operations that it took the dense network."""
+    from lth_bench.flops import multiplications
+    from lth_bench.masks import full
+
+    saved = multiplications(session, full(session.weights)) / max(1, multiplications(session, session.masks))
+    session.stretch(min(LONGEST, saved))
+    session.note("stretched", min(LONGEST, saved))

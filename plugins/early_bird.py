@@ -1,1 +1,94 @@
-"""Early-Bird tickets."""
+"""Early-Bird tickets: channels that batch norm settles on early in training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import Count, Duration, Rate, hookimpl
+from lth_bench.sparse_training import interval_steps, update_steps
+from lth_bench.structured import Penalty, require_reachable, scales, train_with_penalty
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class EarlyBird:
+    """Train until the channels with the largest batch-norm scales hardly change, remove the others, train on.
+
+    You et al. 2020, arXiv:1909.11957, algorithm 1: scales are trained with an L1 `penalty`; after every `interval`, the
+    channels are found that would stay, by |scale| over all layers. The search ends when the last `queue` distances
+    between consecutive masks, as shares of the channels, are below `threshold`. At `latest` it ends anyway. In the
+    notes of the record are the `epoch` at which channels were removed, whether masks had `settled`, and the
+    `distances` of consecutive masks.
+
+    The authors' code compares the newest of `queue` masks with each of the others: `compared` "newest". It keeps the
+    penalty after the search: `later_penalty`.
+
+    Deviations: channels go until the share of weights, not of channels, is reached; the best of each layer stays.
+    The scales of norms that do not directly follow a prunable layer, as before activation in a residual block, are
+    neither penalised nor ranked (the authors' code masks what such a norm puts out).
+    """
+
+    penalty: Penalty = 1e-4
+    interval: Duration = Duration("1ep")
+    queue: Count = 5
+    threshold: Rate = 0.1
+    compared: Literal["consecutive", "newest"] = "consecutive"
+    latest: Duration = Duration("50%")
+    later_penalty: Penalty = 0.0
+
+    def __call__(self, session: Session) -> None:
+        require_reachable(session, scales(session))
+        settled = self.search(session)
+        session.note("epoch", session.step / interval_steps(session, Duration("1ep")))
+        session.note("settled", settled)
+        session.prune_channels(scales(session))
+        train_with_penalty(session, self.later_penalty)
+
+    def search(self, session: Session) -> bool:
+        """Trains until the masks have settled, or the latest step has come; which of the two."""
+        masks: list[Tensor] = []
+        schedule = update_steps(session, self.interval, self.latest)
+        for step in (*schedule[1:], schedule.stop):
+            train_with_penalty(session, self.penalty, until=step)
+            masks.append(self.mask(session))
+            session.note("distances", [distance(*pair) for pair in pairwise(masks)])
+            if self.settled(masks):
+                return True
+        return False
+
+    def mask(self, session: Session) -> Tensor:
+        """Which channels would stay now, over all layers that have scales."""
+        import torch
+
+        found = scales(session)
+        masks = session.channel_masks(found)
+        return torch.cat([masks[name] for name in found])
+
+    def distances(self, masks: Sequence[Tensor]) -> list[float]:
+        """The distances that have to be small, of masks in the order in which they were found; fewer at the start."""
+        if self.compared == "newest":
+            return [distance(mask, masks[-1]) for mask in masks[-self.queue : -1]]
+        return [distance(*pair) for pair in pairwise(masks[-self.queue - 1 :])]
+
+    def settled(self, masks: Sequence[Tensor]) -> bool:
+        needed = self.queue - 1 if self.compared == "newest" else self.queue
+        distances = self.distances(masks)
+        return len(distances) == needed and max(distances, default=0.0) < self.threshold
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """The share of channels on which two masks differ."""
+    return (one != other).double().mean().item()
+
+
+@hookimpl
+def register_pruners(register):
+    register("early_bird", EarlyBird)

@@ -1,1 +1,53 @@
-"""Filters by L1 norm."""
+"""Filter pruning by L1 norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import Duration, hookimpl, retrain
+from lth_bench.retraining import RetrainingOrScratch
+from lth_bench.structured import Branches, Layers, filter_layers, filter_norms, ranks, require_reachable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class L1Filter:
+    """Train, remove the filters with the smallest sum of absolute weights, the same share in every layer, train again.
+
+    Li et al. 2017, arXiv:1608.08710, section 3.1. As there, filters whose outputs are added to others stay, so that of
+    a residual block only the first convolution (of a bottleneck, the first two) is pruned; `branches` "all" prunes the
+    others too. `layers` "all" prunes neurons of hidden linear layers by the same rule. "fine_tuning" lasts as long as
+    training does from `rewind_to` on, in the paper a quarter of it; the other ways of `retraining` are those of Renda
+    et al. 2020, arXiv:2003.02389, and "scratch_e" and "scratch_b" of Liu et al. 2019, arXiv:1810.05270: other random
+    weights in the channels found, trained for as many steps, or for as many operations but at most twice as many steps.
+
+    Deviations: the share is the same in all layers, and such that the target is met (the paper chooses it by stage,
+    and leaves layers alone that it found sensitive).
+    """
+
+    layers: Layers = "convolutions"
+    branches: Branches = "inner"
+    retraining: RetrainingOrScratch = "fine_tuning"
+    rewind_to: Duration = Duration("75%")
+
+    def __call__(self, session: Session) -> None:
+        names = filter_layers(session, self.layers, self.branches)
+        require_reachable(session, self.scores(session, names))
+        session.train(until=self.rewind_to)
+        start = session.snapshot()
+        session.train()
+        session.prune_channels(self.scores(session, names))
+        retrain(session, start, self.retraining)
+
+    def scores(self, session: Session, names: list[str]) -> dict[str, Tensor]:
+        return ranks(filter_norms(session, names))
+
+
+@hookimpl
+def register_pruners(register):
+    register("l1_filter", L1Filter)

@@ -1,1 +1,48 @@
-"""Network slimming."""
+"""Network slimming: channels with small batch-norm scales are removed after training with a penalty on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import Duration, hookimpl, retrain
+from lth_bench.retraining import RetrainingOrScratch
+from lth_bench.structured import Penalty, require_reachable, scales, train_with_penalty
+
+if TYPE_CHECKING:
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class Slimming:
+    """Train with an L1 penalty on the scales of batch norm, remove the channels with the smallest, train again.
+
+    Liu et al. 2017, arXiv:1708.06519, section 3: channels are ranked by |scale| over all layers. `penalty` is that of
+    their VGG; for ResNet and DenseNet it is 1e-5. They train again by the schedule of the first training, which is
+    "learning_rate_rewinding" to step 0. The other ways of `retraining` are those of Renda et al. 2020,
+    arXiv:2003.02389, from `rewind_to` on, and "scratch_e" and "scratch_b" of Liu et al. 2019, arXiv:1810.05270: other
+    random weights in the channels found, trained for as many steps, or for as many operations but at most twice as
+    many steps.
+
+    Deviations: channels go until the share of weights, not of channels, is reached; the best of each layer stays.
+    Scales start as for every other method (the paper's at 0.5).
+    The scales of norms that do not directly follow a prunable layer, as before activation in a residual block, are
+    neither penalised nor ranked (the authors' code selects from what such a norm puts out).
+    """
+
+    penalty: Penalty = 1e-4
+    retraining: RetrainingOrScratch = "learning_rate_rewinding"
+    rewind_to: Duration = Duration("0it")
+
+    def __call__(self, session: Session) -> None:
+        require_reachable(session, scales(session))
+        train_with_penalty(session, self.penalty, until=self.rewind_to)
+        start = session.snapshot()
+        train_with_penalty(session, self.penalty)
+        session.prune_channels(scales(session))
+        retrain(session, start, self.retraining)
+
+
+@hookimpl
+def register_pruners(register):
+    register("slimming", Slimming)
