@@ -50,7 +50,7 @@ def check_scores(scores: Scores, masks: Masks) -> None:
             raise MaskError(
                 f"scores of layer {name!r} have shape {tuple(scores[name].shape)}, its weights {tuple(mask.shape)}"
             )
-        if bad := int((~scores[name].isfinite() & mask).sum()):
+        if bad := int((~scores[name].isfinite() & mask).count_nonzero()):
             raise MaskError(f"{bad} of {mask.numel()} scores of layer {name!r} are NaN or infinite")
 
 
@@ -79,9 +79,12 @@ def _highest(scores: Scores, masks: Masks, sparsity: float) -> Masks:
     size = sum(mask.numel() for mask in masks.values())
     count = _checked_count(sparsity, size, sum(kept(masks).values()), ", ".join(masks))
     alive = torch.cat([mask.flatten() for mask in masks.values()])
-    flat = torch.cat([scores[name].detach().flatten() for name in masks])[alive]
-    chosen = torch.zeros_like(alive)
-    chosen[alive] = top(flat, count)
+    flat = torch.cat([scores[name].detach().flatten() for name in masks])
+    if bool(alive.all()):  # picking what is alive takes longer than all the rest
+        chosen = top(flat, count)
+    else:
+        chosen = torch.zeros_like(alive)
+        chosen[alive] = top(flat[alive], count)
     parts = chosen.split([mask.numel() for mask in masks.values()])
     return {name: part.view(mask.shape) for (name, mask), part in zip(masks.items(), parts, strict=True)}
 

@@ -104,13 +104,16 @@ def _is_linear(layer: nn.Module, inputs: Any) -> bool:
     for parameter in layer.parameters():
         if parameter is not weight:
             parameter.fill_(1)  # a gain of zero would hide everything
-    whole, mask = weight.clone(), torch.arange(weight.numel(), device=weight.device).view_as(weight) % 2
+    whole = weight.clone()
+    half, rest = (weight.clone(memory_format=torch.contiguous_format) for _ in range(2))
+    half.view(-1)[::2] = 0
+    rest.view(-1)[1::2] = 0
 
     def output(value: Tensor) -> Tensor:
         weight.copy_(value)
         return cast(Tensor, layer(*inputs)).double()
 
-    one, other, nothing, both = (output(value) for value in (whole * mask, whole * (1 - mask), whole * 0, whole))
+    one, other, nothing, both = (output(value) for value in (half, rest, torch.zeros_like(whole), whole))
     return bool(torch.allclose(one + other - nothing, both, rtol=1e-3, atol=1e-3 * float(both.abs().max())))
 
 

@@ -1,1 +1,95 @@
-"""Edge-popup."""
+"""Edge-popup: find a subnetwork of a random network that works without training a weight."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import hookimpl, uniform
+from lth_bench.allocation import kept_count
+from lth_bench_plugins.parametrisations.frozen import freeze
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class EdgePopup:
+    """Train a score for every weight of a frozen network, of which the largest |scores| of each layer are kept.
+
+    Ramanujan et al. 2020, arXiv:1911.13299, section 3.2. The gradient passes straight through the choice, to the scores
+    of weights that are not kept too; scores start from Kaiming's uniform distribution (a = √5). The share kept is the
+    same in every layer. Everything else stays as it was initialised: biases, and the scales of norm layers.
+
+    `initialisation` (sections 4.3 and 4.5): weights as the model and the recipe have them ("own"), drawn by Kaiming, or
+    constants: Kaiming's or Glorot's standard deviation with the sign of the initial weight ("signed_constant",
+    "glorot_constant") or without. `fan` counts the inputs or the outputs. `scale_fan` multiplies it by the share of
+    weights "kept"; the authors' code multiplies by the share "pruned".
+
+    Deviations: the network's biases and affine norm layers, which the paper's have not, are frozen too.
+    What the layers keep is rounded so that the total is exact.
+    """
+
+    initialisation: Literal[
+        "own", "signed_constant", "unsigned_constant", "glorot_constant", "kaiming_normal", "kaiming_uniform"
+    ] = "signed_constant"
+    fan: Literal["in", "out"] = "in"
+    scale_fan: Literal["none", "kept", "pruned"] = "none"
+
+    def __call__(self, session: Session) -> None:
+        from lth_bench_plugins.parametrisations.selection import settle
+        from lth_bench_plugins.parametrisations.subnet import Subnet
+
+        sparsities = uniform(session.shapes, session.sparsity)
+        for weight in session.weights.values():
+            weight.data.copy_(self.initial(weight.data, 1 - session.sparsity, session.rng))
+        freeze(session)
+
+        def subnet(layer: str, weight: Tensor) -> Subnet:
+            return Subnet(initial_scores(weight, session.rng), kept_count(sparsities[layer], weight.numel()))
+
+        subnets = session.parametrize(subnet)
+        session.train()
+        settle(session, lambda: {layer: subnet.scores.abs() for layer, subnet in subnets.items()}, sparsities)
+
+    def initial(self, weight: Tensor, kept: float, rng: torch.Generator) -> Tensor:
+        """The values that a layer's initial weights are replaced by, where such a share will be kept."""
+        if self.initialisation == "own":
+            return weight
+        if self.initialisation == "glorot_constant":
+            return weight.sign() * math.sqrt(2 / sum(fans(weight)))
+        deviation = math.sqrt(2 / (fans(weight)[self.fan == "out"] * self.scale(kept)))
+        if self.initialisation == "signed_constant":
+            return weight.sign() * deviation
+        if self.initialisation == "unsigned_constant":
+            return weight.new_full(weight.shape, deviation)
+        drawn = weight.new_empty(weight.shape, device="cpu")
+        if self.initialisation == "kaiming_normal":
+            return drawn.normal_(0, deviation, generator=rng)
+        return drawn.uniform_(-math.sqrt(3) * deviation, math.sqrt(3) * deviation, generator=rng)
+
+    def scale(self, kept: float) -> float:
+        if self.scale_fan == "none":
+            return 1.0
+        return kept if self.scale_fan == "kept" else 1 - kept
+
+
+def fans(weight: Tensor) -> tuple[int, int]:
+    """Inputs and outputs of a unit."""
+    field = math.prod(weight.shape[2:])
+    return weight.shape[1] * field, weight.shape[0] * field
+
+
+def initial_scores(weight: Tensor, rng: torch.Generator) -> Tensor:
+    """Kaiming's uniform distribution with a = √5, as torch draws the weights of its own layers."""
+    bound = 1 / math.sqrt(fans(weight)[0])
+    return weight.new_empty(weight.shape, device="cpu").uniform_(-bound, bound, generator=rng).to(weight.device)
+
+
+@hookimpl
+def register_pruners(register):
+    register("edge_popup", EdgePopup)

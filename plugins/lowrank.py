@@ -1,1 +1,79 @@
-"""Factorised layers."""
+"""Factorised layers: train every weight as the product of two thin matrices."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import hookimpl
+from lth_bench.allocation import kept_count
+from lth_bench_plugins.parametrisations.penalties import exempt, train
+from lth_bench_plugins.parametrisations.ranks import numbers, saves, shared_out
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from lth_bench.session import Session
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """Replace weights by products U·V of low rank before training, and train the factors.
+
+    Khodak et al. 2021, arXiv:2105.01029, section 2: factors start from the singular value decomposition of the initial
+    weight (spectral initialisation). With `decay` "frobenius" the recipe's weight decay is that of the product, by half
+    of its squared Frobenius norm in the loss, in place of that of the "factors". The weight of a 2D convolution is a
+    matrix of outputs × height by inputs × width.
+
+    All layers get the same share of their full rank, up to what a rank costs, and one rank at least. A layer that this
+    leaves with no fewer numbers than its weight has stays as it is. The sparsity is met, or passed by less than a rank.
+
+    Deviations: all prunable layers are factorised (the authors' code leaves the first and the last as they are).
+    The authors' code cuts the weights of convolutions into matrices in another order than it puts them together.
+    With AdamW, which decays weights apart from the loss, Frobenius decay is part of the loss nevertheless.
+    """
+
+    decay: Literal["frobenius", "factors"] = "frobenius"
+
+    def __call__(self, session: Session) -> None:
+        from torch import nn
+
+        from lth_bench_plugins.parametrisations.factors import Factors, squared_norm
+
+        ranks = self.ranks(session)
+
+        def factorised(layer: str, weight: Tensor) -> nn.Module:
+            return Factors(weight.shape, ranks[layer]) if layer in ranks else nn.Identity()
+
+        session.parametrize(factorised)
+        if self.decay == "factors":
+            session.train()
+            return
+        pairs = [factors(session, layer) for layer in ranks]
+        exempt(session, [factor for pair in pairs for factor in pair])
+        train(session, lambda: session.recipe.weight_decay / 2 * sum(squared_norm(*pair) for pair in pairs))
+
+    def ranks(self, session: Session) -> dict[str, int]:
+        """Ranks of the layers that are factorised. Raises Unsuitable where ranks of one are too much already."""
+        from lth_bench import Unsuitable
+
+        shapes, size = session.shapes, sum(math.prod(shape) for shape in session.shapes.values())
+        budget, least = kept_count(session.sparsity, size), sum(numbers(shape, 1) for shape in shapes.values())
+        if least > budget:
+            raise Unsuitable(
+                f"a sparsity of {session.sparsity:.6g} leaves {budget} numbers, and a rank of one in every layer takes "
+                f"{least}; ask for a sparsity of {1 - least / size:.4f} at most"
+            )
+        return {layer: rank for layer, rank in shared_out(shapes, budget).items() if saves(shapes[layer], rank)}
+
+
+def factors(session: Session, layer: str) -> list[nn.Parameter]:
+    """The two matrices that a layer's weight is computed from."""
+    path, _, leaf = layer.rpartition(".")
+    return list(session.model.get_submodule(f"{path}.parametrizations.{leaf}".removeprefix(".")).parameters())
+
+
+@hookimpl
+def register_pruners(register):
+    register("lowrank", LowRank)

@@ -1,1 +1,89 @@
-"""Learned supermasks."""
+"""Supermask: learn which of the initial weights to keep, and none of their values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import Rate, chance, hookimpl
+from lth_bench_plugins.parametrisations.frozen import freeze
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lth_bench.session import Session
+    from lth_bench_plugins.parametrisations.coins import Coins
+
+
+@dataclass(frozen=True)
+class Supermask:
+    """Train scores s, by which each initial weight is kept with probability sigmoid(s), and nothing else.
+
+    Zhou et al. 2019, arXiv:1905.01067, section 5.2. The gradient passes straight through the draws. `weights`
+    "signed_constant" are the sign of the initial weight times the standard deviation of its layer's. With `rescaling`,
+    those that are kept are divided by their share of the layer ("kept_share", the paper's dynamic weight rescaling) or
+    by its root, which keeps the variance of what comes out and trains at high sparsities too. `initial_share` is the
+    probability at the start, the paper's way to steer the sparsity; "target" is the share to be kept in the end.
+    Scores need large rates: the paper's is 100.
+
+    In evaluations during training too, exactly as many weights are kept as asked for, of all layers together: those of
+    the "highest" scores, or, by `choice` "drawn", of the highest sums of score and one fixed draw of logistic noise.
+    That is a draw of the mask, with the scores shifted so that the number is right. The share that the method itself
+    prunes, on average, is in the notes of the record as `native_sparsity`.
+
+    Deviations: the paper draws masks anew in evaluation, and has the sparsity that comes out.
+    """
+
+    initial_share: Rate | Literal["target"] = 0.5
+    weights: Literal["own", "signed_constant"] = "signed_constant"
+    rescaling: Literal["none", "kept_share", "root_of_kept_share"] = "kept_share"
+    choice: Literal["highest", "drawn"] = "highest"
+
+    def __call__(self, session: Session) -> None:
+        from lth_bench_plugins.parametrisations.coins import Coins
+        from lth_bench_plugins.parametrisations.selection import Selection, settle
+
+        if self.weights == "signed_constant":
+            make_constant(session)
+        freeze(session)
+        start, noise = self.start(session), self.noise(session)
+
+        def coin(layer: str, weight: Tensor) -> Coins:
+            return Coins(layer, weight.new_full(weight.shape, start), selection, self.rescaling)
+
+        def gates() -> dict[str, Tensor]:
+            return {layer: coin.scores + noise[layer] for layer, coin in coins.items()}
+
+        selection = Selection(gates, session.sparsity)
+        coins = session.parametrize(coin)
+        session.train()
+        session.note("native_sparsity", 1 - kept_share(coins))
+        settle(session, gates, session.sparsity)
+
+    def start(self, session: Session) -> float:
+        """The score at the start; where all is kept, that of a probability of 0.99."""
+        share = min(1 - session.sparsity, 0.99) if self.initial_share == "target" else self.initial_share
+        return math.log(share / (1 - share))
+
+    def noise(self, session: Session) -> dict[str, Tensor]:
+        if self.choice == "highest":
+            return {layer: weight.new_zeros(()) for layer, weight in session.weights.items()}
+        return {layer: draws.logit(eps=1e-6) for layer, draws in chance(session).items()}
+
+
+def make_constant(session: Session) -> None:
+    """Gives all weights of a layer one size, their standard deviation, and leaves their signs."""
+    for weight in session.weights.values():
+        weight.data.copy_(weight.data.sign() * weight.data.std(correction=0))
+
+
+def kept_share(coins: dict[str, Coins]) -> float:
+    """The share of weights that are kept on average."""
+    expected = sum(float(coin.scores.detach().sigmoid().sum()) for coin in coins.values())
+    return expected / sum(coin.scores.numel() for coin in coins.values())
+
+
+@hookimpl
+def register_pruners(register):
+    register("supermask", Supermask)

@@ -11,8 +11,10 @@ import torch
 from conftest import network
 from torch import nn
 
+from lth_bench.allocation import SPARSITIES
 from lth_bench.data import Batch
-from lth_bench.doctor import complaints, sensitivities
+from lth_bench.doctor import complaints, sensitivities, surviving
+from lth_bench.masks import full, pruned
 from lth_bench.models import prunable
 from lth_bench.records import read_records
 
@@ -131,3 +133,14 @@ def test_scores_are_gradient_times_weight():
     share = float(torch.softmax(torch.tensor([2.0, -2.0]), 0)[1])
     found = sensitivities(layer, {"weight": layer.weight}, batch)["weight"]
     assert found.flatten().tolist() == pytest.approx([2 * share, 2 * share], rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.01, 0.06, 0.5, 1.0], ids="{:.0%} above zero".format)
+def test_what_survives_is_what_masks_leave_of_scores_with_ties_and_zeros(share):
+    draws = torch.Generator().manual_seed(0)
+    shapes = {"one": (40, 50), "two": (30, 10), "three": (7, 3, 3, 3)}
+    scores = {name: torch.randint(1, 4, shape, generator=draws).float() for name, shape in shapes.items()}
+    scores = {name: score * (torch.rand(score.shape, generator=draws) <= share) for name, score in scores.items()}
+    masks = [pruned(scores, full(scores), sparsity) for sparsity in SPARSITIES]
+    expected = {name: tuple(int((mask[name] & (score > 0)).sum()) for mask in masks) for name, score in scores.items()}
+    assert surviving(scores) == expected

@@ -1,0 +1,21 @@
+"""Networks that are not trained themselves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lth_bench.session import Session
+
+
+def freeze(session: Session) -> None:
+    """Freezes everything. Raises Unsuitable for a layer whose weights are all zero: nothing would ever pass it."""
+    from lth_bench import Unsuitable
+
+    for layer, weight in session.weights.items():
+        if not weight.count_nonzero():
+            raise Unsuitable(
+                f"all initial weights of layer {layer!r} are zero, and this method trains none; initialise the network "
+                "in another way, by the recipe or the model's arguments"
+            )
+    session.model.requires_grad_(False)
