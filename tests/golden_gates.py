@@ -141,7 +141,7 @@ CHECKS = {
 }
 
 NOT_COMPARABLE = {
-    ("maskcriteria__deconstructing", "large_final_diff_sign_single"): "the second round keeps what the first has pruned",
+    ("maskcriteria__deconstructing", "large_final_diff_sign_single"): "the second round keeps what the first pruned",
     ("maskcriteria__deconstructing", "snip|grad"): "a criterion by gradient, which is no criterion of mask_criteria",
     ("factorized__linear_conv", r"f\d\d\.conv0\..*"): (
         "the authors' code cuts the weights of a convolution into a matrix in another order than it reads them"
