@@ -26,14 +26,16 @@ class LowRank:
     of its squared Frobenius norm in the loss, in place of that of the "factors". The weight of a 2D convolution is a
     matrix of outputs × height by inputs × width.
 
-    All layers get the same share of their full rank, up to what a rank costs, and one rank at least. A layer that this
-    leaves with no fewer numbers than its weight has stays as it is. The sparsity is met, or passed by less than a rank.
+    The first and the last layer stay as they are, as in the authors' code, unless `dense` says otherwise. All others
+    get the same share of their full rank, up to what a rank costs, and one rank at least; one that this leaves with no
+    fewer numbers than its weight has stays as it is too. The sparsity is met, or passed by less than a rank.
 
-    Deviations: all prunable layers are factorised (the authors' code leaves the first and the last as they are).
+    Deviations: dense layers count for the target (in the authors' code, all parameters do).
     The authors' code cuts the weights of convolutions into matrices in another order than it puts them together.
     With AdamW, which decays weights apart from the loss, Frobenius decay is part of the loss nevertheless.
     """
 
+    dense: Literal["first_and_last", "last", "none"] = "first_and_last"
     decay: Literal["frobenius", "factors"] = "frobenius"
 
     def __call__(self, session: Session) -> None:
@@ -59,13 +61,19 @@ class LowRank:
         from lth_bench import Unsuitable
 
         shapes, size = session.shapes, sum(math.prod(shape) for shape in session.shapes.values())
-        budget, least = kept_count(session.sparsity, size), sum(numbers(shape, 1) for shape in shapes.values())
-        if least > budget:
+        dense = self.dense_layers(session)
+        thin = {layer: shape for layer, shape in shapes.items() if layer not in dense}
+        held, budget = sum(math.prod(shapes[layer]) for layer in dense), kept_count(session.sparsity, size)
+        if (least := held + sum(numbers(shape, 1) for shape in thin.values())) > budget:
             raise Unsuitable(
-                f"a sparsity of {session.sparsity:.6g} leaves {budget} numbers, and a rank of one in every layer takes "
-                f"{least}; ask for a sparsity of {1 - least / size:.4f} at most"
+                f"a sparsity of {session.sparsity:.6g} leaves {budget} numbers; the dense layers of {self.dense!r} and "
+                f"a rank of one in all others take {least}; ask for {1 - least / size:.4f} at most, or fewer dense ones"
             )
-        return {layer: rank for layer, rank in shared_out(shapes, budget).items() if saves(shapes[layer], rank)}
+        return {layer: rank for layer, rank in shared_out(thin, budget - held).items() if saves(thin[layer], rank)}
+
+    def dense_layers(self, session: Session) -> set[str]:
+        ends = {"first_and_last": {next(iter(session.shapes)), session.output_layer}, "last": {session.output_layer}}
+        return ends.get(self.dense, set()) & set(session.shapes)
 
 
 def factors(session: Session, layer: str) -> list[nn.Parameter]:

@@ -113,11 +113,12 @@ def test_weights_that_are_not_trained_stay(name, arguments, sparsity):
     assert not torch.equal(before["norm.running_mean"], after["norm.running_mean"])
 
 
-@every_gated
+@pytest.mark.parametrize(("name", "arguments"), [*GATED, ("lowrank", {"dense": "last"})], ids=str)
 def test_training_in_bfloat16(name, arguments):
-    session = make_session(recipe(precision="bfloat16"), 0.8)
+    session = make_session(recipe(precision="bfloat16"), 0.7)
     pruner(name, arguments)(session)
-    assert kept(session) == kept_count(0.8, 312)
+    session.finish()
+    assert session.elements or kept(session) == kept_count(0.7, 312)
     assert all(weight.dtype == torch.float32 for weight in session.weights.values())
 
 
@@ -588,7 +589,7 @@ def test_ranks_use_a_budget_up_to_less_than_a_rank(shapes, share):
 def test_decay_of_factors_by_hand(decay):
     # Of rank two, U = V = diag(2, 1). A step at rate 1 with a decay of 0.1 leaves U - 0.1 · U V Vᵀ, or U - 0.1 · U.
     session = silent_session(0.5, weight_decay=0.1)
-    pruner("lowrank", {"decay": decay})(session)
+    pruner("lowrank", {"dense": "none", "decay": decay})(session)
     session.finish()
     assert session.elements == {"fc.weight": 32}
     shrunk = [(2 - 0.1 * 8) ** 2, (1 - 0.1) ** 2] if decay == "frobenius" else [4 * 0.9**2, 0.9**2]
@@ -598,7 +599,7 @@ def test_decay_of_factors_by_hand(decay):
 def test_low_rank_meets_its_target_from_below():
     for sparsity in (0.0, 0.1, 0.4, 0.7):
         session = make_session(RECIPES["adam"], sparsity)
-        pruner("lowrank", {})(session)
+        pruner("lowrank", {"dense": "none"})(session)
         made = outcome(session)
         target = kept_count(sparsity, 312)
         used = sum(made.facts["elements"].get(layer, math.prod(shape)) for layer, shape in session.shapes.items())
@@ -606,9 +607,31 @@ def test_low_rank_meets_its_target_from_below():
         for layer, weight in session.weights.items():
             if (held := made.facts["elements"].get(layer, weight.numel())) < weight.numel():
                 assert int(torch.linalg.matrix_rank(weight.detach())) <= held / sum(weight.shape)
-    sentence = r"leaves 16 numbers, and a rank of one in every layer takes 59; .* 0\.8109"
-    with pytest.raises(Unsuitable, match=sentence):
-        pruner("lowrank", {})(make_session(sparsity=0.95))
+
+
+def test_low_rank_leaves_the_first_and_the_last_layer_as_they_are():
+    # 192, 96 and 24 weights; a rank of the middle layer takes 20 numbers, of the first 28.
+    for dense, sparsity, elements in (
+        ("first_and_last", 0.1, [192, 60, 24]),  # of 281 numbers, 65 are for ranks
+        (
+            "last",
+            0.1,
+            [168, 80, 24],
+        ),  # of 257; 6/12 and 4/8 of the full ranks leave 9, and 96 would take 16
+        ("none", 0.75, [28, 20, 24]),  # of 78; 19 are not enough for the first two, and the last is dense at 24
+    ):
+        session = make_session(RECIPES["adam"], sparsity)
+        found = pruner("lowrank", {"dense": dense}).ranks(session)
+        used = [numbers(shape, found.get(layer, 99)) for layer, shape in session.shapes.items()]
+        assert used == elements
+    refused = {
+        "first_and_last": r"leaves 94 numbers; .* 'first_and_last' and a rank of one .* take 236; .* 0\.2436",
+        "last": r"leaves 62 numbers; .* 'last' .* take 72; ask for 0\.7692 at most",
+        "none": r"leaves 31 numbers; .* 'none' .* take 59; ask for 0\.8109 at most",
+    }
+    for (dense, sentence), sparsity in zip(refused.items(), (0.7, 0.8, 0.9), strict=True):
+        with pytest.raises(Unsuitable, match=sentence):
+            pruner("lowrank", {"dense": dense})(make_session(sparsity=sparsity))
 
 
 # ---- penalties -------------------------------------------------------------------------------------------------------
