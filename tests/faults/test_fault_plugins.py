@@ -37,7 +37,7 @@ FAULTS = {
     "halver": ("failed", "lost", "exit code 0"),
     "babbler": ("failed", "plugin_error", "weights-\\udcff.bin"),
     "mute": ("failed", "plugin_error", "cannot say"),
-    "curver": ("failed", "invalid", "are not numbers"),
+    "curver": ("failed", "invalid", "are not plain values"),
     "closer": ("done", None, None),
     "leaker": ("failed", "invalid", "not zero although they are pruned"),
     "nanwriter": ("diverged", "diverged", "at step"),
