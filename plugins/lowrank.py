@@ -65,9 +65,10 @@ class LowRank:
         thin = {layer: shape for layer, shape in shapes.items() if layer not in dense}
         held, budget = sum(math.prod(shapes[layer]) for layer in dense), kept_count(session.sparsity, size)
         if (least := held + sum(numbers(shape, 1) for shape in thin.values())) > budget:
+            most = math.floor(1e4 * (1 - least / size)) / 1e4
             raise Unsuitable(
                 f"a sparsity of {session.sparsity:.6g} leaves {budget} numbers; the dense layers of {self.dense!r} and "
-                f"a rank of one in all others take {least}; ask for {1 - least / size:.4f} at most, or fewer dense ones"
+                f"a rank of one in all others take {least}; ask for {most} at most, or fewer dense layers"
             )
         return {layer: rank for layer, rank in shared_out(thin, budget - held).items() if saves(thin[layer], rank)}
 

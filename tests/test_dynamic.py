@@ -378,7 +378,7 @@ def test_granet_by_hand():
     # 0.25 - 0.25 · (1/2)^3 = 0.219 at step 1: six of eight stay, 0.5 and 1 go. |dL/dA| is 4.5g in the first row and
     # 8.5g in the second, |dL/dB| g everywhere (test_imp_by_hand). A share 0.5 · (1 + cos(π/3))/2 of three is one: -2
     # and 2.5 go, and of equals the earlier come, which are those that were pruned just before and are zero now.
-    # At step 2 the target is met already, and a share of an eighth of three is none.
+    # At step 2 the target is met already, and a share of an eighth of three is none. Step 1 is charged as it opens.
     session = pair_session(0.25, steps=4)
     pruner("granet", {"interval": "1it", "until": "3it"})(session)
     assert weights_left(session) == [[[0, 0], [3, -4]], [[5, -6], [0, 0]]]
@@ -386,7 +386,8 @@ def test_granet_by_hand():
     assert session.notes == {"explored": 1.0}
     assert [(event.kind, event.step, event.steps, event.kept) for event in session.ledger.events] == [
         ("train", 0, 1, (4, 4)),
-        ("dense_gradients", 1, 2, (3, 3)),
+        ("dense_gradients", 1, 1, (4, 4)),
+        ("dense_gradients", 2, 1, (3, 3)),
         ("train", 3, 1, (3, 3)),
     ]
 
