@@ -91,6 +91,7 @@ class PrunerEntry(Named):
 
     label: str | None = Field(default=None, min_length=1, max_length=80)
     recipe: str | None = None
+    models: list[str] | None = Field(default=None, min_length=1)
     sparsities: list[Sparsity] | None = Field(default=None, min_length=1)
     controls: list[Control] | None = None
 
@@ -261,6 +262,7 @@ class _Row:
     recipe: Recipe
     pruner: Choice
     sparsity: float
+    models: frozenset[str]
     control: _Control | None = None
 
     def experiment(self, dataset: Choice, model: Choice, seed: int) -> Experiment:
@@ -296,7 +298,9 @@ class _Resolver:
 
     def __init__(self, suite: Suite, plugins: Plugins) -> None:
         self.suite, self.plugins, self.faults = suite, plugins, list[str]()
-        self.recipes = {name: self._recipe(name, table) for name, table in suite.recipes.items()}
+        self.recipes: dict[str, Recipe | None] = {}
+        for name, table in suite.recipes.items():
+            self.recipes[name] = self._recipe(name, table)
         self._check_unique()
 
     def wanted(self) -> Iterator[_Wanted]:
@@ -307,6 +311,8 @@ class _Resolver:
         rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(f"pruners[{i}]", entry)]
         self._check_origins(rows, datasets)
         for seed, dataset, model, row in product(suite.seeds, datasets, models, rows):
+            if model.name not in row.models:
+                continue
             experiment = row.experiment(dataset, model, seed)
             if row.control is None:
                 yield _Wanted(self._planned(experiment, row))
@@ -347,15 +353,27 @@ class _Resolver:
         recipe = self._known_recipe(name, f"{place}.recipe" if entry.recipe else "recipe")
         pruner = self._resolved(self.plugins.pruners, entry, place)
         controls = list(self._controls(place, entry))
+        models = self._models(place, entry)
         if recipe is None or pruner is None:
             return
         text = entry.label or label(pruner)
         for sparsity in map(float, entry.sparsities or self.suite.sparsities):
-            plain = _Row(text, text, name, recipe, pruner, sparsity)
+            plain = _Row(text, text, name, recipe, pruner, sparsity, models)
             yield plain
             for control in controls if sparsity else ():
                 named = ", ".join([text, label(control.choice)]) + (f" ({control.found})" if control.found else "")
                 yield replace(plain, label=named, control=control)
+
+    def _models(self, place: str, entry: PrunerEntry) -> frozenset[str]:
+        """The names of the suite's models that a pruner is used on."""
+        known = list(dict.fromkeys(model.name for model in self.suite.models))
+        wanted = known if entry.models is None else entry.models
+        self.faults += [
+            f"{place}.models: {name!r} is not a model of this suite; those are {', '.join(known)}"
+            for name in wanted
+            if name not in known
+        ]
+        return frozenset(wanted)
 
     def _controls(self, place: str, entry: PrunerEntry) -> Iterator[_Control]:
         entries, within = self.suite.controls, "controls"
@@ -396,18 +414,21 @@ class _Resolver:
             return Choice(entry.name)
 
     def _recipe(self, name: str, table: dict[str, JsonValue]) -> Recipe | None:
-        """A recipe as it stands, or one that differs from a registered one, `like` it, in some fields."""
+        """A recipe as it stands, or `like` a registered one, or one above it, but for some fields."""
         place = f"recipes.{name}"
         own = {key: value for key, value in table.items() if key != "like"}
         known = [f.name for f in dataclasses.fields(Recipe)]
         self.faults += [
             f"{place}.{key}: no such field; known: like, {', '.join(known)}" for key in own if key not in known
         ]
+        start = dict[str, Any]()
+        if "like" in table:
+            other = self._known_recipe(str(table["like"]), f"{place}.like")
+            if other is None:
+                return None
+            start = without_defaults(other)
         try:
-            start = without_defaults(self.plugins.recipes[str(table["like"])]) if "like" in table else {}
             return _validated(Recipe, {**start, **{key: value for key, value in own.items() if key in known}})
-        except UnknownName as error:
-            self.faults.append(f"{place}.like: {self._with_broken(error)}")
         except ValidationError as error:
             self.faults += [f"{place}{_below(fault)}" for fault in _faults(error)]
         return None

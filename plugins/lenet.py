@@ -23,15 +23,16 @@ def lenet_300_100(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=1
     return mlp(pretrained, img_size, in_chans, num_classes)
 
 
-def lenet_5(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, **others):
+def lenet_5(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, width=1, norm=False, **others):
     """Two convolutions of 20 and 50 filters and 500 units, as in Caffe; 430,500 prunable weights at 28×28.
 
-    The LeNet-5 of SNIP (Lee et al. 2019, arXiv:1810.02340). Initialised by Glorot normal with zero biases.
+    The LeNet-5 of SNIP (Lee et al. 2019, arXiv:1810.02340). Initialised by Glorot normal with zero biases. `width`
+    scales it; `norm` puts batch norm behind every layer but the last, and ReLU behind those of the convolutions.
     """
     from lth_bench_plugins.networks import plain
 
-    check("lenet_5", pretrained, others, "img_size")
-    return plain.lenet_5(img_size, in_chans, num_classes)
+    check("lenet_5", pretrained, others, "img_size, width, norm")
+    return plain.lenet_5(img_size, in_chans, num_classes, width, norm)
 
 
 @hookimpl

@@ -280,7 +280,7 @@ MODELS = {
     "wrn_22_2": ({}, (3, 8, 8)),
     "cifar_vgg11": ({"width": 0.125}, (3, 16, 16)),
     "lenet_300_100": ({"img_size": (8, 8)}, (1, 8, 8)),
-    "lenet_5": ({"img_size": (16, 16)}, (1, 16, 16)),
+    "lenet_5": ({"img_size": (16, 16), "norm": True}, (1, 16, 16)),
     "resnet10t": ({}, (3, 32, 32)),
     "mobilenetv3_small_050": ({}, (3, 32, 32)),
     "vit_tiny_patch16_224": ({"img_size": 8, "patch_size": 2, "depth": 2, "embed_dim": 32, "num_heads": 2}, (3, 8, 8)),

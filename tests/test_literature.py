@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from torch import nn
 
 from lth_bench.models import ModelError, make_model, output_layer, prunable, register_models
 from lth_bench.plugins import load_plugins
@@ -87,6 +88,15 @@ def test_the_resnet_32_of_grasp_is_twice_as_wide():
 def test_an_mlp_has_the_widths_that_are_asked_for():
     shapes = [tuple(weight.shape) for weight in prunable(made("mlp", (1, 4, 4), widths=[12, 8])).values()]
     assert shapes == [(12, 16), (8, 12), (10, 8)]
+
+
+def test_lenet_5_may_be_narrower_and_have_batch_norm():
+    network = made("lenet_5", GREY, width=0.4, norm=True)
+    shapes = [tuple(weight.shape) for weight in prunable(network).values()]
+    assert shapes == [(8, 1, 5, 5), (20, 8, 5, 5), (200, 320), (10, 200)]
+    norms = [layer.num_features for layer in network if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+    assert norms == [8, 20, 200]
+    assert not any("norm" in name for name, _ in made("lenet_5", GREY).named_children())
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

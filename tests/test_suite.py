@@ -196,6 +196,11 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
             {"pruners": '[[pruners]]\nname = "imp"\nrecipe = "x"'},
             ["pruners[0].recipe: no recipe 'x'; known: early_bird_cifar, ", "in this suite: r"],
         ),
+        (
+            {"pruners": '[[pruners]]\nname = "imp"\nmodels = ["lenet_300_100", "lenet_5"]'},
+            ["pruners[0].models: 'lenet_5' is not a model of this suite; those are lenet_300_100"],
+        ),
+        ({"pruners": '[[pruners]]\nname = "imp"\nmodels = []'}, ["pruners[0].models:", "at least 1 item"]),
         ({"recipe": 'recipe = "x"'}, ["recipe: no recipe 'x'; known: early_bird_cifar, ", "in this suite: r"]),
         (
             {"recipes": '[recipes.r]\nduration = "1ep"\nbatch_size = 10'},
@@ -247,6 +252,17 @@ def test_a_recipe_may_be_registered_or_like_a_registered_one(tmp_path):
     short = '[recipes.r]\nlike = "lth_lenet"\nduration = "4000it"'
     wanted = replace(PLUGINS.recipes["lth_lenet"], duration="4000it")
     assert all(item.experiment.recipe == wanted for item in planned(tmp_path, recipes=short))
+    recipes = GOOD["recipes"].replace("[recipes.r]", "[recipes.slow]") + '\n[recipes.r]\nlike = "slow"\nbatch_size = 20'
+    found = planned(tmp_path, recipes=recipes)[0].experiment.recipe
+    assert (found.duration, found.batch_size, found.learning_rate) == ("1ep", 20, 0.1)
+
+
+def test_a_pruner_may_be_for_some_of_the_models(tmp_path):
+    models = 'models = ["lenet_5", "lenet_300_100"]'
+    pruners = GOOD["pruners"] + '\nmodels = ["lenet_5"]'
+    seen = [(item.experiment.model.name, item.label) for item in planned(tmp_path, models=models, pruners=pruners)]
+    small = [("lenet_5", label) for label in ("dense", "imp", "imp, redraw")]
+    assert set(seen) == {*small, ("lenet_300_100", "dense")}
 
 
 def test_adapter_options_at_their_default_change_no_key(tmp_path):

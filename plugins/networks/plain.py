@@ -22,12 +22,16 @@ VGG = {
 }
 
 
-def fully_connected(features: int, widths: Sequence[int], classes: int) -> Iterable[tuple[str, nn.Module]]:
-    """Linear layers fc1, fc2 … with ReLU between them."""
+def fully_connected(
+    features: int, widths: Sequence[int], classes: int, norm: bool = False
+) -> Iterable[tuple[str, nn.Module]]:
+    """Linear layers fc1, fc2 … with ReLU between them, and batch norm before it if wanted."""
     sizes = [features, *widths, classes]
     for number, (wide_in, wide_out) in enumerate(pairwise(sizes), 1):
         yield f"fc{number}", glorot_normal(nn.Linear(wide_in, wide_out))
         if number < len(sizes) - 1:
+            if norm:
+                yield f"norm_fc{number}", nn.BatchNorm1d(wide_out)
             yield f"relu_fc{number}", nn.ReLU()
 
 
@@ -37,17 +41,20 @@ def mlp(size: tuple[int, int], channels: int, widths: Sequence[int], classes: in
     return nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *fully_connected(pixels, widths, classes)]))
 
 
-def lenet_5(size: tuple[int, int], channels: int, classes: int) -> nn.Module:
-    """20 and 50 5×5 filters without padding, each with 2×2 max pooling, then 500 units."""
-    layers: list[tuple[str, nn.Module]] = [
-        ("conv1", glorot_normal(nn.Conv2d(channels, 20, 5))),
-        ("pool1", nn.MaxPool2d(2)),
-        ("conv2", glorot_normal(nn.Conv2d(20, 50, 5))),
-        ("pool2", nn.MaxPool2d(2)),
-        ("flatten", nn.Flatten()),
-    ]
+def lenet_5(size: tuple[int, int], channels: int, classes: int, scale: float, norm: bool) -> nn.Module:
+    """20 and 50 5×5 filters without padding, each with 2×2 max pooling, then 500 units; all `scale` times as many.
+
+    With `norm`, batch norm and ReLU are behind each convolution, and batch norm before the ReLU of the units.
+    """
+    wide = [round(scale * full) for full in (20, 50, 500)]
+    layers: list[tuple[str, nn.Module]] = []
+    for number, (wide_in, wide_out) in enumerate(pairwise([channels, *wide[:2]]), 1):
+        layers += [(f"conv{number}", glorot_normal(nn.Conv2d(wide_in, wide_out, 5)))]
+        layers += [(f"norm{number}", nn.BatchNorm2d(wide_out)), (f"relu{number}", nn.ReLU())] if norm else []
+        layers += [(f"pool{number}", nn.MaxPool2d(2))]
     left = [((length - 4) // 2 - 4) // 2 for length in size]
-    return nn.Sequential(OrderedDict([*layers, *fully_connected(50 * left[0] * left[1], (500,), classes)]))
+    head = fully_connected(wide[1] * left[0] * left[1], wide[2:], classes, norm)
+    return nn.Sequential(OrderedDict([*layers, ("flatten", nn.Flatten()), *head]))
 
 
 def conv(depth: int, size: tuple[int, int], channels: int, classes: int) -> nn.Module:
