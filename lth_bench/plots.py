@@ -45,7 +45,8 @@ def figures(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 def _against_sparsity(rows: pd.DataFrame, column: str, text: str, title: str) -> Figure:
     """Means over seeds with their standard deviation, against weights left on a logarithmic axis."""
-    figure, axes = plt.subplots(figsize=(9, 4.6), layout="constrained")
+    height = 0.6 + 0.22 * rows["method"].nunique()  # of the legend
+    figure, axes = plt.subplots(figsize=(9, max(4.6, height)), layout="constrained")
     sparse = rows[rows["asked"] > 0].assign(left=lambda table: 100 * (1 - table["sparsity"]).round(4))
     dense = dense_runs(rows[~rows["own_recipe"]])
     _dense_band(axes, dense.drop_duplicates([*BLOCK, "seed"])[column])

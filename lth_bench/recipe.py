@@ -112,6 +112,11 @@ class Schedule:
             return recipe.learning_rate * self._share(step) * (step + 1) / self._warmup
         return recipe.learning_rate * self._share(step)
 
+    @property
+    def vanishes(self) -> bool:
+        """Whether the learning rate has fallen to zero at the end."""
+        return self._share(self.total) == 0
+
     def _share(self, step: int) -> float:
         """The share of the full rate, but for the warm-up."""
         if self._recipe.schedule == "step":

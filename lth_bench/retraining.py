@@ -15,6 +15,17 @@ RetrainingOrScratch = Literal[Retraining, "scratch_e", "scratch_b"]
 LONGEST = 2.0  # times the recipe; Liu et al. stop there on ImageNet
 
 
+def require_learning_rate(session: Session, how: RetrainingOrScratch) -> None:
+    """Raises Unsuitable where fine-tuning would go on at a learning rate of zero; to be called before training."""
+    from lth_bench.session import Unsuitable
+
+    if how == "fine_tuning" and session.schedule.vanishes:
+        raise Unsuitable(
+            f"fine-tuning goes on at the last learning rate, and that of a {session.recipe.schedule} schedule is zero; "
+            f'retrain by "learning_rate_rewinding" or "weight_rewinding", or train by another schedule'
+        )
+
+
 def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None:
     """Trains for as many steps as lie between `start` and the recipe's end.
 

@@ -17,6 +17,7 @@ from lth_bench import (
     magnitude,
     retrain,
 )
+from lth_bench.retraining import require_learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,7 @@ class IMP:
     output_rate: Share | None = None
 
     def __call__(self, session: Session) -> None:
+        require_learning_rate(session, self.retraining)
         session.train(until=self.rewind_to)
         start = session.snapshot()
         session.train()

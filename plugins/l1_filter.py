@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import Duration, hookimpl, retrain
-from lth_bench.retraining import RetrainingOrScratch
+from lth_bench.retraining import RetrainingOrScratch, require_learning_rate
 from lth_bench.structured import Branches, Layers, filter_layers, filter_norms, ranks, require_reachable
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class L1Filter:
 
     def __call__(self, session: Session) -> None:
         names = filter_layers(session, self.layers, self.branches)
+        require_learning_rate(session, self.retraining)
         require_reachable(session, self.scores(session, names))
         session.train(until=self.rewind_to)
         start = session.snapshot()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lth_bench import Duration, Rate, Retraining, Share, hookimpl, layer_rates, layerwise, magnitude, retrain
+from lth_bench.retraining import require_learning_rate
 
 if TYPE_CHECKING:
     from lth_bench.session import Session
@@ -33,6 +34,7 @@ class Magnitude:
             session.prune(magnitude(session), self.target(session))
             session.train()
             return
+        require_learning_rate(session, self.retraining)
         session.train(until=self.rewind_to)
         start = session.snapshot()
         session.train()

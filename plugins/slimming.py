@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import Duration, hookimpl, retrain
-from lth_bench.retraining import RetrainingOrScratch
+from lth_bench.retraining import RetrainingOrScratch, require_learning_rate
 from lth_bench.structured import Penalty, require_reachable, scales, train_with_penalty
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class Slimming:
     rewind_to: Duration = Duration("0it")
 
     def __call__(self, session: Session) -> None:
+        require_learning_rate(session, self.retraining)
         require_reachable(session, scales(session))
         train_with_penalty(session, self.penalty, until=self.rewind_to)
         start = session.snapshot()

@@ -1,8 +1,9 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
-from conftest import make_session
+from conftest import RECIPES, make_session
 from torch import nn
 
 from lth_bench import masks
@@ -11,7 +12,7 @@ from lth_bench.data import Examples
 from lth_bench.durations import Duration
 from lth_bench.plugins import load_plugins
 from lth_bench.recipe import Recipe
-from lth_bench.session import Session, Setup
+from lth_bench.session import Session, Setup, Unsuitable
 from lth_bench.suite import instantiate
 
 PLUGINS = load_plugins()
@@ -64,6 +65,16 @@ def test_every_way_of_retraining_takes_as_long(retraining, steps):
     session = make_session(sparsity=0.75)
     pruner("imp", {"rate": 0.5, "rewind_to": "3it", "retraining": retraining})(session)
     assert sum(event.steps for event in session.ledger.events) == 30 + 2 * steps
+
+
+@pytest.mark.parametrize("name", ["imp", "magnitude", "l1_filter"])
+def test_fine_tuning_at_a_learning_rate_of_zero_is_refused_before_training(name):
+    arguments = {"retraining": "fine_tuning"} | ({"layers": "all"} if name == "l1_filter" else {})
+    falling = make_session(replace(RECIPES["sgd"], schedule="cosine"))
+    with pytest.raises(Unsuitable, match=r'of a cosine schedule is zero; retrain by "learning_rate_rewinding" or '):
+        pruner(name, arguments)(falling)
+    assert falling.ledger.events == []
+    pruner(name, arguments | {"retraining": "learning_rate_rewinding"})(falling)
 
 
 def test_a_rewind_beyond_the_end_fails_with_a_sentence():

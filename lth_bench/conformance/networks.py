@@ -22,7 +22,8 @@ RECIPE = Recipe(
     learning_rate=0.02,
     momentum=0.9,
     weight_decay=1e-3,
-    schedule="cosine",
+    schedule="step",
+    milestones=(Duration("16it"), Duration("24it")),
     warmup=Duration("4it"),
 )
 
