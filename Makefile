@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SUITES := quickstart lenet-mnist-lite
+SUITES := quickstart lenet-mnist-lite methods-mnist
 
 .PHONY: quickstart test lint fast faults families leaderboards
 

@@ -19,7 +19,7 @@ from lth_bench.plugins import Plugins
 from lth_bench.recipe import Recipe
 from lth_bench.site import Site
 from lth_bench.streams import generator
-from lth_bench.suite import Located, dataset_choice, label, model_choice
+from lth_bench.suite import Located, assigned, dataset_choice, label, model_choice
 
 NEUTRAL = Recipe(Duration("1ep"), 1, 0.1)
 NOISE = (3, 32, 32)
@@ -54,7 +54,7 @@ def consult(question: Question, plugins: Plugins, root: Path | None) -> Consulta
     """Examines a model, and what the remedies make of it. Raises ValueError, LookupError and DataError."""
     torch.set_num_threads(1)
     site = Site(plugins, root, torch.device("cpu"))
-    chosen = model_choice(plugins, question.model, dict(map(_option, question.options)))
+    chosen = model_choice(plugins, question.model, dict(assigned(text, "stem=cifar") for text in question.options))
     wanted = cast(Recipe, plugins.recipes[question.recipe]) if question.recipe else NEUTRAL
     batch, classes, images = _images(site, question.dataset)
     findings = examine(chosen, wanted, batch, classes)
@@ -83,13 +83,3 @@ def _named(text: str) -> tuple[str, dict[str, Any]]:
     except ValueError as error:
         raise ValueError(f"--dataset wants NAME, NAME=PATH or a table as in a suite, not {text!r}") from error
     return entry.name, dict(entry.arguments)
-
-
-def _option(text: str) -> tuple[str, Any]:
-    name, sign, value = text.partition("=")
-    if not (name and sign):
-        raise ValueError(f"--with wants NAME=VALUE, such as stem=cifar, not {text!r}")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name, value

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
@@ -12,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lth_bench.selection import installed_plugins
+from lth_bench.suite import assigned
 from lth_bench.terminal import out, print_paths, refuse
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def check(
 
     plugins = installed_plugins()
     try:
-        arguments = dict(map(_parameter, options or []))
+        arguments = dict(assigned(text, "rate=0.5") for text in options or [])
         with out.status(f"trying {name}"):
             findings = [*examine(plugins, name, arguments), *examine_variants(plugins, name, arguments)]
     except (LookupError, ValueError) as error:
@@ -71,13 +71,3 @@ def _print(findings: list[Finding]) -> None:
         colour = COLOURS[finding.state]
         table.add_row(escape(finding.words), f"[{colour}]{finding.state}[/{colour}]", escape(finding.reason))
     out.print(table)
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    name, sign, value = text.partition("=")
-    if not (name and sign):
-        raise ValueError(f"--with wants NAME=VALUE, such as rate=0.5, not {text!r}")
-    try:
-        return name, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return name, value

@@ -109,8 +109,12 @@ class Site:
 
     def session(self, experiment: Experiment) -> Session:
         """A fresh Session for an experiment."""
+        return Session(self.setup(experiment))
+
+    def setup(self, experiment: Experiment) -> Setup:
+        """What a Session needs for an experiment."""
         training, validation = self.training(experiment.dataset)
-        setup = Setup(
+        return Setup(
             network=lambda seed: self.network(experiment, seed),
             training=training,
             validation=validation,
@@ -121,7 +125,6 @@ class Site:
             progress=self.watch.progress,
             prunable=lambda network: self.prunable(experiment, network),
         )
-        return Session(setup)
 
     def _about(self, experiment: Experiment) -> dict[str, Any]:
         """What training depends on beside the state of the Session."""

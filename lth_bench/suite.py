@@ -245,6 +245,17 @@ def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choi
     return Choice(name, {key: meant[key] for key in arguments if key in meant})
 
 
+def assigned(text: str, example: str) -> tuple[str, Any]:
+    """NAME=VALUE behind an option --with; what is no value in TOML is a text. Raises ValueError."""
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise ValueError(f"--with wants NAME=VALUE, such as {example}, not {text!r}")
+    try:
+        return name, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name, value
+
+
 def label(entry: Choice) -> str:
     """A method's name with its parameters, for tables."""
     if not entry.arguments:

@@ -21,7 +21,7 @@ from lth_bench.experiment import Choice, Experiment
 from lth_bench.plugins import Plugins, Registry, Source
 from lth_bench.records import identity, ticket_path
 from lth_bench.run import run
-from lth_bench.session import Session, Setup
+from lth_bench.session import Session
 from lth_bench.site import Site
 from lth_bench.store import Store
 from lth_bench.suite import Planned
@@ -79,17 +79,7 @@ class Laboratory(Site):
     def session(self, experiment: Experiment) -> Session:
         if self.store:
             return super().session(experiment)
-        training, validation = self.training(experiment.dataset)
-        setup = Setup(
-            network=lambda seed: self.network(experiment, seed),
-            training=training,
-            validation=validation,
-            recipe=experiment.recipe,
-            sparsity=experiment.sparsity,
-            seed=experiment.seed,
-            prunable=lambda network: self.prunable(experiment, network),
-        )
-        session = Observed(setup)
+        session = Observed(self.setup(experiment))
         self.watching.enter_context(session.watched())
         self.sessions.append(session)
         return session
