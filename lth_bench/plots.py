@@ -44,10 +44,12 @@ def figures(frame: pd.DataFrame, folder: Path) -> list[Path]:
 
 
 def _against_sparsity(rows: pd.DataFrame, column: str, text: str, title: str) -> Figure:
-    """Means over seeds with their standard deviation, against weights left on a logarithmic axis."""
+    """Means over seeds with their standard deviation, against weights left, on average, on a logarithmic axis."""
     height = 0.6 + 0.22 * rows["method"].nunique()  # of the legend
     figure, axes = plt.subplots(figsize=(9, max(4.6, height)), layout="constrained")
-    sparse = rows[rows["asked"] > 0].assign(left=lambda table: 100 * (1 - table["sparsity"]).round(4))
+    sparse = rows[rows["asked"] > 0]
+    measured = sparse.groupby(["method", "asked"])["sparsity"].transform("mean")
+    sparse = sparse.assign(left=100 * (1 - measured).round(6))
     dense = dense_runs(rows[~rows["own_recipe"]])
     _dense_band(axes, dense.drop_duplicates([*BLOCK, "seed"])[column])
     if len(sparse):
@@ -64,7 +66,7 @@ def _curves(axes: Axes, sparse: pd.DataFrame, column: str) -> None:
         markers=True, dashes=False, errorbar="sd", err_style="bars", err_kws={"capsize": 3},
         palette=sns.color_palette(PALETTE, len(methods)), ax=axes,
     )  # fmt: skip
-    _weights_left_axis(axes, sorted(set(sparse["left"])))
+    _weights_left_axis(axes, sorted({100 * (1 - asked) for asked in sparse["asked"]}))
 
 
 def _dense_band(axes: Axes, values: pd.Series[float]) -> None:
