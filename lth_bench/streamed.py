@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CPU = torch.device("cpu")
 MODES = {1: "L", 3: "RGB"}  # of PIL images, by channels
+TRIALS = 64  # of transforms, some of which act by chance
 IN_MEMORY = ("crop", "flip", "cutout")
 OURS = {"input_size", "is_training", "mean", "std", "use_prefetcher", "normalize", "separate", "tf_preprocessing"}
 SEQUENCES = {"naflex", "patch_size", "max_seq_len", "patchify", "patchify_channels_last", "patchify_flatten"}
@@ -113,8 +114,12 @@ class Streamed:
         faults = [f"{', '.join(found)}: for images in memory; here there are transforms"] if found else []
         if unfit := sorted((OURS | SEQUENCES) & recipe.transforms.keys()):
             return [*faults, f"transforms: {', '.join(unfit)} cannot be set"]
+        image = Image.new(MODES[self.shape[0]], self.shape[1:])
         try:
-            self._transform(recipe.transforms)(Image.new(MODES[self.shape[0]], self.shape[1:]))
+            transform = self._transform(recipe.transforms)
+            for trial in range(TRIALS):
+                with _noise(trial):
+                    transform(image)
         except Exception as error:  # timm checks its arguments with assertions and by using them
             faults.append(f"transforms: timm takes no such arguments ({type(error).__name__}: {error})")
         return faults

@@ -58,7 +58,7 @@ FAMILIES: dict[str, dict] = {
     "swin_tiny_patch4_window7_224": {"depths": (1, 1, 1, 1)},
     "swinv2_tiny_window8_256": {"depths": (1, 1, 1, 1)},
     "test_maxvit": {},
-    "vgg11_bn": {},
+    "vgg11_bn": {"mlp_ratio": 0.0625},
     "vit_tiny_patch16_224": {},
     "xcit_nano_12_p16_224": {},
 }
