@@ -13,7 +13,7 @@ from torch import nn
 from lth_bench.data import Source
 from lth_bench.experiment import Experiment
 from lth_bench.masks import check_masks, full, kept
-from lth_bench.models import evaluate
+from lth_bench.metrics import answers, described, latency, on_paths
 from lth_bench.monitor import State
 from lth_bench.outcomes import BESTS, InvalidResult, Outcome
 from lth_bench.records import ticket_path
@@ -31,10 +31,16 @@ def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) ->
     weights = site.prunable(experiment, network)
     _check(made, network, weights)
     test = site.test(experiment.dataset)
+    shape = test.shape
+    about = described(network, weights, shape)
+    results = _test(made, network, test, site)
+    pace = latency(network, shape)
     ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"], made.channels)
     return {
-        "sparsity": _sparsity(experiment, made),
-        "test": _test(made, network, test, site),
+        "sparsity": _sparsity(experiment, made, on_paths(network, weights, shape)),
+        "network": about,
+        "test": results,
+        "latency": pace,
         "data": {"training": site.read(experiment.dataset).digest, "test": test.digest()},
         "curve": made.facts["curve"],
         "events": made.facts["events"],
@@ -66,13 +72,21 @@ def _check(made: Outcome, network: nn.Module, weights: Mapping[str, nn.Parameter
             raise InvalidResult(f"the {best} weights have {left} non-zeros, more than the {most} of the masks")
 
 
-def _sparsity(experiment: Experiment, made: Outcome) -> dict[str, Any]:
-    """What is left in the last state: non-zeros under the masks, or the numbers they are computed from if fewer."""
+def _sparsity(experiment: Experiment, made: Outcome, joined: dict[str, int] | None) -> dict[str, Any]:
+    """What is left in the last state: non-zeros under the masks, or the numbers they are computed from if fewer.
+
+    `joined` are the weights of each layer that lie on a path from input to output.
+    """
     layers = {name: _layer(made, name) for name in made.masks}
     size, left = (sum(layer[field] for layer in layers.values()) for field in ("size", "kept"))
+    if joined is not None:
+        for name, layer in layers.items():
+            layer["effective"] = min(layer["kept"], joined[name])
+    effective = None if joined is None else 1 - sum(layer["effective"] for layer in layers.values()) / size
     return {
         "asked": experiment.sparsity,
         "measured": 1 - left / size,
+        "effective": effective,
         "prunable": size,
         "kept": left,
         "mask": sum(kept(made.masks).values()),
@@ -94,11 +108,11 @@ def _test(made: Outcome, network: nn.Module, test: Source, site: Site) -> dict[s
     def measured(state: State) -> dict[str, float]:
         with torch.no_grad():
             network.load_state_dict(state)
-        loss, accuracy = evaluate(network, test, site.watch.progress)
-        if not math.isfinite(loss):
-            raise Diverged(facts["step"], f"a test loss of {loss}")
-        return {"loss": loss, "accuracy": accuracy}
+        found = answers(network, test, site.watch.progress)
+        if not math.isfinite(found["loss"]):
+            raise Diverged(facts["step"], f"a test loss of {found['loss']}")
+        return found
 
     places = {name: facts["bests"].get(name) for name in BESTS}
     bests = {name: place and {**place, **measured(made.states[name])} for name, place in places.items()}
-    return {"last": {"step": facts["step"], **measured(made.states["last"])}, **bests}
+    return {**bests, "last": {"step": facts["step"], **measured(made.states["last"])}}

@@ -1,56 +1,146 @@
-"""What a pass through a network costs, counted in the multiplications by its convolution and linear weights."""
+"""Floating-point operations: of a pass through a network by layer, and of whatever is computed under a meter.
+
+A multiplication with its addition is two operations (FLOPs = 2 × MACs). Counted are products of matrices, convolutions
+and attention, as by `torch.utils.flop_counter`; norms, activations, biases and optimisers are not.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from lth_bench.masks import Masks
-from lth_bench.models import PRUNABLE, mode, prunable
+from lth_bench.models import mode
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
+    from collections.abc import Iterator
+
+OTHER = ""  # the name under which operations stand that read no prunable weight
+TRANSPOSED, WANTED = 4, 7  # places among the arguments of aten.convolution_backward, after the three tensors
+
+Heard = Callable[[str, int], None]
 
 
-def multiplications(session: Session, masks: Masks) -> int:
-    """Multiplications in a forward pass of one image, where of each layer the weights kept by a mask are left.
+@dataclass(frozen=True)
+class Passage:
+    """FLOPs of one image's forward pass through the dense network: by prunable weight, and of all the rest."""
 
-    A layer without a mask counts whole. Norms, activations, biases and the products within attention do not count.
+    layers: dict[str, int]
+    other: int
+
+    def flops(self, kept: Mapping[str, int], sizes: Mapping[str, int]) -> float:
+        """FLOPs when of each layer so many weights are left."""
+        return self.other + sum(flops * kept[name] / sizes[name] for name, flops in self.layers.items())
+
+
+class Meter(TorchDispatchMode):
+    """Hears of every product that torch computes inside: the name of the weight that it reads, and its FLOPs.
+
+    A backward pass costs what the forward pass cost for each gradient that was asked for.
     """
-    weights = prunable(session.model)
-    used = positions(session.model, session.input_shape)
-    left = {name: masks[name].count_nonzero().item() if name in masks else w.numel() for name, w in weights.items()}
-    return int(sum(count * left.get(name, 0) for name, count in used.items()))
+
+    def __init__(self, weights: Mapping[str, Tensor], heard: Heard) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.over = False
+        self._heard = heard
+        self._names = {weight.untyped_storage().data_ptr(): name for name, weight in weights.items()}
+
+    def __torch_dispatch__(
+        self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        packet = func._overloadpacket
+        if packet is torch.ops.aten.convolution_backward:
+            self._hear_gradients(*args)
+        elif packet in flop_registry:
+            self._heard(self._read(args), int(flop_registry[packet](*args, **(kwargs or {}), out_val=out)))
+        return out
+
+    def _hear_gradients(self, output: Tensor, inputs: Tensor, weight: Tensor, *more: Any) -> None:
+        transposed, wanted = more[TRANSPOSED], more[WANTED]
+        flops = int(conv_flop_count(list(inputs.shape), list(weight.shape), list(output.shape), transposed))
+        if wanted[0]:
+            self._heard(self._read((weight,)), flops)
+        if wanted[1]:
+            self._heard(OTHER, flops)
+
+    def _read(self, tensors: Iterable[Any]) -> str:
+        found = (self._names.get(t.untyped_storage().data_ptr()) for t in tensors if isinstance(t, Tensor))
+        return next((name for name in found if name is not None), OTHER)
 
 
 @torch.no_grad()
-def positions(model: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
-    """How often a pass of one image uses each convolution and linear weight, by name: pixels or tokens, over all calls.
-
-    Weights that a network uses without calling their layer are missing.
-    """
+def passage(model: nn.Module, weights: Mapping[str, Tensor], shape: tuple[int, ...]) -> Passage:
+    """What the pass of one image of this shape, C×H×W, through a network costs."""
     found: Counter[str] = Counter()
-    hooks = []
-    for path, module in model.named_modules():
-        if isinstance(module, (*PRUNABLE, nn.MultiheadAttention)):
-            hooks.append(module.register_forward_hook(partial(_count, found, path)))
     like = next(model.parameters())
+    image = torch.ones(1, *shape, dtype=like.dtype, device=like.device)
+
+    def heard(name: str, flops: int) -> None:
+        found[name] += flops
+
+    with mode(model, training=False), _no_fast_path(), Meter(weights, heard):
+        model(image)
+    other = found.pop(OTHER, 0)
+    return Passage({name: found[name] for name in weights}, other)
+
+
+@contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """Inside, torch computes attention step by step: its fused form for evaluation hides the products."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with mode(model, training=False):
-            model(torch.ones(1, *shape, dtype=like.dtype, device=like.device))
+        yield
     finally:
-        for hook in hooks:
-            hook.remove()
-    return dict(found)
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
-def _count(found: Counter[str], path: str, module: nn.Module, inputs: Any, output: Any) -> None:
-    if isinstance(module, nn.MultiheadAttention):  # its two projections are not called as layers
-        tokens = output[0].numel() // module.embed_dim
-        found.update({f"{path}.in_proj_weight": tokens, f"{path}.out_proj.weight": tokens})
-    else:
-        found[f"{path}.weight"] += cast(Tensor, output).numel() // cast(Tensor, module.weight).shape[0]
+class Gauge:
+    """A meter on what a pruner computes by itself; it can be paused, and taken off in any order."""
+
+    def __init__(self, weights: Callable[[], Mapping[str, Tensor]], heard: Heard) -> None:
+        self._weights, self._heard = weights, heard
+        self._running: Meter | None = None
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Inside, every product is heard of once."""
+        with self.paused():
+            meter = self._start(Meter(self._weights(), self._heard))
+            try:
+                yield
+            finally:
+                meter.over = True
+                self._stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Inside, nothing is heard."""
+        meter = self._stop()
+        try:
+            yield
+        finally:
+            if meter and not meter.over:
+                self._start(meter)
+
+    def _start(self, meter: Meter) -> Meter:
+        meter.__enter__()  # type: ignore[no-untyped-call]
+        self._running = meter
+        return meter
+
+    def _stop(self) -> Meter | None:
+        """Takes the running meter off, unless somebody has put another mode of torch over it."""
+        meter = self._running
+        if meter is None or _get_current_dispatch_mode() is not meter:
+            return None
+        meter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        self._running = None
+        return meter

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+SUMS = ("steps", "examples", "flops", "sparse_flops")
 
 
 @dataclass(frozen=True)
@@ -10,7 +12,8 @@ class Event:
     """Work done: `steps` ticks of the clock from `step` on, on `examples` examples in all.
 
     `kind` is "train" (forward, backward, update), "dense_gradients" (the same with gradients of pruned weights too) or
-    "score" (forward and backward, the clock stands still); `kept` are the weights kept by layer meanwhile.
+    "score" (whatever is computed while the clock stands still); `kept` are the weights kept by layer meanwhile. What
+    scoring costs is measured: `flops` as it was computed, `sparse_flops` of it for kept weights alone.
     """
 
     kind: str
@@ -18,6 +21,8 @@ class Event:
     steps: int
     examples: int
     kept: tuple[int, ...]
+    flops: int = 0
+    sparse_flops: int = 0
 
 
 @dataclass
@@ -41,7 +46,7 @@ class Ledger:
     def charge(self, event: Event) -> None:
         last = self.events[-1] if self.events else None
         if last and (last.kind, last.kept, last.step + last.steps) == (event.kind, event.kept, event.step):
-            steps, examples = last.steps + event.steps, last.examples + event.examples
-            self.events[-1] = Event(event.kind, last.step, steps, examples, event.kept)
+            sums = {name: getattr(last, name) + getattr(event, name) for name in SUMS}
+            self.events[-1] = replace(last, **sums)
         else:
             self.events.append(event)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lth_bench.experiment import without_defaults
 from lth_bench.files import canonical, publish, sha256
 from lth_bench.masks import Masks
 from lth_bench.monitor import Best, Measurement, State
@@ -50,7 +51,7 @@ def outcome(session: Session) -> Outcome:
         "ticket": session.ticket.step,
         "bests": {name: _place(best, last_measured) for name, best in bests.items()},
         "curve": _curve(monitor.curve),
-        "events": [dataclasses.asdict(event) for event in session.ledger.events],
+        "events": [without_defaults(event) for event in session.ledger.events],
         "notes": session.notes,
         "elements": session.elements,
     }

@@ -87,6 +87,11 @@ def write_plan(directory: Path, suite: str, planned: Iterable[Planned]) -> None:
             publish_json(plan_path(directory), {"schema": SCHEMA, "experiments": list(entries.values())})
 
 
+def suite_copy(directory: Path, suite: str) -> Path:
+    """Where a run directory keeps the file of a suite that was run into it."""
+    return directory / "suites" / f"{suite}.toml"
+
+
 def read_plan(directory: Path) -> list[dict[str, Any]]:
     """The identities of all experiments that were ever asked for in a run directory."""
     path = plan_path(directory)

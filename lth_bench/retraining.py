@@ -53,9 +53,8 @@ def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None
 
 def _stretch(session: Session) -> None:
     """Makes the recipe longer, so that training takes the operations that it took the dense network."""
-    from lth_bench.flops import multiplications
     from lth_bench.masks import full
 
-    saved = multiplications(session, full(session.weights)) / max(1, multiplications(session, session.masks))
+    saved = session.flops(full(session.weights)) / max(1.0, session.flops(session.masks))
     session.stretch(min(LONGEST, saved))
     session.note("stretched", min(LONGEST, saved))

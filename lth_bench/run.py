@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
+import resource
 import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import torch
 
@@ -72,11 +74,9 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
     def work() -> Fields:
         session = site.session(experiment)
         try:
-            if experiment.control is None:
-                instance(site.plugins.pruners, experiment.pruner)(session)
-            else:
-                base = _base(experiment, directory, session, site)
-                instance(site.plugins.controls, experiment.control)(session, base)
+            pruner = _pruner(experiment, directory, session, site)
+            with session.metered():
+                pruner(session)
             path = outcome_path(directory, identity["key"], generation)
             return {"status": "trained", "handed": hand_over(path, outcome(session))}
         except BaseException:
@@ -87,7 +87,8 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
 
     fields = _guarded(work)
     about = {} if fields["status"] == "trained" else _about(experiment, site)
-    environment, timing = _environment(experiment, site), {**fields["timing"], **vars(spent)}
+    environment = _environment(experiment, site)
+    timing = {**fields["timing"], **vars(spent), "peak_memory": _peak_memory(site)}
     return {**about, **fields, "environment": environment, "timing": timing}
 
 
@@ -105,7 +106,7 @@ def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, gen
 
     fields = _guarded(work)
     remove(path)
-    timing = trained["timing"]
+    timing = {**trained["timing"], **({"latency": fields.pop("latency")} if "latency" in fields else {})}
     seconds = timing["seconds"] + fields["timing"]["seconds"]
     return {
         **identity,
@@ -161,6 +162,14 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+def _pruner(experiment: Experiment, directory: Path, session: Session, site: Site) -> Callable[[Session], None]:
+    """What drives the Session: the experiment's pruner, or its control from the ticket of its base."""
+    if experiment.control is None:
+        return cast(Callable[[Session], None], instance(site.plugins.pruners, experiment.pruner))
+    base = _base(experiment, directory, session, site)
+    return partial(instance(site.plugins.controls, experiment.control), base=base)
+
+
 def _base(experiment: Experiment, directory: Path, session: Session, site: Site) -> Base:
     ticket = _base_ticket(experiment, directory)
     pruner = instance(site.plugins.pruners, experiment.pruner)
@@ -199,6 +208,14 @@ def _unfit(experiment: Experiment, site: Site) -> list[str]:
         return complaints(network, scores, batch)
     except Exception as error:  # a network that trains is not to fail for this
         return [f"it could not be examined ({type(error).__name__}: {_text(_words(error))[:200]})"]
+
+
+def _peak_memory(site: Site) -> int:
+    """The most bytes that training held: on the GPU where there is one, else of this whole process."""
+    if site.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(site.device)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if platform.system() == "Darwin" else 1024 * most
 
 
 def _environment(experiment: Experiment, site: Site) -> Fields:

@@ -79,7 +79,8 @@ def run(
 
 def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:
     """Checks these experiments, then runs them on as many workers as are wanted and can be used."""
-    from lth_bench.records import write_plan
+    from lth_bench.files import publish
+    from lth_bench.records import suite_copy, write_plan
     from lth_bench.sweep import Crew
 
     crew = Crew(sweep)
@@ -88,6 +89,7 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
         if found["faults"]:
             refuse(found["faults"])
         write_plan(sweep.directory, selected.suite, selected.planned)
+        publish(suite_copy(sweep.directory, selected.suite), selected.path.read_bytes())
         crew.count = min(workers or _usual_workers(found["device"]), len(todo))
         crowd = f"{crew.count} worker{'s' * (crew.count > 1)}"
         what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"

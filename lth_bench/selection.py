@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """The experiments of a suite, and the `chosen` ones among them."""
+    """The experiments of a suite, and the `chosen` ones among them; where its file lies."""
 
     suite: str
+    path: Path
     planned: list[Planned]
     chosen: list[Planned]
 
@@ -29,14 +30,15 @@ class Selection:
 
 def select(suite: str, only: str | None, plugins: Plugins) -> Selection:
     """Plans a suite and chooses the experiments for which `only` holds; ends the program where that cannot be done."""
-    from lth_bench.suite import SuiteError, plan, read_suite
+    from lth_bench.suite import SuiteError, plan, read_suite, suite_path
 
     try:
         name, content = read_suite(suite, plugins)
         planned = plan(content, plugins)
     except SuiteError as error:
         refuse(error.faults)
-    return Selection(name, planned, planned if only is None else _filtered(planned, only))
+    path = suite_path(suite, plugins)
+    return Selection(name, path, planned, planned if only is None else _filtered(planned, only))
 
 
 def installed_plugins() -> Plugins:

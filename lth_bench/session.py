@@ -19,6 +19,7 @@ from lth_bench import masks as masking
 from lth_bench import parametrisation
 from lth_bench.data import Batch, Source, Stream
 from lth_bench.durations import Duration
+from lth_bench.flops import Gauge, Passage, passage
 from lth_bench.ledger import Event, Ledger, Spent
 from lth_bench.masks import Masks, Scores
 from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
@@ -116,7 +117,9 @@ class Session:
         self._tick_loss: Tensor | None = None
         self._kept = self._counts()
         self._held, self._tick_kept = sum(self._kept), self._kept
+        self._gauge = Gauge(lambda: self.weights, self._charge_flops)
         self._structure: channelling.Structure | None = None
+        self._passage: Passage | None = None
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._parameters = list(self.model.parameters())
         if self._memory:
@@ -158,7 +161,8 @@ class Session:
         if self._memory is None or end <= self.step:
             self.compute(end)
         else:
-            self._recall(self._memory, end)
+            with self._gauge.paused():
+                self._recall(self._memory, end)
         seed_noise(self.seed, "noise", self.step)
 
     def compute(self, until: Until) -> None:
@@ -179,13 +183,14 @@ class Session:
         self._loop_open = True
         self.model.train()
         try:
-            while self.step < end:
-                yield self._open_tick()
-                if self._tick is not None:
-                    self._end_tick()
+            with self._gauge.paused():
+                while self.step < end:
+                    yield self._open_tick()
+                    if self._tick is not None:
+                        self._end_tick()
         finally:
             if self._tick is not None and self._tick_examples:
-                self.ledger.charge(Event("score", self.step, 0, self._tick_examples, self._kept))
+                self.ledger.charge(Event(self._tick_kind, self.step, 0, self._tick_examples, self._tick_kept))
             self._loop_open, self._tick = False, None
             self._clear_gradients()
 
@@ -284,7 +289,8 @@ class Session:
     def bake(self) -> None:
         """Ends all parametrisations: every weight becomes plainly what it is in evaluation mode."""
         self._refuse_in_loop("bake()")
-        parametrisation.bake(self.model)
+        with self._gauge.paused():
+            parametrisation.bake(self.model)
         self.weights, self.optimizer, self._structure = self._prunable(self.model), None, None
         self._parameters = list(self.model.parameters())
         self._enforce_masks()
@@ -322,7 +328,8 @@ class Session:
             with kept_noise(next(self.model.parameters()).device), mode(self.model, training=training):
                 seed_noise(self.seed, "score", self.step)
                 self.model.to(precision)
-                yield
+                with self._gauge.on():
+                    yield
         finally:
             self._scoring, self._precision = outer
             self._come_back(state)
@@ -378,6 +385,17 @@ class Session:
             restore_state(self.optimizer, snapshot.optimizer)
         self.step = snapshot.step
 
+    def metered(self) -> AbstractContextManager[None]:
+        """Inside, what is computed outside ticks is measured and charged, as it always is in `scoring`."""
+        return self._gauge.on()
+
+    def flops(self, masks: Masks) -> float:
+        """FLOPs of one image's forward pass when the weights that these masks keep are left."""
+        if self._passage is None:
+            with self._gauge.paused():
+                self._passage = passage(self.model, self.weights, self.input_shape)
+        return self._passage.flops(masking.kept(masks), {name: mask.numel() for name, mask in self.masks.items()})
+
     def charge_training(self, start: int) -> None:
         """Charges plain training from a step up to now, as if every tick of it had been computed here."""
         steps = self.step - start
@@ -428,7 +446,8 @@ class Session:
 
     def _anatomy(self) -> channelling.Structure:
         if self._structure is None:
-            self._structure = channelling.structure(self.model, self.weights, self.input_shape)
+            with self._gauge.paused():
+                self._structure = channelling.structure(self.model, self.weights, self.input_shape)
         return self._structure
 
     def _chosen_channels(self, scores: Scores, sparsity: float | None) -> tuple[Masks, Masks]:
@@ -506,6 +525,12 @@ class Session:
             return
         self._tick_examples += examples
         self._tick_kind = kind if dense else self._tick_kind
+
+    def _charge_flops(self, name: str, flops: int) -> None:
+        """Charges a product that was computed outside ticks, and the share of it that masks leave."""
+        mask, kept = self.masks.get(name), dict(zip(self.masks, self._kept, strict=True))
+        sparse = flops if mask is None else round(flops * kept[name] / mask.numel())
+        self.ledger.charge(Event("score", self.step, 0, 0, self._kept, flops, sparse))
 
     def _set_masks(self, masks: Masks) -> None:
         self.masks = masks

@@ -121,17 +121,22 @@ class Planned:
     own_recipe: bool
 
 
+def suite_path(name: str, plugins: Plugins) -> Path:
+    """Where a suite file lies, given by path or by the name of a registered suite. Raises SuiteError."""
+    if Path(name).suffix == ".toml":
+        return Path(name)
+    try:
+        return Path(plugins.suites[name])
+    except UnknownName as error:
+        raise SuiteError([f"{error}; or give the path of a .toml file"]) from error
+
+
 def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
     """The name and content of a suite file, given by path or by the name of a registered suite.
 
     Raises SuiteError.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        try:
-            path = plugins.suites[name]
-        except UnknownName as error:
-            raise SuiteError([f"{error}; or give the path of a .toml file"]) from error
+    path = suite_path(name, plugins)
     content: dict[str, Any] = {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from lth_bench import masks as masking
 from lth_bench.channels import chosen, gates, inner, remaining, structure, thin
 from lth_bench.data import Examples
 from lth_bench.evaluation import _layer
-from lth_bench.flops import multiplications, positions
+from lth_bench.flops import passage
 from lth_bench.masks import MaskError
 from lth_bench.memory import Memory
 from lth_bench.models import mode, prunable, register_models
@@ -360,16 +360,16 @@ def test_a_network_that_is_physically_thin_computes_the_same():
 
 def test_a_pass_is_counted_by_its_weights_and_positions():
     session = residual_session()
-    used = positions(session.model, session.input_shape)
+    found = passage(session.model, session.weights, session.input_shape)
     pixels = {"stem": 16, "conv1": 16, "conv2": 16, "conv3": 4, "conv4": 4, "shortcut": 4, "fc": 1}
-    assert used == {f"{name}.weight": count for name, count in pixels.items()}
-    dense = 16 * (36 + 144 + 144) + 4 * (216 + 36 + 24) + 18
-    assert multiplications(session, masking.full(session.weights)) == dense
+    assert found.other == 0 and found.layers == {
+        f"{name}.weight": 2 * count * session.weights[f"{name}.weight"].numel() for name, count in pixels.items()
+    }
+    dense = 2 * (16 * (36 + 144 + 144) + 4 * (216 + 36 + 24) + 18)
+    assert session.flops(masking.full(session.weights)) == dense
     # Without one channel between the first two convolutions of a block, 36 weights of each are gone.
     session.prune_channels({"conv1.weight": torch.arange(4.0)}, 72 / 618)
-    assert multiplications(session, session.masks) == dense - 16 * 72
-    vit, shape = made("vit_tiny_patch16_224")
-    assert set(positions(vit, shape).values()) == {16, 17, 1}, "patches, tokens, and the class token alone"
+    assert session.flops(session.masks) == dense - 2 * 16 * 72
 
 
 # ---- in a Session ----------------------------------------------------------------------------------------------------
@@ -541,7 +541,7 @@ def test_looking_at_channels_leaves_nothing_behind():
     before, noise = session.snapshot().state, torch.get_rng_state()
     session.channel_masks(scale_scores(session))
     inner(session._anatomy(), session.weights)
-    multiplications(session, session.masks)
+    session.flops(session.masks)
     assert torch.equal(noise, torch.get_rng_state()) and session.model.training
     assert states_equal(before, session.snapshot().state)
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in session.model.modules())

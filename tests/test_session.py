@@ -233,7 +233,7 @@ def test_a_pass_that_ends_in_no_update_is_charged_all_the_same():
     for batch in session.batches():
         session.loss(batch).backward()
         break
-    assert [(event.kind, event.steps, event.examples) for event in session.ledger.events] == [("score", 0, 10)]
+    assert [(event.kind, event.steps, event.examples) for event in session.ledger.events] == [("train", 0, 10)]
 
 
 def test_fine_tuning_goes_on_at_the_last_learning_rate():

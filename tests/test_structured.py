@@ -11,7 +11,6 @@ from torch import nn
 from lth_bench import Duration, Unsuitable, masks
 from lth_bench.channels import thin
 from lth_bench.data import Examples
-from lth_bench.flops import multiplications
 from lth_bench.models import register_models
 from lth_bench.outcomes import outcome
 from lth_bench.plugins import load_plugins
@@ -209,8 +208,8 @@ def test_with_as_many_operations_training_lasts_longer_but_not_more_than_twice()
     for sparsity, expected in ((0.25, None), (0.8, 2.0)):
         session = make_session(sparsity=sparsity)
         pruner("slimming", retraining="scratch_b")(session)
-        dense, left = (multiplications(session, given) for given in (masks.full(session.weights), session.masks))
-        assert (dense, left) == (312, sum(masks.kept(session.masks).values()))
+        dense, left = (session.flops(given) for given in (masks.full(session.weights), session.masks))
+        assert (dense, left) == (2 * 312, 2 * sum(masks.kept(session.masks).values()))
         assert session.notes == {"stretched": expected or dense / left}
         steps = round(30 * (expected or dense / left))
         assert session.total_steps == session.step == steps
