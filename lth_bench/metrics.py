@@ -31,7 +31,7 @@ def answers(network: nn.Module, data: Source, progress: Callable[[], None] = not
         for inputs, labels in data.chunks(CHUNK):
             logits: Tensor = network(inputs)
             loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            confidence, guess = logits.double().softmax(1).max(1)
+            confidence = logits.double().softmax(1).amax(1)
             found.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
             best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
             top += int((best == labels[:, None]).sum())

@@ -10,9 +10,9 @@ import time
 import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from functools import partial
 from typing import Any, cast
 
 import torch
