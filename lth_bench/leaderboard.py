@@ -1,192 +1,214 @@
-"""Leaderboards: means over seeds, per data set, model and recipe."""
+"""Leaderboards: what was measured of every method and sparsity, over seeds, and how methods compare."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from lth_bench.results import BLOCK, METHOD
+from lth_bench import statistics
+from lth_bench.results import BLOCK, COSTS, METHOD
 
-FORMATS = ("md", "csv", "json", "tex")
-MISSING = "–"
+Floats = NDArray[np.float64]
+
 MET = 5e-4  # a target is met where the measured sparsity is nearer than this
+STATUSES = ("done", "diverged", "failed", "missing")
+MEANS = {
+    "sparsity": "sparsity",
+    "effective_sparsity": "effective_sparsity",
+    "collapsed_layers": "collapsed_layers",
+    "accuracy": "last_accuracy",
+    "best_validation_accuracy": "best_validation_accuracy",
+    "early_stop_accuracy": "early_stop_accuracy",
+    "early_stop_step": "early_stop_step",
+    "loss": "loss",
+    "calibration_error": "calibration_error",
+    "top5_accuracy": "top5_accuracy",
+    "last_step": "last_step",
+    "steps": "steps",
+    **{name: name for name in COSTS},
+    "latency": "latency",
+    "seconds": "seconds",
+    "peak_memory": "peak_memory",
+}
+"""Columns that are means over seeds, and of what."""
+FIRSTS = ("trained_with", "own_recipe", "pruner", "control", "meaning", "base")
 
 
 @dataclass(frozen=True)
-class Block:
-    """One leaderboard: methods down, sparsities across, cells as text."""
+class Samples:
+    """Test accuracies, and their paired differences to the dense network: a row a method and target, a column a seed.
 
-    dataset: str
-    model: str
-    table: pd.DataFrame
+    NaN where there is none.
+    """
 
-    @property
-    def title(self) -> str:
-        return f"{self.model} on {self.dataset}"
-
-
-def summary(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row for every method and sparsity: mean, standard deviation and n over the seeds that finished."""
-    groups = frame.groupby(METHOD, sort=False)
-    measures = {
-        "sparsity": ("sparsity", "mean"),
-        "accuracy": ("last_accuracy", "mean"),
-        "accuracy_sd": ("last_accuracy", "std"),
-        "best_validation_accuracy": ("best_validation_accuracy", "mean"),
-        "early_stop_accuracy": ("early_stop_accuracy", "mean"),
-        "early_stop_step": ("early_stop_step", "mean"),
-        "early_stop_step_sd": ("early_stop_step", "std"),
-        "censored": ("censored", "sum"),
-        "difference": ("difference", "mean"),
-        "difference_sd": ("difference", "std"),
-        "difference_n": ("difference", "count"),
-        "steps": ("steps", "mean"),
-    }
-    done = frame[frame["status"] == "done"].groupby(METHOD, sort=False)
-    table = done.agg(**{name: pd.NamedAgg(*pair) for name, pair in measures.items()})
-    counts = groups["status"].value_counts().unstack(fill_value=0)
-    statuses = {name: counts.get(name, 0) for name in ("done", "diverged", "failed", "missing")}
-    firsts = {name: pd.NamedAgg(name, "first") for name in ("recipe", "own_recipe", "control")}
-    about = groups.agg(**firsts, unfit=pd.NamedAgg("unfit", "max"))
-    several = done[["environment", "data"]].agg(_distinct)
-    whole = about.join(table).join(several).assign(**statuses).rename(columns={"done": "n"})
-    rows = whole.reset_index().rename(columns={"asked": "target"})
-    by_method = rows.groupby([*BLOCK, "method"], sort=False).ngroup().argsort(kind="stable")
-    return rows.iloc[by_method].reset_index(drop=True)
+    accuracy: Floats
+    difference: Floats
+    early_stop_step: Floats
 
 
-def _distinct(found: pd.Series) -> str:
-    return "; ".join(sorted(set(found) - {""}))
+@dataclass(frozen=True)
+class Board:
+    """A summary, a row for every method and target, and the samples behind its rows, in the same order."""
+
+    rows: pd.DataFrame
+    samples: Samples
+
+    def blocks(self) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
+        """The rows of each leaderboard: one for every data set, model and recipe."""
+        for place, rows in self.rows.groupby(BLOCK, sort=False):
+            dataset, model, recipe = map(str, place)
+            yield (dataset, model, recipe), rows
 
 
-def blocks(summarised: pd.DataFrame) -> Iterator[Block]:
-    """The leaderboards, one for every data set and model; rows in a recipe of their own say so."""
-    for (dataset, model), rows in summarised.groupby(BLOCK, sort=False):
-        placed = rows.assign(
-            method=[shown_name(row) for row in rows.itertuples()],
-            cell=[_cell(row) for row in rows.itertuples()],
-            place=[_place(row) for row in rows.itertuples()],
-        )
-        cells = placed.groupby(["method", "place"], sort=False)["cell"].agg(
-            lambda found: "; ".join(dict.fromkeys(found))
-        )
-        table = cells.unstack().reindex(index=list(dict.fromkeys(placed["method"]))).sort_index(axis=1)
-        table = table.set_axis(_percentages([float(place) for place in table.columns]), axis=1)
-        yield Block(str(dataset), str(model), table.fillna(MISSING))
+def board(frame: pd.DataFrame) -> Board:
+    """Sums up results over seeds.
 
-
-def _place(row: Any) -> float:
-    """The sparsity at which a row stands: its target if that was met or exceeded, else what was measured."""
-    met = pd.isna(row.sparsity) or row.sparsity > row.target - MET
-    return float(row.target if met else round(row.sparsity, 4))
-
-
-def _percentages(places: list[float]) -> list[str]:
-    """Sparsities with as few digits as tell them apart, but one."""
-    texts = [[f"{100 * place:.{digits}f}%" for place in places] for digits in range(1, 9)]
-    return next((found for found in texts if len(set(found)) == len(places)), texts[-1])
-
-
-def formatted(summarised: pd.DataFrame, kind: str) -> str:
-    """The leaderboard as text: "md" and "tex" as wide tables, "csv" and "json" with every figure."""
-    makers: dict[str, Callable[[pd.DataFrame], str]] = {
-        "md": _markdown,
-        "tex": _latex,
-        "csv": lambda table: table.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "json": lambda table: table.to_json(orient="records", indent=1, double_precision=6) + "\n",
-    }
-    return makers[kind](summarised)
-
-
-def sentence(summarised: pd.DataFrame) -> str:
-    """What the cells of a leaderboard mean."""
-    own = " † trained with a recipe of its own." if summarised["own_recipe"].any() else ""
-    environments = sorted({place for cell in summarised["environment"].dropna() for place in cell.split("; ") if place})
-    if len(environments) > 1:
-        own += f" Not all were run in one environment, whose numbers may differ: {'; '.join(environments)}."
-    for (dataset, model), rows in summarised.groupby(BLOCK, sort=False):
-        if len({digest for cell in rows["data"].dropna() for digest in cell.split("; ") if digest}) > 1:
-            own += f" Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
-    seeds = int(summarised["n"].max())
-    over = "1 seed" if seeds == 1 else f"up to {seeds} seeds"
-    return (
-        f"Test accuracy in per cent at the last step, mean ± standard deviation over {over}, by measured "
-        f"sparsity, which is named where it is above the target; in brackets the mean difference to the dense network "
-        f"of the same seed, in points. "
-        f"n is given where fewer seeds finished; {MISSING} was not asked for.{own}{_unfit(summarised)}"
+    Every aggregate is over the seeds that finished, `n` of them; how many diverged, failed or are missing stands beside
+    it. `accuracy_lower` and `_upper` bound Student's 95 % interval. `difference` is paired by seed, to the dense network;
+    with its interval, `p` of the paired t test, `p_holm` adjusted over the methods at this sparsity, the exact
+    `sign_flip_p` and the least that it can be at this n. `rank` counts methods (controls are none) at the same
+    sparsity, and `best` those that the paired interval does not tell from the highest mean; cells in which a seed
+    failed or diverged have neither. `area` is the mean accuracy over -log10(1 - sparsity), of methods that were asked
+    for what most of their leaderboard were asked for, and finished it.
+    """
+    rows, samples = _aggregated(frame)
+    interval, versus = (statistics.mean_interval(found) for found in (samples.accuracy, samples.difference))
+    flip, least = statistics.sign_flip(samples.difference)
+    rows = rows.assign(
+        accuracy_lower=interval.lower,
+        accuracy_upper=interval.upper,
+        accuracy_sd=_deviation(samples.accuracy),
+        early_stop_step_sd=_deviation(samples.early_stop_step),
+        difference=versus.mean,
+        difference_lower=versus.lower,
+        difference_upper=versus.upper,
+        difference_n=versus.n,
+        p=statistics.t_test(samples.difference),
+        sign_flip_p=flip,
+        sign_flip_least=least,
     )
+    rows = rows.assign(place=_places(rows))
+    rows = rows.assign(competes=_competes(rows))
+    return Board(_compared(rows, samples.accuracy), samples)
 
 
-def _unfit(summarised: pd.DataFrame) -> str:
-    """What the doctor holds against models, for methods that score at initialisation."""
-    rows = summarised[summarised["unfit"] != ""].drop_duplicates([*BLOCK, "unfit"])
-    return "".join(
-        f" {row.model} on {row.dataset} is not fit to be pruned at initialisation: {row.unfit}."
-        for row in rows.itertuples()
+def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
+    """Counts, means and what else rows of one method and target have in common; and their values by seed."""
+    number = frame.groupby(METHOD, sort=False).ngroup().to_numpy()
+    methods = frame.groupby([*BLOCK, "method"], sort=False).ngroup().to_numpy()
+    firsts = np.unique(number, return_index=True)[1]
+    order = np.argsort(methods[firsts], kind="stable")
+    place = np.argsort(order)[number]
+    rows = frame.iloc[firsts[order]][[*METHOD, *FIRSTS]].rename(columns={"asked": "target"}).reset_index(drop=True)
+    counted = {name: np.bincount(place[frame["status"] == name], minlength=len(rows)) for name in STATUSES}
+    done = (frame["status"] == "done").to_numpy()
+    kept, at = frame[done], place[done]
+    grouped = kept[list(set(MEANS.values()))].groupby(at).mean().reindex(range(len(rows)))
+    means = {name: grouped[column].to_numpy() for name, column in MEANS.items()}
+    words = {name: _words(frame[name], place, len(rows)) for name in ("environment", "data", "unfit")}
+    censored = np.bincount(at[kept["censored"].to_numpy(dtype=bool)], minlength=len(rows))
+    rows = rows.assign(**counted, **means, censored=censored, **words).rename(columns={"done": "n"})
+    seeds = pd.factorize(kept["seed"])[0]
+    shape = (len(rows), int(seeds.max(initial=0)) + 1)
+    return rows, Samples(*(_spread(kept[name], at, seeds, shape) for name in _SAMPLED))
+
+
+_SAMPLED = ("last_accuracy", "difference", "early_stop_step")
+
+
+def _spread(values: pd.Series[float], rows: Any, seeds: Any, shape: tuple[int, int]) -> Floats:
+    found = np.full(shape, np.nan)
+    found[rows, seeds] = values.to_numpy(dtype=float)
+    return found
+
+
+def _words(texts: pd.Series[str], rows: Any, count: int) -> list[str]:
+    """The different texts that stand behind each row, but for empty ones."""
+    found: list[dict[str, None]] = [{} for _ in range(count)]
+    for row, text in dict.fromkeys(zip(rows, texts, strict=True)):
+        if text:
+            found[row][text] = None
+    return ["; ".join(sorted(several)) for several in found]
+
+
+def _deviation(samples: Floats) -> Floats:
+    interval = statistics.mean_interval(samples)
+    several = np.maximum(interval.n - 1, 1)
+    squares = np.nansum((samples - interval.mean[:, None]) ** 2, axis=1)
+    return np.where(interval.n > 1, np.sqrt(squares / several), np.nan)
+
+
+def _places(rows: pd.DataFrame) -> Floats:
+    """The sparsity at which each row stands: its target if that was met or exceeded, else what was measured."""
+    met = rows["sparsity"].isna() | (rows["sparsity"] > rows["target"] - MET)
+    return rows["target"].where(met, rows["sparsity"].round(4)).to_numpy(dtype=float)
+
+
+def _competes(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Methods that pruned something and lost no seed; controls are not in the contest."""
+    whole = (rows["n"] > 0) & (rows["diverged"] == 0) & (rows["failed"] == 0)
+    return whole & (rows["control"] == "") & (rows["place"] > 0)
+
+
+def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
+    """Ranks, the best, p-values adjusted over methods, and areas."""
+    rank, best = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=bool)
+    adjusted, area = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    for _, group in rows[rows["competes"]].groupby([*BLOCK, "place"], sort=False):
+        index = group.index.to_numpy()
+        rank[index] = statistics.ranks(group["accuracy"].to_numpy().round(9))
+        best[index] = _not_told_from_best(accuracy[index])
+        adjusted[index] = statistics.holm(group["p"].to_numpy())
+    for _, group in rows[(rows["control"] == "") & (rows["target"] > 0)].groupby(BLOCK, sort=False):
+        for index, value in _areas(group):
+            area[index] = value
+    return rows.assign(rank=rank, best=best, p_holm=adjusted, area=area)
+
+
+def _not_told_from_best(accuracy: Floats) -> NDArray[np.bool_]:
+    """Which methods the paired 95 % interval does not tell from the one of highest mean; none among less than two."""
+    means = np.nanmean(accuracy, axis=1)
+    first = int(np.argmax(means))
+    behind = statistics.mean_interval(accuracy[first] - accuracy)
+    several = (behind.n > 1).any() and len(means) > 1
+    tied = (behind.lower <= 0) & (behind.n > 1)
+    tied[first] = behind.n[first] > 1
+    return tied & several
+
+
+def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
+    """The area of each method of a leaderboard that has all the usual targets, for the index of its rows."""
+    methods = {method: rows for method, rows in group.groupby("method", sort=False)}
+    asked = [tuple(sorted(rows["target"])) for rows in methods.values()]
+    usual = max(dict.fromkeys(asked), key=asked.count)
+    for rows in methods.values():
+        found = rows[rows["target"].isin(usual)]
+        if len(found) == len(usual):
+            accuracy = found["accuracy"].where(found["competes"]).to_numpy(dtype=float)
+            yield rows.index, statistics.area(found["sparsity"].to_numpy(dtype=float), accuracy)
+
+
+def overall(found: Board) -> pd.DataFrame:
+    """Methods over all leaderboards: mean rank, how often not told from the best, and over how many cells.
+
+    A cell is a sparsity of a leaderboard; `cells` counts those in which a method was ranked, `asked` those that it
+    should have been ranked in. A mean over other cells than those of its neighbours cannot be compared with theirs.
+    """
+    rows = found.rows[(found.rows["control"] == "") & (found.rows["place"] > 0)]
+    methods = rows.groupby("method", sort=False)
+    table = pd.DataFrame(
+        {
+            "mean_rank": methods["rank"].mean(),
+            "best": methods["best"].sum(),
+            "cells": methods["rank"].count(),
+            "asked": methods.size(),
+            "leaderboards": methods[BLOCK].apply(lambda part: len(part.drop_duplicates())),
+            "difference": methods["difference"].mean(),
+        }
     )
-
-
-def _markdown(summarised: pd.DataFrame) -> str:
-    parts = [
-        f"### {escaped(block.title)}\n\n{_escaped(block.table).to_markdown(disable_numparse=True)}\n"
-        for block in blocks(summarised)
-    ]
-    return "\n".join([*parts, escaped(sentence(summarised)) + "\n"])
-
-
-def escaped(text: str) -> str:
-    """Text that stays text in Markdown, on one line."""
-    return re.sub(r"([\\`*\[\]<>|$~])", r"\\\1", " ".join(text.split()))
-
-
-def _escaped(table: pd.DataFrame) -> pd.DataFrame:
-    return table.rename(index=escaped, columns=str).rename_axis("method")
-
-
-def _latex(summarised: pd.DataFrame) -> str:
-    return "\n".join(_latex_table(block, sentence(summarised)) for block in blocks(summarised))
-
-
-def _latex_table(block: Block, caption: str) -> str:
-    replaced = block.table.map(lambda text: text.replace("±", r"$\pm$").replace(MISSING, "--"))
-    named = replaced.rename(index=_tex).rename(columns=lambda text: _tex(str(text))).rename_axis(None, axis=1)
-    return named.rename_axis(None).to_latex(
-        escape=False,
-        column_format="l" + "r" * len(named.columns),
-        caption=_tex(f"{block.title}. {caption}"),
-        position="t",
-    )
-
-
-def _tex(text: str) -> str:
-    special = {c: f"\\{c}" for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-    special |= {"^": r"\textasciicircum{}", "±": r"$\pm$", "†": r"$\dagger$", "–": "--", "·": r"$\cdot$"}
-    return "".join(special.get(character, character) for character in text)
-
-
-def shown_name(row: Any) -> str:
-    """A method's name, marked if it was trained with a recipe of its own."""
-    return f"{row.method} †" if row.own_recipe else str(row.method)
-
-
-def _pairs(row: Any) -> str:
-    """How many seeds a difference rests on, where those are fewer than the mean's."""
-    return "" if row.difference_n == row.n else f", n={int(row.difference_n)}"
-
-
-def _cell(row: Any) -> str:
-    """Mean ± deviation (difference), the sparsity if it is above the target, and what did not finish."""
-    n, wanted = row.n, row.n + row.diverged + row.failed + row.missing
-    faults = {name: getattr(row, name) for name in ("diverged", "failed", "missing")}
-    troubles = [f"{count} {name}" for name, count in faults.items() if count]
-    if not n:
-        return ", ".join(troubles)
-    spread = "" if n < 2 else f" ± {row.accuracy_sd:.2f}"
-    versus = "" if not row.target or pd.isna(row.difference) else f" ({row.difference:+.2f}{_pairs(row)})"
-    beyond = f" at {100 * row.sparsity:.1f}%" if row.sparsity > row.target + MET else ""
-    note = f" [n={n}; {', '.join(troubles)}]" if n < wanted else ""
-    return f"{row.accuracy:.2f}{spread}{versus}{beyond}{note}"
+    return table.reset_index().sort_values(["cells", "mean_rank"], ascending=[False, True], ignore_index=True)

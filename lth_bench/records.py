@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.experiment import to_json
-from lth_bench.files import Damaged, FileFault, locked, publish_json, publish_new, read_json, sealed, set_aside
+from lth_bench.files import Damaged, FileFault, locked, names, publish_json, publish_new, read_json, sealed, set_aside
 from lth_bench.suite import Planned
 
 SCHEMA = 1
@@ -44,12 +44,17 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_records(directory: Path) -> list[dict[str, Any]]:
-    """All records of a run directory, in order of their keys."""
+def record_paths(directory: Path) -> list[Path]:
+    """Where the records of a run directory lie, in order of their keys."""
     folder = directory / "records"
     if not folder.is_dir():
         raise FileFault(f"no records in {directory}: there is no folder {folder}")
-    return [read_record(path) for path in sorted(folder.glob("*.json"))]
+    return [folder / name for name in names(folder) if name.endswith(".json") and not name.startswith(".")]
+
+
+def read_records(directory: Path) -> list[dict[str, Any]]:
+    """All records of a run directory, in order of their keys."""
+    return [read_record(path) for path in record_paths(directory)]
 
 
 def write_record(directory: Path, record: dict[str, Any]) -> bool:

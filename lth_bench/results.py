@@ -2,65 +2,112 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lth_bench.costs import costs
 from lth_bench.experiment import Experiment, from_json, without_defaults
 from lth_bench.files import FileFault, canonical, sha256
-from lth_bench.records import read_plan, read_records
+from lth_bench.records import read_plan, read_record, record_paths
 from lth_bench.suite import label
 
-BLOCK = ["dataset", "model"]
+BLOCK = ["dataset", "model", "recipe"]
 METHOD = [*BLOCK, "method", "asked"]
-PRESENTATION = ("label", "recipe", "own_recipe")
+PRESENTATION = ("suite", "label", "recipe", "own_recipe")
+NOWHERE = float("nan")
+POINTS = ("last", "best_validation", "early_stop")
+COSTS = [
+    "training_flops",
+    "training_flops_dense",
+    "inference_flops",
+    "inference_share",
+    "theoretical_speedup",
+    "parameters",
+    "bytes_dense",
+    "bytes_bitmap",
+    "bytes_csr",
+]
+ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
+
+
+@dataclass
+class Evidence:
+    """What a table rests on: suites, versions and machines, steps of training, seconds in workers, and troubles.
+
+    Each trouble is a record that is not done, as far as it says what went wrong.
+    """
+
+    suites: set[str] = field(default_factory=set)
+    environment: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in ENVIRONMENT})
+    computed: int = 0
+    charged: int = 0
+    seconds: float = 0.0
+    troubles: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, record: dict[str, Any]) -> None:
+        self.suites.add(record["suite"])
+        for name, counts in self.environment.items():
+            if name in record.get("environment", {}):
+                counts[str(record["environment"][name])] += 1
+        timing = record.get("timing", {})
+        if "steps_computed" in timing:  # only records that say what was computed count
+            self.computed += timing["steps_computed"]
+            self.charged += sum(event["steps"] for event in record.get("events", []))
+        self.seconds += timing.get("seconds", 0.0)
+        if record["status"] != "done":
+            self.troubles.append({name: record[name] for name in ("key", "label", "status", "error")})
 
 
 @dataclass(frozen=True)
 class Results:
-    """The records of a run directory, and the same as a table."""
+    """Run directories as one table, what it rests on, and its recipes by their hash."""
 
-    records: list[dict[str, Any]]
+    directories: list[Path]
     frame: pd.DataFrame
+    evidence: Evidence
+    recipes: dict[str, dict[str, Any]]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The records once more, one after the other: all of them together may not fit into memory."""
+        return (read_record(path) for directory in self.directories for path in record_paths(directory))
 
 
 def load(directory: Path) -> Results:
     """Reads a run directory once; raises FileFault."""
-    records, planned = read_records(directory), read_plan(directory)
-    if not records and not planned:
+    evidence, reader = Evidence(), _Reader()
+    planned = {entry["key"]: entry for entry in read_plan(directory)}
+    rows: dict[str, dict[str, Any]] = {}
+    for path in record_paths(directory):
+        record = read_record(path)
+        evidence.add(record)
+        named = planned.get(record["key"], {})
+        rows[record["key"]] = reader.row(record | {name: named[name] for name in PRESENTATION if named})
+    missing = {key: reader.row(entry | {"status": "missing"}) for key, entry in planned.items() if key not in rows}
+    if not rows and not missing:
         raise FileFault(f"no records in {directory}")
-    return Results(records, tabulated(records, planned))
+    order = [*planned, *(key for key in rows if key not in planned)]
+    table = pd.DataFrame([(rows.get(key) or missing[key]) for key in order])
+    return Results([directory], completed(table), evidence, reader.recipes)
 
 
 def results(directory: Path) -> pd.DataFrame:
-    """The table of a run directory; raises FileFault."""
+    """The table of a run directory; raises FileFault.
+
+    One row for every record, and one with status "missing" for every planned experiment without a record, in the order
+    of the plan. Accuracies in per cent; `difference` is to the dense run (sparsity 0) of the same data, model, recipe
+    and seed, in points; where a method's own recipe has no dense run, to that of the suite's recipe.
+    """
     return load(directory).frame
 
 
-def tabulated(recorded: list[dict[str, Any]], plan: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row for every record, and one with status "missing" for every planned experiment without a record, in
-    the order of the plan.
-
-    Accuracies in per cent; `difference` is to the dense run (sparsity 0) of the same data, model, recipe and seed, in
-    points; where a method's own recipe has no dense run, to that of the suite's recipe.
-    """
-    records = {record["key"]: record for record in recorded}
-    planned = {entry["key"]: entry | {"status": "missing"} for entry in plan}
-    named = {key: {name: entry[name] for name in PRESENTATION} for key, entry in planned.items()}
-    rows = [_row(record | named.get(key, {})) for key, record in (planned | records).items()]
-    return _with_difference(_distinct(pd.DataFrame(rows)))
-
-
-def shared(records: list[dict[str, Any]]) -> tuple[int, int]:
-    """Steps of training that were computed for these records, and those that experiments on their own would need.
-
-    Only records that say what was computed count.
-    """
-    told = [record for record in records if "steps_computed" in record.get("timing", {})]
-    charged = sum(event["steps"] for record in told for event in record.get("events", []))
-    return sum(record["timing"]["steps_computed"] for record in told), charged
+def completed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with what they have from each other: the leaderboard they belong to, distinct names, differences."""
+    return _with_difference(_distinct(_placed(rows)))
 
 
 def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -68,43 +115,111 @@ def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[(frame["asked"] == 0) & (frame["control"] == "")]
 
 
+def _placed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The recipe of the leaderboard to which each row belongs: where it has one of its own, that of its suite."""
+    within = ["suite", "dataset", "model"]
+    usual = rows[~rows["own_recipe"]].drop_duplicates(within).set_index(within)[["trained_with", "recipe_hash"]]
+    found = usual.reindex(pd.MultiIndex.from_frame(rows[within])).reset_index(drop=True).set_index(rows.index)
+    own = ~rows["own_recipe"] | found["recipe_hash"].isna()
+    name = rows["trained_with"].where(own, found["trained_with"])
+    digest = rows["recipe_hash"].where(own, found["recipe_hash"])
+    several = digest.groupby(name).transform("nunique") > 1
+    return rows.assign(recipe=name.where(~several, name + " [" + digest + "]"), board_hash=digest)
+
+
 def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
     """Names that stand for several methods get their parameters behind them, then hashes of recipe and of all."""
-    for more in ("parameters", "recipe_hash", "meaning"):
+    for more in ("parameters_of", "recipe_hash", "meaning"):
         meanings = frame.groupby([*BLOCK, "method"])["meaning"].transform("nunique")
         longer = frame["method"] + " [" + frame[more] + "]"
         frame = frame.assign(method=frame["method"].where(meanings == 1, longer))
     return frame
 
 
-def _row(record: dict[str, Any]) -> dict[str, Any]:
-    try:
-        experiment = from_json(record["experiment"])
-    except ValueError as error:
-        raise FileFault(f"the record {record['key']} describes no experiment: {error}") from error
+class _Reader:
+    """Makes rows of records; what many of them share is understood once."""
+
+    def __init__(self) -> None:
+        self.recipes: dict[str, dict[str, Any]] = {}
+        self._known: dict[str, dict[str, Any]] = {}
+        self._texts: dict[str, str] = {}
+
+    def row(self, record: dict[str, Any]) -> dict[str, Any]:
+        experiment = record["experiment"]
+        try:
+            shared = {name: value for name, value in experiment.items() if name not in ("sparsity", "seed")}
+            text = canonical(shared)
+            if text not in self._known:
+                self._known[text] = self._about(from_json(experiment))
+            asked, seed = float(experiment["sparsity"]), int(experiment["seed"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise FileFault(f"the record {record['key']} describes no experiment: {error}") from error
+        return {
+            "key": record["key"],
+            "suite": self._one(record["suite"]),
+            **self._known[text],
+            "trained_with": self._one(record["recipe"]),
+            "own_recipe": record["own_recipe"],
+            "method": self._one(record["label"]),
+            "asked": asked,
+            "seed": seed,
+            "status": self._one(record["status"]),
+            **_measures(record),
+            "environment": self._one(_environment(record.get("environment", {}))),
+            "unfit": self._one("; ".join(record.get("unfit", []))),
+            "data": self._one(_data(record)),
+        }
+
+    def _about(self, experiment: Experiment) -> dict[str, Any]:
+        recipe = without_defaults(experiment.recipe)
+        self.recipes[_hash(recipe)] = recipe
+        base = experiment.base
+        return {
+            "dataset": label(experiment.dataset),
+            "model": label(experiment.model),
+            "parameters_of": label(experiment.pruner),
+            "pruner": experiment.pruner.name,
+            "control": experiment.control.name if experiment.control else "",
+            "recipe_hash": _hash(recipe),
+            "meaning": _meaning(experiment),
+            "base": _meaning(base) if base else "",
+        }
+
+    def _one(self, text: str) -> str:
+        """The same object for the same text, so that a hundred thousand rows are small."""
+        return self._texts.setdefault(text, text)
+
+
+def _measures(record: dict[str, Any]) -> dict[str, Any]:
+    """What was measured of an experiment; accuracies and calibration error in per cent."""
+    test, sparsity, timing = record.get("test", {}), record.get("sparsity", {}), record.get("timing", {})
+    last = test.get("last", {})
     return {
-        "key": record["key"],
-        "dataset": label(experiment.dataset),
-        "model": label(experiment.model),
-        "recipe": record["recipe"],
-        "own_recipe": record["own_recipe"],
-        "method": record["label"],
-        "parameters": label(experiment.pruner),
-        "meaning": _meaning(experiment),
-        "recipe_hash": _hash(without_defaults(experiment.recipe)),
-        "control": experiment.control.name if experiment.control else "",
-        "asked": experiment.sparsity,
-        "seed": experiment.seed,
-        "status": record["status"],
-        "sparsity": record.get("sparsity", {}).get("measured"),
-        **_accuracies(record.get("test", {})),
+        "sparsity": sparsity.get("measured", NOWHERE),
+        "effective_sparsity": _number(sparsity.get("effective")),
+        "collapsed_layers": len(sparsity["collapsed"]) if "collapsed" in sparsity else NOWHERE,
+        **_accuracies(test),
+        "loss": _number(last.get("loss")),
+        "calibration_error": 100 * _number(last.get("calibration_error")),
+        "top5_accuracy": 100 * _number(last.get("top5_accuracy")),
         "steps": sum(event["steps"] for event in record.get("events", [])),
-        "environment": _environment(record.get("environment", {})),
-        "unfit": "; ".join(record.get("unfit", [])),
-        "data": " ".join(digest[:8] for digest in record.get("data", {}).values())
-        if record["status"] == "done"
-        else "",
+        **(dict.fromkeys(COSTS, NOWHERE) | (costs(record) if record["status"] == "done" else {})),
+        "latency": _number(timing.get("latency")),
+        "seconds": _number(timing.get("seconds")),
+        "peak_memory": _number(timing.get("peak_memory")),
     }
+
+
+def _accuracies(test: dict[str, Any]) -> dict[str, Any]:
+    """Accuracies in per cent at the last, the best-validation and the early-stop step, and those steps."""
+    points = {name: test.get(name) or {} for name in POINTS}
+    accuracies = {f"{name}_accuracy": 100 * point.get("accuracy", NOWHERE) for name, point in points.items()}
+    steps = {f"{name}_step": point.get("step", NOWHERE) for name, point in points.items()}
+    return {**accuracies, **steps, "censored": bool(points["early_stop"].get("censored", False))}
+
+
+def _number(value: float | None) -> float:
+    return NOWHERE if value is None else value
 
 
 def _meaning(experiment: Experiment) -> str:
@@ -119,22 +234,19 @@ def _environment(environment: dict[str, Any]) -> str:
     return ", ".join(f"{name} {environment[name]}" for name in names if name in environment)
 
 
+def _data(record: dict[str, Any]) -> str:
+    return " ".join(digest[:8] for digest in record.get("data", {}).values()) if record["status"] == "done" else ""
+
+
 def _hash(value: Any) -> str:
     return sha256(canonical(value).encode())[:8]
 
 
-def _accuracies(test: dict[str, Any]) -> dict[str, Any]:
-    """Accuracies in per cent at the last, the best-validation and the early-stop step, and those steps."""
-    points = {name: test.get(name) or {} for name in ("last", "best_validation", "early_stop")}
-    accuracies = {f"{name}_accuracy": 100 * point.get("accuracy", float("nan")) for name, point in points.items()}
-    steps = {f"{name}_step": point.get("step", float("nan")) for name, point in points.items()}
-    return {**accuracies, **steps, "censored": points["early_stop"].get("censored", False)}
-
-
 def _with_difference(frame: pd.DataFrame) -> pd.DataFrame:
     dense = dense_runs(frame)
-    difference = pd.Series(float("nan"), index=frame.index)
-    for place, runs in (([*BLOCK, "recipe_hash", "seed"], dense), ([*BLOCK, "seed"], dense[~dense["own_recipe"]])):
+    difference = pd.Series(NOWHERE, index=frame.index)
+    model = ["dataset", "model"]
+    for place, runs in (([*model, "recipe_hash", "seed"], dense), ([*BLOCK, "seed"], dense[~dense["own_recipe"]])):
         reference = runs.drop_duplicates(place).set_index(place)["last_accuracy"]
         found = reference.reindex(pd.MultiIndex.from_frame(frame[place])).to_numpy()
         difference = difference.fillna(frame["last_accuracy"] - found)

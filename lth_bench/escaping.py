@@ -1,0 +1,139 @@
+"""Text is data: what strangers wrote is shown as text in every format, and live in none."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from functools import cache
+from html import escape
+
+INVISIBLE = re.compile(
+    "[\0-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    "\u2060-\u206f\u2800\u3164\ud800-\udfff\ufdd0-\ufdef\ufe00-\ufe0e\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Controls, bidirectional and zero-width characters, fillers, surrogates; listed, so that all Pythons agree."""
+MARK = "\0"  # a place in a text that something is to fill; no plain text holds it
+
+
+def plain(text: str) -> str:
+    """One line, white space collapsed, with what steers a terminal or cannot be seen spelled out: `\\x1b`."""
+    return INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.split()))
+
+
+def html(text: str) -> str:
+    """For the content of an element or an attribute in quotes."""
+    return escape(plain(text))
+
+
+LIVE = re.compile(r"www(?=\.)|:(?=//|[\w+-]+:)|@(?=[\w-])|#(?=\d)|\{(?=[{%])", re.IGNORECASE)
+"""Beginnings of links, emoji, mentions, issues and templates, which GitHub finds in text however it is escaped."""
+INLINE = re.compile(r"[\\`*\[\]<|$~]|(?<![^\W_])_|_(?![^\W_])|&(?=#?\w+;)|(?<= )#(?=#*$)")
+BLOCK = re.compile(r"^(?:(?=[-+](?: |$)|#+(?: |$)|>|[-=:][-=: ]*$)|\d+(?=[.)](?: |$)))")
+
+
+def markdown(text: str) -> str:
+    """For a paragraph, a heading, a list item or the cell of a table in GitHub-flavoured Markdown."""
+    marked = LIVE.sub(rf"\g<0>{MARK}", plain(text))
+    inline = INLINE.sub(r"\\\g<0>", marked)
+    return BLOCK.sub(r"\g<0>\\", inline).replace(MARK, "&#8203;")  # a zero-width space
+
+
+SYMBOLS = {
+    "αβγδεζηθικλμ": "alpha beta gamma delta varepsilon zeta eta theta iota kappa lambda mu",
+    "νξπρστυφχψω": "nu xi pi rho sigma tau upsilon varphi chi psi omega",
+    "ΓΔΘΛΞΠΣΦΨΩ": "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega",
+    "±×÷·≤≥≠≈∞→←†‡": "pm times div cdot leq geq neq approx infty to leftarrow dagger ddagger",
+}
+NAMES = zip("".join(SYMBOLS), " ".join(SYMBOLS.values()).split(), strict=True)
+DIGITS = "0123456789+-"
+TEX = {
+    **{special: f"\\{special}" for special in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "`": r"\`{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\texttt{\char34}"},
+    **{"‘": "`", "’": "'", "“": "``", "”": "''", "‐": "-", "–": "--", "—": "---", "−": "$-$", "⁄": "/"},
+    **{"…": r"\ldots{}", "°": r"$^{\circ}$", "§": r"\S{}", MARK: "{}"},
+    **{symbol: f"$\\{name}$" for symbol, name in NAMES},
+    **{raised: f"$^{{{digit}}}$" for raised, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", DIGITS, strict=True)},
+    **{lowered: f"$_{{{digit}}}$" for lowered, digit in zip("₀₁₂₃₄₅₆₇₈₉₊₋", DIGITS, strict=True)},
+}
+UNACCENTED = "ÐÞðþĄąĐđĘęĦħĮįĲĳĸĿŀŉŊŋŦŧŲų"  # not in OT1, LaTeX's default encoding
+JOINS = re.compile(r"^(?=[\[*])|(?<=[-–—,'‘’“”])(?=[-–—,'‘’“”])|(?<=[!?])(?=[‘“])")
+"""Where `\\\\` would look for an argument, and between characters that would become another."""
+
+
+def latex(text: str) -> str:
+    """For text mode, a table's cell or a caption under pdflatex without packages; `[U+4E2D]` for what it cannot set."""
+    known = "".join(_settable(character) for character in unicodedata.normalize("NFC", plain(text)))
+    return "".join(TEX.get(character, character) for character in JOINS.sub(MARK, known))
+
+
+def _settable(character: str) -> str:
+    """A character if pdflatex can set it, else what it consists of, without accents, else its number."""
+    if _is_settable(character):
+        return character
+    parts = "".join(part for part in unicodedata.normalize("NFKD", character) if not unicodedata.combining(part))
+    return parts if parts.strip() and all(map(_is_settable, parts)) else _number(character)
+
+
+def _is_settable(character: str) -> bool:
+    return character.isascii() or character in TEX or ("À" <= character <= "ž" and character not in UNACCENTED)
+
+
+def _number(character: str) -> str:
+    return f"[U+{ord(character):04X}]"
+
+
+FORMULA = re.compile(r"(^|; ?)(?=[=+\-@＝＋－＠])")  # a semicolon begins a cell where decimals have commas
+
+
+def csv(text: str) -> str:
+    """For a cell that is no number, which no spreadsheet takes for a formula; quoting is left to the writer."""
+    return FORMULA.sub(r"\1'", plain(text))
+
+
+LONGEST = 60  # characters; even the widest of them leave room for the figure beside its legend
+
+
+def figure(text: str) -> str:
+    """For a title, label or legend of matplotlib: no mathematics, no missing glyph, nothing that the legend skips."""
+    drawn = "".join(character if ord(character) in _glyphs() else _number(character) for character in plain(text))
+    short = drawn if len(drawn) <= LONGEST else f"{drawn[:30]}…{drawn[-29:]}"
+    hidden = not short or short.startswith("_")
+    return " " * hidden + short.replace("$", r"\$")
+
+
+@cache
+def _glyphs() -> frozenset[int]:
+    """What the font that comes with matplotlib can draw."""
+    from matplotlib.font_manager import findfont, get_font  # takes a second to import
+
+    return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
+
+
+MARKUP = re.compile(r"(?P<backslashes>\\+)(?=\[|$)|\[|:(?=[^\s:]+:)")
+NOTHING = "[none][/none]"
+
+
+def terminal(text: str) -> str:
+    """For rich's markup, exactly: `rich.markup.escape` loses backslashes and lets `:emoji:` through."""
+    return MARKUP.sub(_without_markup, plain(text))
+
+
+def _without_markup(found: re.Match[str]) -> str:
+    if found["backslashes"]:
+        return 2 * found[0] + NOTHING
+    return r"\[" if found[0] == "[" else found[0] + NOTHING
+
+
+RESERVED = re.compile(r"con|prn|aux|nul|(?:com|lpt)\d")  # no file on Windows may have these names
+
+
+def slug(text: str) -> str:
+    """A file name of `[a-z0-9][a-z0-9-]{0,63}`; a hash where no letter or digit is left. Two texts may share one."""
+    ascii_text = unicodedata.normalize("NFKD", plain(text)).encode("ascii", "ignore").decode()
+    name = re.sub("[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:64].rstrip("-")
+    if not name or RESERVED.fullmatch(name):
+        return hashlib.sha256(plain(text).encode()).hexdigest()[:16]
+    return name

@@ -1,0 +1,159 @@
+"""Published numbers: the table in the package, and how it is read."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+import timm
+
+from lth_bench.plugins import load_plugins
+from lth_bench.published import COLUMNS, DATASETS, METRICS, NETWORKS, PRUNERS, citation, published, published_rows
+
+TABLE = ["paper", "year", "method", "model", "dataset", "sparsity_pct", "metric", "value"]
+TABLE += ["std", "seeds", "epochs", "source", "note"]
+KNOWN = {
+    *METRICS,
+    "val_acc_pct",
+    "best_test_acc_gain_pp",
+    "test_acc_gain_vs_dense_pp",
+    "max_test_acc_gain_at_iter50K_pp",
+    "acc_gain_vs_random_reinit_pp",
+    "test_acc_higher_than_dense",
+    "matches_dense",
+    "within_1pp_of_dense",
+    "no_better_than_reinit",
+    "early_stop_earlier_than_dense",
+    "early_stop_iter_reduction_pct",
+    "early_stop_speedup_x",
+    "best_early_stop_speedup_x",
+    "speedup_vs_random_reinit_x",
+    "P_m_where_ticket_acc_drops_below_dense",
+    "P_m_where_reinit_acc_drops_below_dense",
+    "max_matching_sparsity_pct",
+    "rewind_iteration_where_stable",
+    "rewind_iteration_where_stable_and_matching",
+    "rewind_epoch_where_stable",
+    "rewind_epoch_where_stable_and_matching",
+}
+NUMBER = r"\d+(\.\d+)?"
+WHOLE = {
+    "paper": r".+ \([^()]+\)",
+    "year": r"20\d\d",
+    "method": r".*[A-Za-z].*",
+    "model": r"[A-Za-z].*[^?]",
+    "dataset": r"MNIST|CIFAR-100?|CIFAR-10b \(half\)|Tiny-ImageNet|ImageNet",
+    "sparsity_pct": rf"({NUMBER}(-{NUMBER})?)?",
+    "metric": "|".join(sorted(KNOWN)),
+    "value": rf"{NUMBER}|yes|no",
+    "std": rf"({NUMBER})?",
+    "seeds": r"([1-9]\d*)?",
+    "epochs": r"(~?\d+K? ?(iterations|steps)?( batch \d+)?)?",
+    "source": r".+",
+    "note": r".*",
+}
+MAPPED = [(dataset, model) for dataset, models in NETWORKS.items() for model in models]
+
+
+def one(table, **wanted):
+    """The only row with these values."""
+    found = table[(table[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+    assert len(found) == 1, found
+    return found.iloc[0]
+
+
+def test_the_table_is_in_the_package():
+    assert files("lth_bench").joinpath("published_results.csv").is_file()
+    assert list(published_rows().columns) == TABLE and list(WHOLE) == TABLE
+
+
+@pytest.mark.parametrize("column", WHOLE)
+def test_every_row_has_what_its_column_says(column):
+    values = published_rows()[column]
+    assert [value for value in set(values) if not re.fullmatch(WHOLE[column], value)] == []
+
+
+def test_percentages_are_percentages_and_no_row_is_there_twice():
+    rows = published_rows()
+    shares = rows.loc[rows["metric"].isin([*METRICS, "val_acc_pct"]), "value"].astype(float)
+    sparsities = pd.to_numeric(rows["sparsity_pct"], errors="coerce").dropna()
+    assert shares.between(0, 100).all() and sparsities.between(0, 100, inclusive="left").all()
+    assert not rows.duplicated().any()
+
+
+@pytest.mark.parametrize(
+    ("place", "wanted", "accuracy", "deviation"),
+    [
+        # GraSP, table 2
+        (("cifar10", "cifar_vgg19"), {"method": "SNIP", "sparsity": 0.98, "year": 2020}, 92.05, 0.28),
+        (("cifar10", "cifar_vgg19"), {"method": "LT", "sparsity": 0.95}, 92.92, None),
+        (("cifar100", "cifar_vgg19"), {"method": "GraSP", "sparsity": 0.9}, 71.95, 0.18),
+        # SNIP, tables 1 and 2: errors of 2.4, 1.1 and 6.63 %
+        (("mnist", "lenet_300_100"), {"method": "SNIP", "sparsity": 0.98}, 97.6, None),
+        (("mnist", "lenet_5"), {"method": "SNIP", "sparsity": 0.99}, 98.9, None),
+        (("cifar10", "wrn_16_8"), {"pruner": "snip", "sparsity": 0.95}, 93.37, None),
+        # RigL, table in its README; figure 4 for the wide network
+        (("imagenet", "resnet50"), {"method": "RigL 1x ERK", "sparsity": 0.8}, 75.12, None),
+        (("imagenet", "resnet50"), {"method": "RigL 5x Uniform", "sparsity": 0.9}, 75.73, None),
+        (("cifar10", "wrn_22_2"), {"method": "Static ERK", "sparsity": 0.95}, 89.0, None),
+        (("cifar10", "cifar_resnet20"), {"pruner": "imp", "sparsity": 0.729}, 90.5, None),
+        (("cifar10", "cifar_resnet32"), {"pruner": "dense", "year": 2016}, 92.49, None),
+    ],
+)
+def test_numbers_are_those_of_the_papers(place, wanted, accuracy, deviation):
+    row = one(published(*place), **wanted)
+    assert row["accuracy"] == accuracy
+    assert row["deviation"] == deviation or (deviation is None and pd.isna(row["deviation"]))
+
+
+@pytest.mark.parametrize(("dataset", "model"), MAPPED)
+def test_a_frame_is_tidy(dataset, model):
+    table = published(dataset, model)
+    assert list(table.columns) == COLUMNS and list(table.index) == list(range(len(table)))
+    assert table["sparsity"].between(0, 1, inclusive="left").all() and table["accuracy"].between(0, 100).all()
+    assert table[["sparsity", "accuracy", "deviation"]].dtypes.eq(float).all() and table["seeds"].dtype == "Int64"
+    assert table.loc[table["pruner"] == "dense", "sparsity"].eq(0).all()
+
+
+def test_seeds_are_numbers_where_they_are_known():
+    grasp = one(published("cifar100", "cifar_vgg11"), method="GraSP", sparsity=0.9)
+    assert grasp["seeds"] == 3 and grasp["epochs"] == "160"
+    assert pd.isna(one(published("mnist", "lenet_5"), pruner="dense")["seeds"])
+
+
+def test_ranges_unstated_sparsities_and_validation_accuracies_are_left_out():
+    assert set(published("cifar10", "cifar_resnet20")["method"]) == {"dense", "dense lr 0.1", "IMP lr 0.03 warmup 20K"}
+    assert not published("imagenet", "resnet50")["method"].isin(["static_sparse", "L0 regularisation"]).any()
+    assert published("imagenet", "resnet18")["method"].tolist() == ["dense"]
+    assert published("cifar10", "conv_4").empty
+
+
+@pytest.mark.parametrize("place", [("mnist", "mlp"), ("digits", "lenet_300_100"), ("cifar10", "resnet18")])
+def test_of_what_is_not_known_there_is_an_empty_frame(place):
+    table = published(*place)
+    assert table.empty and table.dtypes.equals(published("mnist", "lenet_5").dtypes)
+
+
+def test_models_and_pruners_are_registered_and_their_published_names_occur():
+    plugins, rows = load_plugins(), published_rows()
+    names = {model.partition(" (")[0] for _, model in MAPPED}
+    assert {name for name in names if name not in plugins.models.items and not timm.is_model(name)} == set()
+    assert set(DATASETS) - {"imagenet"} <= set(plugins.datasets.items) and set(DATASETS) == set(NETWORKS)
+    assert set(PRUNERS) <= set(plugins.pruners.items)
+    assert {name for names in PRUNERS.values() for name in names} <= set(rows["method"])
+    assert {name for models in NETWORKS.values() for names in models.values() for name in names} <= set(rows["model"])
+
+
+def test_no_published_method_stands_for_two_pruners():
+    methods = [method for methods in PRUNERS.values() for method in methods]
+    assert len(methods) == len(set(methods))
+
+
+def test_papers_are_cited_by_authors_and_year():
+    assert citation(one(published("cifar10", "cifar_resnet20"), pruner="imp")) == "Frankle & Carbin 2019"
+    (row, *_) = published("cifar10", "wrn_22_2").itertuples()
+    assert citation(row) == "Evci et al. 2020"
+    assert citation(SimpleNamespace(paper="A Title", year=2020)) == "A Title 2020"
