@@ -44,7 +44,7 @@ measure_every = "1ep"
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def long(request) -> bool:
     return bool(request.config.getoption("--long"))
 
@@ -99,8 +99,8 @@ class Runners:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
-    def gone(self, within: float = 20.0) -> bool:
-        """Whether no process is left, after a moment to end in."""
+    def gone(self, within: float = 60.0) -> bool:
+        """Whether no process is left, after a moment to end in: one that is still importing looks around only then."""
         end = time.monotonic() + within
         while self.processes() and time.monotonic() < end:
             time.sleep(0.1)

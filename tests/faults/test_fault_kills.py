@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import time
@@ -16,8 +17,8 @@ from lth_bench.results import load
 LONG_WAIT = 1000
 
 
-def sixty(path):
-    """Sixty experiments that share much of their training."""
+def related(path, seeds):
+    """Thirty-one experiments a seed, which share much of their training."""
     pruners = [
         pruner("dense", sparsities=[0.0]),
         pruner("imp", controls=["redraw"]),
@@ -27,21 +28,22 @@ def sixty(path):
         pruner("snip"),
     ]
     grid = [0.36, 0.488, 0.5904, 0.67232, 0.737856]
-    return write_suite(path, "".join(pruners), seeds=[0, 1], sparsities=grid[:5], duration="2ep")
+    return write_suite(path, "".join(pruners), seeds=seeds, sparsities=grid, duration="2ep")
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
+def undisturbed(tmp_path_factory, long):
     """The suite, and what it gives when nothing happens to it; made once for all processes of the tests."""
-    folder = tmp_path_factory.getbasetemp().parent / "undisturbed"
-    suite, directory = folder / "faults.toml", folder / "out"
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "undisturbed"
+    suite, directory, seeds = folder / "faults.toml", folder / "out", [0, 1] if long else [0]
     with locked(folder / "lock"):
         if not (folder / "made").exists():
-            runner = (made := Runners()).start(sixty(suite), directory)
+            runner = (made := Runners()).start(related(suite, seeds), directory)
             output, _ = runner.communicate(timeout=LONG_WAIT)
             assert runner.returncode == 0, output
             assert made.gone(), "a worker outlived its runner"
-            assert len(results(directory)) == 62
+            assert len(results(directory)) == 31 * len(seeds)
             (folder / "made").touch()
     return suite, directory
 
@@ -71,7 +73,8 @@ def test_workers_and_runners_killed_at_random(tmp_path, undisturbed, runners, ta
             team = [runner if not _killed(runner) else runners.start(suite, directory) for runner in team]
         bad += differences(directory, reference)
         assert runners.gone()
-    figure = f"0 of 62 experiments lost, 0 published twice, tables equal ({rounds} runs of 3 runners)"
+    count = len(results(reference))
+    figure = f"0 of {count} experiments lost, 0 published twice, tables equal ({rounds} runs of 3 runners)"
     tally("worker killed", kills, bad, figure)
 
 
@@ -159,7 +162,8 @@ def test_two_runners_in_one_directory_share_the_work(tmp_path, undisturbed, runn
     steps = [computed(place) for place in (directory, reference)]
     bad += [] if len(owners) == 2 else ["only one runner worked"]
     bad += [] if steps[0] == steps[1] else [f"{steps[0]} steps were computed, {steps[1]} were enough"]
-    tally("two runners in one directory", 62, bad, f"0 published twice, {steps[0]:,} steps as with one runner")
+    figure = f"0 published twice, {steps[0]:,} steps as with one runner"
+    tally("two runners in one directory", len(results(reference)), bad, figure)
 
 
 def computed(directory):
