@@ -14,6 +14,7 @@ import torch
 from injection import long, runners, tally  # noqa: F401 (fixtures of the fault suite)
 from torch import nn
 
+from lth_bench.cli import main
 from lth_bench.data import Examples
 from lth_bench.durations import Duration
 from lth_bench.recipe import Recipe
@@ -65,6 +66,19 @@ def processor():
     torch.set_num_threads(1)
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """`lth-bench` in this process, which has torch already: its exit status and what it prints."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["lth-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return subprocess.CompletedProcess(arguments, end.value.code, *capsys.readouterr())
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import network
+from injection import finish
 from torch import nn
 
 from lth_bench.allocation import SPARSITIES
-from lth_bench.cli import main
 from lth_bench.data import Batch
 from lth_bench.doctor import complaints, sensitivities, surviving
 from lth_bench.masks import full, pruned
@@ -40,8 +40,8 @@ def call(*arguments):
     return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
 
 
-def test_the_two_failures_of_resnet18_are_shown_and_mended():
-    done = call("doctor", "resnet18")
+def test_the_two_failures_of_resnet18_are_shown_and_mended(command):
+    done = command("doctor", "resnet18")
     assert done.returncode == 1
     for words in (
         "above zero, and nothing in 16 of 21 layers (layer1.0.conv1.weight, ",
@@ -54,8 +54,8 @@ def test_the_two_failures_of_resnet18_are_shown_and_mended():
         assert words in done.stdout, done.stdout
 
 
-def test_a_model_that_is_fit_says_so_and_shows_what_is_kept_dense():
-    done = call("doctor", "cifar_resnet20", "--with", 'keep=["first", "output"]', "--recipe", "open_lth_cifar")
+def test_a_model_that_is_fit_says_so_and_shows_what_is_kept_dense(command):
+    done = command("doctor", "cifar_resnet20", "--with", 'keep=["first", "output"]', "--recipe", "open_lth_cifar")
     assert done.returncode == 0
     assert "Fit to be pruned at initialisation: cifar_resnet20" in done.stdout
     assert "kept dense, layers: 2 (conv1.weight, fc.weight)" in done.stdout
@@ -81,18 +81,15 @@ def test_it_looks_through_the_eyes_of_a_data_set():
         (["vit_tiny_patch16_224", "--with", "stem=cifar"], "give it img_size and patch_size instead"),
     ],
 )
-def test_what_cannot_be_examined_ends_with_status_2_and_a_sentence(arguments, words, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["lth-bench", "doctor", *arguments])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert end.value.code == 2
-    assert words in capsys.readouterr().err
+def test_what_cannot_be_examined_ends_with_status_2_and_a_sentence(arguments, words, command):
+    done = command("doctor", *arguments)
+    assert done.returncode == 2 and words in done.stderr
 
 
 def test_records_and_leaderboards_say_which_models_are_not_fit(tmp_path):
     path = tmp_path / "suite.toml"
     path.write_text(SUITE)
-    done = call("run", path, "--out", tmp_path / "out")
+    done = call("run", path, "--out", tmp_path / "out", "--workers", 1)
     assert done.returncode == 0, done.stderr
     records = {record["experiment"]["model"]["name"]: record for record in read_records(tmp_path / "out")}
     assert records["lenet_300_100"]["unfit"] == []
@@ -108,12 +105,13 @@ def test_records_and_leaderboards_say_which_models_are_not_fit(tmp_path):
         assert "lenet_300_100 on digits is not fit" not in text.replace("\\", "")
 
 
-def test_a_training_that_diverges_says_so_too(tmp_path):
+def test_a_training_that_diverges_says_so_too(tmp_path, command):
     (tmp_path / "suite.toml").write_text(SUITE.replace('"lenet_300_100", ', "").replace("= 0.1", "= 1e30"))
-    done = call("run", tmp_path / "suite.toml", "--out", tmp_path / "out")
+    finish(tmp_path / "suite.toml", tmp_path / "out")
     (record,) = read_records(tmp_path / "out")
-    assert done.returncode == 1 and record["status"] == "diverged" and "at step 2" in done.stderr
+    assert record["status"] == "diverged" and "at step 2" in record["error"]["message"]
     assert "have a SNIP score of exactly zero" in record["unfit"][0] and set(record["data"]) == {"training"}
+    done = command("leaderboard", tmp_path / "out")
     assert "resnet10t on digits is not fit to be pruned at initialisation" in " ".join(done.stdout.split())
 
 

@@ -1,8 +1,14 @@
 """A pruner as a third party would publish it."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from lth_bench import Session, hookimpl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lth_bench import hookimpl
+
+if TYPE_CHECKING:
+    from lth_bench import Session
 
 
 @dataclass(frozen=True)
