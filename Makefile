@@ -3,16 +3,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 SUITES := quickstart lenet-mnist-lite methods-mnist
 
-.PHONY: quickstart test lint fast faults families leaderboards
+.PHONY: quickstart test everything lint fast faults families leaderboards
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lth-bench run quickstart --out runs/quickstart
 
 test: $(VENV)/.installed-test lint
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+
+everything: $(VENV)/.installed-test lint
+	$(BIN)/pytest -n 2 --dist worksteal --long
 
 fast: $(VENV)/.installed-test
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --ignore tests/faults
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --ignore tests/faults --ignore tests/test_quickstart.py --ignore tests/test_families.py
 
 faults: $(VENV)/.installed-test
 	$(BIN)/pytest -n 2 --dist worksteal tests/faults --long --faults reports/faults.md

@@ -63,6 +63,21 @@ FAMILIES: dict[str, dict] = {
     "xcit_nano_12_p16_224": {},
 }
 REFUSED = {"nfnet_l0"}
+EXAMPLES = {
+    "convnext_atto": "depthwise convolutions, layer norm and layer scales",
+    "dla46_c": "branches that are joined",
+    "ghostnet_050": "cheap depthwise features, joined",
+    "gmlp_ti16_224": "an MLP with gates, and a head of zeros",
+    "mobilenetv3_small_050": "depthwise convolutions, squeeze and excitation",
+    "mobilevit_xxs": "convolutions and attention",
+    "regnety_002": "grouped convolutions, squeeze and excitation, last norms of zeros",
+    "resnet18": "residual",
+    "swin_tiny_patch4_window7_224": "attention in windows",
+    "vgg11_bn": "plain convolutions",
+    "vit_tiny_patch16_224": "attention",
+    "xcit_nano_12_p16_224": "attention over channels; fit as it is",
+}
+"""One of each kind; the others are marked slow."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -94,8 +109,9 @@ def row(name, before, after):
     return [shown, f"{before.weights:,}", told, "refused" if name in REFUSED else options, size, emptied]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in EXAMPLES else pytest.mark.slow) for name in FAMILIES]
+)
 def test_a_family_is_found_examined_mended_and_trained(name, record_property):
     model = Choice(name, FAMILIES[name])
     found(model)

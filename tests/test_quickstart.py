@@ -12,7 +12,6 @@ import pytest
 from lth_bench.records import read_records
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_quickstart_fills_its_leaderboard(tmp_path):
     command = [Path(sys.executable).with_name("lth-bench"), "run", "quickstart", "--out", tmp_path]
