@@ -9,6 +9,7 @@ import typer
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A built-in suite or the path of a .toml file.")]
 RunDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
+RunDirectories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories.")]
 Output = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run directory; by default runs/SUITE.")]
 DataRoot = Annotated[
     Path | None,

@@ -11,8 +11,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from lth_bench import plugin_command, run_command, store_command
-from lth_bench.arguments import DataRoot, Only, Output, RunDirectory, SuiteName
+from lth_bench import plugin_command, run_command, store_command, table_command
+from lth_bench.arguments import DataRoot, Only, Output, RunDirectories, RunDirectory, SuiteName
 from lth_bench.selection import installed_plugins, select
 from lth_bench.terminal import out, print_paths, refuse
 
@@ -26,6 +26,7 @@ app = typer.Typer(
     help="Compares pruning methods on the same models, data and recipes.",
 )
 app.command()(run_command.run)
+app.command()(table_command.table)
 app.add_typer(store_command.app, name="store")
 app.add_typer(plugin_command.app, name="plugin")
 
@@ -35,6 +36,7 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     tex = "tex"
+    html = "html"
 
 
 class Kind(StrEnum):
@@ -108,24 +110,37 @@ def _rows(planned: list[Planned]) -> dict[tuple[str, ...], list[Planned]]:
 
 @app.command()
 def leaderboard(
-    directory: RunDirectory,
+    directories: RunDirectories,
     format: Annotated[Format | None, typer.Option(help="Print the table in this format instead.")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Order methods by a sparsity such as 90%, by method, or by a column of the CSV, such as area or "
+            "training_flops; -COLUMN turns it round.",
+        ),
+    ] = None,
 ) -> None:
-    """Print the leaderboard of a run directory."""
+    """Print the leaderboard of a run directory, or of several that can be compared."""
+    from lth_bench.comparison import load_all
     from lth_bench.display import print_leaderboard
-    from lth_bench.leaderboard import formatted, summary
-    from lth_bench.results import results
+    from lth_bench.leaderboard import arranged, board
+    from lth_bench.tables import formatted
 
-    table = summary(results(directory))
+    found = board(load_all(directories).frame)
+    try:
+        found = arranged(found, sort) if sort else found
+    except LookupError as error:
+        refuse([f"--sort: {error.args[0]}"])
     if format is None:
-        print_leaderboard(out, table)
+        print_leaderboard(out, found)
     else:
-        sys.stdout.write(formatted(table, format.value))
+        sys.stdout.write(formatted(found, format.value))
 
 
 @app.command()
 def report(
-    directory: RunDirectory,
+    directories: RunDirectories,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Where to write; by default DIR/report.")
     ] = None,
@@ -134,12 +149,15 @@ def report(
         typer.Option(metavar="DIR", help="Where to write the tables; by default the run directory."),
     ] = None,
 ) -> None:
-    """Write the tables, the figures and a Markdown report of a run directory."""
-    from lth_bench.report import write_report, write_tables
-    from lth_bench.results import load
+    """Write the tables, the figures, a Markdown report and a page of a run directory, or of several."""
+    from lth_bench.comparison import load_all
+    from lth_bench.report import made, write_report, write_tables
 
-    found = load(directory)
-    print_paths([*write_tables(found, tables or directory), *write_report(found, folder or directory / "report")])
+    if len(directories) > 1 and folder is None:
+        refuse(["of several run directories, --out says where to write"])
+    found = made(load_all(directories))
+    beside = folder if folder and len(directories) > 1 else directories[0]
+    print_paths([*write_tables(found, tables or beside), *write_report(found, folder or directories[0] / "report")])
 
 
 @app.command("list")

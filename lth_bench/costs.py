@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,47 +17,44 @@ PASSES = 3  # forward, and backward for inputs and for weights
 
 @dataclass(frozen=True)
 class Shapes:
-    """Shapes and FLOPs of a network's prunable layers, in their order, and all that is not prunable."""
+    """Shapes, sizes and FLOPs of a network's prunable layers, in their order, and all that is not prunable.
+
+    `dense` are the FLOPs of a forward pass through the dense network, `each` those that every weight of a layer takes.
+    """
 
     shapes: list[tuple[int, ...]]
-    layer_flops: Floats
+    sizes: Floats
+    each: Floats
+    dense: float
     other_flops: float
     other_parameters: int
 
-    @cached_property
-    def sizes(self) -> Floats:
-        return np.array([math.prod(shape) for shape in self.shapes], dtype=float)
-
-    @cached_property
-    def dense(self) -> float:
-        """FLOPs of a forward pass through the dense network."""
-        return float(self.layer_flops.sum()) + self.other_flops
-
     def flops(self, kept: Floats) -> Floats:
         """FLOPs of a forward pass where so many weights of each layer are left; layers along the last axis."""
-        return np.asarray(kept @ (self.layer_flops / self.sizes) + self.other_flops)
+        return np.asarray(kept @ self.each + self.other_flops)
 
-    def sizes_in_bytes(self, kept: Floats) -> dict[str, float]:
+    def sizes_in_bytes(self, left: float) -> dict[str, float]:
         """Bytes of all parameters as 4-byte numbers: dense, with a bit for each weight, or as compressed sparse rows.
 
-        Rows of a layer are its output channels; an index has 4 bytes.
+        `left` weights are left. Rows of a layer are its output channels; an index has 4 bytes.
         """
         rest = NUMBER * self.other_parameters
-        bits = np.ceil(self.sizes / 8).sum()
         rows = sum(shape[0] + 1 for shape in self.shapes)
         return {
-            "bytes_dense": rest + NUMBER * self.sizes.sum(),
-            "bytes_bitmap": rest + NUMBER * kept.sum() + bits,
-            "bytes_csr": rest + NUMBER * (2 * kept.sum() + rows),
+            "bytes_dense": rest + NUMBER * float(self.sizes.sum()),
+            "bytes_bitmap": rest + NUMBER * left + float(np.ceil(self.sizes / 8).sum()),
+            "bytes_csr": rest + NUMBER * (2 * left + rows),
         }
 
 
 def shapes(network: dict[str, Any]) -> Shapes:
     """What a record says of its network."""
     found = [tuple(layer["shape"]) for layer in network["layers"]]
-    prunable = sum(math.prod(shape) for shape in found)
+    sizes = np.array([math.prod(shape) for shape in found], dtype=float)
     flops = np.array([layer["flops"] for layer in network["layers"]], dtype=float)
-    return Shapes(found, flops, float(network["other_flops"]), network["parameters"] - prunable)
+    other = float(network["other_flops"])
+    dense = float(flops.sum()) + other
+    return Shapes(found, sizes, flops / sizes, dense, other, network["parameters"] - int(sizes.sum()))
 
 
 def training(network: Shapes, events: list[dict[str, Any]]) -> tuple[float, float]:
@@ -84,21 +80,36 @@ def training(network: Shapes, events: list[dict[str, Any]]) -> tuple[float, floa
     return sparse, dense + PASSES * network.dense * float(examples.sum())
 
 
-def costs(record: dict[str, Any]) -> dict[str, float]:
-    """The costs of an experiment that is done; none where its record does not describe the network."""
-    if "network" not in record:
-        return {}
-    network = shapes(record["network"])
+class Costing:
+    """The costs of experiments that are done, none where a record does not describe its network.
+
+    What the last record said of its network is kept: the next one usually says the same.
+    """
+
+    def __init__(self) -> None:
+        self._network: dict[str, Any] | None = None
+        self._shapes: Shapes | None = None
+
+    def __call__(self, record: dict[str, Any]) -> dict[str, float]:
+        described = record.get("network")
+        if described is None:
+            return {}
+        if described != self._network or self._shapes is None:
+            self._network, self._shapes = described, shapes(described)
+        return _costs(record, self._shapes)
+
+
+def _costs(record: dict[str, Any], network: Shapes) -> dict[str, float]:
     counted = record["sparsity"]["layers"]
     kept = np.array([counted[layer["name"]]["kept"] for layer in record["network"]["layers"]], dtype=float)
     sparse, dense = training(network, record["events"])
-    inference = float(network.flops(kept))
+    inference, left = float(network.flops(kept)), float(kept.sum())
     return {
         "training_flops": sparse,
         "training_flops_dense": dense,
         "inference_flops": inference,
         "inference_share": inference / network.dense,
         "theoretical_speedup": network.dense / inference if inference else math.inf,
-        "parameters": kept.sum() + network.other_parameters,
-        **network.sizes_in_bytes(kept),
+        "parameters": left + network.other_parameters,
+        **network.sizes_in_bytes(left),
     }

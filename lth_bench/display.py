@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 
 from lth_bench.allocation import SPARSITIES
+from lth_bench.escaping import terminal
 from lth_bench.experiment import without_defaults
 from lth_bench.suite import label
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from lth_bench.consultation import Consultation
     from lth_bench.doctor import Findings
+    from lth_bench.leaderboard import Board
     from lth_bench.state import Seen
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -104,21 +106,23 @@ def print_state(console: Console, seen: list[Seen]) -> None:
             console.print(f"{item.state}: {name}: {item.word[:300]}", markup=False, soft_wrap=True)
 
 
-def print_leaderboard(console: Console, summarised: pd.DataFrame) -> None:
-    """Prints a summary of results, a table for every data set and model."""
-    from lth_bench.leaderboard import blocks, sentence
+def print_leaderboard(console: Console, found: Board) -> None:
+    """Prints leaderboards, a table for every data set, model and recipe."""
+    from lth_bench.tables import sentence, tables
 
-    for block in blocks(summarised):
-        cells = block.table.map(lambda cell: cell.replace(" (", "\n("))
+    for one in tables(found):
+        cells = one.cells.map(lambda cell: cell.replace(" (", "\n("))
+        safe = one.cells.map(lambda cell: terminal(cell).replace(" (", "\n("))
+        marked = safe.where(~one.best, "[bold]" + safe + "[/bold]")
         for columns in _fitting(cells, console.width):
-            table = Table(title=escape(block.title), title_justify="left", box=SIMPLE_HEAD)
+            table = Table(title=terminal(one.title), title_justify="left", box=SIMPLE_HEAD)
             table.add_column("method", no_wrap=True)
             for column in columns:
                 table.add_column(column, justify="right", no_wrap=True)
-            for method, row in cells[columns].iterrows():
-                table.add_row(escape(str(method)), *map(escape, row))
+            for method, row in marked[columns].iterrows():
+                table.add_row(terminal(str(method)), *row)
             console.print(table)
-    console.print(escape(sentence(summarised)) + "\n")
+    console.print(terminal(sentence(found)) + "\n")
 
 
 def print_findings(console: Console, found: Consultation) -> None:

@@ -46,7 +46,7 @@ SYMBOLS = {
     "ΓΔΘΛΞΠΣΦΨΩ": "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega",
     "±×÷·≤≥≠≈∞→←†‡": "pm times div cdot leq geq neq approx infty to leftarrow dagger ddagger",
 }
-NAMES = zip("".join(SYMBOLS), " ".join(SYMBOLS.values()).split(), strict=True)
+NAMES = dict(zip("".join(SYMBOLS), " ".join(SYMBOLS.values()).split(), strict=True))
 DIGITS = "0123456789+-"
 TEX = {
     **{special: f"\\{special}" for special in "&%$#_{}"},
@@ -54,7 +54,7 @@ TEX = {
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\texttt{\char34}"},
     **{"‘": "`", "’": "'", "“": "``", "”": "''", "‐": "-", "–": "--", "—": "---", "−": "$-$", "⁄": "/"},
     **{"…": r"\ldots{}", "°": r"$^{\circ}$", "§": r"\S{}", MARK: "{}"},
-    **{symbol: f"$\\{name}$" for symbol, name in NAMES},
+    **{symbol: f"$\\{name}$" for symbol, name in NAMES.items()},
     **{raised: f"$^{{{digit}}}$" for raised, digit in zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻", DIGITS, strict=True)},
     **{lowered: f"$_{{{digit}}}$" for lowered, digit in zip("₀₁₂₃₄₅₆₇₈₉₊₋", DIGITS, strict=True)},
 }

@@ -253,11 +253,14 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        if (size := path.stat().st_size) > LARGEST_JSON:
-            raise Damaged(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
     except OSError as error:
         raise FileFault(f"cannot read {path}: {error.strerror}") from error
+    if len(content) > LARGEST_JSON:
+        size = path.stat().st_size
+        raise Damaged(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
+    return content
 
 
 def _is_sealed(content: bytes) -> bool:

@@ -36,7 +36,15 @@ MEANS = {
     "peak_memory": "peak_memory",
 }
 """Columns that are means over seeds, and of what."""
-FIRSTS = ("trained_with", "own_recipe", "pruner", "control", "meaning", "base")
+FIRSTS = ("trained_with", "recipe_hash", "own_recipe", "pruner", "control", "meaning", "base")
+
+
+HIGHER = {
+    "accuracy", "accuracy_lower", "accuracy_upper", "best_validation_accuracy", "early_stop_accuracy", "top5_accuracy",
+    "difference", "difference_lower", "difference_upper", "area", "best", "n", "theoretical_speedup", "sparsity",
+    "effective_sparsity",
+}  # fmt: skip
+"""Columns of which more is better."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +77,10 @@ def board(frame: pd.DataFrame) -> Board:
     """Sums up results over seeds.
 
     Every aggregate is over the seeds that finished, `n` of them; how many diverged, failed or are missing stands beside
-    it. `accuracy_lower` and `_upper` bound Student's 95 % interval. `difference` is paired by seed, to the dense network;
-    with its interval, `p` of the paired t test, `p_holm` adjusted over the methods at this sparsity, the exact
-    `sign_flip_p` and the least that it can be at this n. `rank` counts methods (controls are none) at the same
-    sparsity, and `best` those that the paired interval does not tell from the highest mean; cells in which a seed
+    it. `accuracy_lower` and `_upper` bound Student's 95 % interval. `difference` is paired by seed, to the dense
+    network; with its interval, `p` of the paired t test, `p_holm` adjusted over the methods at this sparsity, the
+    exact `sign_flip_p` and the least that it can be at this n. `rank` counts methods (controls are none) at the same
+    sparsity, and `best` are those that the paired interval does not tell from the highest mean; cells in which a seed
     failed or diverged have neither. `area` is the mean accuracy over -log10(1 - sparsity), of methods that were asked
     for what most of their leaderboard were asked for, and finished it.
     """
@@ -183,7 +191,7 @@ def _not_told_from_best(accuracy: Floats) -> NDArray[np.bool_]:
 
 def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
     """The area of each method of a leaderboard that has all the usual targets, for the index of its rows."""
-    methods = {method: rows for method, rows in group.groupby("method", sort=False)}
+    methods = dict(list(group.groupby("method", sort=False)))
     asked = [tuple(sorted(rows["target"])) for rows in methods.values()]
     usual = max(dict.fromkeys(asked), key=asked.count)
     for rows in methods.values():
@@ -193,21 +201,58 @@ def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
             yield rows.index, statistics.area(found["sparsity"].to_numpy(dtype=float), accuracy)
 
 
+def arranged(found: Board, by: str) -> Board:
+    """The methods of every leaderboard in another order: by name, by a column's mean over their targets, or by accuracy
+    at a sparsity such as 0.9 or 90%; the best first where there is a better, and what has no value last.
+
+    A minus before it turns that round. Raises LookupError for what is neither.
+    """
+    rows, name = found.rows, by.removeprefix("-")
+    place = _sparsity(name)
+    if place is not None:
+        value = rows["accuracy"].where((rows["place"] - place).abs() < MET)
+        if value.isna().all():
+            known = ", ".join(f"{known:g}" for known in sorted(rows["place"].unique()))
+            raise LookupError(f"no leaderboard has a sparsity of {name}; there are {known}")
+    elif name == "method":
+        value = rows["method"].str.casefold().rank(method="dense")
+    elif name in rows and pd.api.types.is_numeric_dtype(rows[name]):
+        value = rows[name].astype(float)
+    else:
+        known = ", ".join(str(c) for c in rows if pd.api.types.is_numeric_dtype(rows[c]))
+        raise LookupError(f"cannot sort by {name!r}; known: a sparsity such as 90%, method, {known}")
+    mean = value.groupby([rows[key] for key in [*BLOCK, "method"]]).transform("mean")
+    higher = (place is not None or name in HIGHER) != by.startswith("-")
+    block = rows.groupby(BLOCK, sort=False).ngroup()
+    score = (-mean if higher else mean).where(rows["target"] > 0, -np.inf)  # the dense network stays on top
+    keys = pd.DataFrame({"block": block, "mean": score})
+    index = keys.sort_values(["block", "mean"], kind="stable").index.to_numpy()
+    samples = {name: getattr(found.samples, name)[index] for name in vars(found.samples)}
+    return Board(rows.iloc[index].reset_index(drop=True), Samples(**samples))
+
+
+def _sparsity(text: str) -> float | None:
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return None
+
+
 def overall(found: Board) -> pd.DataFrame:
     """Methods over all leaderboards: mean rank, how often not told from the best, and over how many cells.
 
     A cell is a sparsity of a leaderboard; `cells` counts those in which a method was ranked, `asked` those that it
     should have been ranked in. A mean over other cells than those of its neighbours cannot be compared with theirs.
     """
-    rows = found.rows[(found.rows["control"] == "") & (found.rows["place"] > 0)]
-    methods = rows.groupby("method", sort=False)
+    rows = found.rows.assign(block=found.rows.groupby(BLOCK, sort=False).ngroup())
+    methods = rows[(rows["control"] == "") & (rows["place"] > 0)].groupby("method", sort=False)
     table = pd.DataFrame(
         {
             "mean_rank": methods["rank"].mean(),
             "best": methods["best"].sum(),
             "cells": methods["rank"].count(),
             "asked": methods.size(),
-            "leaderboards": methods[BLOCK].apply(lambda part: len(part.drop_duplicates())),
+            "leaderboards": methods["block"].nunique(),
             "difference": methods["difference"].mean(),
         }
     )

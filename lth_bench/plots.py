@@ -1,98 +1,145 @@
-"""Figures of a run directory, as PNG and SVG."""
+"""Figures of a run directory: what each shows of every leaderboard, and in what words."""
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import numpy as np
 import pandas as pd
-
-matplotlib.use("agg")
-
-import matplotlib.pyplot as plt
-import seaborn as sns
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from lth_bench.leaderboard import shown_name
-from lth_bench.results import BLOCK, dense_runs
+from lth_bench import escaping
+from lth_bench.drawing import marks, write
+from lth_bench.leaderboard import Board
+from lth_bench.results import BLOCK, Results, dense_runs
+from lth_bench.sketches import SKETCHES, Block, Shown
+from lth_bench.statistics import mean_interval
 
-STYLE: Any = {"svg.hashsalt": "lth-bench", "svg.fonttype": "none", "font.size": 10}
-PALETTE = "colorblind"
+Overlaps = Mapping[tuple[str, str, str, float], pd.DataFrame]
+"""By data set, model, recipe and target: the mean Jaccard overlap of two methods' masks, a row and a column for each.
+
+On the diagonal that of different seeds of a method; NaN where it is not known.
+"""
 
 
-def figures(frame: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draws both figures of every data set and model; returns the PNG paths."""
+@dataclass(frozen=True)
+class Picture:
+    """A figure, and what it shows."""
+
+    kind: str
+    block: Block
+    stem: str
+    caption: str
+    draw: Callable[[], Figure]
+
+
+def pictures(results: Results, found: Board, overlaps: Overlaps | None) -> list[Picture]:
+    """All figures for which there is something to show, leaderboard by leaderboard; reads the records once."""
+    drawn: list[Picture] = []
+    taken: set[str] = set()
+    for shown in _shown(results, found, overlaps or {}):
+        for kind, sketch in SKETCHES.items():
+            if made := sketch(shown):
+                stem = _unused(escaping.slug(f"{kind} {shown.title}"), taken)
+                drawn.append(Picture(kind, shown.block, stem, *made))
+    return drawn
+
+
+def save(picture: Picture, folder: Path) -> list[Path]:
+    """Writes a figure as PNG, SVG and PDF."""
+    return write(picture.draw(), folder, picture.stem)
+
+
+def _unused(stem: str, taken: set[str]) -> str:
+    number, name = 1, stem
+    while name in taken:
+        number += 1
+        name = f"{stem[:58]}-{number}"
+    taken.add(name)
+    return name
+
+
+def _shown(results: Results, found: Board, overlaps: Overlaps) -> Iterator[Shown]:
+    targets = {block: _middle(rows) for block, rows in found.blocks()}
+    interval = mean_interval(found.samples.early_stop_step)
+    early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=found.rows.index)
+    at_zero = found.rows.groupby("method", sort=False)["target"].max() == 0
+    looks = marks(list(at_zero.index), set(at_zero[at_zero].index))
+    known = _measured(results, targets)
+    titles = [(dataset, model) for dataset, model, _ in targets]
+    for block, rows in found.blocks():
+        dataset, model, recipe = block
+        title = f"{model} on {dataset}" + (f", recipe {recipe}" if titles.count((dataset, model)) > 1 else "")
+        table = overlaps.get((*block, targets[block]))
+        yield Shown(block, title, rows, looks, early, targets[block], *known[block], table)
+
+
+def _middle(rows: pd.DataFrame) -> float:
+    """The middle one of the targets at which at least half as many methods finished as at any."""
+    finished = rows[(rows["target"] > 0) & (rows["n"] > 0)].groupby("target").size()
+    usual = finished.index[finished >= finished.max() / 2]
+    return float(usual[len(usual) // 2]) if len(usual) else 0.0
+
+
+Measured = tuple[dict[str, pd.DataFrame], dict[str, "pd.Series[float]"]]
+
+
+def _measured(results: Results, targets: dict[Block, float]) -> dict[Block, Measured]:
+    """Shares of weights left by layer, and learning curves, of each leaderboard's methods at its target."""
+    places = _places(results.frame, targets)
+    layers: dict[tuple[Block, str], list[dict[str, float]]] = defaultdict(list)
+    curves: dict[tuple[Block, str], list[pd.Series[float]]] = defaultdict(list)
+    for record in results.records():
+        if place := places.get(record["key"]):
+            layers[place].append(_left(record))
+            curves[place].append(_last_training(record))
+    return {
+        block: (
+            {
+                method: pd.DataFrame(seeds).dropna(axis="columns", how="all")
+                for (at, method), seeds in layers.items()
+                if at == block and method and any(seeds)
+            },
+            {method: _common(seeds) for (at, method), seeds in curves.items() if at == block},
+        )
+        for block in targets
+    }
+
+
+def _places(frame: pd.DataFrame, targets: dict[Block, float]) -> dict[str, tuple[Block, str]]:
+    """Where the records belong that are shown: leaderboard and method, "" for the dense network."""
     done = frame[frame["status"] == "done"]
-    done = done.assign(method=[shown_name(row).replace("$", r"\$") for row in done.itertuples()])
-    paths: list[Path] = []
-    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"), plt.rc_context(STYLE):
-        for (dataset, model), rows in done.groupby(BLOCK, sort=False):
-            for name, column, text in (
-                ("accuracy", "last_accuracy", "Test accuracy (%)"),
-                ("early-stop", "early_stop_step", "Early-stop step (lowest validation loss)"),
-            ):
-                figure = _against_sparsity(rows, column, text, f"{model} on {dataset}".replace("$", r"\$"))
-                stem = f"{name}-{_slug(f'{model}-{dataset}')}"
-                while folder / f"{stem}.png" in paths:
-                    stem += "-other"
-                paths.append(_saved(figure, folder / stem))
-    return paths
+    dense = dense_runs(done)
+    dense = dense[~dense["own_recipe"]].drop_duplicates([*BLOCK, "seed"]).assign(method="")
+    blocks = pd.MultiIndex.from_frame(done[BLOCK])
+    wanted = done[(done["asked"] > 0) & (done["asked"] == [targets[block] for block in blocks])]
+    columns = ["key", *BLOCK, "method"]
+    rows = pd.concat([wanted[columns], dense[columns]])
+    return {key: ((dataset, model, recipe), method) for key, dataset, model, recipe, method in rows.to_numpy()}
 
 
-def _against_sparsity(rows: pd.DataFrame, column: str, text: str, title: str) -> Figure:
-    """Means over seeds with their standard deviation, against weights left, on average, on a logarithmic axis."""
-    height = 0.6 + 0.22 * rows["method"].nunique()  # of the legend
-    figure, axes = plt.subplots(figsize=(9, max(4.6, height)), layout="constrained")
-    sparse = rows[rows["asked"] > 0]
-    measured = sparse.groupby(["method", "asked"])["sparsity"].transform("mean")
-    sparse = sparse.assign(left=100 * (1 - measured).round(6))
-    dense = dense_runs(rows[~rows["own_recipe"]])
-    _dense_band(axes, dense.drop_duplicates([*BLOCK, "seed"])[column])
-    if len(sparse):
-        _curves(axes, sparse, column)
-    axes.set(xlabel="Sparsity (logarithmic in the weights left)", ylabel=text, title=title)
-    axes.legend(title=None, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize="small")
-    return figure
+def _left(record: dict[str, Any]) -> dict[str, float]:
+    """Shares of weights left, by layer in the order of the network."""
+    found = record.get("sparsity", {}).get("layers", {})
+    listed = record.get("network", {}).get("layers", [])
+    order = [layer["name"] for layer in listed] if isinstance(listed, list) else list(found)
+    return {name: found[name]["kept"] / found[name]["size"] for name in order or found if name in found}
 
 
-def _curves(axes: Axes, sparse: pd.DataFrame, column: str) -> None:
-    methods = list(dict.fromkeys(sparse["method"]))
-    sns.lineplot(
-        sparse, x="left", y=column, hue="method", style="method", hue_order=methods, style_order=methods,
-        markers=True, dashes=False, errorbar="sd", err_style="bars", err_kws={"capsize": 3},
-        palette=sns.color_palette(PALETTE, len(methods)), ax=axes,
-    )  # fmt: skip
-    _weights_left_axis(axes, sorted({100 * (1 - asked) for asked in sparse["asked"]}))
+def _last_training(record: dict[str, Any]) -> pd.Series[float]:
+    """Validation accuracies in per cent by step, after the last time that the step went back."""
+    curve = record.get("curve", {})
+    steps, accuracies = curve.get("step", []), curve.get("validation_accuracy", [])
+    back = [place for place in range(1, len(steps)) if steps[place] <= steps[place - 1]]
+    start = back[-1] if back else 0
+    values = np.array(accuracies[start:], dtype=float)
+    return pd.Series(100 * values, index=steps[start:], dtype=float).dropna()
 
 
-def _dense_band(axes: Axes, values: pd.Series[float]) -> None:
-    if values.empty:
-        return
-    mean, spread = values.mean(), values.std() if len(values) > 1 else 0.0
-    axes.axhline(mean, color="0.35", linestyle="--", linewidth=1.2, label="dense", zorder=1)
-    axes.axhspan(mean - spread, mean + spread, color="0.35", alpha=0.12, linewidth=0)
-
-
-def _weights_left_axis(axes: Axes, left: list[float]) -> None:
-    axes.set_xscale("log")
-    axes.invert_xaxis()
-    axes.xaxis.set_major_locator(FixedLocator(left))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 - value:.3g}%"))
-
-
-def _saved(figure: Figure, stem: Path) -> Path:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    png = stem.with_name(stem.name + ".png")
-    figure.savefig(png, dpi=150, metadata={"Software": None})
-    figure.savefig(stem.with_name(stem.name + ".svg"), metadata={"Date": None})
-    plt.close(figure)
-    return png
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+def _common(curves: list[pd.Series[float]]) -> pd.Series[float]:
+    """Means at the steps at which every seed was measured."""
+    return pd.concat(curves, axis="columns", join="inner").mean(axis="columns").sort_index()

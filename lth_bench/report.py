@@ -1,41 +1,82 @@
-"""A Markdown report of a run directory: tables, figures, and what they rest on."""
+"""Everything that is made from a run directory: tables, figures, a Markdown report and a page."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from lth_bench.escaping import markdown
 from lth_bench.files import publish
-from lth_bench.leaderboard import FORMATS, escaped, formatted, summary
-from lth_bench.results import Results, shared
+from lth_bench.leaderboard import Board, board, overall
+from lth_bench.overlap import matrices, overlaps, write_overlaps
+from lth_bench.records import suite_copy
+from lth_bench.results import BLOCK, Evidence, Results, rows_of
+from lth_bench.tables import FORMATS, detailed, formatted, shown_name, verdict_sentence
+from lth_bench.verdicts import badges, verdicts
+
+if TYPE_CHECKING:
+    from lth_bench.plots import Picture
+
+COSTS_MEAN = (
+    "FLOPs are 2 × MACs. Those of training count the search and all rounds, at the sparsity that held (sparse) or as "
+    "dense matrices compute them (dense), as a multiple of one dense training; those of inference are of one image, as a "
+    "share of the dense network's. A theoretical speed-up is what these alone would allow; measured is the latency of "
+    "one image through the network as it was evaluated, with dense kernels. Bytes are of 4-byte numbers, in the "
+    "smallest of dense, bitmap and CSR form. Effective sparsity does not count weights on no path from input to output. "
+    "A control is charged for what it does itself, from its ticket on, not for the search that found the ticket."
+)
 
 
-def write_tables(results: Results, folder: Path) -> list[Path]:
-    """Writes the leaderboard in every format."""
-    table = summary(results.frame)
+@dataclass(frozen=True)
+class Made:
+    """What everything is made from: results, their leaderboards, and how far their masks agree."""
+
+    results: Results
+    found: Board
+    overlaps: pd.DataFrame
+
+
+def made(results: Results) -> Made:
+    """Compares what was read; raises FileFault for tickets that are not those of their records."""
+    return Made(results, board(results.frame), overlaps(results))
+
+
+def write_tables(from_: Made, folder: Path) -> list[Path]:
+    """Writes the leaderboard in every format, and overlaps of masks where there are any."""
     paths = [folder / f"leaderboard.{kind}" for kind in FORMATS]
     for path, kind in zip(paths, FORMATS, strict=True):
-        publish(path, formatted(table, kind).encode())
-    return paths
+        publish(path, formatted(from_.found, kind).encode())
+    return [*paths, *write_overlaps(from_.overlaps, folder)]
 
 
-def write_report(results: Results, folder: Path) -> list[Path]:
-    """Writes report.md and its figures; returns the paths, the report first."""
-    from lth_bench.plots import figures  # takes seconds to import, and a run that changed nothing draws nothing
+def write_report(from_: Made, folder: Path) -> list[Path]:
+    """Writes report.md, report.html and their figures; returns the paths of these two and of the figures as PNG."""
+    from lth_bench.page import Content, page
+    from lth_bench.plots import pictures, save  # takes seconds to import, and a run that changed nothing draws nothing
 
-    pictures = figures(results.frame, folder)
+    results, found = from_.results, from_.found
+    drawn = pictures(results, found, matrices(from_.overlaps))
+    files = [save(picture, folder) for picture in drawn]
     report = folder / "report.md"
-    publish(report, _markdown(results.frame, results.records, pictures).encode())
-    return [report, *pictures]
+    publish(report, _markdown(results, found, drawn).encode())
+    figures = [
+        (picture.caption, picture.kind, picture.block, (folder / f"{picture.stem}.svg").read_text(encoding="utf-8"))
+        for picture in drawn
+    ]
+    content = Content(results, found, verdicts(found), badges(found), figures, _suites(results))
+    publish(folder / "report.html", page(content).encode())
+    return [report, folder / "report.html", *(paths[0] for paths in files)]
 
 
 def written(directory: Path) -> list[Path]:
     """The tables, the report and the figures of a run directory if they are younger than all records, else nothing."""
     tables = [directory / f"leaderboard.{kind}" for kind in FORMATS]
-    paths = [*tables, *sorted((directory / "report").glob("*.*"), key=lambda path: (path.suffix != ".md", path.name))]
+    made = [path for path in (directory / "report").glob("*.*") if path.suffix in (".md", ".html", ".png")]
+    paths = [*tables, *sorted(made, key=lambda path: (path.stem != "report", path.name))]
     sources = [directory / "plan.json", directory / "records", *(directory / "records").glob("*.json")]
     if not all(table.exists() for table in tables) or len(paths) == len(tables):
         return []
@@ -43,68 +84,186 @@ def written(directory: Path) -> list[Path]:
     return paths if oldest > max(path.stat().st_mtime for path in sources if path.exists()) else []
 
 
-def _markdown(frame: pd.DataFrame, records: list[dict[str, Any]], pictures: list[Path]) -> str:
-    suites = ", ".join(sorted({record["suite"] for record in records}))
-    table = summary(frame)
+def _suites(results: Results) -> dict[str, str]:
+    """The suite files that were run into these directories, as far as they are there."""
+    wanted = {name: [suite_copy(place, name) for place in results.directories] for name in results.evidence.suites}
+    found = {name: [path for path in paths if path.exists()] for name, paths in sorted(wanted.items())}
+    return {name: paths[0].read_text(encoding="utf-8", errors="replace") for name, paths in found.items() if paths}
+
+
+def _markdown(results: Results, found: Board, drawn: list[Picture]) -> str:
+    table = detailed(found)
     parts = [
-        f"# Report: {suites}",
+        f"# Report: {markdown(', '.join(sorted(results.evidence.suites)))}",
         "## Accuracy",
-        formatted(table, "md"),
+        formatted(found, "md"),
+        *_overall(found),
         "## Figures",
-        *(f"![{path.stem}]({path.name})" for path in pictures),
-        "Points are means over seeds, bars one standard deviation; the dashed line is the dense network.",
-        "## Early stopping",
-        _early_stop(table),
-        *_troubles(records),
+        *(f"![{markdown(picture.caption)}]({picture.stem}.png)\n\n{markdown(picture.caption)}" for picture in drawn),
+        "## Winning tickets",
+        _winning(table),
+        *_checks(found),
+        "## Costs",
+        _costs(table),
+        *_early_stop(table),
+        *_troubles(results.evidence),
         "## What this rests on",
-        _evidence(frame, records),
+        _evidence(results),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _early_stop(table: pd.DataFrame) -> str:
-    """Early-stop steps and accuracies as a long table."""
-    rows = table[table["n"] > 0]
-    shown = pd.DataFrame(
+def _listed(columns: dict[str, list[str]]) -> str:
+    return pd.DataFrame(columns).to_markdown(index=False, disable_numparse=True)
+
+
+def _named(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """The columns that name a row."""
+    several = len({tuple(row[name] for name in BLOCK) for row in rows}) > 1
+    place = {"leaderboard": [markdown(f"{row['model']} on {row['dataset']}") for row in rows]} if several else {}
+    return {**place, "method": [markdown(shown_name(row)) for row in rows]}
+
+
+def _overall(found: Board) -> list[str]:
+    """Methods over all leaderboards, where there are several."""
+    if len(list(found.blocks())) < 2:
+        return []
+    rows = rows_of(overall(found))
+    table = _listed(
         {
-            "model": rows["model"].map(escaped),
-            "data": rows["dataset"].map(escaped),
-            "method": rows["method"].map(escaped),
-            "sparsity": [f"{100 * value:.1f}%" for value in rows["sparsity"]],
-            "early-stop step": [f"{value:,.0f}" for value in rows["early_stop_step"]],
-            "test accuracy there": [f"{value:.2f}" for value in rows["early_stop_accuracy"]],
-            "at best validation": [f"{value:.2f}" for value in rows["best_validation_accuracy"]],
-            "at the last step": [f"{value:.2f}" for value in rows["accuracy"]],
-            "censored": [f"{int(value)} of {n}" for value, n in zip(rows["censored"], rows["n"], strict=True)],
-            "steps trained": [f"{value:,.0f}" for value in rows["steps"]],
+            "method": [markdown(row["method"]) for row in rows],
+            "mean rank": [_number(row["mean_rank"], ".2f") for row in rows],
+            "among the best in": [f"{row['best']} of {row['cells']} cells" for row in rows],
+            "ranked in": [f"{row['cells']} of {row['asked']} cells" for row in rows],
+            "leaderboards": [str(row["leaderboards"]) for row in rows],
+        }
+    )
+    note = (
+        "A cell is one sparsity of one leaderboard. Methods that were ranked in fewer cells stand below: a mean over "
+        "other cells cannot be compared. Methods of which a seed failed or diverged are not ranked there."
+    )
+    return ["## Over all leaderboards", table, note]
+
+
+def _winning(table: pd.DataFrame) -> str:
+    rows = rows_of(table[(table["verdict"] != "") & (table["verdict"] != "fails")])
+    failed = int((table["verdict"] == "fails").sum())
+    rest = f"{failed} others fail; leaderboard.csv says of each why." if failed else ""
+    if not rows:
+        return f"{verdict_sentence()}\n\nNo ticket wins. {rest}"
+    shown = _listed(
+        {
+            **_named(rows),
+            "sparsity": [_percent(row["sparsity"]) for row in rows],
+            "winning ticket": [row["verdict"] for row in rows],
+            "because": [markdown(row["why"]) for row in rows],
+        }
+    )
+    return f"{verdict_sentence()}\n\n{shown}\n\n{rest}"
+
+
+def _checks(found: Board) -> list[str]:
+    rows = rows_of(badges(found))
+    if not rows:
+        return []
+    named = _named([row | {"own_recipe": False} for row in rows])
+    shown = _listed(
+        {
+            **named,
+            "question": [markdown(row["question"]) for row in rows],
+            "answer": [row["verdict"] for row in rows],
+            "method − control (points)": [_interval(row["difference"], row["lower"], row["upper"]) for row in rows],
+            "seeds": [str(row["n"]) for row in rows],
+        }
+    )
+    note = "Means over the sparsities that both have, with the paired 95 % interval over seeds; unclear: it contains 0."
+    return ["## Sanity checks", shown, note]
+
+
+def _costs(table: pd.DataFrame) -> str:
+    rows = rows_of(table[table["n"] > 0])
+    dense = {tuple(row[name] for name in BLOCK): row["training_flops"] for row in reversed(rows) if not row["target"]}
+    once = [dense.get(tuple(row[name] for name in BLOCK), float("nan")) for row in rows]
+    sparse = [_times(row["training_flops"] / own) for row, own in zip(rows, once, strict=True)]
+    least = [min(row["bytes_dense"], row["bytes_bitmap"], row["bytes_csr"]) for row in rows]
+    shown = _listed(
+        {
+            **_named(rows),
+            "sparsity": [_percent(row["sparsity"]) for row in rows],
+            "effective": [_percent(row["effective_sparsity"]) for row in rows],
+            "empty layers": [_number(row["collapsed_layers"], ".3g") for row in rows],
+            "training FLOPs, sparse": [
+                _times(row["training_flops"] / own) for row, own in zip(rows, once, strict=True)
+            ],
+            "dense": [_times(row["training_flops_dense"] / own) for row, own in zip(rows, once, strict=True)],
+            "steps": [f"{row['steps']:,.0f}" for row in rows],
+            "inference FLOPs": [_percent(row["inference_share"]) for row in rows],
+            "theoretical speed-up": [_times(row["theoretical_speedup"]) for row in rows],
+            "measured latency": [_number(1e3 * row["latency"], ".2f", " ms") for row in rows],
+            "bytes": [_number(size, ",.0f") for size in least],
+            "seconds": [_number(row["seconds"], ",.1f") for row in rows],
+        }
+    )
+    return f"{shown}\n\n{COSTS_MEAN}"
+
+
+def _early_stop(table: pd.DataFrame) -> list[str]:
+    """Early-stop steps and accuracies, where training was measured more often than at its end."""
+    rows = rows_of(table[(table["n"] > 0) & (table["censored"] < table["n"])])
+    if not rows:
+        return []
+    shown = _listed(
+        {
+            **_named(rows),
+            "sparsity": [_percent(row["sparsity"]) for row in rows],
+            "early-stop step": [f"{row['early_stop_step']:,.0f}" for row in rows],
+            "test accuracy there": [f"{row['early_stop_accuracy']:.2f}" for row in rows],
+            "at best validation": [f"{row['best_validation_accuracy']:.2f}" for row in rows],
+            "at the last step": [f"{row['accuracy']:.2f}" for row in rows],
+            "censored": [f"{row['censored']} of {row['n']}" for row in rows],
         }
     )
     note = (
         "The early-stop step is that of the lowest validation loss since the last rewind under the final mask; it is "
-        "censored where that is the last step. Steps trained count the search too."
+        "censored where that is the last step."
     )
-    return f"{shown.to_markdown(index=False, disable_numparse=True)}\n\n{note}"
+    return ["## Early stopping", shown, note]
 
 
-def _troubles(records: list[dict[str, Any]]) -> list[str]:
+def _percent(share: float) -> str:
+    return _number(100 * share, ".1f", "%")
+
+
+def _times(ratio: float) -> str:
+    return _number(ratio, ".3g", " ×")
+
+
+def _interval(mean: float, lower: float, upper: float) -> str:
+    return _number(mean, "+.2f") + ("" if pd.isna(lower) else f" [{lower:+.2f}, {upper:+.2f}]")
+
+
+def _number(value: float, how: str, unit: str = "") -> str:
+    return "–" if pd.isna(value) else f"{value:{how}}{unit}"
+
+
+def _troubles(evidence: Evidence) -> list[str]:
     """What failed or diverged, one line each."""
-    bad = [record for record in records if record["status"] != "done"]
-    lines = [f"- `{r['key']}` {escaped(r['label'])}: {r['status']}: {escaped(r['error']['message'])}" for r in bad]
-    return ["## What did not finish", "\n".join(lines)] if bad else []
+    lines = [
+        f"- `{bad['key']}` {markdown(bad['label'])}: {bad['status']}: {markdown(bad['error']['message'])}"
+        for bad in evidence.troubles
+    ]
+    return ["## What did not finish", "\n".join(lines)] if lines else []
 
 
-def _evidence(frame: pd.DataFrame, records: list[dict[str, Any]]) -> str:
+def _evidence(results: Results) -> str:
     """Counts, versions and machines behind the numbers."""
-    statuses = Counter(frame["status"])
+    evidence = results.evidence
+    statuses = Counter(results.frame["status"])
     lines = [f"- experiments: {', '.join(f'{count} {name}' for name, count in sorted(statuses.items()))}"]
-    for name in ("lth-bench", "python", "torch", "timm", "device", "threads", "system"):
-        values = Counter(str(record["environment"][name]) for record in records if "environment" in record)
-        lines.append(f"- {name}: {', '.join(sorted(values))}")
-    computed, charged = shared(records)
-    if charged:
+    lines += [f"- {name}: {markdown(', '.join(sorted(counts)))}" for name, counts in evidence.environment.items()]
+    if evidence.charged:
         lines.append(
-            f"- steps of training computed: {computed:,} of the {charged:,} that the experiments would need on their "
-            f"own ({computed / charged:.0%})"
+            f"- steps of training computed: {evidence.computed:,} of the {evidence.charged:,} that the experiments "
+            f"would need on their own ({evidence.computed / evidence.charged:.0%})"
         )
-    seconds = sum(record["timing"]["seconds"] for record in records if "timing" in record)
-    return "\n".join([*lines, f"- time in workers: {seconds / 60:.1f} minutes"])
+    return "\n".join([*lines, f"- time in workers: {evidence.seconds / 60:.1f} minutes"])

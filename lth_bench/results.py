@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import marshal
+import math
+import os
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
-from lth_bench.costs import costs
+from lth_bench.costs import Costing
 from lth_bench.experiment import Experiment, from_json, without_defaults
 from lth_bench.files import FileFault, canonical, sha256
 from lth_bench.records import read_plan, read_record, record_paths
@@ -32,6 +37,7 @@ COSTS = [
     "bytes_bitmap",
     "bytes_csr",
 ]
+MANY = 5000  # records, from which number on all processors read them
 ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
 
 
@@ -63,6 +69,16 @@ class Evidence:
             self.troubles.append({name: record[name] for name in ("key", "label", "status", "error")})
 
 
+    def include(self, more: Evidence) -> None:
+        self.suites |= more.suites
+        for name, counts in more.environment.items():
+            self.environment[name] += counts
+        self.computed += more.computed
+        self.charged += more.charged
+        self.seconds += more.seconds
+        self.troubles += more.troubles
+
+
 @dataclass(frozen=True)
 class Results:
     """Run directories as one table, what it rests on, and its recipes by their hash."""
@@ -79,20 +95,48 @@ class Results:
 
 def load(directory: Path) -> Results:
     """Reads a run directory once; raises FileFault."""
-    evidence, reader = Evidence(), _Reader()
     planned = {entry["key"]: entry for entry in read_plan(directory)}
-    rows: dict[str, dict[str, Any]] = {}
-    for path in record_paths(directory):
+    paths = record_paths(directory)
+    if not paths and not planned:
+        raise FileFault(f"no records in {directory}")
+    names = {key: {name: entry[name] for name in PRESENTATION} for key, entry in planned.items()}
+    evidence, reader, tables = Evidence(), _Reader(), []
+    for table, more, recipes in _read_in_parts(paths, names):
+        evidence.include(more)
+        reader.recipes |= recipes
+        tables.append(table)
+    recorded = {path.stem for path in paths}
+    missing = [reader.row(entry | {"status": "missing"}) for key, entry in planned.items() if key not in recorded]
+    rows = pd.concat([*tables, *([pd.DataFrame(missing)] if missing else [])], ignore_index=True)
+    place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
+    ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
+    return Results([directory], completed(ordered), evidence, reader.recipes)
+
+
+Part = tuple[pd.DataFrame, Evidence, dict[str, dict[str, Any]]]
+
+
+def _read_in_parts(paths: list[Path], names: dict[str, dict[str, Any]]) -> Iterator[Part]:
+    """Tables of these records, what they rest on, and their recipes; many are read by all processors."""
+    workers = os.cpu_count() or 1
+    alone = len(paths) < MANY or workers == 1 or "fork" not in get_all_start_methods()
+    size = max(1, len(paths) if alone else math.ceil(len(paths) / workers / 2))
+    parts = [paths[start : start + size] for start in range(0, len(paths), size)]
+    known = [{path.stem: names[path.stem] for path in part if path.stem in names} for part in parts]
+    if alone:
+        yield from map(_read_part, parts, known)
+        return
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        yield from pool.map(_read_part, parts, known)
+
+
+def _read_part(paths: list[Path], names: dict[str, dict[str, Any]]) -> Part:
+    evidence, reader, rows = Evidence(), _Reader(), []
+    for path in paths:
         record = read_record(path)
         evidence.add(record)
-        named = planned.get(record["key"], {})
-        rows[record["key"]] = reader.row(record | {name: named[name] for name in PRESENTATION if named})
-    missing = {key: reader.row(entry | {"status": "missing"}) for key, entry in planned.items() if key not in rows}
-    if not rows and not missing:
-        raise FileFault(f"no records in {directory}")
-    order = [*planned, *(key for key in rows if key not in planned)]
-    table = pd.DataFrame([(rows.get(key) or missing[key]) for key in order])
-    return Results([directory], completed(table), evidence, reader.recipes)
+        rows.append(reader.row(record | names.get(path.stem, {})))
+    return pd.DataFrame(rows), evidence, reader.recipes
 
 
 def results(directory: Path) -> pd.DataFrame:
@@ -107,7 +151,12 @@ def results(directory: Path) -> pd.DataFrame:
 
 def completed(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with what they have from each other: the leaderboard they belong to, distinct names, differences."""
-    return _with_difference(_distinct(_placed(rows)))
+    return _with_difference(_distinct(_placed(rows.assign(method=rows["label"]))))
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as one dict a row."""
+    return cast(list[dict[str, Any]], frame.to_dict("records"))
 
 
 def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
@@ -123,7 +172,7 @@ def _placed(rows: pd.DataFrame) -> pd.DataFrame:
     own = ~rows["own_recipe"] | found["recipe_hash"].isna()
     name = rows["trained_with"].where(own, found["trained_with"])
     digest = rows["recipe_hash"].where(own, found["recipe_hash"])
-    several = digest.groupby(name).transform("nunique") > 1
+    several = digest.groupby([rows["dataset"], rows["model"], name]).transform("nunique") > 1
     return rows.assign(recipe=name.where(~several, name + " [" + digest + "]"), board_hash=digest)
 
 
@@ -141,30 +190,34 @@ class _Reader:
 
     def __init__(self) -> None:
         self.recipes: dict[str, dict[str, Any]] = {}
-        self._known: dict[str, dict[str, Any]] = {}
+        self._known: dict[bytes, dict[str, Any]] = {}
+        self._costs = Costing()
         self._texts: dict[str, str] = {}
 
     def row(self, record: dict[str, Any]) -> dict[str, Any]:
-        experiment = record["experiment"]
         try:
-            shared = {name: value for name, value in experiment.items() if name not in ("sparsity", "seed")}
-            text = canonical(shared)
-            if text not in self._known:
-                self._known[text] = self._about(from_json(experiment))
-            asked, seed = float(experiment["sparsity"]), int(experiment["seed"])
-        except (ValueError, TypeError, KeyError) as error:
-            raise FileFault(f"the record {record['key']} describes no experiment: {error}") from error
+            return self._row(record)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise FileFault(f"the record {record['key']} is not as records are: {words}") from error
+
+    def _row(self, record: dict[str, Any]) -> dict[str, Any]:
+        experiment = record["experiment"]
+        shared = marshal.dumps(experiment | {"sparsity": 0.0, "seed": 0}, 2)  # five times as fast as JSON
+        if shared not in self._known:
+            self._known[shared] = self._about(from_json(experiment))
         return {
             "key": record["key"],
             "suite": self._one(record["suite"]),
-            **self._known[text],
+            **self._known[shared],
             "trained_with": self._one(record["recipe"]),
             "own_recipe": record["own_recipe"],
-            "method": self._one(record["label"]),
-            "asked": asked,
-            "seed": seed,
+            "label": self._one(record["label"]),
+            "asked": float(experiment["sparsity"]),
+            "seed": int(experiment["seed"]),
             "status": self._one(record["status"]),
             **_measures(record),
+            **(dict.fromkeys(COSTS, NOWHERE) | (self._costs(record) if record["status"] == "done" else {})),
             "environment": self._one(_environment(record.get("environment", {}))),
             "unfit": self._one("; ".join(record.get("unfit", []))),
             "data": self._one(_data(record)),
@@ -203,7 +256,6 @@ def _measures(record: dict[str, Any]) -> dict[str, Any]:
         "calibration_error": 100 * _number(last.get("calibration_error")),
         "top5_accuracy": 100 * _number(last.get("top5_accuracy")),
         "steps": sum(event["steps"] for event in record.get("events", [])),
-        **(dict.fromkeys(COSTS, NOWHERE) | (costs(record) if record["status"] == "done" else {})),
         "latency": _number(timing.get("latency")),
         "seconds": _number(timing.get("seconds")),
         "peak_memory": _number(timing.get("peak_memory")),

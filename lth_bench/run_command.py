@@ -153,26 +153,26 @@ def _display(total: int) -> Any:
 
 def _finish(directory: Path, keys: set[str]) -> None:
     from lth_bench.display import print_leaderboard
-    from lth_bench.leaderboard import summary
-    from lth_bench.report import write_report, write_tables, written
-    from lth_bench.results import load, shared
+    from lth_bench.report import made, write_report, write_tables, written
+    from lth_bench.results import load
 
-    found = load(directory)
-    print_leaderboard(out, summary(found.frame))
-    computed, charged = shared(found.records)
+    results = load(directory)
+    found = made(results)
+    print_leaderboard(out, found.found)
+    computed, charged = results.evidence.computed, results.evidence.charged
     if computed < charged:
         out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest was shared.\n")
     if paths := written(directory):
         print_paths(paths)
     else:
         print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
-    _tell_failures(found, keys, directory)
+    _tell_failures(results, keys, directory)
 
 
 def _tell_failures(found: Results, keys: set[str], directory: Path) -> None:
     """Says which of these experiments are not done, and why; status 1 if there are any."""
     bad = found.frame[found.frame["key"].isin(keys) & (found.frame["status"] != "done")]
-    words = {record["key"]: record["error"]["message"] for record in found.records if "error" in record}
+    words = {bad["key"]: bad["error"]["message"] for bad in found.evidence.troubles}
     for row in bad.itertuples():
         why = " ".join(words.get(str(row.key), "no record").split())[:300]
         place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"

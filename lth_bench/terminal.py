@@ -9,8 +9,8 @@ from typing import NoReturn
 from rich.console import Console
 
 PLAIN_WIDTH = 140  # of tables that go into a file or a pipe
-out = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
-err = Console(stderr=True, highlight=False)
+out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+err = Console(stderr=True, highlight=False, emoji=False)
 
 
 def print_paths(paths: list[Path]) -> None:

@@ -217,14 +217,16 @@ def document(texts):
 
 def test_latex_compiles_and_prints_the_text(tmp_path):
     pdflatex, pdftotext = program("pdflatex"), program("pdftotext")
-    (tmp_path / "x.tex").write_text(document([*PRINTED, *(40 - len(PRINTED)) * [""], *HOSTILE, *sample()]))
+    (tmp_path / "x.tex").write_text(
+        document([*PRINTED, *(40 - len(PRINTED)) * [""], *HOSTILE, *sample()]), encoding="utf-8"
+    )
     command = [pdflatex, "-halt-on-error", "-interaction=nonstopmode", "-no-shell-escape", "x.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace")
     assert done.returncode == 0, done.stdout[-3000:]
     assert "Missing character" not in (tmp_path / "x.log").read_text(errors="replace")
     assert {path.name for path in tmp_path.iterdir()} == {"x.tex", "x.aux", "x.log", "x.pdf"}
-    first = subprocess.run([pdftotext, "-l", "1", "x.pdf", "-"], cwd=tmp_path, capture_output=True, text=True)
-    printed = unicodedata.normalize("NFC", first.stdout).replace("ˆ", "^").splitlines()
+    first = subprocess.run([pdftotext, "-l", "1", "x.pdf", "-"], cwd=tmp_path, capture_output=True, check=True)
+    printed = unicodedata.normalize("NFC", first.stdout.decode()).replace("ˆ", "^").splitlines()
     assert [line for line in PRINTED.values() if line not in printed] == []
 
 

@@ -14,13 +14,14 @@ from rich.console import Console
 from lth_bench.display import print_leaderboard
 from lth_bench.durations import Duration
 from lth_bench.experiment import Choice, Experiment
-from lth_bench.leaderboard import blocks, formatted, sentence, summary
+from lth_bench.leaderboard import board
 from lth_bench.plugins import load_plugins
 from lth_bench.recipe import Recipe
 from lth_bench.records import identity, read_records, write_plan, write_record
-from lth_bench.report import write_report, write_tables
+from lth_bench.report import made, write_report, write_tables
 from lth_bench.results import load, results
 from lth_bench.suite import Planned, plan, read_suite
+from lth_bench.tables import formatted, sentence, tables
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/plan.json"))
@@ -47,8 +48,8 @@ def record(item, accuracy, measured=None, **changes):
     }
 
 
-def board(tmp_path, rows):
-    """A run directory of (planned, accuracy or status)."""
+def recorded(tmp_path, rows):
+    """The leaderboards of a run directory of (planned, accuracy or status)."""
     write_plan(tmp_path, "made", [item for item, _ in rows])
     for item, value in rows:
         if isinstance(value, float):
@@ -56,59 +57,59 @@ def board(tmp_path, rows):
         elif value != "missing":
             error = {"kind": "x", "message": "a | <b>", "traceback": ""}
             write_record(tmp_path, {**identity("made", item), "status": value, "error": error})
-    return summary(results(tmp_path))
+    return board(results(tmp_path))
 
 
 def test_means_deviations_and_paired_differences_by_hand(tmp_path):
-    table = board(
+    table = recorded(
         tmp_path,
         [(planned("dense", 0.0, s), a) for s, a in enumerate((0.90, 0.92, 0.94))]
         + [(planned("imp", 0.5, s), a) for s, a in enumerate((0.91, 0.91, 0.97))],
     )
-    row = table[table["method"] == "imp"].iloc[0]
+    row = table.rows[table.rows["method"] == "imp"].iloc[0]
     assert row["accuracy"] == pytest.approx(93.0)
     assert row["accuracy_sd"] == pytest.approx(((2**2 + 2**2 + 4**2) / 2) ** 0.5)
     assert row["difference"] == pytest.approx((1 - 1 + 3) / 3)
     assert (row["n"], row["missing"]) == (3, 0)
-    (block,) = blocks(table)
-    assert block.table.loc["imp", "50.0%"] == "93.00 ± 3.46 (+1.00)"
-    assert block.table.loc["dense", "0.0%"] == "92.00 ± 2.00"
-    assert block.table.loc["dense", "50.0%"] == "–"
+    (block,) = tables(table)
+    assert block.cells.loc["imp", "50.0%"] == "93.00 ± 8.61 (+1.00)"
+    assert block.cells.loc["dense", "0.0%"] == "92.00 ± 4.97"
+    assert block.cells.loc["dense", "50.0%"] == "–"
 
 
 def test_one_seed_has_no_deviation_and_no_dense_run_no_difference(tmp_path):
-    (block,) = blocks(board(tmp_path, [(planned("imp", 0.5, 0), 0.9)]))
-    assert block.table.loc["imp", "50.0%"] == "90.00"
+    (block,) = tables(recorded(tmp_path, [(planned("imp", 0.5, 0), 0.9)]))
+    assert block.cells.loc["imp", "50.0%"] == "90.00"
 
 
 def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
     rows = [(planned("dense", 0.0, s), 0.9) for s in range(3)]
     rows += [(planned("imp", 0.5, s), v) for s, v in enumerate((0.8, "diverged", "missing"))]
     rows += [(planned("imp", 0.9, s), "failed") for s in range(3)]
-    table = board(tmp_path, rows)
-    (block,) = blocks(table)
-    assert block.table.loc["imp", "50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
-    assert block.table.loc["imp", "90.0%"] == "3 failed"
-    paths = write_report(load(tmp_path), tmp_path / "report")
+    table = recorded(tmp_path, rows)
+    (block,) = tables(table)
+    assert block.cells.loc["imp", "50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
+    assert block.cells.loc["imp", "90.0%"] == "3 failed"
+    paths = write_report(made(load(tmp_path)), tmp_path / "report")
     text = paths[0].read_text()
     assert text.count(": failed: a \\| \\<b\\>") == 3 and "1 missing" in text
 
 
 def test_a_directory_in_which_nothing_finished_still_has_its_tables(tmp_path):
-    table = board(tmp_path, [(planned("imp", 0.9, 0), "failed")])
+    table = recorded(tmp_path, [(planned("imp", 0.9, 0), "failed")])
     assert "1 failed" in formatted(table, "md")
-    assert write_tables(load(tmp_path), tmp_path) and write_report(load(tmp_path), tmp_path / "report")
+    assert write_tables(made(load(tmp_path)), tmp_path) and write_report(made(load(tmp_path)), tmp_path / "report")
 
 
 def test_a_directory_with_only_dense_runs_has_its_figures(tmp_path):
-    board(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
-    assert len(write_report(load(tmp_path), tmp_path / "report")) == 3
+    recorded(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
+    assert len(write_report(made(load(tmp_path)), tmp_path / "report")) == 3
 
 
 def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
     models = [Choice("m", {"x": value}) for value in (1, -1)] + [Choice("m", {"x": 1, "y": 2})]
-    board(tmp_path, [(planned("dense", 0.0, 0, model=model), 0.9) for model in models])
-    names = [path.stem for path in write_report(load(tmp_path), tmp_path / "report")[1:]]
+    recorded(tmp_path, [(planned("dense", 0.0, 0, model=model), 0.9) for model in models])
+    names = [path.stem for path in write_report(made(load(tmp_path)), tmp_path / "report")[1:]]
     assert sorted(name for name in names if name.startswith("accuracy")) == [
         "accuracy-m-x-1-digits",
         "accuracy-m-x-1-digits-other",
@@ -119,22 +120,22 @@ def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
 def test_a_row_that_exceeds_its_target_stands_there_with_what_was_measured(tmp_path):
     write_record(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.523))
     write_record(tmp_path, record(planned("exact", 0.5, 0), 0.8))
-    (block,) = blocks(summary(results(tmp_path)))
-    assert block.table["50.0%"].to_dict() == {"structured": "90.00 at 52.3%", "exact": "80.00"}
+    (block,) = tables(board(results(tmp_path)))
+    assert block.cells["50.0%"].to_dict() == {"structured": "90.00 at 52.3%", "exact": "80.00"}
 
 
 def test_a_row_that_misses_its_target_is_placed_by_what_was_measured(tmp_path):
     write_record(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.483))
-    (block,) = blocks(summary(results(tmp_path)))
-    assert list(block.table.columns) == ["48.3%"]
+    (block,) = tables(board(results(tmp_path)))
+    assert list(block.cells.columns) == ["48.3%"]
 
 
 def test_a_recipe_of_its_own_is_marked(tmp_path):
     rows = [(planned("imp", 0.5, 0), 0.9)]
     rows.append((planned("snip", 0.5, 0, own=True, recipe=dataclasses.replace(RECIPE, batch_size=6)), 0.9))
-    table = board(tmp_path, rows)
-    (block,) = blocks(table)
-    assert list(block.table.index) == ["imp", "snip †"]
+    table = recorded(tmp_path, rows)
+    (block,) = tables(table)
+    assert list(block.cells.index) == ["imp", "snip †"]
     assert "† trained with a recipe of its own" in sentence(table)
 
 
@@ -143,11 +144,11 @@ def test_methods_that_share_a_label_are_never_mixed(tmp_path):
     other = planned("imp", 0.5, 0)
     changed = dataclasses.replace(other.experiment, pruner=Choice("imp", {"rate": 0.5}))
     rows.append((dataclasses.replace(other, experiment=changed), 0.8))
-    table = board(tmp_path, rows)
-    assert list(table["method"]) == ["imp [imp]", "imp [imp (rate=0.5)]"]
+    table = recorded(tmp_path, rows)
+    assert list(table.rows["method"]) == ["imp [imp]", "imp [imp (rate=0.5)]"]
     recipe = dataclasses.replace(other.experiment, seed=1, recipe=dataclasses.replace(RECIPE, batch_size=7))
-    table = board(tmp_path, [(dataclasses.replace(other, experiment=recipe), 0.7)])
-    assert len(table) == 3 and set(table["n"]) == {1}, "another recipe is another row, whatever the seed"
+    table = recorded(tmp_path, [(dataclasses.replace(other, experiment=recipe), 0.7)])
+    assert len(table.rows) == 3 and set(table.rows["n"]) == {1}, "another recipe is another row, whatever the seed"
 
 
 def test_a_difference_is_to_the_dense_run_of_the_same_recipe_and_says_how_many_seeds_it_rests_on(tmp_path):
@@ -156,38 +157,38 @@ def test_a_difference_is_to_the_dense_run_of_the_same_recipe_and_says_how_many_s
     rows += [(planned("dense long", 0.0, 0, own=True, recipe=long), 0.99)]
     rows += [(planned("snip", 0.5, s), 0.91) for s in (0, 1)]
     rows += [(planned("imp", 0.5, 0, own=True, recipe=long), 0.91)]
-    (block,) = blocks(board(tmp_path, rows))
-    assert block.table.loc["snip", "50.0%"] == "91.00 ± 0.00 (+1.00, n=1)"
-    assert block.table.loc["imp †", "50.0%"] == "91.00 (-8.00)"
+    (block,) = tables(recorded(tmp_path, rows))
+    assert block.cells.loc["snip", "50.0%"] == "91.00 ± 0.00 (+1.00, n=1)"
+    assert block.cells.loc["imp †", "50.0%"] == "91.00 (-8.00)"
 
 
 def test_a_pruner_that_ignores_its_target_stands_where_it_was_measured(tmp_path):
     for sparsity in (0.5, 0.9):
         write_record(tmp_path, record(planned("dense", sparsity, 0), 0.9, measured=0.0))
-    (block,) = blocks(summary(results(tmp_path)))
-    assert list(block.table.columns) == ["0.0%"]
+    (block,) = tables(board(results(tmp_path)))
+    assert list(block.cells.columns) == ["0.0%"]
 
 
 def test_targets_that_are_close_have_columns_of_their_own(tmp_path):
-    (block,) = blocks(board(tmp_path, [(planned("imp", s, 0), 0.9) for s in (0.999, 0.9994)]))
-    assert list(block.table.columns) == ["99.90%", "99.94%"]
+    (block,) = tables(recorded(tmp_path, [(planned("imp", s, 0), 0.9) for s in (0.999, 0.9994)]))
+    assert list(block.cells.columns) == ["99.90%", "99.94%"]
 
 
 def test_hostile_labels_stay_text(tmp_path):
     label = r"a|b_{c}%$&#~^\ <script>"
-    table = board(tmp_path, [(planned("imp", 0.5, 0), 0.9)])
-    table["method"] = label
+    table = recorded(tmp_path, [(planned("imp", 0.5, 0), 0.9)])
+    table.rows["method"] = label
     assert r"a\|b" in formatted(table, "md")
     row = next(line for line in formatted(table, "tex").splitlines() if "script" in line)
-    assert r"a|b\_\{c\}\%\$\&\#\textasciitilde{}\textasciicircum{}\textbackslash{}" in row
+    assert r"a\textbar{}b\_\{c\}\%\$\&\#\textasciitilde{}\textasciicircum{}\textbackslash{}" in row
     assert json.loads(formatted(table, "json"))[0]["method"] == label
 
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_published_tables_and_reports_are_those_of_their_records(folder, tmp_path):
-    for path in write_tables(load(folder), tmp_path):
+    for path in write_tables(made(load(folder)), tmp_path):
         assert path.read_text() == (folder / path.name).read_text()
-    for path in write_report(load(folder), tmp_path):
+    for path in write_report(made(load(folder)), tmp_path):
         published = ROOT / "reports" / folder.name / path.name
         assert published.exists()
         assert path.suffix != ".md" or path.read_text() == published.read_text()
@@ -211,8 +212,8 @@ def test_the_readme_shows_the_published_leaderboard():
 
 def test_the_published_tickets_of_mnist_win():
     """The findings of Frankle & Carbin 2019, figures 1 and 3, on means over seeds."""
-    table = summary(results(ROOT / "leaderboards" / "lenet-mnist-lite"))
-    rows = {(row.method, round(row.target, 2)): row for row in table.itertuples()}
+    table = board(results(ROOT / "leaderboards" / "lenet-mnist-lite"))
+    rows = {(row.method, round(row.target, 2)): row for row in table.rows.itertuples()}
     dense, ticket = rows["dense", 0.0], rows["IMP", 0.79]
     assert min(row.n for row in rows.values()) >= 3
     assert ticket.accuracy >= dense.accuracy
@@ -226,7 +227,7 @@ def test_the_published_tickets_of_mnist_win():
 
 def test_names_stay_readable_on_a_narrow_terminal(tmp_path, capsys):
     rows = [(planned("a method with a long name", s, seed), 0.9) for s in (0.5, 0.6, 0.7, 0.8, 0.9) for seed in (0, 1)]
-    print_leaderboard(Console(width=60, file=sys.stdout), board(tmp_path, rows))
+    print_leaderboard(Console(width=60, file=sys.stdout), recorded(tmp_path, rows))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 60
     assert sum("a method with a long name" in line for line in lines) == 3

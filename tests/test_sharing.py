@@ -9,7 +9,7 @@ from injection import results
 
 from lth_bench.plugins import load_plugins
 from lth_bench.records import identity, read_records, write_plan, write_record
-from lth_bench.results import shared
+from lth_bench.results import Evidence
 from lth_bench.run import run
 from lth_bench.store import Store
 from lth_bench.suite import plan, read_suite
@@ -32,6 +32,14 @@ def filled(directory, table, site):
     for item in planned:
         write_record(directory, run(identity(name, item), directory, site))
     return read_records(directory)
+
+
+def shared(records):
+    """Steps computed, and steps charged."""
+    evidence = Evidence()
+    for record in records:
+        evidence.add(record)
+    return evidence.computed, evidence.charged
 
 
 def test_a_paper_table_trains_at_most_two_fifths_of_what_isolated_experiments_do(tmp_path, table):

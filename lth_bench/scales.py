@@ -1,0 +1,138 @@
+"""Axes of figures: accuracy by its error, sparsity by the weights left, costs, steps and counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Drawn = Callable[[Axes], None]
+"""What is done to each panel of a figure."""
+
+NICE = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
+
+
+def nice(lower: float, upper: float, most: int = 9) -> list[float]:
+    """Round numbers on a logarithmic axis between two bounds: as many as may be, at least three."""
+    decades = range(math.floor(math.log10(lower)), math.ceil(math.log10(upper)) + 1)
+    fitting: list[float] = []
+    for digits in NICE:
+        found = [digit * 10.0**decade for decade in decades for digit in digits]
+        found = [value for value in found if lower <= value <= upper]
+        if len(found) > most:
+            break
+        fitting = found
+    if len(fitting) >= 3:
+        return fitting
+    even = MaxNLocator(5).tick_values(lower, upper)
+    return [float(value) for value in even if lower <= value <= upper and value > 0]
+
+
+def positive(values: Floats) -> Floats:
+    """With half the least positive value in place of what a logarithm cannot take."""
+    least = np.min(values[values > 0], initial=np.inf)
+    return np.where(values <= 0, least / 2 if np.isfinite(least) else 1.0, values)
+
+
+def error_axis(accuracies: Floats, text: str, room: float = 1.2) -> Drawn:
+    """Accuracies in per cent, on a scale logarithmic in the error; 100 % stands at the upper edge.
+
+    The axis goes up to an error that is `room` times less than the least.
+    """
+    errors = 100 - accuracies[np.isfinite(accuracies)]
+    least = positive(errors).min() if len(errors) else 1.0
+    bounds = (least / room, min(100.0, 1.12 * errors.max(initial=2 * least)))
+
+    def apply(axes: Axes) -> None:
+        axes.set_yscale(
+            "function",
+            functions=(lambda value: -np.log10(np.maximum(100 - value, bounds[0])), lambda value: 100 - 10**-value),
+        )
+        axes.set_ylim(100 - bounds[1], 100 - bounds[0])
+        ticks = [100 - value for value in nice(*bounds)]
+        _ticked(axes, "y", {tick: f"{tick:.10g}" for tick in ticks} | ({100.0: "100"} if 0 in errors else {}))
+        axes.set_ylabel(f"{text} (%, log error)")
+
+    return apply
+
+
+def weights_left_axis(left: Floats, targets: Sequence[float], reach: float) -> Drawn:
+    """Weights left, as shares, on a logarithmic axis that goes to the right with sparsity; labelled at the targets."""
+    known = np.append(left[np.isfinite(left)], [1 - target for target in targets])
+    margin = max(1.12, (known.max() / known.min()) ** 0.07)
+    places = [(1 - target, percentage(target)) for target in sorted(targets)]
+
+    def apply(axes: Axes) -> None:
+        axes.set_xscale("log")
+        axes.set_xlim(known.max() * margin, known.min() / margin)
+        apart = math.log(known.max() / known.min() * margin**2) / (reach / 0.42)
+        _ticked(axes, "x", dict(_thinned(places, apart)))
+        axes.set_xlabel("Sparsity (log weights left)")
+
+    return apply
+
+
+def percentage(sparsity: float) -> str:
+    """A sparsity with a decimal, or as many as it takes to tell the weights left."""
+    left = 100 * (1 - sparsity)
+    decimals = max(1, 1 - math.floor(math.log10(left))) if left > 0 else 1
+    return f"{100 * sparsity:.{decimals}f}".rstrip("0").rstrip(".") + "%"
+
+
+def _thinned(places: list[tuple[float, str]], apart: float) -> list[tuple[float, str]]:
+    """Ticks; without their labels where these would overlap, counted from the last."""
+    kept: list[tuple[float, str]] = []
+    last = math.inf
+    for place, text in reversed(places):
+        close = math.isfinite(last) and abs(math.log(place / last)) < apart
+        last = last if close else place
+        kept.append((place, "" if close else text))
+    return kept
+
+
+def ratio_axis(ratios: Floats, text: str) -> Drawn:
+    """Multiples of one, on a logarithmic axis."""
+    bounds = (min(ratios.min(initial=1.0), 1.0) / 1.3, max(ratios.max(initial=1.0), 1.0) * 1.3)
+
+    def apply(axes: Axes) -> None:
+        axes.set_xscale("log")
+        axes.set_xlim(*bounds)
+        _ticked(axes, "x", {tick: f"{tick:.3g}×" for tick in nice(*bounds, most=6)})
+        axes.set_xlabel(text)
+
+    return apply
+
+
+def steps_axis(axes: Axes) -> None:
+    """Steps of training, to the right."""
+    axes.set_xlabel("Step")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(_counted))
+
+
+def counts_axis(values: Floats, text: str) -> Drawn:
+    """Counts upwards from zero."""
+
+    def apply(axes: Axes) -> None:
+        axes.set_ylim(0, 1.08 * max(1.0, values.max(initial=1.0)))
+        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_formatter(FuncFormatter(_counted))
+        axes.set_ylabel(text)
+
+    return apply
+
+
+def _counted(value: float, _: int | None = None) -> str:
+    return f"{value:,.0f}"
+
+
+def _ticked(axes: Axes, name: str, ticks: dict[float, str]) -> None:
+    axis = axes.xaxis if name == "x" else axes.yaxis
+    axis.set_major_locator(FixedLocator(list(ticks)))
+    axis.set_major_formatter(FuncFormatter(lambda _, place: list(ticks.values())[place or 0] if ticks else ""))
+    axis.set_minor_locator(NullLocator())
