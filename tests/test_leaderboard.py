@@ -92,7 +92,7 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
     assert block.cells.loc["imp", "90.0%"] == "3 failed"
     paths = write_report(made(load(tmp_path)), tmp_path / "report")
     text = paths[0].read_text()
-    assert text.count(": failed: a \\| \\<b\\>") == 3 and "1 missing" in text
+    assert text.count(": failed: a \\| \\<b>") == 3 and "1 missing" in text
 
 
 def test_a_directory_in_which_nothing_finished_still_has_its_tables(tmp_path):
@@ -101,20 +101,17 @@ def test_a_directory_in_which_nothing_finished_still_has_its_tables(tmp_path):
     assert write_tables(made(load(tmp_path)), tmp_path) and write_report(made(load(tmp_path)), tmp_path / "report")
 
 
-def test_a_directory_with_only_dense_runs_has_its_figures(tmp_path):
+def test_a_directory_with_only_dense_runs_has_its_report(tmp_path):
     recorded(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
-    assert len(write_report(made(load(tmp_path)), tmp_path / "report")) == 3
+    report, page, *_ = write_report(made(load(tmp_path)), tmp_path / "report")
+    assert "90.00" in report.read_text() and "90.00" in page.read_text()
 
 
 def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
     models = [Choice("m", {"x": value}) for value in (1, -1)] + [Choice("m", {"x": 1, "y": 2})]
-    recorded(tmp_path, [(planned("dense", 0.0, 0, model=model), 0.9) for model in models])
-    names = [path.stem for path in write_report(made(load(tmp_path)), tmp_path / "report")[1:]]
-    assert sorted(name for name in names if name.startswith("accuracy")) == [
-        "accuracy-m-x-1-digits",
-        "accuracy-m-x-1-digits-other",
-        "accuracy-m-x-1-y-2-digits",
-    ]
+    recorded(tmp_path, [(planned("imp", s, 0, model=model), 0.9) for model in models for s in (0.5, 0.9)])
+    names = [path.stem for path in write_report(made(load(tmp_path)), tmp_path / "report")[2:]]
+    assert len(set(names)) == len(names) >= 3
 
 
 def test_a_row_that_exceeds_its_target_stands_there_with_what_was_measured(tmp_path):

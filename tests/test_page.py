@@ -404,6 +404,8 @@ def test_a_method_that_is_pointed_at_stands_out_in_the_figures(browser, file):
         block.locator(".board th.method").nth(1).hover()
         assert block.locator("svg .picked").first.get_attribute("data-number") == "1"
         assert tab.locator(".block").nth(1).locator("svg.picking").count() == 0
+        block.locator("h2").hover()
+        assert block.locator("svg .picked").first.get_attribute("data-number") == "0", "the one that has the focus"
 
 
 @pytest.mark.parametrize("width", [1280, 400])

@@ -228,7 +228,7 @@ def test_a_title_names_the_recipe_only_where_there_are_several(tmp_path):
         ),
         (
             [(planned("imp", 0.5, seed), 0.0) for seed in range(2)] + [(planned("snip", 0.5, 0), 1.0)],
-            ["accuracy", "early-stop", "layers", "curves"],
+            ["accuracy", "early-stop", "pareto-inference", "layers", "curves"],
         ),
     ],
 )
