@@ -327,10 +327,10 @@ def heat(chart: Heat) -> Figure:
     every = math.ceil(count / 40)
     shown = chart.columns[::every]
     cell = 0.46 if chart.texts.size else min(0.24, max(9 / count, 0.06))
-    longest = max(map(width, shown)) * 8 * POINT + 0.2
-    upright = longest > cell * every
+    longest = max(map(width, shown)) * 8 * POINT
+    upright = longest + 0.04 > cell * every
     left = max(map(width, chart.rows)) * 8 * POINT + 0.2
-    below = max(longest if upright else 0.3, BAR - rows + 0.1)
+    below = max(longest + 0.2 if upright else 0.3, BAR - rows + 0.1)
     figure, (axes,) = panels(1, Sheet(1, max(cell * count, 1.4), rows, left, 0.95, below, 0.1), chart.title, [])
     bar = _bar(figure, axes)
     sns.heatmap(

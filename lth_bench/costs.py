@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import mul
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-Floats = NDArray[np.float64]
 
 NUMBER = 4  # bytes of a weight, and of an index
 PASSES = 3  # forward, and backward for inputs and for weights
@@ -17,23 +14,23 @@ PASSES = 3  # forward, and backward for inputs and for weights
 
 @dataclass(frozen=True)
 class Shapes:
-    """Shapes, sizes and FLOPs of a network's prunable layers, in their order, and all that is not prunable.
+    """Shapes and sizes of a network's prunable layers, in their order, and all that is not prunable.
 
     `dense` are the FLOPs of a forward pass through the dense network, `each` those that every weight of a layer takes.
     """
 
     shapes: list[tuple[int, ...]]
-    sizes: Floats
-    each: Floats
+    sizes: list[int]
+    each: list[float]
     dense: float
     other_flops: float
     other_parameters: int
 
-    def flops(self, kept: Floats) -> Floats:
-        """FLOPs of a forward pass where so many weights of each layer are left; layers along the last axis."""
-        return np.asarray(kept @ self.each + self.other_flops)
+    def flops(self, kept: Iterable[int]) -> float:
+        """FLOPs of a forward pass where so many weights of each layer are left."""
+        return float(sum(map(mul, kept, self.each))) + self.other_flops
 
-    def sizes_in_bytes(self, left: float) -> dict[str, float]:
+    def sizes_in_bytes(self, left: int) -> dict[str, int]:
         """Bytes of all parameters as 4-byte numbers: dense, with a bit for each weight, or as compressed sparse rows.
 
         `left` weights are left. Rows of a layer are its output channels; an index has 4 bytes.
@@ -41,8 +38,8 @@ class Shapes:
         rest = NUMBER * self.other_parameters
         rows = sum(shape[0] + 1 for shape in self.shapes)
         return {
-            "bytes_dense": rest + NUMBER * float(self.sizes.sum()),
-            "bytes_bitmap": rest + NUMBER * left + float(np.ceil(self.sizes / 8).sum()),
+            "bytes_dense": rest + NUMBER * sum(self.sizes),
+            "bytes_bitmap": rest + NUMBER * left + sum(-(-size // 8) for size in self.sizes),
             "bytes_csr": rest + NUMBER * (2 * left + rows),
         }
 
@@ -50,11 +47,10 @@ class Shapes:
 def shapes(network: dict[str, Any]) -> Shapes:
     """What a record says of its network."""
     found = [tuple(layer["shape"]) for layer in network["layers"]]
-    sizes = np.array([math.prod(shape) for shape in found], dtype=float)
-    flops = np.array([layer["flops"] for layer in network["layers"]], dtype=float)
-    other = float(network["other_flops"])
-    dense = float(flops.sum()) + other
-    return Shapes(found, sizes, flops / sizes, dense, other, network["parameters"] - int(sizes.sum()))
+    sizes, flops = [math.prod(shape) for shape in found], [layer["flops"] for layer in network["layers"]]
+    other = network["other_flops"]
+    each = [count / size for count, size in zip(flops, sizes, strict=True)]
+    return Shapes(found, sizes, each, sum(flops) + other, other, network["parameters"] - sum(sizes))
 
 
 def training(network: Shapes, events: list[dict[str, Any]]) -> tuple[float, float]:
@@ -65,19 +61,15 @@ def training(network: Shapes, events: list[dict[str, Any]]) -> tuple[float, floa
     while the clock stands still was measured.
     """
     sparse = dense = 0.0
-    timed = []
     for event in events:
         if "flops" in event:
             sparse, dense = sparse + event["sparse_flops"], dense + event["flops"]
-        else:
-            timed.append(event)
-    if not timed:
-        return sparse, dense
-    examples = np.array([event["examples"] for event in timed], dtype=float)
-    passes = network.flops(np.array([event["kept"] for event in timed], dtype=float))
-    whole = np.array([event["kind"] == "dense_gradients" for event in timed])
-    sparse += float(examples @ np.where(whole, (PASSES - 1) * passes + network.dense, PASSES * passes))
-    return sparse, dense + PASSES * network.dense * float(examples.sum())
+            continue
+        examples, forward = event["examples"], network.flops(event["kept"])
+        weights = network.dense if event["kind"] == "dense_gradients" else forward
+        sparse += examples * ((PASSES - 1) * forward + weights)
+        dense += examples * PASSES * network.dense
+    return sparse, dense
 
 
 class Costing:
@@ -101,9 +93,9 @@ class Costing:
 
 def _costs(record: dict[str, Any], network: Shapes) -> dict[str, float]:
     counted = record["sparsity"]["layers"]
-    kept = np.array([counted[layer["name"]]["kept"] for layer in record["network"]["layers"]], dtype=float)
+    kept = [counted[layer["name"]]["kept"] for layer in record["network"]["layers"]]
     sparse, dense = training(network, record["events"])
-    inference, left = float(network.flops(kept)), float(kept.sum())
+    inference, left = network.flops(kept), sum(kept)
     return {
         "training_flops": sparse,
         "training_flops_dense": dense,

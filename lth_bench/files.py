@@ -240,9 +240,11 @@ def publish_json(path: Path, value: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a sealed object; raises Damaged if it is not one, and FileFault if it cannot be read."""
+    from pydantic_core import from_json  # three times as fast as json
+
     content = _read(path)
     try:
-        value = json.loads(content)
+        value = from_json(content, allow_inf_nan=False)
         checksum = value.pop("checksum")
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise Damaged(f"{path} is not a record of lth-bench ({type(error).__name__}: {error})") from error
@@ -253,14 +255,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_JSON + 1)
+        with path.open("rb", buffering=0) as file:
+            if (size := os.fstat(file.fileno()).st_size) > LARGEST_JSON:
+                raise Damaged(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
+            return file.readall()
     except OSError as error:
         raise FileFault(f"cannot read {path}: {error.strerror}") from error
-    if len(content) > LARGEST_JSON:
-        size = path.stat().st_size
-        raise Damaged(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
-    return content
 
 
 def _is_sealed(content: bytes) -> bool:

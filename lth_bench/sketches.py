@@ -168,7 +168,7 @@ def _dense_key(shown: Shown) -> list[Line2D]:
     return [charts.dense_line()] if len(shown.dense) else []
 
 
-def _cost(shown: Shown, column: str, relative: Floats, words: tuple[str, str]) -> Sketch | None:
+def _cost(shown: Shown, relative: Floats, words: tuple[str, str]) -> Sketch | None:
     """Accuracy against a cost, as multiples of the dense network's."""
     rows = shown.rows.assign(x=relative).loc[shown.sparse.index]
     whole = (rows["failed"] == 0) & (rows["diverged"] == 0)
@@ -224,12 +224,12 @@ def _training(shown: Shown) -> Sketch | None:
     if dense.empty or not dense.iloc[0] > 0:
         return None
     words = ("Training FLOPs, search included (dense = 1×)", "FLOPs of training, the search included")
-    return _cost(shown, "training_flops", (shown.rows["training_flops"] / dense.iloc[0]).to_numpy(), words)
+    return _cost(shown, (shown.rows["training_flops"] / dense.iloc[0]).to_numpy(), words)
 
 
 def _inference(shown: Shown) -> Sketch | None:
     words = ("Inference FLOPs (dense = 1×)", "FLOPs of inference that counts weights left alone")
-    return _cost(shown, "inference_flops", shown.rows["inference_share"].to_numpy(), words)
+    return _cost(shown, shown.rows["inference_share"].to_numpy(), words)
 
 
 def _layers(shown: Shown) -> Sketch | None:

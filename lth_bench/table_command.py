@@ -47,8 +47,9 @@ def table(
 ) -> None:
     """Print tables for a paper, with their protocol in the caption; in LaTeX they need booktabs alone."""
     from lth_bench.files import publish
-    from lth_bench.paper import Wanted, rendered, tables
+    from lth_bench.paper import Wanted, tables
     from lth_bench.results import load
+    from lth_bench.typesetting import rendered
 
     if published and layout is not Layout.sparsities:
         refuse([f"--published goes with the layout sparsities, not with {layout.value}"])

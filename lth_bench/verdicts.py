@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class _Tests:
-    """Per row: is it as good as dense, as quick, and better than its mask with other weights? None: cannot be told."""
+    """Of a row: is it as good as dense, as quick, and better than its mask with other weights? None: not shown."""
 
     as_good: bool | None
     as_quick: bool | None
@@ -47,19 +47,22 @@ def verdicts(found: Board) -> pd.DataFrame:
 
     One that wins is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %), in no
     more steps – to the lowest validation loss where that was before the end, else to the end – and better than its own
-    mask with other initial weights (the same test). `verdict` is wins, fails or unknown; `why` a sentence.
+    mask with other initial weights (the same test). `verdict` is wins where all three are shown, fails where the
+    opposite of one is, else unknown; `why` is a sentence.
     """
     rows = found.rows
     chosen = rows[(rows["control"] == "") & (rows["target"] > 0)]
-    lower = statistics.one_sided_lower(found.samples.difference)
+    lower, upper = _bounds(found.samples.difference)
     redrawn = _redrawn(found)
     lines = []
     dense = _dense(rows)
     for index, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
-        tests = _Tests(_exceeds(lower[index], -MARGIN), _as_quick(row, dense(row)), redrawn.get(index))
+        as_good = _shown(lower[index], upper[index], -MARGIN)
+        tests = _Tests(as_good, _as_quick(row, dense(row)), redrawn.get(index))
         whole = row["n"] and not row["diverged"] and not row["failed"]
         verdict = tests.verdict if whole else "unknown"
-        lines.append([*_block(row), row["method"], row["target"], verdict, _reason(row, tests, float(lower[index]))])
+        why = _reason(row, tests, (float(lower[index]), float(upper[index])), index in redrawn)
+        lines.append([*_block(row), row["method"], row["target"], verdict, why])
     return pd.DataFrame(lines, columns=[*BLOCK, "method", "target", "verdict", "why"])
 
 
@@ -97,17 +100,22 @@ def _pairs(found: Board) -> pd.DataFrame:
 
 
 def _redrawn(found: Board) -> dict[int, bool | None]:
-    """By row of a method, whether it is better than its mask with other initial weights."""
+    """By row of a method with that control, whether it is better than its mask with other initial weights."""
     pairs = _pairs(found)
     pairs = pairs[pairs["control"] == REDRAWN]
     accuracy = found.samples.accuracy
     base, other = pairs["base_row"].to_numpy(dtype=int), pairs["row"].to_numpy(dtype=int)
-    lower = statistics.one_sided_lower(accuracy[base] - accuracy[other])
-    return {int(row): _exceeds(bound, 0.0) for row, bound in zip(base, lower, strict=True)}
+    lower, upper = _bounds(accuracy[base] - accuracy[other])
+    return {int(row): _shown(low, high, 0.0) for row, low, high in zip(base, lower, upper, strict=True)}
 
 
-def _exceeds(bound: float, least: float) -> bool | None:
-    return None if np.isnan(bound) else bool(bound > least)
+def _bounds(differences: Floats) -> tuple[Floats, Floats]:
+    """What each mean difference is shown to be above, and what it is shown to be below, each at 95 %."""
+    return statistics.one_sided_lower(differences), -statistics.one_sided_lower(-differences)
+
+
+def _shown(lower: float, upper: float, least: float) -> bool | None:
+    return True if lower > least else False if upper < least else None
 
 
 def _dense(rows: pd.DataFrame) -> Callable[[Any], Any]:
@@ -131,15 +139,22 @@ def _as_quick(row: Any, dense: Any) -> bool | None:
     return bool(row[step] <= dense[step])
 
 
-def _reason(row: Any, tests: _Tests, lower: float) -> str:
+def _reason(row: Any, tests: _Tests, bounds: tuple[float, float], redrawn: bool) -> str:
     trouble = [f"{row[name]} {name}" for name in ("diverged", "failed", "missing") if row[name]]
     if not row["n"]:
         return f"no seed finished: {', '.join(trouble)}."
-    sure = f"at least {lower:+.2f} points from dense" if not np.isnan(lower) else "too few seeds beside dense ones"
+    lower, upper = bounds
+    known = not np.isnan(lower)
+    between = (
+        f"not told from dense ({lower:+.2f} to {upper:+.2f} points)" if known else "too few seeds beside dense ones"
+    )
+    control = "not told from its mask re-drawn" if redrawn else "no control redraw"
     parts = [
-        _word(tests.as_good, f"as good as dense ({sure})", f"may be worse than dense ({sure})", sure),
+        _word(
+            tests.as_good, f"as good as dense (above {lower:+.2f})", f"worse than dense (below {upper:+.2f})", between
+        ),
         _word(tests.as_quick, "in no more steps", "in more steps", "no dense run to count steps against"),
-        _word(tests.better, "better than its mask re-drawn", "not shown better than re-drawn", "no control redraw"),
+        _word(tests.better, "better than its mask re-drawn", "worse than its mask re-drawn", control),
     ]
     return "; ".join([*parts, *trouble]) + "."
 

@@ -19,14 +19,16 @@ from hostile import HOSTILE
 from typer.testing import CliRunner
 
 from lth_bench import table_command
+from lth_bench.cells import Cell, PaperTable
 from lth_bench.durations import Duration
 from lth_bench.escaping import plain
 from lth_bench.experiment import Choice, Experiment
-from lth_bench.paper import FORMATS, LAYOUTS, Cell, PaperTable, Wanted, rendered, tables
+from lth_bench.paper import LAYOUTS, Wanted, tables
 from lth_bench.recipe import Recipe
 from lth_bench.records import identity, write_plan, write_record
 from lth_bench.results import load
 from lth_bench.suite import Planned
+from lth_bench.typesetting import FORMATS, rendered
 
 ROOT = Path(__file__).parent.parent
 LEADERBOARD = ROOT / "leaderboards" / "methods-mnist"
@@ -98,7 +100,7 @@ def test_means_intervals_and_the_best_by_hand(tmp_path):
     (table,) = made(tmp_path, THREE)
     rows = rows_of(table)
     assert table.header == ["method", "50%", "90%"]
-    assert rows["dense (at 0%)"] == [Cell("92.00", "± 4.97", span=2)]
+    assert rows["dense (at 0%)"] == [Cell("92.00", "± 4.97")]
     assert rows["imp"] == [Cell("93.00", "± 8.61", bold=True), Cell("80.00", "± 0.00")]
     assert rows["snip"] == [Cell("92.00", "± 8.61"), Cell("–")]
     assert rows["random"][0] == Cell("92.33", "± 6.25", bold=True)
@@ -214,7 +216,7 @@ def test_published_numbers_stand_below_and_are_never_bold(tmp_path):
     reported = {row[0].text: row[1:] for row in table.sections[-1]}
     assert reported["SNIP (Lee et al. 2019)"] == [Cell("–"), Cell("97.60", italic=True)]
     assert reported["DNS (Lee et al. 2019)"] == [Cell("–"), Cell("98.00", note="98.2%", italic=True)]
-    assert reported["dense ref (Lee et al. 2019), at 0%"] == [Cell("98.30", italic=True, span=2)]
+    assert reported["dense ref (Lee et al. 2019), at 0%"] == [Cell("98.30", italic=True)]
     assert "LC (Lee et al. 2019)" not in reported, "99 % is too far away"
     assert "protocols differ" in table.caption
     assert "*98.00* (98.2%)" in rendered([table], "md") and r"\textit{98.00}" in rendered([table], "tex")
@@ -409,5 +411,7 @@ def test_unusable_input_ends_with_a_sentence_and_status_2(tmp_path, capsys, argu
 
 
 def test_no_torch_is_imported():
-    code = "import sys, lth_bench.paper, lth_bench.table_command; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, lth_bench.paper, lth_bench.typesetting, lth_bench.table_command; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -75,7 +75,7 @@
   form.hidden = false;
   filter();
 
-  // A method that is pointed at stands out in the figures of its leaderboard, and a curve names its row.
+  // A method that is pointed at stands out in the figures of its leaderboard; one that is clicked on, until another is.
   const pick = (block, number) => {
     for (const drawing of all("svg", block)) {
       const found = number !== undefined && drawing.querySelector(`[data-number="${number}"]`);
@@ -84,9 +84,12 @@
     for (const part of all("[data-number]", block)) part.classList.toggle("picked", part.dataset.number === number);
   };
   for (const block of blocks.filter((block) => block.querySelector("svg [data-number]"))) {
-    const point = (event) => pick(block, event.target.closest?.("svg [data-number], .board tr[data-number]")?.dataset.number);
+    const part = "svg [data-number], .board tr[data-number]";
+    const held = () => (block.contains(document.activeElement) ? document.activeElement.closest(part) : null);
+    const point = (event) => pick(block, (event.target.closest(part) ?? held())?.dataset.number);
     ["pointerover", "focusin"].forEach((kind) => block.addEventListener(kind, point));
-    ["pointerleave", "focusout"].forEach((kind) => block.addEventListener(kind, () => pick(block)));
+    block.addEventListener("pointerleave", () => pick(block, held()?.dataset.number));
+    block.addEventListener("focusout", () => pick(block));
     all(".board th.method", block).forEach((head) => (head.tabIndex = 0));
   }
 
