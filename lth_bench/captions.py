@@ -11,7 +11,7 @@ from lth_bench.cells import TROUBLES, elsewhere
 from lth_bench.fitting import shortened
 from lth_bench.recipe import Recipe
 from lth_bench.results import BLOCK, Results
-from lth_bench.tables import _doubts
+from lth_bench.tables import doubts
 
 MOST = 5  # recipes that a caption names
 VERSIONED = ("lth-bench", "torch", "timm")
@@ -21,7 +21,7 @@ MEANINGS = {"diverged": "diverged", "failed": "failed", "missing": "are missing"
 
 def caption(results: Results, title: str, rows: list[Any], notes: list[str]) -> str:
     """What a reader has to know of a table that shows these rows of a leaderboard, with notes of its own."""
-    doubts = _doubts(pd.DataFrame(rows))
+    doubts = doubts(pd.DataFrame(rows))
     parts = [f"{title}.", _protocol(results, rows), *_legend(rows), *notes, *doubts, _versions(results)]
     return " ".join(filter(None, parts))
 
@@ -79,14 +79,14 @@ def _legend(rows: list[Any]) -> Iterator[str]:
     """What the cells of these rows and their marks mean."""
     yield _about_seeds([row["n"] for row in rows if row["n"]])
     if any(row["best"] for row in rows):
-        yield "Bold: not told from the highest mean by the paired 95% interval."
+        yield "Bold: not told from the best mean by the paired 95% interval."
     if recipes := sorted({shortened(row["trained_with"]) for row in rows if row["own_recipe"]}):
         more = f" and {len(recipes) - MOST} more" * (len(recipes) > MOST)
         yield f"†: trained with a recipe of its own ({', '.join(recipes[:MOST])}{more})."
     if any(row["control"] for row in rows):
         yield "‡: a control, not compared."
     if any(row["n"] and elsewhere(row["sparsity"], row["target"]) for row in rows):
-        yield "%, in brackets: measured, if not as asked."
+        yield "Measured sparsities that differ are in brackets."
     if troubles := [status for status in TROUBLES if any(row[status] for row in rows)]:
         yield _about_troubles(troubles)
 
@@ -96,10 +96,10 @@ def _about_seeds(counts: list[int]) -> str:
         return "No seed finished."
     low, high = min(counts), max(counts)
     if high == 1:
-        return "On test images at the last step, of one seed (n = 1)."
+        return "Test images, last step, one seed (n = 1)."
     n = f"n = {low}" if low == high else f"n = {low} to {high}"
     alone = ", none at n = 1" * (low == 1)
-    return f"On test images at the last step: means over seeds ({n}) ± half of Student's 95% interval{alone}."
+    return f"Test images, last step; means over seeds ({n}) ± half of Student's 95% interval{alone}."
 
 
 def _about_troubles(statuses: list[str]) -> str:

@@ -14,43 +14,41 @@ PASSES = 3  # forward, and backward for inputs and for weights
 
 @dataclass(frozen=True)
 class Shapes:
-    """Shapes and sizes of a network's prunable layers, in their order, and all that is not prunable.
+    """What costs of a network depend on, beside the weights that are left in each prunable layer, in their order.
 
-    `dense` are the FLOPs of a forward pass through the dense network, `each` those that every weight of a layer takes.
+    `dense` are the FLOPs of a forward pass through the dense network, `each` those that every weight of a layer takes,
+    `other_flops` and `other_parameters` what is not prunable. Bytes are of a form that holds no weight: with 4-byte
+    numbers for all that is not prunable, and a bit for each weight or an index for each row, an output channel.
     """
 
-    shapes: list[tuple[int, ...]]
-    sizes: list[int]
     each: list[float]
     dense: float
     other_flops: float
     other_parameters: int
+    bytes_dense: int
+    bytes_bitmap: int
+    bytes_csr: int
 
     def flops(self, kept: Iterable[int]) -> float:
         """FLOPs of a forward pass where so many weights of each layer are left."""
         return float(sum(map(mul, kept, self.each))) + self.other_flops
 
-    def sizes_in_bytes(self, left: int) -> dict[str, int]:
-        """Bytes of all parameters as 4-byte numbers: dense, with a bit for each weight, or as compressed sparse rows.
-
-        `left` weights are left. Rows of a layer are its output channels; an index has 4 bytes.
-        """
-        rest = NUMBER * self.other_parameters
-        rows = sum(shape[0] + 1 for shape in self.shapes)
-        return {
-            "bytes_dense": rest + NUMBER * sum(self.sizes),
-            "bytes_bitmap": rest + NUMBER * left + sum(-(-size // 8) for size in self.sizes),
-            "bytes_csr": rest + NUMBER * (2 * left + rows),
-        }
-
 
 def shapes(network: dict[str, Any]) -> Shapes:
     """What a record says of its network."""
-    found = [tuple(layer["shape"]) for layer in network["layers"]]
+    found = [layer["shape"] for layer in network["layers"]]
     sizes, flops = [math.prod(shape) for shape in found], [layer["flops"] for layer in network["layers"]]
-    other = network["other_flops"]
-    each = [count / size for count, size in zip(flops, sizes, strict=True)]
-    return Shapes(found, sizes, each, sum(flops) + other, other, network["parameters"] - sum(sizes))
+    other, others = network["other_flops"], network["parameters"] - sum(sizes)
+    rest = NUMBER * others
+    return Shapes(
+        each=[count / size for count, size in zip(flops, sizes, strict=True)],
+        dense=sum(flops) + other,
+        other_flops=other,
+        other_parameters=others,
+        bytes_dense=rest + NUMBER * sum(sizes),
+        bytes_bitmap=rest + sum(-(-size // 8) for size in sizes),
+        bytes_csr=rest + NUMBER * sum(shape[0] + 1 for shape in found),
+    )
 
 
 def training(network: Shapes, events: list[dict[str, Any]]) -> tuple[float, float]:
@@ -103,5 +101,7 @@ def _costs(record: dict[str, Any], network: Shapes) -> dict[str, float]:
         "inference_share": inference / network.dense,
         "theoretical_speedup": network.dense / inference if inference else math.inf,
         "parameters": left + network.other_parameters,
-        **network.sizes_in_bytes(left),
+        "bytes_dense": network.bytes_dense,
+        "bytes_bitmap": network.bytes_bitmap + NUMBER * left,
+        "bytes_csr": network.bytes_csr + 2 * NUMBER * left,
     }

@@ -43,15 +43,11 @@ WIDTHS = {" ijl.,;:'!|-": 0.31, "ftrs()[]I": 0.4, "0123456789acegoz_/": 0.5, "bd
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a table that fits a page, and how it is set."""
+    """A part of a table that fits a page, and how it is set; `room` is the width of names that are broken."""
 
     table: PaperTable
     style: Style
-
-    @cached_property
-    def room(self) -> float | None:
-        """The width for names, if they have to be broken."""
-        return _room(self.table, self.style)
+    room: float | None
 
     @cached_property
     def spreads(self) -> list[int | None]:
@@ -102,10 +98,10 @@ def _character_width(character: str) -> float:
 def _pages(table: PaperTable, style: Style) -> Iterator[Page]:
     """The parts of a table that fit on pages, by columns and then by rows."""
     caption = len(table.caption) / CAPTION_LINE * 12 + 25
-    height = max(HEIGHT - caption - 4 * style.line, HEIGHT / 4)
     for part in _narrowed(table, style):
-        for sections in _lowered(Page(part, style), height):
-            yield Page(dataclasses.replace(part, sections=sections), style)
+        whole = Page(part, style, _room(part, style))
+        for sections in _lowered(whole, max(HEIGHT - caption, HEIGHT / 4)):
+            yield dataclasses.replace(whole, table=dataclasses.replace(part, sections=sections))
 
 
 def _narrowed(table: PaperTable, style: Style) -> Iterator[PaperTable]:
@@ -161,7 +157,8 @@ def _lowered(page: Page, height: float) -> Iterator[list[list[Row]]]:
     sections = page.table.sections
     rows = [(number, row) for number, section in enumerate(sections) for row in section]
     taken = list(accumulate((page.row_height(row) for _, row in rows), initial=0.0))
-    count = math.ceil((taken[-1] + page.style.line * (2 + len(sections) / 2)) / height)
+    head = max(len(head_lines(text)) for text in page.table.header)
+    count = math.ceil(taken[-1] / (height - page.style.line * (head + 2 + len(sections) / 2)))
     parts = [int(count * before / taken[-1]) for before in taken[:-1]]
     for _, part in groupby(zip(parts, rows, strict=True), lambda item: item[0]):
         yield [[row for _, (_, row) in some] for _, some in groupby(part, lambda item: item[1][0])]

@@ -111,15 +111,11 @@ def _chosen(frame: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
 def _named(text: str, known: list[str]) -> list[str]:
     """Names out of a list with commas, which may be in the names as well: the longest that fits is meant."""
     any_name = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    names, rest = [], text.strip()
-    while rest:
-        found = re.match(rf"({any_name})\s*(?:,\s*|$)", rest)
-        if found is None:
-            wrong, there = plain(rest.split(",")[0]), "; ".join(map(plain, known))
-            raise ValueError(f"no method {wrong!r} (of {plain(text)!r}); there are: {there}")
-        names.append(found[1])
-        rest = rest[found.end() :]
-    return names
+    item = re.compile(rf"(?:^|(?<=,))\s*({any_name})\s*(?:,|$)")
+    if wrong := item.sub("", text).strip():
+        there = "; ".join(map(plain, known))
+        raise ValueError(f"no method {plain(wrong.split(',')[0])!r} (of {plain(text)!r}); there are: {there}")
+    return item.findall(text)
 
 
 def _distinct(made: Iterable[PaperTable]) -> Iterator[PaperTable]:
@@ -181,8 +177,8 @@ COST_HEADER = [
     "params",
 ]
 COST_NOTE = (
-    "Differences are in points, paired by seed; FLOPs are of kept weights, of training with search and retraining; "
-    "size is the smaller of bitmap and compressed rows."
+    "Differences are paired by seed. FLOPs are of kept weights, those of training with search and retraining; size is "
+    "of a bitmap or compressed rows."
 )
 RANK_NOTE = "Mean ranks are over the models, or over as many as the brackets say."
 REPORTED_NOTE = (
@@ -252,9 +248,11 @@ def _mean_ranks(found: _Found, at: float) -> dict[_Key, Cell]:
     """Over the blocks in which a method was ranked at a sparsity."""
     rows, blocks = found.board.rows, len(found.blocks)
     met = Board(rows[(rows["target"] == at) & (rows["place"] == at)], found.board.samples)
-    ranked = [row for row in rows_of(overall(met)) if row["cells"]]
-    notes = [f"{row['cells']} of {blocks}" if row["cells"] < blocks else "" for row in ranked]
-    return {(row["method"], True): Cell(f"{row['mean_rank']:.1f}", note=note) for row, note in zip(ranked, notes, strict=True)}
+    ranks = {}
+    for row in rows_of(overall(met)):
+        note = "" if row["cells"] == blocks else f"{row['cells']} of {blocks}"
+        ranks[row["method"], True] = Cell(f"{row['mean_rank']:.1f}", note=note) if row["cells"] else DASH
+    return ranks
 
 
 def _sparsity(at: float | None, blocks: list[_Block]) -> float:

@@ -59,10 +59,10 @@ class Evidence:
 
     def add(self, record: dict[str, Any]) -> None:
         self.suites.add(record["suite"])
+        environment, timing = record.get("environment", {}), record.get("timing", {})
         for name, counts in self.environment.items():
-            if name in record.get("environment", {}):
-                counts[str(record["environment"][name])] += 1
-        timing = record.get("timing", {})
+            if name in environment:
+                counts[str(environment[name])] += 1
         if "steps_computed" in timing:  # only records that say what was computed count
             self.computed += timing["steps_computed"]
             self.charged += sum(event["steps"] for event in record.get("events", []))
@@ -108,7 +108,7 @@ def load(directory: Path) -> Results:
         tables.append(table)
     recorded = {path.stem for path in paths}
     missing = [reader.row(entry | {"status": "missing"}) for key, entry in planned.items() if key not in recorded]
-    rows = pd.concat([*tables, *([pd.DataFrame(missing)] if missing else [])], ignore_index=True)
+    rows = pd.concat([*tables, *([_frame(missing)] if missing else [])], ignore_index=True)
     place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
     ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
     return Results([directory], completed(ordered), evidence, reader.recipes)
@@ -138,7 +138,12 @@ def _read_part(paths: list[Path], names: dict[str, dict[str, Any]]) -> Part:
             record = read_record(path)
             evidence.add(record)
             rows.append(reader.row(record | names.get(path.stem, {})))
-        return pd.DataFrame(rows), evidence, reader.recipes
+        return _frame(rows), evidence, reader.recipes
+
+
+def _frame(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows that all have the same names, column by column, which is twice as fast as row by row."""
+    return pd.DataFrame({name: [row[name] for row in rows] for name in rows[0]} if rows else {})
 
 
 @contextmanager

@@ -164,12 +164,12 @@ def sentence(found: Board) -> str:
         "methods of which a seed failed or diverged, are not in that contest." if rows["best"].any() else "",
         f"n is given where fewer seeds finished; {MISSING} was not asked for.",
         "† trained with a recipe of its own." if rows["own_recipe"].any() else "",
-        *_doubts(rows),
+        *doubts(rows),
     ]  # fmt: skip
     return " ".join(part for part in parts if part)
 
 
-def _doubts(rows: pd.DataFrame) -> Iterator[str]:
+def doubts(rows: pd.DataFrame) -> Iterator[str]:
     """What speaks against comparing rows: environments and data that differ, models that are not fit."""
     environments = _several(rows["environment"])
     if len(environments) > 1:
