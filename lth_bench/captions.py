@@ -21,8 +21,8 @@ MEANINGS = {"diverged": "diverged", "failed": "failed", "missing": "are missing"
 
 def caption(results: Results, title: str, rows: list[Any], notes: list[str]) -> str:
     """What a reader has to know of a table that shows these rows of a leaderboard, with notes of its own."""
-    doubts = doubts(pd.DataFrame(rows))
-    parts = [f"{title}.", _protocol(results, rows), *_legend(rows), *notes, *doubts, _versions(results)]
+    found = doubts(pd.DataFrame(rows))
+    parts = [f"{title}.", _protocol(results, rows), *_legend(rows), *notes, *found, _versions(results)]
     return " ".join(filter(None, parts))
 
 

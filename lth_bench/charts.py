@@ -1,22 +1,18 @@
-"""Figures from plain data: lines in small multiples, points with their Pareto front, and heat maps."""
+"""Figures from plain data: lines in small multiples, and points with their Pareto front."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, NullLocator
 from numpy.typing import NDArray
 
 from lth_bench.drawing import DENSE, LINE, OTHERS, POINT, TEXT, Mark, Sheet, in_style, panels, spread, width
@@ -24,7 +20,6 @@ from lth_bench.scales import Drawn, Floats
 
 Bools = NDArray[np.bool_]
 PER_PANEL = 7  # lines
-BAR = 1.5  # height of a colour bar, in inches
 SMALL = 7.5  # points
 TIED = 9  # points from where on a label is tied to its point
 TEXTS = 1.085  # where on it texts begin
@@ -235,11 +230,8 @@ def _names(axes: Axes, part: Points, best: list[int], steps: Floats) -> list[Nam
     to_axes, size = axes.transData + axes.transAxes.inverted(), _size(axes)
     points = to_axes.transform(np.column_stack([part.x, part.y])) * size
     line = to_axes.transform(steps) * size
-    ends = [
-        _bounded([line.lower[0] for line in part.lines], part),
-        _bounded([line.upper[0] for line in part.lines], part),
-    ]
-    lows, highs = (to_axes.transform(end) * size for end in ends)
+    bounds = ([line.lower[0] for line in part.lines], [line.upper[0] for line in part.lines])
+    lows, highs = (to_axes.transform(_bounded(ends, part)) * size for ends in bounds)
     taken = [
         *(_around(point, point, 4) for point in points),
         *(_around(one, np.array([two[0], one[1]]), 2) for one, two in itertools.pairwise(line)),
@@ -301,63 +293,6 @@ def _beside(axes: Axes, line: Line, name: Name) -> None:
         x, y, line.label, size=SMALL, va="center", color=TEXT, zorder=5, linespacing=1.05, transform=axes.transAxes,
         gid=line.mark.gid, bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 0.2},
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Heat:
-    """A matrix of values for methods, its labels, the texts in its cells (none where empty), and its colours."""
-
-    title: str
-    values: pd.DataFrame
-    marks: list[Mark]
-    rows: list[str]
-    columns: list[str]
-    texts: pd.DataFrame
-    norm: Normalize
-    colours: str | Colormap
-    colour_label: str
-    colour_ticks: dict[float, str]
-    crosses: Bools = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))
-
-
-@in_style
-def heat(chart: Heat) -> Figure:
-    """A heat map; cells that hold no value are grey, some are crossed."""
-    count, rows = len(chart.columns), 0.22 * len(chart.rows)
-    every = math.ceil(count / 40)
-    shown = chart.columns[::every]
-    cell = 0.46 if chart.texts.size else min(0.24, max(9 / count, 0.06))
-    longest = max(map(width, shown)) * 8 * POINT
-    upright = longest + 0.04 > cell * every
-    left = max(map(width, chart.rows)) * 8 * POINT + 0.2
-    below = max(longest + 0.2 if upright else 0.3, BAR - rows + 0.1)
-    figure, (axes,) = panels(1, Sheet(1, max(cell * count, 1.4), rows, left, 0.95, below, 0.1), chart.title, [])
-    bar = _bar(figure, axes)
-    sns.heatmap(
-        chart.values, ax=axes, cbar_ax=bar, norm=chart.norm, cmap=chart.colours, mask=chart.values.isna(),
-        annot=chart.texts if chart.texts.size else None, fmt="", annot_kws={"size": 7},
-        rasterized=chart.values.size > 3000, linewidths=0.5 if cell > 0.12 else 0, xticklabels=False, yticklabels=False,
-    )  # fmt: skip
-    axes.set(facecolor="0.9", xlabel="", ylabel="")
-    axes.grid(False)
-    axes.set_xticks(np.arange(0, count, every) + 0.5, shown, rotation=90 if upright else 0)
-    axes.set_yticks(np.arange(len(chart.rows)) + 0.5, chart.rows)
-    for text, mark in zip(axes.get_yticklabels(), chart.marks, strict=True):
-        text.set_gid(mark.gid)
-    down, across = np.nonzero(chart.crosses)
-    axes.plot(across + 0.5, down + 0.5, linestyle="", marker="x", color="white", markersize=4, gid="collapsed")
-    bar.yaxis.set_major_locator(FixedLocator(list(chart.colour_ticks)))
-    bar.yaxis.set_minor_locator(NullLocator())
-    bar.set_yticklabels(chart.colour_ticks.values())
-    bar.set_ylabel(chart.colour_label)
-    bar.grid(False)
-    return figure
-
-
-def _bar(figure: Figure, axes: Axes) -> Axes:
-    """Room for a colour bar at the upper right."""
-    (wide, high), box = figure.get_size_inches(), axes.get_position()
-    return figure.add_axes((box.x1 + 0.12 / wide, box.y1 - BAR / high, 0.13 / wide, BAR / high))
 
 
 def dense_line() -> Line2D:

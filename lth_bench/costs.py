@@ -84,7 +84,7 @@ class Costing:
         described = record.get("network")
         if described is None:
             return {}
-        if described != self._network or self._shapes is None:
+        if self._shapes is None or (described is not self._network and described != self._network):
             self._network, self._shapes = described, shapes(described)
         return _costs(record, self._shapes)
 

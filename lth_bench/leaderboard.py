@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from lth_bench import statistics
 from lth_bench.results import BLOCK, COSTS, METHOD
 
 Floats = NDArray[np.float64]
+Place = tuple[str, str, str]  # data set, model and recipe
 
 MET = 5e-4  # a target is met where the measured sparsity is nearer than this
 STATUSES = ("done", "diverged", "failed", "missing")
@@ -66,11 +68,20 @@ class Board:
     rows: pd.DataFrame
     samples: Samples
 
-    def blocks(self) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
+    def blocks(self) -> Iterator[tuple[Place, pd.DataFrame]]:
         """The rows of each leaderboard: one for every data set, model and recipe."""
         for place, rows in self.rows.groupby(BLOCK, sort=False):
             dataset, model, recipe = map(str, place)
             yield (dataset, model, recipe), rows
+
+    def names(self) -> dict[Place, str]:
+        """What each leaderboard is called, in their order; with its recipe where that tells it from another."""
+        places = [place for place, _ in self.blocks()]
+        alike = Counter(place[:2] for place in places)
+        return {
+            (dataset, model, recipe): f"{model} on {dataset}" + f", recipe {recipe}" * (alike[dataset, model] > 1)
+            for dataset, model, recipe in places
+        }
 
 
 def board(frame: pd.DataFrame) -> Board:

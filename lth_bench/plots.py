@@ -14,10 +14,11 @@ from matplotlib.figure import Figure
 
 from lth_bench import escaping
 from lth_bench.drawing import marks, write
-from lth_bench.leaderboard import Board
+from lth_bench.leaderboard import Board, Place
 from lth_bench.results import BLOCK, Results, dense_runs
-from lth_bench.sketches import SKETCHES, Block, Shown
+from lth_bench.sketches import SKETCHES
 from lth_bench.statistics import mean_interval
+from lth_bench.views import View
 
 Overlaps = Mapping[tuple[str, str, str, float], pd.DataFrame]
 """By data set, model, recipe and target: the mean Jaccard overlap of two methods' masks, a row and a column for each.
@@ -31,7 +32,7 @@ class Picture:
     """A figure, and what it shows."""
 
     kind: str
-    block: Block
+    block: Place
     stem: str
     caption: str
     draw: Callable[[], Figure]
@@ -41,11 +42,11 @@ def pictures(results: Results, found: Board, overlaps: Overlaps | None) -> list[
     """All figures for which there is something to show, leaderboard by leaderboard; reads the records once."""
     drawn: list[Picture] = []
     taken: set[str] = set()
-    for shown in _shown(results, found, overlaps or {}):
+    for view in _views(results, found, overlaps or {}):
         for kind, sketch in SKETCHES.items():
-            if made := sketch(shown):
-                stem = _unused(escaping.slug(f"{kind} {shown.title}"), taken)
-                drawn.append(Picture(kind, shown.block, stem, *made))
+            if made := sketch(view):
+                stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
+                drawn.append(Picture(kind, view.block, stem, *made))
     return drawn
 
 
@@ -63,19 +64,17 @@ def _unused(stem: str, taken: set[str]) -> str:
     return name
 
 
-def _shown(results: Results, found: Board, overlaps: Overlaps) -> Iterator[Shown]:
+def _views(results: Results, found: Board, overlaps: Overlaps) -> Iterator[View]:
     targets = {block: _middle(rows) for block, rows in found.blocks()}
     interval = mean_interval(found.samples.early_stop_step)
     early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=found.rows.index)
     at_zero = found.rows.groupby("method", sort=False)["target"].max() == 0
     looks = marks(list(at_zero.index), set(at_zero[at_zero].index))
     known = _measured(results, targets)
-    titles = [(dataset, model) for dataset, model, _ in targets]
+    titles = found.names()
     for block, rows in found.blocks():
-        dataset, model, recipe = block
-        title = f"{model} on {dataset}" + (f", recipe {recipe}" if titles.count((dataset, model)) > 1 else "")
         table = overlaps.get((*block, targets[block]))
-        yield Shown(block, title, rows, looks, early, targets[block], *known[block], table)
+        yield View(block, titles[block], rows, looks, early, targets[block], *known[block], table)
 
 
 def _middle(rows: pd.DataFrame) -> float:
@@ -88,11 +87,11 @@ def _middle(rows: pd.DataFrame) -> float:
 Measured = tuple[dict[str, pd.DataFrame], dict[str, "pd.Series[float]"]]
 
 
-def _measured(results: Results, targets: dict[Block, float]) -> dict[Block, Measured]:
+def _measured(results: Results, targets: dict[Place, float]) -> dict[Place, Measured]:
     """Shares of weights left by layer, and learning curves, of each leaderboard's methods at its target."""
     places = _places(results.frame, targets)
-    layers: dict[tuple[Block, str], list[dict[str, float]]] = defaultdict(list)
-    curves: dict[tuple[Block, str], list[pd.Series[float]]] = defaultdict(list)
+    layers: dict[tuple[Place, str], list[dict[str, float]]] = defaultdict(list)
+    curves: dict[tuple[Place, str], list[pd.Series[float]]] = defaultdict(list)
     for record in results.records():
         if place := places.get(record["key"]):
             layers[place].append(_left(record))
@@ -110,7 +109,7 @@ def _measured(results: Results, targets: dict[Block, float]) -> dict[Block, Meas
     }
 
 
-def _places(frame: pd.DataFrame, targets: dict[Block, float]) -> dict[str, tuple[Block, str]]:
+def _places(frame: pd.DataFrame, targets: dict[Place, float]) -> dict[str, tuple[Place, str]]:
     """Where the records belong that are shown: leaderboard and method, "" for the dense network."""
     done = frame[frame["status"] == "done"]
     dense = dense_runs(done)

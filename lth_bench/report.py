@@ -15,7 +15,7 @@ from lth_bench.leaderboard import Board, board, overall
 from lth_bench.overlap import matrices, overlaps, write_overlaps
 from lth_bench.records import suite_copy
 from lth_bench.results import BLOCK, Evidence, Results, rows_of
-from lth_bench.tables import FORMATS, detailed, formatted, shown_name, verdict_sentence
+from lth_bench.tables import FORMATS, MISSING, detailed, formatted, shown_name, verdict_sentence
 from lth_bench.verdicts import badges, verdicts
 
 if TYPE_CHECKING:
@@ -99,13 +99,13 @@ def _markdown(results: Results, found: Board, drawn: list[Picture]) -> str:
         formatted(found, "md"),
         *_overall(found),
         "## Figures",
-        *(f"![{markdown(picture.caption)}]({picture.stem}.png)\n\n{markdown(picture.caption)}" for picture in drawn),
+        *(f"![{picture.stem}]({picture.stem}.png)\n\n{markdown(picture.caption)}" for picture in drawn),
         "## Winning tickets",
-        _winning(table),
+        _winning(found, table),
         *_checks(found),
         "## Costs",
-        _costs(table),
-        *_early_stop(table),
+        _costs(found, table),
+        *_early_stop(found, table),
         *_troubles(results.evidence),
         "## What this rests on",
         _evidence(results),
@@ -114,13 +114,16 @@ def _markdown(results: Results, found: Board, drawn: list[Picture]) -> str:
 
 
 def _listed(columns: dict[str, list[str]]) -> str:
-    return pd.DataFrame(columns).to_markdown(index=False, disable_numparse=True)
+    """A table without the columns of which nothing is known."""
+    known = {name: cells for name, cells in columns.items() if set(cells) != {MISSING}}
+    return pd.DataFrame(known).to_markdown(index=False, disable_numparse=True)
 
 
-def _named(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+def _named(found: Board, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     """The columns that name a row."""
-    several = len({tuple(row[name] for name in BLOCK) for row in rows}) > 1
-    place = {"leaderboard": [markdown(f"{row['model']} on {row['dataset']}") for row in rows]} if several else {}
+    names = found.names()
+    places = [names[row["dataset"], row["model"], row["recipe"]] for row in rows]
+    place = {"leaderboard": list(map(markdown, places))} if len(names) > 1 else {}
     return {**place, "method": [markdown(shown_name(row)) for row in rows]}
 
 
@@ -145,7 +148,7 @@ def _overall(found: Board) -> list[str]:
     return ["## Over all leaderboards", table, note]
 
 
-def _winning(table: pd.DataFrame) -> str:
+def _winning(found: Board, table: pd.DataFrame) -> str:
     rows = rows_of(table[(table["verdict"] != "") & (table["verdict"] != "fails")])
     failed = int((table["verdict"] == "fails").sum())
     rest = f"{failed} others fail; leaderboard.csv says of each why." if failed else ""
@@ -153,7 +156,7 @@ def _winning(table: pd.DataFrame) -> str:
         return f"{verdict_sentence()}\n\nNo ticket wins. {rest}"
     shown = _listed(
         {
-            **_named(rows),
+            **_named(found, rows),
             "sparsity": [_percent(row["sparsity"]) for row in rows],
             "winning ticket": [row["verdict"] for row in rows],
             "because": [markdown(row["why"]) for row in rows],
@@ -166,7 +169,7 @@ def _checks(found: Board) -> list[str]:
     rows = rows_of(badges(found))
     if not rows:
         return []
-    named = _named([row | {"own_recipe": False} for row in rows])
+    named = _named(found, [row | {"own_recipe": False} for row in rows])
     shown = _listed(
         {
             **named,
@@ -180,7 +183,7 @@ def _checks(found: Board) -> list[str]:
     return ["## Sanity checks", shown, note]
 
 
-def _costs(table: pd.DataFrame) -> str:
+def _costs(found: Board, table: pd.DataFrame) -> str:
     rows = rows_of(table[table["n"] > 0])
     dense = {tuple(row[name] for name in BLOCK): row["training_flops"] for row in reversed(rows) if not row["target"]}
     once = [dense.get(tuple(row[name] for name in BLOCK), float("nan")) for row in rows]
@@ -188,7 +191,7 @@ def _costs(table: pd.DataFrame) -> str:
     least = [min(row["bytes_dense"], row["bytes_bitmap"], row["bytes_csr"]) for row in rows]
     shown = _listed(
         {
-            **_named(rows),
+            **_named(found, rows),
             "sparsity": [_percent(row["sparsity"]) for row in rows],
             "effective": [_percent(row["effective_sparsity"]) for row in rows],
             "empty layers": [_number(row["collapsed_layers"], ".3g") for row in rows],
@@ -207,14 +210,14 @@ def _costs(table: pd.DataFrame) -> str:
     return f"{shown}\n\n{COSTS_MEAN}"
 
 
-def _early_stop(table: pd.DataFrame) -> list[str]:
+def _early_stop(found: Board, table: pd.DataFrame) -> list[str]:
     """Early-stop steps and accuracies, where training was measured more often than at its end."""
     rows = rows_of(table[(table["n"] > 0) & (table["censored"] < table["n"])])
     if not rows:
         return []
     shown = _listed(
         {
-            **_named(rows),
+            **_named(found, rows),
             "sparsity": [_percent(row["sparsity"]) for row in rows],
             "early-stop step": [f"{row['early_stop_step']:,.0f}" for row in rows],
             "test accuracy there": [f"{row['early_stop_accuracy']:.2f}" for row in rows],
@@ -243,7 +246,7 @@ def _interval(mean: float, lower: float, upper: float) -> str:
 
 
 def _number(value: float, how: str, unit: str = "") -> str:
-    return "–" if pd.isna(value) else f"{value:{how}}{unit}"
+    return MISSING if pd.isna(value) else f"{value:{how}}{unit}"
 
 
 def _troubles(evidence: Evidence) -> list[str]:

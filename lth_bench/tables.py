@@ -93,12 +93,8 @@ def detailed(found: Board) -> pd.DataFrame:
 
 def tables(found: Board) -> Iterator[Table]:
     """The leaderboards, one for every data set, model and recipe; rows in a recipe of their own say so."""
-    places = found.rows[BLOCK].drop_duplicates()
-    alone = places.groupby(["dataset", "model"])["recipe"].transform("nunique") == 1
-    for (dataset, model, recipe), rows in found.blocks():
-        here = places[(places["dataset"] == dataset) & (places["model"] == model)].index
-        told = "" if alone[here].all() else f", recipe {recipe}"
-        yield _table(f"{model} on {dataset}{told}", rows)
+    names = found.names()
+    return (_table(names[place], rows) for place, rows in found.blocks())
 
 
 def _table(title: str, rows: pd.DataFrame) -> Table:

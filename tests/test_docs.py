@@ -82,6 +82,7 @@ def test_every_name_of_a_session_is_documented():
         "ticket",
         "notes",
         "elements",
+        "metered",
     }
     inside = {*harness, "optimizer", "seed"}
     names = {name for name in [*dir(make_session())] if not name.startswith("_")} - inside

@@ -12,7 +12,6 @@ from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from hostile import HOSTILE
 
@@ -20,11 +19,12 @@ from lth_bench.durations import Duration
 from lth_bench.escaping import plain
 from lth_bench.experiment import Choice, Experiment
 from lth_bench.leaderboard import board
-from lth_bench.page import EMBEDDED, LONGEST, Content, page
+from lth_bench.page import LONGEST, Content, page
 from lth_bench.recipe import Recipe
 from lth_bench.records import identity, write_plan, write_record
 from lth_bench.results import BLOCK, load
 from lth_bench.suite import Planned
+from lth_bench.tables import verdict_sentence
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
 DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
@@ -272,13 +272,26 @@ def test_hostile_texts_are_shown_and_do_nothing(hostile_source):
     assert max(map(len, re.split("[<>]", re.sub("<script.*?</script>", "", hostile_source, flags=re.S)))) < 25_000
 
 
-def test_more_experiments_than_a_page_can_hold_are_told_where_they_lie(made_content):
-    results = made_content.results
-    frame = pd.concat([results.frame] * (EMBEDDED // len(results.frame) + 1), ignore_index=True)
-    source = page(dataclasses.replace(made_content, results=dataclasses.replace(results, frame=frame[: EMBEDDED + 1])))
-    seen = Seen(source)
+def test_more_experiments_than_a_page_can_hold_are_told_where_they_lie(made_content, monkeypatch):
+    count = len(made_content.results.frame)
+    monkeypatch.setattr("lth_bench.page.EMBEDDED", count - 1)
+    seen = Seen(page(made_content))
     assert len(seen.json) == 1 and "too many records" in seen.text
-    assert sum("data-command" in attributes for _, attributes in seen.elements) == EMBEDDED + 1
+    assert sum("data-command" in attributes for _, attributes in seen.elements) == count
+    monkeypatch.setattr("lth_bench.page.LISTED", count - 1)
+    seen = Seen(page(made_content))
+    assert sum("data-command" in attributes for _, attributes in seen.elements) == 3
+    assert f"{count - 3} that are done are not listed" in seen.text
+
+
+def test_words_on_tickets_are_those_of_the_other_tables(source, made_content):
+    text = " ".join(Seen(source).text.split())
+    verdicts, rows = made_content.verdicts, made_content.found.rows
+    counts = verdicts["verdict"].value_counts()
+    assert verdict_sentence() in text
+    assert f"{counts['wins']} win, {counts['fails']} fail, {counts['unknown']} are unknown." in text
+    winning = rows.loc[verdicts.index[verdicts["verdict"] == "wins"], "n"] > 0
+    assert source.count('<em class="wins">ticket wins</em>') == winning.sum() > 0
 
 
 def test_a_run_in_which_nothing_finished_has_its_page(tmp_path):
@@ -408,18 +421,19 @@ def test_a_method_that_is_pointed_at_stands_out_in_the_figures(browser, file):
         assert block.locator("svg .picked").first.get_attribute("data-number") == "0", "the one that has the focus"
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_as_wide_as_the_window_and_legible(browser, file, width, scheme):
-    with opened(browser, file, viewport={"width": width, "height": 800}, color_scheme=scheme) as tab:
-        assert tab.evaluate("document.documentElement.scrollWidth") == width
-        sizes = tab.evaluate(
-            "[...document.querySelectorAll('body *:not(svg *, script)')].filter(e => e.checkVisibility())"
-            ".map(e => parseFloat(getComputedStyle(e).fontSize))"
-        )
-        assert min(sizes) >= 12
-        ink, paper = tab.evaluate("(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))")
-        assert ink != paper
+def test_the_page_is_as_wide_as_the_window_and_legible(browser, file):
+    with opened(browser, file) as tab:
+        for width, scheme in itertools.product((1280, 400), ("light", "dark")):
+            tab.set_viewport_size({"width": width, "height": 800})
+            tab.emulate_media(color_scheme=scheme)
+            assert tab.evaluate("document.documentElement.scrollWidth") == width
+            sizes = tab.evaluate(
+                "[...document.querySelectorAll('body *:not(svg *, script)')].filter(e => e.checkVisibility())"
+                ".map(e => parseFloat(getComputedStyle(e).fontSize))"
+            )
+            assert min(sizes) >= 12
+            ink, paper = tab.evaluate("(s => [s.color, s.backgroundColor])(getComputedStyle(document.body))")
+            assert ink != paper
 
 
 def test_without_scripts_tables_figures_and_commands_are_there(browser, file):
@@ -444,11 +458,13 @@ def test_hostile_texts_do_nothing_in_a_browser_either(browser, hostile_source, t
     records = [json.loads(text) for text in Seen(hostile_source).json[:-1]]
     path = tmp_path / "page.html"
     path.write_text(hostile_source, encoding="utf-8")
-    for width in (1280, 400):
-        with opened(browser, path, viewport={"width": width, "height": 800}) as tab:
-            assert tab.evaluate("document.documentElement.scrollWidth") == width
-            assert tab.locator("iframe, img, object, embed, link, base, svg script").count() == 0
-            shown = {int(number): json.loads(text) for number, text in tab.evaluate(OPEN_ALL)}
-            assert len(shown) > len(WRITABLE) and shown == {number: records[number] for number in shown}
-            tab.get_by_label("Find").fill(HOSTILE[0])
-            tab.locator("thead button").first.click()
+    with opened(browser, path, viewport={"width": 1280, "height": 800}) as tab:
+        assert tab.evaluate("document.documentElement.scrollWidth") == 1280
+        assert tab.locator("iframe, img, object, embed, link, base, svg script").count() == 0
+        shown = {int(number): json.loads(text) for number, text in tab.evaluate(OPEN_ALL)}
+        assert len(shown) > len(WRITABLE) and shown == {number: records[number] for number in shown}
+        tab.get_by_label("Find").fill(HOSTILE[0])
+        tab.locator("thead button").first.click()
+        tab.get_by_role("button", name="Clear").click()
+        tab.set_viewport_size({"width": 400, "height": 800})
+        assert tab.evaluate("document.documentElement.scrollWidth") == 400

@@ -9,20 +9,21 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
 
+import matplotlib.style
 import numpy as np
 import pandas as pd
 import pytest
 from hostile import HOSTILE
 
 from lth_bench import charts, scales
-from lth_bench.drawing import marks, spread, width, wrapped
+from lth_bench.drawing import STYLE, marks, spread, width, wrapped
 from lth_bench.durations import Duration
 from lth_bench.experiment import Choice, Experiment
 from lth_bench.leaderboard import board
 from lth_bench.plots import pictures, save
 from lth_bench.recipe import Recipe
 from lth_bench.records import identity, write_plan, write_record
-from lth_bench.results import load
+from lth_bench.results import Results, load
 from lth_bench.suite import Planned
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
@@ -127,46 +128,70 @@ def texts(figure):
     return {text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text"))}
 
 
-def test_every_kind_is_drawn_in_every_format(tmp_path):
-    results = written(tmp_path, dense() + methods(["imp", "snip", "random"]))
+NAMES = ["imp", "snip", "random", *(f"m{place}" for place in range(6))]  # more than one panel holds
+
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """Results, their pictures by kind, and what these draw, before and after it was written; each drawn once."""
+
+    results: Results
+    pictures: dict
+    figures: dict
+    files: dict
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shared")
+    results = written(folder, dense() + methods(NAMES, (0.5, 0.9)))
     found = drawn(results)
-    assert list(found) == KINDS
-    for picture in found.values():
-        paths = save(picture, tmp_path / "figures")
+    figures = {kind: picture.draw() for kind, picture in found.items()}
+    files = {
+        kind: save(dataclasses.replace(picture, draw=lambda figure=figures[kind]: figure), folder / "figures")
+        for kind, picture in found.items()
+    }
+    return Shared(results, found, figures, files)
+
+
+def save_svg(figure, path):
+    """As the harness does, with texts as texts."""
+    with matplotlib.style.context(["default", STYLE]):
+        figure.savefig(path)
+
+
+def test_every_kind_is_drawn_in_every_format(shared):
+    assert list(shared.pictures) == KINDS
+    for kind, picture in shared.pictures.items():
+        paths = shared.files[kind]
         assert [path.name for path in paths] == [f"{picture.stem}.{kind}" for kind in ("png", "svg", "pdf")]
         assert all(path.stat().st_size > 1000 for path in paths)
         assert picture.caption.startswith("lenet_300_100 on digits: ") and picture.caption.endswith(".")
         assert "2 seeds" in picture.caption and "\n" not in picture.caption
         ElementTree.parse(paths[1])
-    without = pictures(results, board(results.frame), None)
+    without = pictures(shared.results, board(shared.results.frame), None)
     assert [picture.kind for picture in without] == KINDS[:-1]
 
 
-def test_files_are_the_same_whenever_they_are_drawn(tmp_path):
-    results = written(tmp_path, dense() + methods(["imp", "snip"]))
-    found = drawn(results)
-    for picture in (found["accuracy"], found["layers"]):
-        first, second = (save(picture, tmp_path / name) for name in ("a", "b"))
-        assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second], picture.kind
+def test_files_are_the_same_whenever_they_are_drawn(shared, tmp_path):
+    for kind in ("accuracy", "layers"):
+        again = save(shared.pictures[kind], tmp_path)
+        assert [path.read_bytes() for path in again] == [path.read_bytes() for path in shared.files[kind]], kind
 
 
-def test_a_method_has_one_look_and_one_number_in_all_figures(tmp_path):
-    names = [f"m{place}" for place in range(12)]
-    results = written(tmp_path, dense() + methods(names))
-    for kind, picture in drawn(results).items():
-        figure = picture.draw()
+def test_a_method_has_one_look_and_one_number_in_all_figures(shared):
+    expected = {mark.gid: {mark.colour} for mark in marks(["dense", *NAMES], {"dense"}).values()}
+    for kind, figure in shared.figures.items():
         colours = {}
         for line in figure.findobj(lambda artist: hasattr(artist, "get_color") and hasattr(artist, "get_marker")):
-            if (line.get_gid() or "").startswith("method-"):
-                colours.setdefault(line.get_gid(), set()).add(line.get_color())
-        expected = {mark.gid: {mark.colour} for mark in marks(["dense", *names], {"dense"}).values()}
+            if gid := re.match(r"method-\d+", line.get_gid() or ""):
+                colours.setdefault(gid[0], set()).add(line.get_color())
         tied = {gid: seen - {"0.45"} for gid, seen in colours.items()}
         assert all(expected[gid] >= seen for gid, seen in tied.items()), kind
-        assert len(tied) == 12 or kind in ("layers", "overlap"), kind
-    (svg,) = [path for path in save(drawn(results)["accuracy"], tmp_path / "x") if path.suffix == ".svg"]
-    ids = Counter(re.findall(r'\bid="([^"]*)"', svg.read_text()))
+        assert len(tied) == len(NAMES) or kind in ("layers", "overlap"), kind
+    ids = Counter(re.findall(r'\bid="([^"]*)"', shared.files["accuracy"][1].read_text()))
     assert max(ids.values()) == 1
-    assert {f"method-{number}" for number in range(1, 13)} <= set(ids)
+    assert {f"method-{number}" for number in range(1, len(NAMES) + 1)} <= set(ids)
 
 
 def test_seventy_two_methods_look_different():
@@ -174,25 +199,23 @@ def test_seventy_two_methods_look_different():
     assert len({(mark.colour, mark.marker) for mark in looks.values()}) == 72
 
 
-def test_each_of_forty_methods_is_named_once(tmp_path):
-    names = [f"method {place}" for place in range(40)]
-    figure = drawn(written(tmp_path, dense(1) + methods(names, (0.5, 0.9), 1)))["accuracy"].draw()
-    assert len(figure.axes) == 6
+def test_each_of_many_methods_is_named_once(tmp_path):
+    names = [f"method {place}" for place in range(20)]
+    figure = drawn(written(tmp_path, dense(1) + methods(names, (0.5,), 1)))["accuracy"].draw()
+    assert len(figure.axes) == 4, "no odd number of panels"
     named = Counter(text.get_text() for axes in figure.axes for text in axes.texts)
     assert named == dict.fromkeys(names, 1)
 
 
-@pytest.mark.parametrize("part", range(2))
-def test_no_name_breaks_a_figure(tmp_path, part):
-    names = HOSTILE[part::2]
+def test_no_name_breaks_a_figure(tmp_path):
     items = [
         (Planned(item.experiment, name.encode("utf-8", "replace").decode(), "r", place % 2 == 0), value)
-        for place, name in enumerate(names)
+        for place, name in enumerate(HOSTILE)
         for item, value in methods([f"p{place}"], (0.9,), 1)
     ]
     found = drawn(written(tmp_path, dense(1) + items))
     for picture in (found["accuracy"], found["pareto-training"], found["layers"]):
-        picture.draw().savefig(tmp_path / "figure.svg")
+        save_svg(picture.draw(), tmp_path / "figure.svg")
         ElementTree.parse(tmp_path / "figure.svg")
         assert re.fullmatch(r"[a-z0-9-]+", picture.stem)
 
@@ -236,7 +259,7 @@ def test_what_is_hardly_there_gives_no_warning(tmp_path, rows, kinds):
     written(tmp_path, rows)
     found = all_of(tmp_path)
     for picture in found:
-        picture.draw().savefig(tmp_path / "figure.svg")
+        save_svg(picture.draw(), tmp_path / "figure.svg")
     assert [picture.kind for picture in found] == kinds
 
 
@@ -268,9 +291,9 @@ def test_a_survivor_is_marked_and_cannot_be_on_the_front(tmp_path):
     assert not {"snip"} & {text.get_text() for axes in found["pareto-training"].draw().axes for text in axes.texts}
 
 
-def test_a_curve_starts_at_the_last_rewind(tmp_path):
-    figure = drawn(written(tmp_path, dense() + methods(["imp"], (0.5,))))["curves"].draw()
-    (line,) = [line for line in figure.axes[0].lines if line.get_gid() == "method-1" and len(line.get_xdata()) == 3]
+def test_a_curve_starts_at_the_last_rewind(shared):
+    lines = shared.figures["curves"].axes[0].lines
+    (line,) = [line for line in lines if line.get_gid() == "method-1" and len(line.get_xdata()) == 3]
     assert list(line.get_xdata()) == [2, 6, 10]
     assert list(line.get_ydata()[:2]) == pytest.approx([50, 70])
 
