@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 COSTS_MEAN = (
     "FLOPs are 2 × MACs. Those of training count the search and all rounds, at the sparsity that held (sparse) or as "
-    "dense matrices compute them (dense), as a multiple of one dense training; those of inference are of one image, as a "
-    "share of the dense network's. A theoretical speed-up is what these alone would allow; measured is the latency of "
-    "one image through the network as it was evaluated, with dense kernels. Bytes are of 4-byte numbers, in the "
-    "smallest of dense, bitmap and CSR form. Effective sparsity does not count weights on no path from input to output. "
-    "A control is charged for what it does itself, from its ticket on, not for the search that found the ticket."
+    "dense matrices compute them (dense), as a multiple of one dense training; those of inference are of one image, as "
+    "a share of the dense network's. A theoretical speed-up is what these alone would allow; measured is the latency "
+    "of one image through the network as it was evaluated, with dense kernels. Bytes are of 4-byte numbers, in the "
+    "smallest of dense, bitmap and CSR form. Effective sparsity does not count weights on no path from input to "
+    "output. A control is charged for what it does itself, from its ticket on, not for the search that found it."
 )
 
 
@@ -195,9 +195,7 @@ def _costs(found: Board, table: pd.DataFrame) -> str:
             "sparsity": [_percent(row["sparsity"]) for row in rows],
             "effective": [_percent(row["effective_sparsity"]) for row in rows],
             "empty layers": [_number(row["collapsed_layers"], ".3g") for row in rows],
-            "training FLOPs, sparse": [
-                _times(row["training_flops"] / own) for row, own in zip(rows, once, strict=True)
-            ],
+            "training FLOPs, sparse": sparse,
             "dense": [_times(row["training_flops_dense"] / own) for row, own in zip(rows, once, strict=True)],
             "steps": [f"{row['steps']:,.0f}" for row in rows],
             "inference FLOPs": [_percent(row["inference_share"]) for row in rows],

@@ -253,7 +253,7 @@ def verdict_sentence() -> str:
     return (
         f"A ticket wins if three things are shown: it is not worse than the dense network by more than {MARGIN} points "
         f"(paired by seed, one-sided, {LEVEL}), trains in no more steps (to the lowest validation loss, or to the end "
-        "where that was at the end), and is better than its own mask with other initial weights (the control redraw). It "
-        "fails if the opposite of one is shown, and is unknown where seeds are too few to tell, or no such control was "
-        "run. Steps of the search are not counted here; training FLOPs count them."
+        "where that was at the end), and is better than its own mask with other initial weights (the control redraw). "
+        "It fails if the opposite of one is shown, and is unknown where seeds are too few to tell, or no such control "
+        "was run. Steps of the search are not counted here; training FLOPs count them."
     )

@@ -17,7 +17,7 @@ from lth_bench.experiment import Choice, Experiment
 from lth_bench.leaderboard import board
 from lth_bench.plugins import load_plugins
 from lth_bench.recipe import Recipe
-from lth_bench.records import identity, read_records, write_plan, write_record
+from lth_bench.records import identity, read_records, suite_copy, write_plan, write_record
 from lth_bench.report import made, write_report, write_tables
 from lth_bench.results import load, results
 from lth_bench.suite import Planned, plan, read_suite
@@ -199,6 +199,7 @@ def test_published_records_are_whole_and_of_the_suite_as_it_is(folder):
     found = read_records(folder)
     assert {record["key"] for record in found} == wanted
     assert {record["status"] for record in found} == {"done"}
+    assert suite_copy(folder, folder.name).read_bytes() == plugins.suites[folder.name].read_bytes()
 
 
 def test_the_readme_shows_the_published_leaderboard():
