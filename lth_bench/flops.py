@@ -46,11 +46,21 @@ class Meter(TorchDispatchMode):
     A backward pass costs what the forward pass cost for each gradient that was asked for.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor], heard: Heard) -> None:
+    def __init__(self, weights: Callable[[], Mapping[str, Tensor]], heard: Heard) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.over = False
-        self._heard = heard
-        self._names = {weight.untyped_storage().data_ptr(): name for name, weight in weights.items()}
+        self._weights, self._heard = weights, heard
+        self._names: dict[int, str] = {}
+
+    def __enter__(self) -> Meter:
+        self._names = {_place(weight): name for name, weight in self._weights().items()}
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """What keeps torch from importing its compiler, for seconds, when the first product is heard of."""
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -72,8 +82,15 @@ class Meter(TorchDispatchMode):
             self._heard(OTHER, flops)
 
     def _read(self, tensors: Iterable[Any]) -> str:
-        found = (self._names.get(t.untyped_storage().data_ptr()) for t in tensors if isinstance(t, Tensor))
-        return next((name for name in found if name is not None), OTHER)
+        """The weight among these tensors. One that has moved since is none: something else may be in its place."""
+        places = [_place(tensor) for tensor in tensors if isinstance(tensor, Tensor)]
+        weights = self._weights()
+        found = ((self._names[place], place) for place in places if place in self._names)
+        return next((name for name, place in found if name in weights and _place(weights[name]) == place), OTHER)
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 @torch.no_grad()
@@ -86,7 +103,7 @@ def passage(model: nn.Module, weights: Mapping[str, Tensor], shape: tuple[int, .
     def heard(name: str, flops: int) -> None:
         found[name] += flops
 
-    with mode(model, training=False), _no_fast_path(), Meter(weights, heard):
+    with mode(model, training=False), _no_fast_path(), Meter(lambda: weights, heard):
         model(image)
     other = found.pop(OTHER, 0)
     return Passage({name: found[name] for name in weights}, other)
@@ -114,7 +131,7 @@ class Gauge:
     def on(self) -> Iterator[None]:
         """Inside, every product is heard of once."""
         with self.paused():
-            meter = self._start(Meter(self._weights(), self._heard))
+            meter = self._start(Meter(self._weights, self._heard))
             try:
                 yield
             finally:
@@ -132,7 +149,7 @@ class Gauge:
                 self._start(meter)
 
     def _start(self, meter: Meter) -> Meter:
-        meter.__enter__()  # type: ignore[no-untyped-call]
+        meter.__enter__()
         self._running = meter
         return meter
 

@@ -282,7 +282,8 @@ class Session:
         self._refuse_in_loop("parametrize()")
         if self.optimizer is not None:
             raise SessionError("parametrize() after the first update; call it before")
-        made = parametrisation.register(self.model, self.weights, make)
+        with self._gauge.paused():
+            made = parametrisation.register(self.model, self.weights, make)
         self._parameters = list(self.model.parameters())
         return made
 

@@ -166,7 +166,9 @@ class Observed(Session):
                 self._note("masks", fault)
                 return
         self._look_at_masks()
-        state = parametrisation.dense_state(self.model) if parametrisation.parametrised(self.model) else self.weights
+        with self._gauge.paused():
+            computed = parametrisation.parametrised(self.model)
+            state = parametrisation.dense_state(self.model) if computed else self.weights
         moments = self.optimizer.state if self.optimizer else {}
         for name, mask in self.masks.items():
             if not mask.all():
