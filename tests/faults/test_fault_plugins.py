@@ -69,7 +69,7 @@ def path_of_plugins(third_party, monkeypatch):
 @pytest.mark.timeout(400)
 def test_a_plugin_costs_its_own_experiment_only(tmp_path, path_of_plugins, runners, tally):
     suite = write_suite(tmp_path / "faults.toml", "".join(map(pruner, FAULTS)), sparsities=SPARSITIES)
-    limits = ("--workers", "2", "--stall-limit", "6s", "--time-limit", "9s", "--memory-limit", "2GB")
+    limits = ("--workers", "2", "--stall-limit", "4s", "--time-limit", "8s", "--memory-limit", "2GB")
     status, output = run(runners, suite, tmp_path / "out", *limits)
     bad = [] if status == 1 else [output]
     records = {record["label"]: record for record in read_records(tmp_path / "out")}
