@@ -31,13 +31,13 @@ def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) ->
     weights = site.prunable(experiment, network)
     _check(made, network, weights)
     test = site.test(experiment.dataset)
-    shape = test.shape
-    about = described(network, weights, shape)
     results = _test(made, network, test, site)
-    pace = latency(network, shape)
+    network.load_state_dict(made.states["last"])
+    about, pace = described(network, weights, test.shape), latency(network, test.shape)
+    joined = on_paths(network, weights, test.shape)
     ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"], made.channels)
     return {
-        "sparsity": _sparsity(experiment, made, on_paths(network, weights, shape)),
+        "sparsity": _sparsity(experiment, made, joined),
         "network": about,
         "test": results,
         "latency": pace,
@@ -115,4 +115,4 @@ def _test(made: Outcome, network: nn.Module, test: Source, site: Site) -> dict[s
 
     places = {name: facts["bests"].get(name) for name in BESTS}
     bests = {name: place and {**place, **measured(made.states[name])} for name, place in places.items()}
-    return {**bests, "last": {"step": facts["step"], **measured(made.states["last"])}}
+    return {"last": {"step": facts["step"], **measured(made.states["last"])}, **bests}

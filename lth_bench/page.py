@@ -23,7 +23,7 @@ from lth_bench.columns import Row, Table, percent, signed, table
 from lth_bench.escaping import plain
 from lth_bench.leaderboard import MET, STATUSES, Board, Place, overall
 from lth_bench.results import BLOCK, Results, rows_of
-from lth_bench.tables import verdict_sentence
+from lth_bench.tables import distinct, verdict_sentence
 from lth_bench.vectors import cleaned
 
 EMBEDDED = 2_000  # experiments up to which the page holds their records
@@ -275,15 +275,11 @@ def _entry(row: Row) -> Entry:
 
 def _notices(rows: pd.DataFrame) -> Iterator[str]:
     """What makes the rows of a leaderboard hard to compare."""
-    for text in _parts(rows["unfit"]):
+    for text in distinct(rows["unfit"]):
         yield f"The model is not fit to be pruned at initialisation: {text}"
     for name, what in (("environment", "environments"), ("data", "versions of the data")):
-        if len(found := _parts(rows[name])) > 1:
+        if len(found := distinct(rows[name])) > 1:
             yield f"The rows come from {len(found)} {what}, and may differ by that alone: {'; '.join(found)}"
-
-
-def _parts(texts: pd.Series[str]) -> list[str]:
-    return sorted({part for text in set(texts) for part in text.split("; ") if part})
 
 
 def _experiments(content: Content) -> dict[str, Any]:

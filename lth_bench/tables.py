@@ -167,17 +167,18 @@ def sentence(found: Board) -> str:
 
 def doubts(rows: pd.DataFrame) -> Iterator[str]:
     """What speaks against comparing rows: environments and data that differ, models that are not fit."""
-    environments = _several(rows["environment"])
+    environments = distinct(rows["environment"])
     if len(environments) > 1:
         yield f"Not all were run in one environment, whose numbers may differ: {'; '.join(environments)}."
     for (dataset, model), part in rows.groupby(["dataset", "model"], sort=False):
-        if len(_several(part["data"])) > 1:
+        if len(distinct(part["data"])) > 1:
             yield f"Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
     for row in rows[rows["unfit"] != ""].drop_duplicates(["dataset", "model", "unfit"]).to_dict("records"):
         yield f"{row['model']} on {row['dataset']} is not fit to be pruned at initialisation: {row['unfit']}."
 
 
-def _several(texts: pd.Series[str]) -> list[str]:
+def distinct(texts: pd.Series[str]) -> list[str]:
+    """The different texts that are joined by semicolons in the cells of a column."""
     return sorted({part for text in texts.unique() for part in text.split("; ") if part})
 
 
