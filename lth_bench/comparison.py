@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from lth_bench.files import FileFault
-from lth_bench.results import Evidence, Results, completed, load
+from lth_bench.reading import Evidence
+from lth_bench.results import Results, completed, load
 
 Place = tuple[str, str]  # the names of a data set and a model, without their options
 

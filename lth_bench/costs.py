@@ -6,7 +6,11 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import mul
-from typing import Any
+from typing import NamedTuple
+
+import msgspec
+
+from lth_bench.excerpts import NOWHERE, Event, Excerpt, Network
 
 NUMBER = 4  # bytes of a weight, and of an index
 PASSES = 3  # forward, and backward for inputs and for weights
@@ -21,6 +25,7 @@ class Shapes:
     numbers for all that is not prunable, and a bit for each weight or an index for each row, an output channel.
     """
 
+    names: list[str]
     each: list[float]
     dense: float
     other_flops: float
@@ -34,13 +39,28 @@ class Shapes:
         return float(sum(map(mul, kept, self.each))) + self.other_flops
 
 
-def shapes(network: dict[str, Any]) -> Shapes:
+class Costs(NamedTuple):
+    """FLOPs, parameters and bytes of an experiment; NaN where they are not known."""
+
+    training_flops: float
+    training_flops_dense: float
+    inference_flops: float
+    inference_share: float
+    theoretical_speedup: float
+    parameters: float
+    bytes_dense: float
+    bytes_bitmap: float
+    bytes_csr: float
+
+
+def shapes(network: Network) -> Shapes:
     """What a record says of its network."""
-    found = [layer["shape"] for layer in network["layers"]]
-    sizes, flops = [math.prod(shape) for shape in found], [layer["flops"] for layer in network["layers"]]
-    other, others = network["other_flops"], network["parameters"] - sum(sizes)
+    found = [layer.shape for layer in network.layers]
+    sizes, flops = [math.prod(shape) for shape in found], [layer.flops for layer in network.layers]
+    other, others = network.other_flops, network.parameters - sum(sizes)
     rest = NUMBER * others
     return Shapes(
+        names=[layer.name for layer in network.layers],
         each=[count / size for count, size in zip(flops, sizes, strict=True)],
         dense=sum(flops) + other,
         other_flops=other,
@@ -51,7 +71,7 @@ def shapes(network: dict[str, Any]) -> Shapes:
     )
 
 
-def training(network: Shapes, events: list[dict[str, Any]]) -> tuple[float, float]:
+def training(network: Shapes, events: Iterable[Event]) -> tuple[float, float]:
     """FLOPs of training and search: of kept weights alone, and of the same work on dense matrices.
 
     A pass forward and backward is three times the forward pass (Evci et al. 2020, arXiv:1911.11134, appendix H). One
@@ -60,48 +80,48 @@ def training(network: Shapes, events: list[dict[str, Any]]) -> tuple[float, floa
     """
     sparse = dense = 0.0
     for event in events:
-        if "flops" in event:
-            sparse, dense = sparse + event["sparse_flops"], dense + event["flops"]
+        if event.flops is not None:
+            sparse, dense = sparse + event.sparse_flops, dense + event.flops
             continue
-        examples, forward = event["examples"], network.flops(event["kept"])
-        weights = network.dense if event["kind"] == "dense_gradients" else forward
+        examples, forward = event.examples, network.flops(event.kept)
+        weights = network.dense if event.kind == "dense_gradients" else forward
         sparse += examples * ((PASSES - 1) * forward + weights)
         dense += examples * PASSES * network.dense
     return sparse, dense
 
 
 class Costing:
-    """The costs of experiments that are done, none where a record does not describe its network.
-
-    What the last record said of its network is kept: the next one usually says the same.
-    """
+    """The costs of experiments that are done, where their records describe the network, each network decoded once."""
 
     def __init__(self) -> None:
-        self._network: dict[str, Any] | None = None
-        self._shapes: Shapes | None = None
+        self._shapes: dict[bytes, Shapes] = {}
 
-    def __call__(self, record: dict[str, Any]) -> dict[str, float]:
-        described = record.get("network")
-        if described is None:
-            return {}
-        if self._shapes is None or (described is not self._network and described != self._network):
-            self._network, self._shapes = described, shapes(described)
-        return _costs(record, self._shapes)
+    def __call__(self, record: Excerpt) -> Costs:
+        described = bytes(record.network)
+        if record.status != "done" or not described:
+            return _UNKNOWN
+        if described not in self._shapes:
+            self._shapes[described] = shapes(_NETWORK.decode(described))
+        return _costs(record, self._shapes[described])
 
 
-def _costs(record: dict[str, Any], network: Shapes) -> dict[str, float]:
-    counted = record["sparsity"]["layers"]
-    kept = [counted[layer["name"]]["kept"] for layer in record["network"]["layers"]]
-    sparse, dense = training(network, record["events"])
+_NETWORK = msgspec.json.Decoder(Network)
+_UNKNOWN = Costs(*[NOWHERE] * len(Costs._fields))
+
+
+def _costs(record: Excerpt, network: Shapes) -> Costs:
+    counted = record.sparsity.layers
+    kept = [counted[name].kept for name in network.names]
+    sparse, dense = training(network, record.events)
     inference, left = network.flops(kept), sum(kept)
-    return {
-        "training_flops": sparse,
-        "training_flops_dense": dense,
-        "inference_flops": inference,
-        "inference_share": inference / network.dense,
-        "theoretical_speedup": network.dense / inference if inference else math.inf,
-        "parameters": left + network.other_parameters,
-        "bytes_dense": network.bytes_dense,
-        "bytes_bitmap": network.bytes_bitmap + NUMBER * left,
-        "bytes_csr": network.bytes_csr + 2 * NUMBER * left,
-    }
+    return Costs(
+        training_flops=sparse,
+        training_flops_dense=dense,
+        inference_flops=inference,
+        inference_share=inference / network.dense,
+        theoretical_speedup=network.dense / inference if inference else math.inf,
+        parameters=left + network.other_parameters,
+        bytes_dense=network.bytes_dense,
+        bytes_bitmap=network.bytes_bitmap + NUMBER * left,
+        bytes_csr=network.bytes_csr + 2 * NUMBER * left,
+    )

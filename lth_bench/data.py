@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Draw:
     """A training batch: a place in the order of an epoch, all of whose examples `order` names."""
 
@@ -101,8 +101,8 @@ class Examples:
 
     def training_batch(self, draw: Draw) -> Batch:
         index = draw.index
-        images = augmented(self.images[index], draw.recipe, draw.seed, draw.step)
-        return Batch(self._normalised(images), self.labels[index])
+        images = augmented(self.images.index_select(0, index), draw.recipe, draw.seed, draw.step)
+        return Batch(self._normalised(images), self.labels.index_select(0, index))
 
     def digest(self) -> str:
         tensors = {name: value for name, value in vars(self).items() if value is not None}
@@ -117,7 +117,9 @@ class Examples:
     def _normalised(self, images: Tensor) -> Tensor:
         if self.scale is None or self.shift is None:
             return images
-        return images.to(self.scale.dtype).mul(self.scale).add_(self.shift)
+        if images.dtype == self.scale.dtype:
+            return images.mul(self.scale).add_(self.shift)
+        return images.to(self.scale.dtype).mul_(self.scale).add_(self.shift)
 
     def to(self, device: torch.device) -> Examples:
         scale, shift = (value if value is None else value.to(device) for value in (self.scale, self.shift))

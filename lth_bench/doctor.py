@@ -15,7 +15,7 @@ from lth_bench.allocation import SPARSITIES, erk_densities, kept_count
 from lth_bench.data import Batch, Source
 from lth_bench.experiment import Choice
 from lth_bench.layers import output_weights
-from lth_bench.masks import Scores, check_scores, full, top
+from lth_bench.masks import Scores, check_scores, full, highest, kept
 from lth_bench.models import ModelError, mode, prunable, transformed
 from lth_bench.networks import make_network, prunable_weights
 from lth_bench.recipe import Recipe
@@ -249,18 +249,7 @@ def surviving(scores: Scores) -> dict[str, tuple[int, ...]]:
     """Weights above zero, by layer, that a global threshold at each of SPARSITIES leaves."""
     check_scores(scores, full(scores))
     size = sum(score.numel() for score in scores.values())
-    left: list[list[int]] = []
-    highest = [score[score > 0] for score in scores.values()]
-    for sparsity in SPARSITIES:  # rising, so that what one leaves is all that the next has to look at
-        highest = _highest(highest, kept_count(sparsity, size))
-        left.append([len(part) for part in highest])
-    return dict(zip(scores, zip(*left, strict=True), strict=True))
-
-
-def _highest(parts: list[Tensor], count: int) -> list[Tensor]:
-    """The `count` highest of the scores of some layers, or all of them; ties go to the earlier ones."""
-    flat = torch.cat(parts)
-    if len(flat) <= count:
-        return parts
-    chosen = top(flat, count).split([len(part) for part in parts])
-    return [part[keep] for part, keep in zip(parts, chosen, strict=True)]
+    above = {name: score > 0 for name, score in scores.items()}
+    most = sum(kept(above).values())
+    left = [kept(highest(scores, above, min(most, kept_count(sparsity, size)))) for sparsity in SPARSITIES]
+    return {name: tuple(counts[name] for counts in left) for name in scores}

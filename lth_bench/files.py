@@ -253,6 +253,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return dict(value)
 
 
+def read_sealed(path: Path) -> bytes:
+    """Reads a sealed object as it was written, without understanding it; raises as `read_json` does."""
+    content = _read(path)
+    if not _is_sealed(content):
+        read_json(path)
+    return content
+
+
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb", buffering=0) as file:

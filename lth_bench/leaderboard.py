@@ -12,7 +12,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lth_bench import statistics
-from lth_bench.results import BLOCK, COSTS, METHOD
+from lth_bench.costs import Costs
+from lth_bench.results import BLOCK, METHOD
 
 Floats = NDArray[np.float64]
 Place = tuple[str, str, str]  # data set, model and recipe
@@ -32,7 +33,7 @@ MEANS = {
     "top5_accuracy": "top5_accuracy",
     "last_step": "last_step",
     "steps": "steps",
-    **{name: name for name in COSTS},
+    **{name: name for name in Costs._fields},
     "latency": "latency",
     "seconds": "seconds",
     "peak_memory": "peak_memory",
@@ -148,11 +149,12 @@ def _spread(values: pd.Series[float], rows: Any, seeds: Any, shape: tuple[int, i
 
 def _words(texts: pd.Series[str], rows: Any, count: int) -> list[str]:
     """The different texts that stand behind each row, but for empty ones."""
-    found: list[dict[str, None]] = [{} for _ in range(count)]
-    for row, text in dict.fromkeys(zip(rows, texts, strict=True)):
-        if text:
-            found[row][text] = None
-    return ["; ".join(sorted(several)) for several in found]
+    codes, known = pd.factorize(texts)
+    found: list[set[str]] = [set() for _ in range(count)]
+    for pair in np.unique(rows * len(known) + codes):
+        row, code = divmod(int(pair), len(known))
+        found[row].add(known[code])
+    return ["; ".join(sorted(several - {""})) for several in found]
 
 
 def _deviation(samples: Floats) -> Floats:
@@ -178,12 +180,14 @@ def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
     """Ranks, the best, p-values adjusted over methods, and areas."""
     rank, best = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=bool)
     adjusted, area = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-    for _, group in rows[rows["competes"]].groupby([*BLOCK, "place"], sort=False):
+    contest = rows.loc[rows["competes"], [*BLOCK, "place", "accuracy", "p"]]
+    for _, group in contest.groupby([*BLOCK, "place"], sort=False):
         index = group.index.to_numpy()
         rank[index] = statistics.ranks(group["accuracy"].to_numpy().round(9))
         best[index] = _not_told_from_best(accuracy[index])
         adjusted[index] = statistics.holm(group["p"].to_numpy())
-    for _, group in rows[(rows["control"] == "") & (rows["target"] > 0)].groupby(BLOCK, sort=False):
+    pruned = rows.loc[(rows["control"] == "") & (rows["target"] > 0), [*BLOCK, "method", *_ON_CURVES]]
+    for _, group in pruned.groupby(BLOCK, sort=False):
         for index, value in _areas(group):
             area[index] = value
     return rows.assign(rank=rank, best=best, p_holm=adjusted, area=area)
@@ -202,14 +206,18 @@ def _not_told_from_best(accuracy: Floats) -> NDArray[np.bool_]:
 
 def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
     """The area of each method of a leaderboard that has all the usual targets, for the index of its rows."""
-    methods = dict(list(group.groupby("method", sort=False)))
-    asked = [tuple(sorted(rows["target"])) for rows in methods.values()]
+    target, sparsity, accuracy, competes = (group[name].to_numpy() for name in _ON_CURVES)
+    heights = np.where(competes, accuracy, np.nan)
+    methods = [np.asarray(rows) for rows in group.groupby("method", sort=False).indices.values()]
+    asked = [tuple(sorted(target[rows])) for rows in methods]
     usual = max(dict.fromkeys(asked), key=asked.count)
-    for rows in methods.values():
-        found = rows[rows["target"].isin(usual)]
+    for rows in methods:
+        found = rows[np.isin(target[rows], usual)]
         if len(found) == len(usual):
-            accuracy = found["accuracy"].where(found["competes"]).to_numpy(dtype=float)
-            yield rows.index, statistics.area(found["sparsity"].to_numpy(dtype=float), accuracy)
+            yield group.index[rows], statistics.area(sparsity[found], heights[found])
+
+
+_ON_CURVES = ["target", "sparsity", "accuracy", "competes"]
 
 
 def arranged(found: Board, by: str) -> Board:

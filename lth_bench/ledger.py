@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-SUMS = ("steps", "examples", "flops", "sparse_flops")
+from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Event:
     """Work done: `steps` ticks of the clock from `step` on, on `examples` examples in all.
 
@@ -46,7 +44,9 @@ class Ledger:
     def charge(self, event: Event) -> None:
         last = self.events[-1] if self.events else None
         if last and (last.kind, last.kept, last.step + last.steps) == (event.kind, event.kept, event.step):
-            sums = {name: getattr(last, name) + getattr(event, name) for name in SUMS}
-            self.events[-1] = replace(last, **sums)
+            last.steps += event.steps
+            last.examples += event.examples
+            last.flops += event.flops
+            last.sparse_flops += event.sparse_flops
         else:
             self.events.append(event)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from lth_bench.allocation import kept_count
+
+PIECE = 1 << 20  # weights that are looked at together
 
 Masks = dict[str, Tensor]
 Scores = Mapping[str, Tensor]
@@ -37,9 +40,9 @@ def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float]) 
     if isinstance(sparsity, Mapping):
         check_layers(sparsity, masks, "sparsities")
         return {
-            name: _highest({name: scores[name]}, {name: mask}, sparsity[name])[name] for name, mask in masks.items()
+            name: _to_target({name: scores[name]}, {name: mask}, sparsity[name])[name] for name, mask in masks.items()
         }
-    return _highest(scores, masks, sparsity)
+    return _to_target(scores, masks, sparsity)
 
 
 def check_scores(scores: Scores, masks: Masks) -> None:
@@ -50,7 +53,7 @@ def check_scores(scores: Scores, masks: Masks) -> None:
             raise MaskError(
                 f"scores of layer {name!r} have shape {tuple(scores[name].shape)}, its weights {tuple(mask.shape)}"
             )
-        if bad := int((~scores[name].isfinite() & mask).count_nonzero()):
+        if bad := sum(int((~score.isfinite() & alive).count_nonzero()) for score, alive in _pieces(scores[name], mask)):
             raise MaskError(f"{bad} of {mask.numel()} scores of layer {name!r} are NaN or infinite")
 
 
@@ -75,18 +78,9 @@ def check_layers(given: Mapping[str, object], masks: Masks, what: str) -> None:
         raise MaskError(f"no {what} given for the prunable layers {missing}")
 
 
-def _highest(scores: Scores, masks: Masks, sparsity: float) -> Masks:
+def _to_target(scores: Scores, masks: Masks, sparsity: float) -> Masks:
     size = sum(mask.numel() for mask in masks.values())
-    count = _checked_count(sparsity, size, sum(kept(masks).values()), ", ".join(masks))
-    alive = torch.cat([mask.flatten() for mask in masks.values()])
-    flat = torch.cat([scores[name].detach().flatten() for name in masks])
-    if bool(alive.all()):  # picking what is alive takes longer than all the rest
-        chosen = top(flat, count)
-    else:
-        chosen = torch.zeros_like(alive)
-        chosen[alive] = top(flat[alive], count)
-    parts = chosen.split([mask.numel() for mask in masks.values()])
-    return {name: part.view(mask.shape) for (name, mask), part in zip(masks.items(), parts, strict=True)}
+    return highest(scores, masks, _checked_count(sparsity, size, sum(kept(masks).values()), ", ".join(masks)))
 
 
 def _checked_count(sparsity: float, size: int, alive: int, where: str) -> int:
@@ -100,12 +94,55 @@ def _checked_count(sparsity: float, size: int, alive: int, where: str) -> int:
     return count
 
 
-def top(scores: Tensor, count: int) -> Tensor:
-    """A boolean mask over the `count` highest of a flat tensor of scores; ties go to the earlier index."""
-    if count == 0:
-        return torch.zeros_like(scores, dtype=torch.bool)
-    threshold = scores.kthvalue(scores.numel() - count + 1).values
-    chosen = scores > threshold
-    ties = (scores == threshold).nonzero().flatten()
-    chosen[ties[: count - int(chosen.count_nonzero())]] = True
+def highest(scores: Scores, masks: Masks, count: int) -> Masks:
+    """Masks over the `count` highest scores of what masks keep, of all layers together; ties go to the earlier weight.
+
+    Takes little more memory than the scores that are kept, once.
+    """
+    threshold = _threshold(scores, masks, count)
+    chosen = {name: torch.empty(mask.shape, dtype=torch.bool, device=mask.device) for name, mask in masks.items()}
+    pieces = [piece for name, mask in masks.items() for piece in _pieces(chosen[name], scores[name].detach(), mask)]
+    for place, score, mask in pieces:
+        torch.logical_and(score > threshold, mask, out=place)
+    left = count - sum(kept(chosen).values())
+    for place, score, mask in pieces if left else []:
+        ties = (score == threshold).logical_and_(mask)
+        place |= ties.logical_and_(ties.cumsum(0) <= left)
+        left -= int(ties.count_nonzero())
     return chosen
+
+
+def top(scores: Tensor, count: int) -> Tensor:
+    """A boolean mask over the `count` highest scores of a tensor; ties go to the earlier weight."""
+    return highest({"": scores}, {"": torch.ones_like(scores, dtype=torch.bool)}, count)[""]
+
+
+def _threshold(scores: Scores, masks: Masks, count: int) -> Tensor:
+    """The `count`-th highest of the scores that masks keep, in the one element of a tensor."""
+    dtype, device = _comparable([score.dtype for score in scores.values()]), next(iter(masks.values())).device
+    if count == 0:
+        return torch.full((1,), math.inf, dtype=dtype, device=device)
+    alive = torch.empty(sum(kept(masks).values()), dtype=dtype, device=device)
+    start = 0
+    pieces = (piece for name, mask in masks.items() for piece in _pieces(scores[name].detach(), mask))
+    for score, mask in pieces:
+        found = score if bool(mask.all()) else score[mask]  # picking takes longer than all the rest
+        alive[start : start + len(found)] = found
+        start += len(found)
+    place = len(alive) - count
+    if device.type != "cpu":
+        return alive.kthvalue(place + 1, keepdim=True).values
+    alive.numpy().partition(place)
+    return alive[place : place + 1].clone()
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of one shape, flat and bit by bit: what is computed of a piece takes no memory to speak of."""
+    return zip(*(tensor.flatten().split(PIECE) for tensor in tensors), strict=True)
+
+
+def _comparable(dtypes: list[torch.dtype]) -> torch.dtype:
+    """A type of floats that NumPy knows too, and in which scores of these types are what they are."""
+    if all(dtype in (torch.float16, torch.bfloat16, torch.float32) for dtype in dtypes):
+        return torch.float32
+    return torch.float64

@@ -6,8 +6,22 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from lth_bench.excerpts import Excerpt, Plan
 from lth_bench.experiment import to_json
-from lth_bench.files import Damaged, FileFault, locked, names, publish_json, publish_new, read_json, sealed, set_aside
+from lth_bench.files import (
+    Damaged,
+    FileFault,
+    locked,
+    names,
+    publish_json,
+    publish_new,
+    read_json,
+    read_sealed,
+    sealed,
+    set_aside,
+)
 from lth_bench.suite import Planned
 
 SCHEMA = 1
@@ -35,6 +49,22 @@ def read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record.get("experiment"), dict) or record.get("status") not in STATUSES:
         raise Damaged(f"{path} has no experiment with a status of {', '.join(STATUSES)}")
     return record
+
+
+def read_excerpt(path: Path) -> Excerpt:
+    """What tables need of a record, ten times as fast as all of it; raises as `read_record` does."""
+    try:
+        record = _RECORD.decode(read_sealed(path))
+        if record.schema == SCHEMA and record.key == path.stem and record.status in STATUSES:
+            return record
+        fault = "another key, schema or status"
+    except msgspec.DecodeError as error:
+        fault = str(error)
+    read_record(path)  # says what is wrong, if it is more than a field
+    raise FileFault(f"the record {path.stem} is not as records are: {fault}")
+
+
+_RECORD = msgspec.json.Decoder(Excerpt)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -101,3 +131,15 @@ def read_plan(directory: Path) -> list[dict[str, Any]]:
     """The identities of all experiments that were ever asked for in a run directory."""
     path = plan_path(directory)
     return list(_read(path)["experiments"]) if path.exists() else []
+
+
+def plan_excerpts(directory: Path) -> list[Excerpt]:
+    """What tables need of the plan: records that are missing as long as they are not run."""
+    path = plan_path(directory)
+    if not path.exists():
+        return []
+    try:
+        return msgspec.json.decode(read_sealed(path), type=Plan).experiments
+    except msgspec.DecodeError as error:
+        _read(path)  # says what is wrong, if it is more than a field
+        raise FileFault(f"{path} is not as plans are: {error}") from error

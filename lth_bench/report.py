@@ -13,8 +13,9 @@ from lth_bench.escaping import markdown
 from lth_bench.files import publish
 from lth_bench.leaderboard import Board, board, overall
 from lth_bench.overlap import matrices, overlaps, write_overlaps
+from lth_bench.reading import Evidence
 from lth_bench.records import suite_copy
-from lth_bench.results import BLOCK, Evidence, Results, rows_of
+from lth_bench.results import BLOCK, Results, rows_of
 from lth_bench.tables import FORMATS, MISSING, detailed, formatted, shown_name, verdict_sentence
 from lth_bench.verdicts import badges, verdicts
 

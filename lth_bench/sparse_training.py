@@ -149,11 +149,9 @@ def grown(mask: Tensor, growth: Tensor, count: int) -> Tensor:
 
 
 def _highest(scores: Tensor, among: Tensor, count: int) -> Tensor:
-    from lth_bench.masks import top
+    from lth_bench.masks import highest
 
-    chosen = among.clone()
-    chosen[among] = top(scores[among], count)
-    return chosen
+    return highest({"": scores}, {"": among}, count)[""]
 
 
 def _require_finite(session: Session, what: str, values: Mapping[str, Tensor]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,14 +107,20 @@ def _table(title: str, rows: pd.DataFrame) -> Table:
             "best": rows["best"].to_numpy(),
         }
     )
-    grouped = placed.groupby(["method", "place"], sort=False)
-    methods = list(dict.fromkeys(placed["method"]))
-    cells = grouped["cell"].agg(lambda found: "; ".join(dict.fromkeys(found))).unstack()
-    best = grouped["best"].all().unstack()
+    methods, at = list(dict.fromkeys(placed["method"])), ["method", "place"]
+    several = placed.duplicated(at, keep=False)
+    joined = placed[several].groupby(at, sort=False, as_index=False)
+    together = joined.agg({"cell": _joined, "best": "all"})
+    single = pd.concat([placed[~several], together]).set_index(at)
+    cells, best = single["cell"].unstack(), single["best"].unstack()
     cells, best = (part.reindex(index=methods).sort_index(axis=1) for part in (cells, best))
     columns = _percentages([float(place) for place in cells.columns])
     shown = cells.fillna(MISSING).set_axis(columns, axis=1).rename_axis(None, axis=1)
     return Table(title, shown, best.eq(True).set_axis(columns, axis=1))
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(texts))
 
 
 def _percentages(places: list[float]) -> list[str]:

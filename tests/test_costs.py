@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 
+import msgspec
 import pytest
 import timm
 import torch
@@ -16,6 +17,7 @@ from lth_bench import allocation
 from lth_bench.costs import Costing, shapes, training
 from lth_bench.data import Examples
 from lth_bench.durations import Duration
+from lth_bench.excerpts import Event, Excerpt, Network
 from lth_bench.experiment import Choice, Experiment, without_defaults
 from lth_bench.flops import Gauge, passage
 from lth_bench.metrics import calibration_error, described, on_paths
@@ -158,8 +160,8 @@ def ran(name, sparsity, **arguments):
     session = two_layers(sparsity)
     with session.metered():
         instantiate(load_plugins().pruners, name, arguments)(session)
-    events = json.loads(json.dumps([without_defaults(event) for event in session.ledger.events]))
-    return session, training(shapes(described(session.model, session.weights, session.input_shape)), events)
+    events = msgspec.convert([without_defaults(event) for event in session.ledger.events], list[Event])
+    return session, training(network_shapes(session.model, session.weights, session.input_shape), events)
 
 
 def forward(kept):
@@ -248,19 +250,27 @@ def test_sizes_in_bytes_by_hand():
     session = two_layers(0.5)
     described_as = described(session.model, session.weights, session.input_shape)
     layers = {"first.weight": {"kept": 5}, "second.weight": {"kept": 2}}
-    record = {"network": described_as, "sparsity": {"layers": layers}, "events": []}
-    found = Costing()(record)
-    assert found["inference_flops"] == 2 * 7 and found["theoretical_speedup"] == 18 / 7
-    assert (found["parameters"], found["bytes_dense"]) == (7, 4 * 18)
-    assert found["bytes_bitmap"] == 4 * 7 + 2 + 1
-    assert found["bytes_csr"] == 4 * (2 * 7 + (3 + 1) + (2 + 1))
-    assert Costing()({"sparsity": {}, "events": []}) == {}, "records from before costs"
+    known = {"suite": "made", "label": "SNIP", "recipe": "r", "own_recipe": False, "experiment": {}, "status": "done"}
+    found = costs(known | {"network": described_as, "sparsity": {"layers": layers}})
+    assert found.inference_flops == 2 * 7 and found.theoretical_speedup == 18 / 7
+    assert (found.parameters, found.bytes_dense) == (7, 4 * 18)
+    assert found.bytes_bitmap == 4 * 7 + 2 + 1
+    assert found.bytes_csr == 4 * (2 * 7 + (3 + 1) + (2 + 1))
+    assert all(map(math.isnan, costs(known))), "records from before costs"
+
+
+def costs(record):
+    return Costing()(msgspec.json.decode(json.dumps({"key": "made", **record}).encode(), type=Excerpt))
 
 
 def test_parameters_that_are_not_prunable_are_counted_whole():
     model = network(0)
-    kept = shapes(described(model, prunable(model), (1, 4, 4)))
+    kept = network_shapes(model, prunable(model), (1, 4, 4))
     assert kept.other_parameters == 12 + 8 + 3 + 2 * 12
+
+
+def network_shapes(*about):
+    return shapes(msgspec.convert(described(*about), Network))
 
 
 def test_weights_on_no_path_are_found():
@@ -321,11 +331,11 @@ def test_a_record_holds_what_costs_need(tmp_path):
     experiment = Experiment(Choice("digits"), Choice("lenet_300_100"), recipe, Choice("snip"), 0.9, 0)
     record = run(identity("made", Planned(experiment, "SNIP", "r", False)), tmp_path, make_site(None, "cpu"))
     assert record["status"] == "done"
-    found = Costing()(json.loads(json.dumps(record)))
+    found = costs(record)
     sizes = [64 * 300, 300 * 100, 100 * 10]
     assert [layer["flops"] for layer in record["network"]["layers"]] == [2 * size for size in sizes]
-    assert found["inference_share"] == pytest.approx(0.1, abs=1e-4)
-    assert found["parameters"] == record["sparsity"]["kept"] + 410
+    assert found.inference_share == pytest.approx(0.1, abs=1e-4)
+    assert found.parameters == record["sparsity"]["kept"] + 410
     assert 0 <= record["test"]["last"]["calibration_error"] <= 1 and "top5_accuracy" not in record["test"]["last"]
     assert record["sparsity"]["measured"] <= record["sparsity"]["effective"] <= 1
     assert record["timing"]["latency"] > 0 and record["timing"]["peak_memory"] > 1e6

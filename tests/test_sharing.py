@@ -9,7 +9,7 @@ from injection import results
 
 from lth_bench.plugins import load_plugins
 from lth_bench.records import identity, read_records, write_plan, write_record
-from lth_bench.results import Evidence
+from lth_bench.results import load
 from lth_bench.run import run
 from lth_bench.store import Store
 from lth_bench.suite import plan, read_suite
@@ -34,25 +34,23 @@ def filled(directory, table, site):
     return read_records(directory)
 
 
-def shared(records):
+def shared(directory):
     """Steps computed, and steps charged."""
-    evidence = Evidence()
-    for record in records:
-        evidence.add(record)
+    evidence = load(directory).evidence
     return evidence.computed, evidence.charged
 
 
 def test_a_paper_table_trains_at_most_two_fifths_of_what_isolated_experiments_do(tmp_path, table):
     site = make_site(None, "cpu", Store(tmp_path / "store"))
-    cold = filled(tmp_path / "cold", table, site)
-    computed, charged = shared(cold)
+    filled(tmp_path / "cold", table, site)
+    computed, charged = shared(tmp_path / "cold")
     isolated = filled(tmp_path / "isolated", table, dataclasses.replace(site, store=None))
     assert {record["status"] for record in isolated} == {"done"}
-    assert shared(isolated) == (charged, charged), "charged is what is computed without a store"
+    assert shared(tmp_path / "isolated") == (charged, charged), "charged is what is computed without a store"
     assert computed <= 0.4 * charged
     entries = [entry for _, entry in site.store.entries() if not entry["parts"]]
     assert computed == sum(entry["end"] - entry["start"] for entry in entries), "nothing was computed twice"
-    warm = filled(tmp_path / "warm", table, site)
-    assert shared(warm) == (0, charged)
+    filled(tmp_path / "warm", table, site)
+    assert shared(tmp_path / "warm") == (0, charged)
     wanted = results(tmp_path / "isolated")
     assert results(tmp_path / "cold") == results(tmp_path / "warm") == wanted
