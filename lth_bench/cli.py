@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,13 +90,19 @@ def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
         finished = sum(status(directory, item.experiment.key) == "done" for item in items)
         total, done = total + len(items), done + finished
         sparsities = " ".join(f"{s:g}" for s in sorted({item.experiment.sparsity for item in items}))
-        seeds = " ".join(map(str, sorted({item.experiment.seed for item in items})))
+        seeds = _spans(sorted({item.experiment.seed for item in items}))
         table.add_row(*map(escape, place), sparsities, seeds, str(len(items)), str(finished))
     out.print(table)
     out.print(
         f"\n{selected.suite}: {total} experiments, {done} of them done in {directory}/, {total - done} to run; "
         "each trains for its recipe's duration at least once, iterative methods once a round."
     )
+
+
+def _spans(numbers: list[int]) -> str:
+    """Rising numbers, several in a row by the first and the last: 0-9 12."""
+    rows = [[pair[1] for pair in row] for _, row in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
+    return " ".join(f"{row[0]}-{row[-1]}" if len(row) > 3 else " ".join(map(str, row)) for row in rows)
 
 
 def _rows(planned: list[Planned]) -> dict[tuple[str, ...], list[Planned]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from lth_bench.files import canonical, sha256
@@ -45,7 +45,7 @@ class Experiment:
     protocol: int = 1
     origin: Origin | None = None
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Hash of canonical JSON in which fields at their default are left out."""
         return sha256(canonical(without_defaults(self)).encode())[:20]
@@ -62,20 +62,34 @@ class Experiment:
 
 def without_defaults(value: Any) -> Any:
     """A dataclass as a dict of the fields that differ from their default, recursively."""
-    if not dataclasses.is_dataclass(value):
+    kind: Any = type(value)
+    fields = _defaults(kind)
+    if fields is None:
         return value
-    fields = {f.name: (getattr(value, f.name), _default(f)) for f in dataclasses.fields(value)}
-    return {name: without_defaults(item) for name, (item, default) in fields.items() if item != default}
+    found = {name: (getattr(value, name), default) for name, default in fields.items()}
+    return {name: without_defaults(item) for name, (item, default) in found.items() if item != default}
 
 
 def to_json(experiment: Experiment) -> dict[str, Any]:
     """The experiment in full, as in records."""
-    return dataclasses.asdict(experiment)
+    return dict(_in_full(experiment))
+
+
+def _in_full(value: Any) -> Any:
+    kind: Any = type(value)
+    fields = _defaults(kind)
+    return value if fields is None else {name: _in_full(getattr(value, name)) for name in fields}
 
 
 def from_json(value: dict[str, Any]) -> Experiment:
     """The experiment that a record or a plan describes."""
     return _adapter().validate_python(value)
+
+
+@cache
+def _defaults(kind: type) -> dict[str, Any] | None:
+    """The fields of a dataclass and their defaults; None for what is none."""
+    return {f.name: _default(f) for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
 
 
 def _default(spec: dataclasses.Field[Any]) -> Any:

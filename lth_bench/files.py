@@ -16,7 +16,7 @@ from typing import Any
 
 Content = bytes | Iterable[bytes | memoryview]
 
-LARGEST_JSON = 64 << 20
+LARGEST_JSON = 512 << 20  # bytes; a plan of 100,000 experiments has 78 million
 SEAL = re.compile(rb'"checksum":"([0-9a-f]{64})",?')
 ASIDE = re.compile(r"\..+\.[0-9a-f]{16}~")
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)

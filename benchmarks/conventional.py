@@ -1,0 +1,203 @@
+"""An epoch of the harness beside one of a conventional training script.
+
+The conventional script is what most repositories of the field have, written fairly: torchvision's data sets behind a
+DataLoader, a masked network, the loss read at every step, evaluation through a loader after the epoch; gradients are
+cleared by setting them to None. Both train on the same 55,000 images and evaluate on the other 5,000 (MNIST, from
+--data), or on as many random ones as are asked for of the size of CIFAR-10, padded, cropped and mirrored.
+
+One process each, with one thread; and for ResNet-20 as both are used: two processes of the harness with one thread
+each, beside one process of the script with two threads, and two workers in its loader.
+
+    python benchmarks/conventional.py --data DIR [--pairs 5] [--images 5000]
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from measuring import Pairs, alone, in_turn, machine
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision import transforms
+from torchvision.datasets import MNIST
+
+from lth_bench.data import Examples, examples, held_out
+from lth_bench.durations import Duration
+from lth_bench.models import register_models
+from lth_bench.plugins import load_plugins
+from lth_bench.recipe import Recipe
+from lth_bench.scores import magnitude
+from lth_bench.session import Session, Setup
+
+SPARSITY, VALIDATION = 0.8, 5_000
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+LENET = Recipe(Duration("1000ep"), 60, 0.0012, optimizer="adam", measure_every=Duration("1ep"))
+RESNET = Recipe(
+    Duration("1000ep"), 128, 0.1, momentum=0.9, weight_decay=1e-4, crop=4, flip=True, measure_every=Duration("1ep"),
+    channels_last=True,
+)  # fmt: skip
+
+
+class Photographs(Dataset[tuple[torch.Tensor, int]]):
+    """As torchvision.datasets.CIFAR10 has them: an array, and a PIL image made of it for every item."""
+
+    def __init__(self, images: np.ndarray, labels: list[int], transform: Any) -> None:
+        self.images, self.labels, self.transform = images, labels, transform
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index])), self.labels[index]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="the folder in which MNIST/raw lies")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--images", type=int, default=5_000, help="random images in an epoch of ResNet-20")
+    options = parser.parse_args()
+    print(machine())
+    alone()
+    for workers in (0, 2):
+        ours = harness("lenet_300_100", digits(options.data), LENET)
+        script = Script("lenet_300_100", mnist(options.data), LENET, workers, ours.masks)
+        tell(f"LeNet-300-100, {workers} loader workers", in_turn(script.epoch, epoch(ours), options.pairs))
+    images, labels = photographs(options.images)
+    ours = harness("cifar_resnet20", crowd(images, labels), RESNET)
+    script = Script("cifar_resnet20", loaded(images, labels), RESNET, 0, ours.masks)
+    tell("ResNet-20, 0 loader workers", in_turn(script.epoch, epoch(ours), options.pairs))
+    with get_context("spawn").Pool(2, initializer=prepare, initargs=(options.images,)) as pool:
+        torch.set_num_threads(2)
+        script = Script("cifar_resnet20", loaded(images, labels), RESNET, 2, ours.masks)
+        found = in_turn(script.epoch, lambda: pool.map(trained, range(2), chunksize=1), options.pairs)
+    tell("ResNet-20, both cores", Pairs([(theirs, two / 2) for theirs, two in found.times]))
+
+
+def tell(name: str, found: Pairs) -> None:
+    theirs, ours = found.medians()
+    print(f"{name}: conventional {theirs:.2f} s an epoch, ours {ours:.2f} s, ratio {found}", flush=True)
+
+
+# -- the conventional script -------------------------------------------------------------------------------------------
+
+
+class Script:
+    """A training script of a masked network."""
+
+    def __init__(
+        self, model: str, data: tuple[Dataset, Dataset], recipe: Recipe, workers: int, masks: Mapping[str, torch.Tensor]
+    ) -> None:
+        training, validation = data
+        more = {"num_workers": workers, "persistent_workers": workers > 0}
+        self.loader = DataLoader(training, recipe.batch_size, shuffle=True, drop_last=True, **more)
+        self.evaluation = DataLoader(validation, 256, **more)
+        self.model = timm.create_model(model)
+        self.masks = {name: mask.float() for name, mask in masks.items()}
+        self.weights = {name: weight for name, weight in self.model.named_parameters() if name in self.masks}
+        if recipe.optimizer == "adam":
+            self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
+        else:
+            self.optimizer = torch.optim.SGD(
+                self.model.parameters(), lr=0.1, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+            )
+
+    def epoch(self) -> None:
+        self.train(len(self.loader))
+        self.evaluate()
+
+    def train(self, steps: int) -> None:
+        """At most an epoch."""
+        self.model.train()
+        total = 0.0
+        for inputs, labels in islice(self.loader, steps):
+            loss = nn.functional.cross_entropy(self.model(inputs), labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            for name, weight in self.weights.items():
+                weight.grad.mul_(self.masks[name])
+            self.optimizer.step()
+            total += loss.item()
+
+    @torch.no_grad()
+    def evaluate(self) -> float:
+        self.model.eval()
+        correct = sum((self.model(inputs).argmax(1) == labels).sum().item() for inputs, labels in self.evaluation)
+        return correct / len(self.evaluation.dataset)
+
+
+def mnist(folder: Path) -> tuple[Dataset, Dataset]:
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.1307, 0.3081)])
+    return parts(MNIST(str(folder), transform=transform))
+
+
+def loaded(images: np.ndarray, labels: list[int]) -> tuple[Dataset, Dataset]:
+    plain = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    varied = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), *plain]
+    training = Photographs(images, labels, transforms.Compose(varied))
+    validation = Photographs(images[: len(images) // 10], labels[: len(images) // 10], transforms.Compose(plain))
+    return training, validation
+
+
+def parts(data: Dataset) -> tuple[Dataset, Dataset]:
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0)).tolist()
+    return Subset(data, order[VALIDATION:]), Subset(data, order[:VALIDATION])
+
+
+# -- the harness -------------------------------------------------------------------------------------------------------
+
+
+def harness(model: str, data: tuple[Examples, Examples], recipe: Recipe) -> Session:
+    register_models(load_plugins().models.items)
+    layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+    torch.manual_seed(0)
+    session = Session(Setup(lambda seed: timm.create_model(model).to(memory_format=layout), *data, recipe, SPARSITY, 0))
+    session.prune(magnitude(session))
+    return session
+
+
+def epoch(session: Session) -> Callable[[], None]:
+    return lambda: session.train(until=session.step + session.steps("1ep"))
+
+
+def digits(folder: Path) -> tuple[Examples, Examples]:
+    data = load_plugins().datasets["mnist"]
+    return held_out(examples(data, data.read("train", folder)), VALIDATION)
+
+
+def crowd(images: np.ndarray, labels: list[int]) -> tuple[Examples, Examples]:
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    data = Examples(pixels, torch.tensor(labels), 1 / (255 * std), -mean / std)
+    return data, data.subset(torch.arange(len(data) // 10))
+
+
+def photographs(count: int) -> tuple[np.ndarray, list[int]]:
+    draw = np.random.default_rng(0)
+    return draw.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), draw.integers(0, 10, count).tolist()
+
+
+_training: list[Callable[[], None]] = []
+
+
+def prepare(count: int) -> None:
+    """Makes a worker ready, with one thread."""
+    alone()
+    _training.append(epoch(harness("cifar_resnet20", crowd(*photographs(count)), RESNET)))
+
+
+def trained(number: int) -> None:
+    _training[0]()
+
+
+if __name__ == "__main__":
+    main()

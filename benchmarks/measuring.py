@@ -1,0 +1,77 @@
+"""How these scripts measure: two things side by side in one run, in turn, and the median of the ratios."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Seconds of one thing and of another, measured in turn."""
+
+    times: Sequence[tuple[float, float]]
+
+    @property
+    def ratio(self) -> float:
+        return statistics.median(one / other for one, other in self.times)
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Between which ratios the middle half of them lies."""
+        ratios, quarter = sorted(one / other for one, other in self.times), len(self.times) // 4
+        return ratios[quarter], ratios[-1 - quarter]
+
+    def medians(self) -> tuple[float, float]:
+        one, other = zip(*self.times, strict=True)
+        return statistics.median(one), statistics.median(other)
+
+    def __str__(self) -> str:
+        low, high = self.spread
+        return f"{self.ratio:.3f} (median of {len(self.times)} pairs; half of them in {low:.3f} to {high:.3f})"
+
+
+def seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) -> Pairs:
+    """Each is done once before anything is measured; which of the two comes first changes from pair to pair."""
+    one(), other()
+    times = []
+    for number in range(pairs):
+        if number % 2:
+            second = seconds(other)
+            times.append((seconds(one), second))
+        else:
+            times.append((seconds(one), seconds(other)))
+    return Pairs(times)
+
+
+def alone() -> None:
+    """One thread, as in a worker."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    return f"{_processor()}, {os.cpu_count()} logical cores, {device}, torch {torch.__version__}"
+
+
+def _processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as lines:
+            return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
