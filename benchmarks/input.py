@@ -2,16 +2,13 @@
 
     python benchmarks/input.py
 
-Both give normalised batches of 128 images of 3×32×32, padded by 4, cropped and mirrored at random. Prints the medians
-of interleaved pairs.
+Both give normalised batches of 128 images of 3×32×32, padded by 4, cropped and mirrored at random.
 """
 
 from __future__ import annotations
 
-import statistics
-import time
-
 import torch
+from measuring import alone, in_turn, machine
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -47,14 +44,9 @@ class Photographs(Dataset[tuple[torch.Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
-def seconds(work) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def main() -> None:
-    torch.set_num_threads(1)
+    alone()
+    print(machine())
     images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(0, 10, (IMAGES,))
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
@@ -71,14 +63,9 @@ def main() -> None:
         for _ in loader:
             pass
 
-    ours()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(PAIRS)]
-    count = stream.steps_per_epoch * BATCH
-    rates = [statistics.median(count / pair[side] for pair in pairs) for side in (0, 1)]
-    ratio = statistics.median(theirs / ours for ours, theirs in pairs)
-    print(f"in memory          {rates[0]:>9,.0f} images/s")
-    print(f"torchvision loader {rates[1]:>9,.0f} images/s")
-    print(f"ratio              {ratio:>9.1f}  (median of {PAIRS} interleaved pairs)")
+    found = in_turn(theirs, ours, PAIRS)
+    slow, fast = (stream.steps_per_epoch * BATCH / took for took in found.medians())
+    print(f"in memory {fast:,.0f} images/s, torchvision loader {slow:,.0f} images/s, ratio {found}")
 
 
 if __name__ == "__main__":

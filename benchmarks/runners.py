@@ -14,8 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lth_bench.records import read_records
-from lth_bench.results import shared
+from lth_bench.results import load
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
 SUITE = """
@@ -62,13 +61,13 @@ def check(directory: Path) -> None:
     """Every experiment was published once, and no segment of training was computed twice."""
     lines = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
     published = Counter(line["key"] for line in lines if line["event"] == "published")
-    records = read_records(directory)
-    assert set(published.values()) == {1} and len(published) == len(records)
+    results = load(directory)
+    assert set(published.values()) == {1} and len(published) == len(results.frame)
     entries = [json.loads(path.read_text()) for path in (directory / "store" / "entries").rglob("*.json")]
     once = sum(entry["end"] - entry["start"] for entry in entries if not entry["parts"])
-    computed, charged = shared(records)
+    computed, charged = results.evidence.computed, results.evidence.charged
     assert computed == once
-    print(f"  {len(records)} experiments, {computed:,} of {charged:,} steps computed, none twice", flush=True)
+    print(f"  {len(published)} experiments, {computed:,} of {charged:,} steps computed, none twice", flush=True)
 
 
 if __name__ == "__main__":
