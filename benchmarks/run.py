@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import timm
 from measuring import Pairs, alone, machine, seconds
 from step import ADAM, EVERY, bare_block, make_session
 
@@ -54,7 +55,7 @@ def main() -> None:
     register_models(load_plugins().models.items)
     print(machine())
     session = make_session("lenet_300_100", (1, 28, 28), Recipe(EVERY, 60, measure_every=EVERY, **ADAM))
-    block = bare_block("lenet_300_100", session, 100)
+    block = bare_block(timm.create_model("lenet_300_100"), session, 100)
     times = []
     for _ in range(options.pairs):
         whole, steps = run(options.epochs, options.data)

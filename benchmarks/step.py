@@ -15,7 +15,7 @@ from collections.abc import Callable
 import timm
 import torch
 from measuring import alone, in_turn, machine
-from torch import nn
+from torch import Tensor, nn
 
 from lth_bench.data import Examples, held_out
 from lth_bench.durations import Duration
@@ -48,7 +48,9 @@ def main() -> None:
     for model, shape, size, steps, recipe in CASES:
         if options.only in (None, model):
             session = make_session(model, shape, Recipe(EVERY, size, measure_every=EVERY, **recipe))
-            found = in_turn(harness_block(session, steps), bare_block(model, session, steps), options.pairs)
+            found = in_turn(
+                harness_block(session, steps), bare_block(timm.create_model(model), session, steps), options.pairs
+            )
             ours, bare = (1e6 * value / steps for value in found.medians())
             print(f"{model}, batch {size}: {ours:,.0f} µs a step, bare {bare:,.0f} µs, ratio {found}", flush=True)
 
@@ -69,9 +71,11 @@ def harness_block(session: Session, steps: int) -> Callable[[], None]:
     return lambda: session.train(until=session.step + steps)
 
 
-def bare_block(name: str, session: Session, steps: int) -> Callable[[], None]:
+def bare_block(
+    model: nn.Module, session: Session, steps: int, shuffled: Callable[[int], Tensor] = torch.randperm
+) -> Callable[[], None]:
     """The loop that one would write by hand for a masked network."""
-    model = timm.create_model(name).train()
+    model.train()
     parameters = list(model.parameters())
     named = dict(model.named_parameters())
     weights, masks = zip(*[(named[layer], mask.float()) for layer, mask in session.masks.items()], strict=True)
@@ -79,7 +83,7 @@ def bare_block(name: str, session: Session, steps: int) -> Callable[[], None]:
     data, size = session._stream.data, session.recipe.batch_size
 
     def block() -> None:
-        order = torch.randperm(len(data))
+        order = shuffled(len(data))
         for position in range(steps):
             index = order[position * size : (position + 1) * size]
             inputs = data.images.index_select(0, index).float().mul_(data.scale).add_(data.shift)

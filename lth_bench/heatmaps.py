@@ -78,7 +78,14 @@ def overlap(view: View) -> Sketch | None:
     table = table.loc[kept, kept]
     texts = table.map(lambda value: f"{value:.2f}") if len(kept) <= ANNOTATED else pd.DataFrame()
     ticks = {tick: f"{tick:g}" for tick in (0, 0.25, 0.5, 0.75, 1)}
-    chart = Heat(table, list(map(view.name, kept)), texts, Normalize(0.0, 1.0), "Jaccard overlap of masks", ticks)
+    chart = Heat(
+        table,
+        list(map(view.name, kept)),
+        texts,
+        Normalize(0.0, 1.0),
+        "Jaccard overlap of masks\n(diagonal: between seeds)",
+        ticks,
+    )
     rows = view.at_target(kept)
     caption = sentence(
         f"{view.title}: overlap of masks (weights that both keep, as a share of those that either keeps) at the "
