@@ -90,7 +90,7 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
             refuse(found["faults"])
         write_plan(sweep.directory, selected.suite, selected.planned)
         publish(suite_copy(sweep.directory, selected.suite), selected.path.read_bytes())
-        crew.count = min(workers or _usual_workers(found["device"]), len(todo))
+        crew.count = min(workers or found["room"], len(todo))
         crowd = f"{crew.count} worker{'s' * (crew.count > 1)}"
         what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"
         out.print(f"{selected.suite}: {what}, into {sweep.directory}/")
@@ -98,12 +98,6 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
             _work(sweep, sweep.board(todo), crew, tell)
     finally:
         crew.dismiss()
-
-
-def _usual_workers(device: str) -> int:
-    from lth_bench.sweep import default_workers
-
-    return 1 if device == "cuda" else default_workers()
 
 
 def _limits(time: str | None, memory: str | None, stall: str) -> Limits:

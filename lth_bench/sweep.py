@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import threading
 import time
 from dataclasses import dataclass, field
@@ -71,7 +70,7 @@ class Crew:
         self.first = Process(sweep.settings())
 
     def check(self, identities: list[Identity]) -> Message:
-        """What is wrong with experiments before any is started, "faults", and the "device" they would run on."""
+        """What is wrong with experiments before any is started, "faults"; for how many there is "room" at a time."""
         self.first.ask({"task": "check", "experiments": [identity["experiment"] for identity in identities]})
         found: Message | None = None
         try:
@@ -303,8 +302,3 @@ def _is_answer(message: Message, task: str) -> bool:
 
 def _failure(kind: str, message: str, trace: str, **more: Any) -> Record:
     return {"status": "failed", "error": {"kind": kind, "message": message, "traceback": trace, **more}}
-
-
-def default_workers() -> int:
-    """One worker for every processor this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -25,6 +25,7 @@ from lth_bench.limits import Limits
 from lth_bench.memory import Busy, Stopped, Watch
 from lth_bench.messages import Channel, Message
 from lth_bench.optimizers import make_optimizer
+from lth_bench.placement import room
 from lth_bench.plugins import load_plugins
 from lth_bench.preflight import preflight
 from lth_bench.run import evaluate, train
@@ -186,9 +187,10 @@ def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: L
 
 
 def _check(request: Message, directory: Path, site: Site) -> Message:
-    """What is known to be wrong with experiments, and the type of the device that they would run on."""
-    faults = preflight((from_json(experiment) for experiment in request["experiments"]), site)
-    return {"faults": faults, "device": site.device.type}
+    """What is known to be wrong with experiments, and how many of them may run at a time."""
+    experiments = [from_json(experiment) for experiment in request["experiments"]]
+    faults = preflight(experiments, site)
+    return {"faults": faults, "room": 0 if faults else room(experiments, site)}
 
 
 def _train(request: Message, directory: Path, site: Site) -> Message:
