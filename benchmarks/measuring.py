@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from lth_bench.worker import make_site
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -58,9 +60,8 @@ def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) 
 
 
 def alone() -> None:
-    """One thread, as in a worker."""
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    """One thread, and everything else as in a worker."""
+    make_site(None, "cpu")
 
 
 def machine() -> str:

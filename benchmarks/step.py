@@ -31,8 +31,8 @@ EVERY = Duration(f"{10**9}it")
 ADAM = {"optimizer": "adam", "learning_rate": 0.0012}
 MOMENTUM = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
 CASES = (  # model, image, batch size, steps in a block, recipe
-    ("lenet_300_100", (1, 28, 28), 60, 50, ADAM),
-    ("lenet_300_100", (1, 28, 28), 128, 50, ADAM),
+    ("lenet_300_100", (1, 28, 28), 60, 20, ADAM),
+    ("lenet_300_100", (1, 28, 28), 128, 20, ADAM),
     ("cifar_resnet20", (3, 32, 32), 128, 1, MOMENTUM),
 )
 
