@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 
 from lth_bench.experiment import Experiment
-from lth_bench.models import evaluate
+from lth_bench.models import CHUNK, mode
 from lth_bench.site import Site
 
 CONTEXT = 700 << 20  # bytes that a process takes on a GPU beside its tensors
@@ -38,11 +38,12 @@ def packed(needed: Iterable[int], free: int, processors: int) -> int:
 
 
 def _needed(experiment: Experiment, site: Site) -> int:
-    """Bytes of the device that a training step, an evaluation and the states that are kept take, data included."""
+    """Bytes of the device that a step, a chunk of an evaluation and the states that are kept take, data included."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(site.device)
     session = site.session(experiment)
     session.compute(1)
-    evaluate(session.model, site.training(experiment.dataset)[1])
+    with torch.no_grad(), mode(session.model, training=False):
+        session.model(next(site.training(experiment.dataset)[1].chunks(CHUNK)).inputs)
     state: int = sum(value.nbytes for value in session.model.state_dict().values())
     return torch.cuda.max_memory_reserved(site.device) + COPIES * state
