@@ -15,8 +15,10 @@ from lth_bench.augmentation import augmented
 from lth_bench.datasets import Arrays, DataError, Dataset, Listing
 from lth_bench.files import sha256
 from lth_bench.recipe import Recipe
-from lth_bench.streams import generator
+from lth_bench.streams import Ahead, generator
 from lth_bench.tensors import serialized
+
+AHEAD = 2**21  # bytes of training batches that are made at once
 
 
 class Batch(NamedTuple):
@@ -190,8 +192,12 @@ class Stream:
         self.data, self.recipe, self.seed = data, recipe, seed
         self.steps_per_epoch = len(data) // recipe.batch_size
         self._epoch, self._order = -1, torch.empty(0)
+        self._batches = Ahead(self._batch, max(1, AHEAD // (4 * recipe.batch_size * math.prod(data.shape))))
 
     def batch(self, step: int) -> Batch:
+        return self._batches.at(step, step - step % self.steps_per_epoch + self.steps_per_epoch)
+
+    def _batch(self, step: int) -> Batch:
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             order = torch.randperm(len(self.data), generator=generator(self.seed, "order", epoch))

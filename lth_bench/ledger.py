@@ -41,12 +41,14 @@ class Ledger:
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def charge(self, event: Event) -> None:
+    def charge(
+        self, kind: str, step: int, steps: int, examples: int, kept: tuple[int, ...], flops: int = 0, sparse: int = 0
+    ) -> None:
         last = self.events[-1] if self.events else None
-        if last and (last.kind, last.kept, last.step + last.steps) == (event.kind, event.kept, event.step):
-            last.steps += event.steps
-            last.examples += event.examples
-            last.flops += event.flops
-            last.sparse_flops += event.sparse_flops
+        if last and last.step + last.steps == step and last.kind == kind and last.kept == kept:
+            last.steps += steps
+            last.examples += examples
+            last.flops += flops
+            last.sparse_flops += sparse
         else:
-            self.events.append(event)
+            self.events.append(Event(kind, step, steps, examples, kept, flops, sparse))

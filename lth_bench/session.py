@@ -20,18 +20,19 @@ from lth_bench import parametrisation
 from lth_bench.data import Batch, Source, Stream
 from lth_bench.durations import Duration
 from lth_bench.flops import Gauge, Passage, passage
-from lth_bench.ledger import Event, Ledger, Spent
+from lth_bench.ledger import Ledger, Spent
 from lth_bench.masks import Masks, Scores
 from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
 from lth_bench.optimizers import clean, make_optimizer, restore_state
 from lth_bench.recipe import Recipe, Schedule
-from lth_bench.streams import generator, kept_noise, seed_noise, stream_seed
+from lth_bench.streams import Ahead, generator, kept_noise, seed_noise, stream_seed
 
 if TYPE_CHECKING:
     from lth_bench.memory import Memory
 
 Until = int | str | None
+SEEDS_AHEAD = 50
 
 
 class SessionError(RuntimeError):
@@ -109,6 +110,7 @@ class Session:
         self._ended: Interrupted | Diverged | None = None
         self._network, self._prunable, self._validation = setup.network, setup.prunable, setup.validation
         self._stream = Stream(setup.training, setup.recipe, setup.seed)
+        self._noise_seeds = Ahead(lambda step: stream_seed(setup.seed, "noise", step), SEEDS_AHEAD)
         self._follow(self.recipe)
         self._loop_open = self._scoring = self._inverted = False
         self._precision: torch.dtype | None = None
@@ -163,7 +165,7 @@ class Session:
         else:
             with self._gauge.paused():
                 self._recall(self._memory, end)
-        seed_noise(self.seed, "noise", self.step)
+        seed_noise(self._noise_seeds.at(self.step))
 
     def compute(self, until: Until) -> None:
         """What `train` does where nothing is looked up."""
@@ -190,7 +192,7 @@ class Session:
                         self._end_tick()
         finally:
             if self._tick is not None and self._tick_examples:
-                self.ledger.charge(Event(self._tick_kind, self.step, 0, self._tick_examples, self._tick_kept))
+                self.ledger.charge(self._tick_kind, self.step, 0, self._tick_examples, self._tick_kept)
             self._loop_open, self._tick = False, None
             self._clear_gradients()
 
@@ -327,7 +329,7 @@ class Session:
         self._scoring, self._precision = True, precision or self._precision
         try:
             with kept_noise(next(self.model.parameters()).device), mode(self.model, training=training):
-                seed_noise(self.seed, "score", self.step)
+                seed_noise(stream_seed(self.seed, "score", self.step))
                 self.model.to(precision)
                 with self._gauge.on():
                     yield
@@ -400,7 +402,7 @@ class Session:
     def charge_training(self, start: int) -> None:
         """Charges plain training from a step up to now, as if every tick of it had been computed here."""
         steps = self.step - start
-        self.ledger.charge(Event("train", start, steps, steps * self.recipe.batch_size, self._kept))
+        self.ledger.charge("train", start, steps, steps * self.recipe.batch_size, self._kept)
 
     def check_ended(self) -> None:
         """Raises what has ended this Session, if anything has, whatever the pruner made of it."""
@@ -431,12 +433,15 @@ class Session:
 
     def _forward(self, inputs: Tensor) -> Tensor:
         with self._autocast():
-            logits: Tensor = self.model(inputs if self._precision is None else inputs.to(self._precision))
-            return logits
+            return self._outputs(inputs)
+
+    def _outputs(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.model(inputs if self._precision is None else inputs.to(self._precision))
+        return logits
 
     def _loss(self, batch: Batch) -> Tensor:
-        logits = self._forward(batch.inputs)
         with self._autocast():
+            logits = self._outputs(batch.inputs)
             loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
         if not self._scoring:
             self._tick_loss = loss.detach()
@@ -486,7 +491,7 @@ class Session:
     def _open_tick(self) -> Batch:
         self._mark_ticket()
         self._clear_gradients()
-        seed_noise(self.seed, "noise", self.step)
+        seed_noise(self._noise_seeds.at(self.step))
         self._tick, self._tick_examples, self._tick_kind, self._tick_loss = self.step, 0, "train", None
         self._tick_kept = self._kept
         return self._stream.batch(self.step)
@@ -495,7 +500,7 @@ class Session:
         self._tick = None
         self._progress()
         self.spent.steps_computed += 1
-        self.ledger.charge(Event(self._tick_kind, self.step, 1, self._tick_examples, self._tick_kept))
+        self.ledger.charge(self._tick_kind, self.step, 1, self._tick_examples, self._tick_kept)
         self.step += 1
         if self.step % self._measure_every == 0 or self.step == self.total_steps:
             self._measure()
@@ -522,7 +527,7 @@ class Session:
         kind = "dense_gradients" if dense else "train"
         self._progress()
         if self._scoring or self._tick is None:
-            self.ledger.charge(Event("score", self.step, 0, examples, self._kept))
+            self.ledger.charge("score", self.step, 0, examples, self._kept)
             return
         self._tick_examples += examples
         self._tick_kind = kind if dense else self._tick_kind
@@ -531,7 +536,7 @@ class Session:
         """Charges a product that was computed outside ticks, and the share of it that masks leave."""
         mask, kept = self.masks.get(name), dict(zip(self.masks, self._kept, strict=True))
         sparse = flops if mask is None else round(flops * kept[name] / mask.numel())
-        self.ledger.charge(Event("score", self.step, 0, 0, self._kept, flops, sparse))
+        self.ledger.charge("score", self.step, 0, 0, self._kept, flops, sparse)
 
     def _set_masks(self, masks: Masks) -> None:
         self.masks = masks

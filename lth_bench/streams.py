@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Generic, TypeVar
 
 import torch
+
+T = TypeVar("T")
+
+
+class Ahead(Generic[T]):
+    """A pure function of the step, worked out for `count` steps in a row.
+
+    Between two steps of training the processor has forgotten the code that prepares them; most of its cost is to fetch
+    that anew.
+    """
+
+    def __init__(self, make: Callable[[int], T], count: int) -> None:
+        self._make, self._count = make, count
+        self._ready: dict[int, T] = {}
+
+    def at(self, step: int, end: int | None = None) -> T:
+        """What the function gives for a step, to one caller alone; of steps from `end` on, nothing is worked out."""
+        if step not in self._ready:
+            last = step + self._count
+            self._ready = {later: self._make(later) for later in range(step, last if end is None else min(last, end))}
+        return self._ready.pop(step)
 
 
 def stream_seed(seed: int, *purpose: object) -> int:
@@ -19,9 +42,8 @@ def generator(seed: int, *purpose: object) -> torch.Generator:
     return torch.Generator().manual_seed(stream_seed(seed, *purpose))
 
 
-def seed_noise(seed: int, *purpose: object) -> None:
-    """Starts torch's own stream, which dropout and stochastic depth draw from, for this purpose."""
-    start = stream_seed(seed, *purpose)
+def seed_noise(start: int) -> None:
+    """Starts torch's own stream, which dropout and stochastic depth draw from, at a seed."""
     torch.default_generator.manual_seed(start)
     if torch.cuda.is_initialized():
         torch.cuda.manual_seed_all(start)

@@ -162,3 +162,11 @@ def test_a_stream_can_be_sought_at_any_step():
         assert torch.equal(other.batch(step).inputs, in_order[step])
     with pytest.raises(ValueError, match="batch_size is 51, but there are only 50"):
         Stream(examples(50), recipe(batch_size=51), 0)
+
+
+def test_what_is_done_to_a_batch_stays_with_its_taker():
+    stream = Stream(examples(50), recipe(batch_size=8), 1)
+    first, second = (stream.batch(step).inputs.clone() for step in (0, 1))
+    stream.batch(0).inputs.zero_()
+    assert torch.equal(stream.batch(1).inputs, second)
+    assert torch.equal(stream.batch(0).inputs, first)
