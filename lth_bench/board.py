@@ -42,6 +42,10 @@ class Task:
 class Board:
     """Hands out experiments in order: seeds breadth-first, and what a control waits for before the rest of its seed.
 
+    Higher sparsities come first, as to reach them trains longest, and leaves most for others to look up. One that had
+    looked up training when it was parked goes behind one seed more each time: what it waits for is often the first of
+    many segments that another experiment computes, and to come that far again takes time.
+
     Several processes may work from boards on the same directory; all they share is its files.
     """
 
@@ -50,9 +54,11 @@ class Board:
         self.leases = directory / "leases"
         self.stopping = self.killed = False
         self._todo = {identity["key"]: identity for identity in ordered(list(identities))}
+        seeds = list(dict.fromkeys(identity["experiment"]["seed"] for identity in self._todo.values()))
         found = {key: record for key in self._todo if (record := recorded(directory, key)) is not None}
         self._again = {key: mark for key, record in found.items() if (mark := fingerprint(record)) is not None}
         self._bases = {key: base.key for key, i in self._todo.items() if (base := from_json(i["experiment"]).base)}
+        self._places = {key: seeds.index(identity["experiment"]["seed"]) for key, identity in self._todo.items()}
         self._waits: dict[str, str] = {}
         self._spent: dict[str, int] = {}
         self._mine: set[str] = set()
@@ -92,6 +98,7 @@ class Board:
         """Gives an experiment back until a segment that somebody else computes is there."""
         with self._lock:
             self._waits[task.key], self._spent[task.key] = segment, spent["steps_computed"]
+            self._places[task.key] += bool(spent["steps_looked_up"])
         self.give_back(task, "parked")
 
     def give_back(self, task: Task, why: str) -> None:
@@ -116,7 +123,7 @@ class Board:
         held = {key for key, claim in claims.items() if claim.alive(self.patience)}
         tries = {key: claims[key].generation for key in self._todo if key in claims}
         # What was lost before comes last, so that it cannot hold up the rest.
-        for key, identity in sorted(self._todo.items(), key=lambda item: tries.get(item[0], 0)):
+        for key in sorted(self._todo, key=lambda key: (tries.get(key, 0), self._places[key])):
             if key in self._mine or key in held or self._bases.get(key) in self._todo or self._must_wait(key):
                 continue
             lease = leases.claim(self.leases, key, self.patience)
@@ -125,7 +132,7 @@ class Board:
             if self._finished(key) is not None:
                 lease.release()
                 continue
-            task = Task(identity, lease)
+            task = Task(self._todo[key], lease)
             self._mine.add(key)
             if key in self._again:
                 move(record_path(self.directory, key), self.directory / "failures" / f"{key}.{time.time_ns()}.json")
@@ -171,10 +178,18 @@ class Board:
 
 
 def ordered(identities: list[Identity]) -> list[Identity]:
-    """Seeds breadth-first, so that a table is useful early; within a seed, first what controls wait for."""
+    """Seeds breadth-first, so that a table is useful early; within a seed, first what controls wait for.
+
+    After that dense networks, then from the highest sparsity to the lowest.
+    """
     seeds = list(dict.fromkeys(identity["experiment"]["seed"] for identity in identities))
     bases = {base.key for identity in identities if (base := from_json(identity["experiment"]).base)}
-    return sorted(identities, key=lambda i: (seeds.index(i["experiment"]["seed"]), i["key"] not in bases))
+
+    def place(identity: Identity) -> tuple[int, bool, bool, float]:
+        seed, sparsity = identity["experiment"]["seed"], identity["experiment"]["sparsity"]
+        return seeds.index(seed), identity["key"] not in bases, sparsity > 0, -sparsity
+
+    return sorted(identities, key=place)
 
 
 def recorded(directory: Path, key: str) -> Record | None:

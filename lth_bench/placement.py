@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 
 import torch
 
 from lth_bench.experiment import Experiment
 from lth_bench.models import CHUNK, mode
+from lth_bench.processes import processors
 from lth_bench.site import Site
 
 CONTEXT = 700 << 20  # bytes that a process takes on a GPU beside its tensors
@@ -18,9 +18,8 @@ SHARE = 0.9  # of the free memory that is given to experiments
 
 def room(experiments: Iterable[Experiment], site: Site) -> int:
     """How many of these experiments may run at a time; on a GPU by what one step of each kind takes of its memory."""
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if site.device.type != "cuda":
-        return processors
+        return processors()
     kinds = {f"{e.model} {e.dataset} {e.recipe}": e for e in experiments}
     try:
         needed = [_needed(experiment, site) for experiment in kinds.values()]
@@ -28,13 +27,13 @@ def room(experiments: Iterable[Experiment], site: Site) -> int:
         return 1
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(site.device)
-    return packed(needed, free, processors)
+    return packed(needed, free, processors())
 
 
-def packed(needed: Iterable[int], free: int, processors: int) -> int:
-    """How many processes fit where each needs at most so many bytes beside its context; at least one."""
+def packed(needed: Iterable[int], free: int, most: int) -> int:
+    """How many processes fit where each needs at most so many bytes beside its context; one to `most`."""
     largest = max(needed, default=0) + CONTEXT
-    return max(1, min(processors, int(SHARE * free) // largest))
+    return max(1, min(most, int(SHARE * free) // largest))
 
 
 def _needed(experiment: Experiment, site: Site) -> int:

@@ -20,6 +20,11 @@ LOGGED = 1 << 20  # bytes of output that are kept of one process
 TAIL = 8000
 
 
+def processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Died(Exception):
     """A process ended before it answered; `killed` if by a signal that only others send."""
 

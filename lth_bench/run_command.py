@@ -83,15 +83,14 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
     from lth_bench.records import suite_copy, write_plan
     from lth_bench.sweep import Crew
 
-    crew = Crew(sweep)
+    crew = Crew(sweep, len(todo), workers)
     try:
-        found = crew.check(todo)
-        if found["faults"]:
-            refuse(found["faults"])
+        if faults := crew.check(todo):
+            refuse(faults)
         write_plan(sweep.directory, selected.suite, selected.planned)
         publish(suite_copy(sweep.directory, selected.suite), selected.path.read_bytes())
-        crew.count = min(workers or found["room"], len(todo))
-        crowd = f"{crew.count} worker{'s' * (crew.count > 1)}"
+        count = len(crew.processes)
+        crowd = f"{count} worker{'s' * (count > 1)}"
         what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"
         out.print(f"{selected.suite}: {what}, into {sweep.directory}/")
         with _display(len(todo)) as tell:

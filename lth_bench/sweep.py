@@ -16,7 +16,7 @@ from lth_bench.experiment import from_json
 from lth_bench.files import Damaged, FileFault, names, remove, sealed, set_aside, sha256, tidy
 from lth_bench.limits import Limits
 from lth_bench.messages import Message
-from lth_bench.processes import Died, Process
+from lth_bench.processes import Died, Process, processors
 from lth_bench.records import outcome_path, read_record, record_path, ticket_path
 from lth_bench.store import Store
 
@@ -63,19 +63,37 @@ class Sweep:
 
 
 class Crew:
-    """`count` workers, of which the first has been started."""
+    """Workers for experiments: as many as are wanted or, by default, as there is room for; they start at once."""
 
-    def __init__(self, sweep: Sweep) -> None:
-        self.count = 1
-        self.first = Process(sweep.settings())
+    def __init__(self, sweep: Sweep, experiments: int, wanted: int | None = None) -> None:
+        self.experiments, self.wanted = experiments, wanted
+        count = min(wanted or processors(), experiments)
+        self.processes = [Process(sweep.settings()) for _ in range(count)]
 
-    def check(self, identities: list[Identity]) -> Message:
-        """What is wrong with experiments before any is started, "faults"; for how many there is "room" at a time."""
-        self.first.ask({"task": "check", "experiments": [identity["experiment"] for identity in identities]})
+    def check(self, identities: list[Identity]) -> list[str]:
+        """What is wrong with experiments before any is started; of the workers, those stay that there is room for."""
+        found = self._checked(identities)
+        if self.wanted is None:
+            self._keep(found["room"])
+        faults: list[str] = found["faults"]
+        return faults
+
+    def dismiss(self) -> None:
+        self._keep(0)
+
+    def _keep(self, count: int) -> None:
+        for process in self.processes[count:]:
+            process.kill()
+        del self.processes[count:]
+
+    def _checked(self, identities: list[Identity]) -> Message:
+        first = self.processes[0]
+        experiments = [identity["experiment"] for identity in identities]
+        first.ask({"task": "check", "experiments": experiments, "room": self.wanted is None})
         found: Message | None = None
         try:
             while True:
-                message = self.first.answer(POLL) or {}
+                message = first.answer(POLL) or {}
                 if message.get("status") == "fault":
                     raise FileFault(message["message"])
                 found = message if "faults" in message else found
@@ -84,11 +102,8 @@ class Crew:
                 if "idle" in message:
                     raise Died(message["idle"])
         except Died as error:
-            what = f"the experiments could not be checked: {error}\n{self.first.printed()}"
+            what = f"the experiments could not be checked: {error}\n{first.printed()}"
             raise FileFault(what) from error
-
-    def dismiss(self) -> None:
-        self.first.kill()
 
 
 class TookTooLong(Exception):
@@ -147,8 +162,7 @@ def run_all(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
     for folder in ("records", "tickets", "leases", "outcomes"):
         tidy(sweep.directory / folder)
     _remove_outcomes(sweep)
-    guardians = [_Guardian(sweep, board, tell) for _ in range(crew.count)]
-    guardians[0].process = crew.first
+    guardians = [_Guardian(sweep, board, tell, process) for process in crew.processes]
     threads = [threading.Thread(target=guardian.serve) for guardian in guardians]
     for thread in threads:
         thread.start()
@@ -173,9 +187,9 @@ def _remove_outcomes(sweep: Sweep) -> None:
 class _Guardian:
     """Sees one experiment after the other through: claims it, has it trained and evaluated, publishes its record."""
 
-    def __init__(self, sweep: Sweep, board: Board, tell: Tell) -> None:
+    def __init__(self, sweep: Sweep, board: Board, tell: Tell, process: Process) -> None:
         self.sweep, self.board, self.tell = sweep, board, tell
-        self.process: Process | None = None
+        self.process: Process | None = process
         self.fault: BaseException | None = None
 
     def serve(self) -> None:

@@ -202,10 +202,10 @@ def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: L
 
 
 def _check(request: Message, directory: Path, site: Site) -> Message:
-    """What is known to be wrong with experiments, and how many of them may run at a time."""
+    """What is known to be wrong with experiments; if asked for, how many of them may run at a time."""
     experiments = [from_json(experiment) for experiment in request["experiments"]]
     faults = preflight(experiments, site)
-    return {"faults": faults, "room": 0 if faults else room(experiments, site)}
+    return {"faults": faults, "room": room(experiments, site) if request["room"] and not faults else 0}
 
 
 def _train(request: Message, directory: Path, site: Site) -> Message:

@@ -7,6 +7,8 @@ import dataclasses
 import pytest
 from injection import results
 
+from lth_bench.board import Board
+from lth_bench.experiment import without_defaults
 from lth_bench.plugins import load_plugins
 from lth_bench.records import identity, read_records, write_plan, write_record
 from lth_bench.results import load
@@ -54,3 +56,34 @@ def test_a_paper_table_trains_at_most_two_fifths_of_what_isolated_experiments_do
     assert shared(tmp_path / "warm") == (0, charged)
     wanted = results(tmp_path / "isolated")
     assert results(tmp_path / "cold") == results(tmp_path / "warm") == wanted
+
+
+def test_a_parked_experiment_goes_behind_one_seed_more_each_time(tmp_path, table):
+    seeds = (3, 1, 2)
+    _, planned = table
+    wanted = [dataclasses.replace(item.experiment, seed=seed) for item in planned for seed in seeds]
+    identities = [{"key": item.key, "experiment": without_defaults(item)} for item in wanted]
+    board = Board(tmp_path, identities, Store(tmp_path / "store"), 60)
+    short, long = {"steps_computed": 0, "steps_looked_up": 0}, {"steps_computed": 0, "steps_looked_up": 10}
+
+    def taken():
+        return board.next(lambda *event: None)
+
+    first = taken()
+    assert first.identity["experiment"]["sparsity"] == 0
+    board.park(first, "a segment that is there", short)
+    assert taken().key == first.key, "nothing is lost"
+    once, twice = taken(), taken()
+    assert once.identity["experiment"]["sparsity"] == max(item.sparsity for item in wanted)
+    for task in (once, twice):
+        board.park(task, "a segment that is there", long)
+    keys = [taken().key for _ in range(len(identities) // 3 - 3)]
+    assert not {once.key, twice.key} & set(keys), "the others of the seed come first"
+    assert taken().key == once.key
+    again = taken()
+    assert again.key == twice.key
+    board.park(again, "a segment that is there", long)
+    rest = [taken() for _ in range(len(identities) * 2 // 3 + 1)]
+    found = [task.identity["experiment"]["seed"] for task in rest]
+    half = len(identities) // 3
+    assert found == [1] * half + [3] + [2] * half

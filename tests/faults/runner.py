@@ -22,7 +22,7 @@ def main() -> None:
     todo = missing(directory, [identity(name, item) for item in planned])
     if todo:
         sweep = Sweep(directory, None, "cpu", directory / "store", Limits(**limits))
-        run_all(sweep, sweep.board(todo), Crew(sweep), lambda *event: None)
+        run_all(sweep, sweep.board(todo), Crew(sweep, len(todo), 1), lambda *event: None)
 
 
 if __name__ == "__main__":
