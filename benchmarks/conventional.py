@@ -95,14 +95,21 @@ class Script:
     """A training script of a masked network."""
 
     def __init__(
-        self, model: str, data: tuple[Dataset, Dataset], recipe: Recipe, workers: int, masks: Mapping[str, torch.Tensor]
+        self,
+        model: str,
+        data: tuple[Dataset, Dataset],
+        recipe: Recipe,
+        workers: int,
+        masks: Mapping[str, torch.Tensor],
+        device: str = "cpu",
     ) -> None:
         training, validation = data
-        more = {"num_workers": workers, "persistent_workers": workers > 0}
+        self.device = device
+        more = {"num_workers": workers, "persistent_workers": workers > 0, "pin_memory": device == "cuda"}
         self.loader = DataLoader(training, recipe.batch_size, shuffle=True, drop_last=True, **more)
         self.evaluation = DataLoader(validation, 256, **more)
-        self.model = timm.create_model(model)
-        self.masks = {name: mask.float() for name, mask in masks.items()}
+        self.model = timm.create_model(model).to(device)
+        self.masks = {name: mask.float().to(device) for name, mask in masks.items()}
         self.weights = {name: weight for name, weight in self.model.named_parameters() if name in self.masks}
         if recipe.optimizer == "adam":
             self.optimizer = torch.optim.Adam(self.model.parameters(), lr=recipe.learning_rate)
@@ -119,7 +126,7 @@ class Script:
         """At most an epoch."""
         self.model.train()
         total = 0.0
-        for inputs, labels in islice(self.loader, steps):
+        for inputs, labels in map(self.placed, islice(self.loader, steps)):
             loss = nn.functional.cross_entropy(self.model(inputs), labels)
             self.optimizer.zero_grad()
             loss.backward()
@@ -131,8 +138,13 @@ class Script:
     @torch.no_grad()
     def evaluate(self) -> float:
         self.model.eval()
-        correct = sum((self.model(inputs).argmax(1) == labels).sum().item() for inputs, labels in self.evaluation)
+        batches = map(self.placed, self.evaluation)
+        correct = sum((self.model(inputs).argmax(1) == labels).sum().item() for inputs, labels in batches)
         return correct / len(self.evaluation.dataset)
+
+    def placed(self, batch: list[torch.Tensor]) -> list[torch.Tensor]:
+        """A batch on the device."""
+        return [tensor.to(self.device, non_blocking=True) for tensor in batch]
 
 
 def mnist(folder: Path) -> tuple[Dataset, Dataset]:
@@ -161,11 +173,13 @@ def parts(data: Dataset) -> tuple[Dataset, Dataset]:
 # -- the harness -------------------------------------------------------------------------------------------------------
 
 
-def harness(model: str, data: tuple[Examples, Examples], recipe: Recipe) -> Session:
+def harness(model: str, data: tuple[Examples, Examples], recipe: Recipe, device: str = "cpu") -> Session:
     register_models(load_plugins().models.items)
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     torch.manual_seed(0)
-    session = Session(Setup(lambda seed: timm.create_model(model).to(memory_format=layout), *data, recipe, SPARSITY, 0))
+    splits = [split.to(torch.device(device)) for split in data]
+    made = Setup(lambda seed: timm.create_model(model).to(device, memory_format=layout), *splits, recipe, SPARSITY, 0)
+    session = Session(made)
     session.prune(magnitude(session))
     return session
 
