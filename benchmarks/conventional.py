@@ -5,8 +5,9 @@ DataLoader, a masked network, the loss read at every step, evaluation through a 
 cleared by setting them to None. Both train on the same 55,000 images and evaluate on the other 5,000 (MNIST, from
 --data), or on as many random ones as are asked for of the size of CIFAR-10, padded, cropped and mirrored.
 
-One process each, with one thread; and for ResNet-20 as both are used: two processes of the harness with one thread
-each, beside one process of the script with two threads, and two workers in its loader.
+One process each, with one thread, the script with no loader workers and, for LeNet, with two. Then both as they are
+used on two cores: two processes of the harness with one thread each, beside one process of the script with two threads
+and two loader workers.
 
     python benchmarks/conventional.py --data DIR [--pairs 5] [--images 5000]
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -68,19 +70,23 @@ def main() -> None:
     options = parser.parse_args()
     print(machine())
     alone()
-    for workers in (0, 2):
-        ours = harness("lenet_300_100", digits(options.data), LENET)
-        script = Script("lenet_300_100", mnist(options.data), LENET, workers, ours.masks)
-        tell(f"LeNet-300-100, {workers} loader workers", in_turn(script.epoch, epoch(ours), options.pairs))
     images, labels = photographs(options.images)
-    ours = harness("cifar_resnet20", crowd(images, labels), RESNET)
-    script = Script("cifar_resnet20", loaded(images, labels), RESNET, 0, ours.masks)
-    tell("ResNet-20, 0 loader workers", in_turn(script.epoch, epoch(ours), options.pairs))
-    with get_context("spawn").Pool(2, initializer=prepare, initargs=(options.images,)) as pool:
-        torch.set_num_threads(2)
-        script = Script("cifar_resnet20", loaded(images, labels), RESNET, 2, ours.masks)
-        found = in_turn(script.epoch, lambda: pool.map(trained, range(2), chunksize=1), options.pairs)
-    tell("ResNet-20, both cores", Pairs([(theirs, two / 2) for theirs, two in found.times]))
+    cases = {
+        "LeNet-300-100": ("lenet_300_100", LENET, digits(options.data), mnist(options.data)),
+        "ResNet-20": ("cifar_resnet20", RESNET, crowd(images, labels), loaded(images, labels)),
+    }
+    with get_context("spawn").Pool(2, initializer=prepare, initargs=(options.data, options.images)) as pool:
+        for name, (model, recipe, data, theirs) in cases.items():
+            ours = harness(model, data, recipe)
+            scripts = {workers: Script(model, theirs, recipe, workers, ours.masks) for workers in (0, 2)}
+            for workers in (0, 2) if model == "lenet_300_100" else (0,):
+                found = in_turn(scripts[workers].epoch, epoch(ours), options.pairs)
+                tell(f"{name}, {workers} loader workers", found)
+            torch.set_num_threads(2)
+            both = partial(pool.map, trained, [model] * 2, chunksize=1)
+            found = in_turn(scripts[2].epoch, both, options.pairs)
+            torch.set_num_threads(1)
+            tell(f"{name}, both cores", Pairs([(one, two / 2) for one, two in found.times]))
 
 
 def tell(name: str, found: Pairs) -> None:
@@ -205,17 +211,18 @@ def photographs(count: int) -> tuple[np.ndarray, list[int]]:
     return draw.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), draw.integers(0, 10, count).tolist()
 
 
-_training: list[Callable[[], None]] = []
+_training: dict[str, Callable[[], None]] = {}
 
 
-def prepare(count: int) -> None:
+def prepare(folder: Path, count: int) -> None:
     """Makes a worker ready, with one thread."""
     alone()
-    _training.append(epoch(harness("cifar_resnet20", crowd(*photographs(count)), RESNET)))
+    _training["lenet_300_100"] = epoch(harness("lenet_300_100", digits(folder), LENET))
+    _training["cifar_resnet20"] = epoch(harness("cifar_resnet20", crowd(*photographs(count)), RESNET))
 
 
-def trained(number: int) -> None:
-    _training[0]()
+def trained(model: str) -> None:
+    _training[model]()
 
 
 if __name__ == "__main__":
