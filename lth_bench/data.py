@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, Self
 
@@ -15,10 +15,10 @@ from lth_bench.augmentation import augmented
 from lth_bench.datasets import Arrays, DataError, Dataset, Listing
 from lth_bench.files import sha256
 from lth_bench.recipe import Recipe
-from lth_bench.streams import Ahead, generator
+from lth_bench.streams import generator
 from lth_bench.tensors import serialized
 
-AHEAD = 2**21  # bytes of training batches that are made at once
+AHEAD = 2**19  # bytes of images that are gathered for the next batches at once
 
 
 class Batch(NamedTuple):
@@ -61,8 +61,8 @@ class Source(Protocol):
     def chunks(self, size: int) -> Iterator[Batch]:
         """All examples in order, as they are evaluated."""
 
-    def training_batch(self, draw: Draw) -> Batch:
-        """Examples as the recipe varies them: a pure function of the draw."""
+    def training_batches(self, draws: Sequence[Draw]) -> Iterator[Batch]:
+        """Examples as the recipe varies them, each batch a pure function of its draw; draws follow on one another."""
 
     def subset(self, index: Tensor) -> Self: ...
 
@@ -101,10 +101,13 @@ class Examples:
         for start in range(0, len(self), size):
             yield self.batch(slice(start, start + size))
 
-    def training_batch(self, draw: Draw) -> Batch:
-        index = draw.index
-        images = augmented(self.images.index_select(0, index), draw.recipe, draw.seed, draw.step)
-        return Batch(self._normalised(images), self.labels.index_select(0, index))
+    def training_batches(self, draws: Sequence[Draw]) -> Iterator[Batch]:
+        """Gathers all at once: between two steps of training, the processor forgets the code that does it."""
+        size = draws[0].recipe.batch_size
+        index = draws[0].order[draws[0].start : draws[-1].start + size]
+        images, labels = (whole.index_select(0, index).split(size) for whole in (self.images, self.labels))
+        for draw, rows, known in zip(draws, images, labels, strict=True):
+            yield Batch(self._normalised(augmented(rows, draw.recipe, draw.seed, draw.step)), known)
 
     def digest(self) -> str:
         tensors = {name: value for name, value in vars(self).items() if value is not None}
@@ -192,18 +195,31 @@ class Stream:
         self.data, self.recipe, self.seed = data, recipe, seed
         self.steps_per_epoch = len(data) // recipe.batch_size
         self._epoch, self._order = -1, torch.empty(0)
-        self._batches = Ahead(self._batch, max(1, AHEAD // (4 * recipe.batch_size * math.prod(data.shape))))
+        self._ahead = max(1, AHEAD // (recipe.batch_size * math.prod(data.shape)))
+        self._batches: Iterator[Batch] = iter(())
+        self._next = self._end = -1
 
     def batch(self, step: int) -> Batch:
-        return self._batches.at(step, step - step % self.steps_per_epoch + self.steps_per_epoch)
+        if step != self._next:
+            self._batches = self.data.training_batches(self._draws(step))
+        self._next = -1  # if anything goes wrong, the next one is sought
+        batch = next(self._batches)
+        if step + 1 < self._end:
+            self._next = step + 1
+        return batch
 
-    def _batch(self, step: int) -> Batch:
+    def _draws(self, step: int) -> list[Draw]:
+        """Of the batches from this step on, within the epoch, those that are gathered at once."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             order = torch.randperm(len(self.data), generator=generator(self.seed, "order", epoch))
             self._epoch, self._order = epoch, order.to(self.data.labels.device)
-        start = position * self.recipe.batch_size
-        return self.data.training_batch(Draw(self.recipe, self.seed, step, epoch, self._order, start))
+        self._end = min(step + self._ahead, step + self.steps_per_epoch - position)
+        size = self.recipe.batch_size
+        return [
+            Draw(self.recipe, self.seed, later, epoch, self._order, (position + later - step) * size)
+            for later in range(step, self._end)
+        ]
 
     def sample(self, count: int, purpose: tuple[object, ...]) -> Batch:
         """`count` training examples drawn without replacement, for one purpose."""

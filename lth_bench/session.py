@@ -26,13 +26,12 @@ from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
 from lth_bench.optimizers import clean, make_optimizer, restore_state
 from lth_bench.recipe import Recipe, Schedule
-from lth_bench.streams import Ahead, generator, kept_noise, seed_noise, stream_seed
+from lth_bench.streams import Seeds, generator, kept_noise, seed_noise, stream_seed
 
 if TYPE_CHECKING:
     from lth_bench.memory import Memory
 
 Until = int | str | None
-SEEDS_AHEAD = 50
 
 
 class SessionError(RuntimeError):
@@ -110,7 +109,7 @@ class Session:
         self._ended: Interrupted | Diverged | None = None
         self._network, self._prunable, self._validation = setup.network, setup.prunable, setup.validation
         self._stream = Stream(setup.training, setup.recipe, setup.seed)
-        self._noise_seeds = Ahead(lambda step: stream_seed(setup.seed, "noise", step), SEEDS_AHEAD)
+        self._noise_seeds = Seeds(setup.seed, "noise")
         self._follow(self.recipe)
         self._loop_open = self._scoring = self._inverted = False
         self._precision: torch.dtype | None = None

@@ -82,6 +82,9 @@ class Streamed:
         finally:
             del ahead  # ends its processes, even while a traceback keeps this frame
 
+    def training_batches(self, draws: Iterable[Draw]) -> Iterator[Batch]:
+        return map(self.training_batch, draws)
+
     def training_batch(self, draw: Draw) -> Batch:
         """Augmented examples; what happens to one is a function of (seed, epoch, its place in the split)."""
         if self._next is None or not _same(self._next, draw):

@@ -3,38 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Generic, TypeVar
 
 import torch
-
-T = TypeVar("T")
-
-
-class Ahead(Generic[T]):
-    """A pure function of the step, worked out for `count` steps in a row.
-
-    Between two steps of training the processor has forgotten the code that prepares them; most of its cost is to fetch
-    that anew.
-    """
-
-    def __init__(self, make: Callable[[int], T], count: int) -> None:
-        self._make, self._count = make, count
-        self._ready: dict[int, T] = {}
-
-    def at(self, step: int, end: int | None = None) -> T:
-        """What the function gives for a step, to one caller alone; of steps from `end` on, nothing is worked out."""
-        if step not in self._ready:
-            last = step + self._count
-            self._ready = {later: self._make(later) for later in range(step, last if end is None else min(last, end))}
-        return self._ready.pop(step)
 
 
 def stream_seed(seed: int, *purpose: object) -> int:
     """A 63-bit seed, the same for the same words on every machine."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+class Seeds:
+    """The seeds of consecutive steps for one purpose, worked out some at a time."""
+
+    def __init__(self, seed: int, purpose: str) -> None:
+        self._seed, self._purpose = seed, purpose
+        self._known: dict[int, int] = {}
+
+    def at(self, step: int) -> int:
+        if step not in self._known:
+            self._known = {later: stream_seed(self._seed, self._purpose, later) for later in range(step, step + 50)}
+        return self._known[step]
 
 
 def generator(seed: int, *purpose: object) -> torch.Generator:

@@ -82,7 +82,7 @@ def test_training_batches_are_augmented_and_samples_are_not():
     batch, plain = stream.batch(7), Stream(data, recipe(batch_size=10), 0).batch(7)
     assert torch.equal(batch.labels, plain.labels) and not torch.equal(batch.inputs, plain.inputs)
     draw = Draw(options, 0, 7, 1, stream._order, 20)
-    assert torch.equal(data.training_batch(draw).inputs, batch.inputs)
+    assert torch.equal(next(data.training_batches([draw])).inputs, batch.inputs)
     known = {tuple(image.flatten().tolist()) for image in data.batch(slice(None)).inputs}
     assert all(tuple(image.flatten().tolist()) in known for image in stream.sample(20, ("x",)).inputs)
 
