@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from lth_bench.memory import Memory
 
 Until = int | str | None
+FLOAT32 = nullcontext()
 
 
 class SessionError(RuntimeError):
@@ -168,7 +169,7 @@ class Session:
 
     def compute(self, until: Until) -> None:
         """What `train` does where nothing is looked up."""
-        for batch in self.batches(until):
+        for batch in self._ticks(self.steps(until)):
             self.loss(batch).backward()
             self.update()
 
@@ -176,24 +177,7 @@ class Session:
         """Training batches; each is one tick of the clock and starts with cleared gradients."""
         self._refuse_in_loop("batches()")
         self._check_in_force()
-        end = self.steps(until)
-        if end < self.step:
-            raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
-        self._check_trainable()
-        self._parameters = list(self.model.parameters())
-        self._loop_open = True
-        self.model.train()
-        try:
-            with self._gauge.paused():
-                while self.step < end:
-                    yield self._open_tick()
-                    if self._tick is not None:
-                        self._end_tick()
-        finally:
-            if self._tick is not None and self._tick_examples:
-                self.ledger.charge(self._tick_kind, self.step, 0, self._tick_examples, self._tick_kept)
-            self._loop_open, self._tick = False, None
-            self._clear_gradients()
+        yield from self._ticks(self.steps(until))
 
     def logits(self, inputs: Tensor) -> Tensor:
         """The network's outputs, N × classes, for N inputs; charged as one pass both ways."""
@@ -202,7 +186,7 @@ class Session:
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as one pass both ways."""
-        self._charge_pass(len(batch.labels))
+        self._charge_pass(batch.labels.shape[0])
         return self._loss(batch)
 
     def update(self) -> None:
@@ -210,11 +194,16 @@ class Session:
         self._refuse_outside_tick("update()")
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.recipe, self.model)
+        rate = self.schedule.rate(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule.rate(self.step)
-        alive = [(weight.grad, mask) for weight, mask in self._masked if weight.grad is not None]
-        if alive:
-            torch._foreach_mul_([grad for grad, _ in alive], [mask for _, mask in alive])
+            group["lr"] = rate
+        gradients, masks = [], []
+        for weight, mask in self._masked:
+            if (gradient := weight.grad) is not None:
+                gradients.append(gradient)
+                masks.append(mask)
+        if gradients:
+            torch._foreach_mul_(gradients, masks)
         self.optimizer.step()
         self._end_tick()
 
@@ -425,6 +414,25 @@ class Session:
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _ticks(self, end: int) -> Iterator[Batch]:
+        if end < self.step:
+            raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
+        self._check_trainable()
+        self._parameters = list(self.model.parameters())
+        self._loop_open = True
+        self.model.train()
+        try:
+            with self._gauge.paused():
+                while self.step < end:
+                    yield self._open_tick()
+                    if self._tick is not None:
+                        self._end_tick()
+        finally:
+            if self._tick is not None and self._tick_examples:
+                self.ledger.charge(self._tick_kind, self.step, 0, self._tick_examples, self._tick_kept)
+            self._loop_open, self._tick = False, None
+            self._clear_gradients()
+
     def _follow(self, recipe: Recipe) -> None:
         self.recipe, self.schedule = recipe, Schedule(recipe, self._stream.steps_per_epoch)
         self.total_steps = self.schedule.total
@@ -461,8 +469,8 @@ class Session:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         """The recipe's precision; scores are always computed in float32, so that few of them tie."""
-        if self.recipe.precision == "float32" or self._scoring:
-            return nullcontext()
+        if self._scoring or self.recipe.precision == "float32":
+            return FLOAT32
         return torch.autocast(next(self.model.parameters()).device.type, torch.bfloat16)
 
     def _set_clock(self, step: int) -> None:
@@ -488,7 +496,8 @@ class Session:
             self.ticket = Snapshot(self.step, self._dense_state(), None)
 
     def _open_tick(self) -> Batch:
-        self._mark_ticket()
+        if self.ticket is None:
+            self._mark_ticket()
         self._clear_gradients()
         seed_noise(self._noise_seeds.at(self.step))
         self._tick, self._tick_examples, self._tick_kind, self._tick_loss = self.step, 0, "train", None
