@@ -84,6 +84,19 @@ class Board:
             for dataset, model, recipe in places
         }
 
+    def relative_costs(self) -> dict[str, Floats]:
+        """FLOPs of training, row by row, in multiples of the dense network's in the same leaderboard.
+
+        `training_ratio` counts what masks leave, `training_dense_ratio` what dense matrices compute; NaN where there is
+        no dense network.
+        """
+        dense = self.rows[(self.rows["target"] == 0) & (self.rows["control"] == "")].drop_duplicates(BLOCK)
+        once = self.rows[BLOCK].merge(dense[[*BLOCK, "training_flops"]], on=BLOCK, how="left")["training_flops"]
+        return {
+            "training_ratio": self.rows["training_flops"].to_numpy() / once.to_numpy(),
+            "training_dense_ratio": self.rows["training_flops_dense"].to_numpy() / once.to_numpy(),
+        }
+
 
 def board(frame: pd.DataFrame) -> Board:
     """Sums up results over seeds.

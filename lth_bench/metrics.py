@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_bench.data import Source
-from lth_bench.models import CHUNK, mode, nothing
+from lth_bench.models import mode, nothing, predictions
 
 BINS = 15  # of the calibration error
 TOP = 5
@@ -19,7 +19,6 @@ FAINT = 1e-20  # an input so small that no activation function saturates
 PASSES, WARM, SECONDS = 30, 3, 1.0  # of a latency: passes timed, passes before them, and when it is enough
 
 
-@torch.no_grad()
 def answers(network: nn.Module, data: Source, progress: Callable[[], None] = nothing) -> dict[str, float]:
     """Mean cross-entropy in nats (`loss`), and shares from 0 to 1: `accuracy`, `calibration_error`, `top5_accuracy`.
 
@@ -27,15 +26,12 @@ def answers(network: nn.Module, data: Source, progress: Callable[[], None] = not
     2); the last is given for more than ten classes. `progress` is called after every chunk of examples.
     """
     loss, top, found = 0.0, 0, []
-    with mode(network, training=False):
-        for inputs, labels in data.chunks(CHUNK):
-            logits: Tensor = network(inputs)
-            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            confidence = logits.double().softmax(1).amax(1)
-            found.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
-            best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
-            top += int((best == labels[:, None]).sum())
-            progress()
+    for logits, labels in predictions(network, data, progress):
+        loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        confidence = logits.double().softmax(1).amax(1)
+        found.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
+        best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
+        top += int((best == labels[:, None]).sum())
     confidence, correct = torch.cat(found, 1).cpu()
     several = {"top5_accuracy": top / len(data)} if logits.shape[1] > 10 else {}
     error = calibration_error(confidence, correct)

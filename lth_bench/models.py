@@ -143,16 +143,26 @@ def nothing() -> None:
 
 
 @torch.no_grad()
+def predictions(
+    model: nn.Module, data: Source, progress: Callable[[], None] = nothing
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits, N×classes, and labels, N, of all examples in order, a chunk at a time, in evaluation mode.
+
+    `progress` is called after every chunk of examples.
+    """
+    with mode(model, training=False):
+        for inputs, labels in data.chunks(CHUNK):
+            yield model(inputs), labels
+            progress()
+
+
 def evaluate(model: nn.Module, data: Source, progress: Callable[[], None] = nothing) -> tuple[float, float]:
     """Mean cross-entropy in nats and the share of correct answers, in evaluation mode, without side effects.
 
     `progress` is called after every chunk of examples.
     """
     loss, correct = 0.0, 0
-    with mode(model, training=False):
-        for inputs, labels in data.chunks(CHUNK):
-            logits: Tensor = model(inputs)
-            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            correct += int((logits.argmax(1) == labels).sum())
-            progress()
+    for logits, labels in predictions(model, data, progress):
+        loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        correct += int((logits.argmax(1) == labels).sum())
     return loss / len(data), correct / len(data)

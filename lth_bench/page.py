@@ -200,15 +200,9 @@ def _numbered(content: Content, names: Mapping[Place, str]) -> pd.DataFrame:
     verdicts = content.verdicts[[*BLOCK, "method", "target", "verdict"]]
     rows = rows.merge(verdicts, on=[*BLOCK, "method", "target"], how="left").fillna({"verdict": ""})
     rows = _placed(rows, names).assign(lost=[_lost(row) for row in rows_of(rows)])
-    dense = rows[(rows["target"] == 0) & (rows["control"] == "")].drop_duplicates("board").set_index("board")
-    reference = rows["board"].map(dense["training_flops"])
     told = ["difference", "difference_lower", "difference_upper", "p", "sign_flip_p", "sign_flip_least"]
     rows[told] = rows[told].where(rows["target"] > 0)  # what is not pruned is what the others are compared with
-    return rows.assign(
-        number=pd.factorize(rows["method"])[0],
-        training_ratio=rows["training_flops"] / reference,
-        training_dense_ratio=rows["training_flops_dense"] / reference,
-    )
+    return rows.assign(number=pd.factorize(rows["method"])[0], **content.found.relative_costs())
 
 
 def _placed(rows: pd.DataFrame, names: Mapping[Place, str]) -> pd.DataFrame:

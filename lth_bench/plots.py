@@ -13,7 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lth_bench import escaping
-from lth_bench.drawing import marks, write
+from lth_bench.drawing import FILES, marks, write
+from lth_bench.files import remove
 from lth_bench.leaderboard import Board, Place
 from lth_bench.results import BLOCK, Results, dense_runs
 from lth_bench.sketches import SKETCHES
@@ -53,6 +54,16 @@ def pictures(results: Results, found: Board, overlaps: Overlaps | None) -> list[
 def save(picture: Picture, folder: Path) -> list[Path]:
     """Writes a figure as PNG, SVG and PDF."""
     return write(picture.draw(), folder, picture.stem)
+
+
+def save_all(drawn: list[Picture], folder: Path) -> list[list[Path]]:
+    """Writes figures as PNG, SVG and PDF, and removes those of an earlier report that are not among them."""
+    saved = [save(picture, folder) for picture in drawn]
+    kinds = tuple(f"{kind}-" for kind in SKETCHES)
+    ours = {path for kind in FILES for path in folder.glob(f"*.{kind}") if path.name.startswith(kinds)}
+    for path in ours.difference(*saved):
+        remove(path)
+    return saved
 
 
 def _unused(stem: str, taken: set[str]) -> str:

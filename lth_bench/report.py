@@ -15,7 +15,7 @@ from lth_bench.leaderboard import Board, board, overall
 from lth_bench.overlap import matrices, overlaps, write_overlaps
 from lth_bench.reading import Evidence
 from lth_bench.records import suite_copy
-from lth_bench.results import BLOCK, Results, rows_of
+from lth_bench.results import Results, rows_of
 from lth_bench.tables import FORMATS, MISSING, detailed, formatted, shown_name, verdict_sentence
 from lth_bench.verdicts import badges, verdicts
 
@@ -57,11 +57,11 @@ def write_tables(from_: Made, folder: Path) -> list[Path]:
 def write_report(from_: Made, folder: Path) -> list[Path]:
     """Writes report.md, report.html and their figures; returns the paths of these two and of the figures as PNG."""
     from lth_bench.page import Content, page
-    from lth_bench.plots import pictures, save  # takes seconds to import, and a run that changed nothing draws nothing
+    from lth_bench.plots import pictures, save_all  # takes seconds to import; a run that changed nothing draws nothing
 
     results, found = from_.results, from_.found
     drawn = pictures(results, found, matrices(from_.overlaps))
-    files = [save(picture, folder) for picture in drawn]
+    files = save_all(drawn, folder)
     report = folder / "report.md"
     publish(report, _markdown(results, found, drawn).encode())
     figures = [
@@ -185,10 +185,8 @@ def _checks(found: Board) -> list[str]:
 
 
 def _costs(found: Board, table: pd.DataFrame) -> str:
+    table = table.assign(**found.relative_costs())
     rows = rows_of(table[table["n"] > 0])
-    dense = {tuple(row[name] for name in BLOCK): row["training_flops"] for row in reversed(rows) if not row["target"]}
-    once = [dense.get(tuple(row[name] for name in BLOCK), float("nan")) for row in rows]
-    sparse = [_times(row["training_flops"] / own) for row, own in zip(rows, once, strict=True)]
     least = [min(row["bytes_dense"], row["bytes_bitmap"], row["bytes_csr"]) for row in rows]
     shown = _listed(
         {
@@ -196,8 +194,8 @@ def _costs(found: Board, table: pd.DataFrame) -> str:
             "sparsity": [_percent(row["sparsity"]) for row in rows],
             "effective": [_percent(row["effective_sparsity"]) for row in rows],
             "empty layers": [_number(row["collapsed_layers"], ".3g") for row in rows],
-            "training FLOPs, sparse": sparse,
-            "dense": [_times(row["training_flops_dense"] / own) for row, own in zip(rows, once, strict=True)],
+            "training FLOPs, sparse": [_times(row["training_ratio"]) for row in rows],
+            "dense": [_times(row["training_dense_ratio"]) for row in rows],
             "steps": [f"{row['steps']:,.0f}" for row in rows],
             "inference FLOPs": [_percent(row["inference_share"]) for row in rows],
             "theoretical speed-up": [_times(row["theoretical_speedup"]) for row in rows],

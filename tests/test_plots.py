@@ -20,7 +20,7 @@ from lth_bench.drawing import STYLE, marks, spread, width, wrapped
 from lth_bench.durations import Duration
 from lth_bench.experiment import Choice, Experiment
 from lth_bench.leaderboard import board
-from lth_bench.plots import pictures, save
+from lth_bench.plots import pictures, save, save_all
 from lth_bench.recipe import Recipe
 from lth_bench.records import identity, write_plan, write_record
 from lth_bench.results import Results, load
@@ -361,3 +361,10 @@ def test_drawing_needs_no_torch():
     code = "import sys, lth_bench.plots; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_figures_that_are_no_longer_drawn_go(tmp_path):
+    (tmp_path / "overlap-of-yesterday.png").write_bytes(b"")
+    (tmp_path / "mine.png").write_bytes(b"")
+    assert save_all([], tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.png"]
