@@ -66,9 +66,8 @@ class Crew:
     """Workers for experiments: as many as are wanted or, by default, as there is room for; they start at once."""
 
     def __init__(self, sweep: Sweep, experiments: int, wanted: int | None = None) -> None:
-        self.experiments, self.wanted = experiments, wanted
-        count = min(wanted or processors(), experiments)
-        self.processes = [Process(sweep.settings()) for _ in range(count)]
+        self.wanted = wanted
+        self.processes = [Process(sweep.settings()) for _ in range(min(wanted or processors(), experiments))]
 
     def check(self, identities: list[Identity]) -> list[str]:
         """What is wrong with experiments before any is started; of the workers, those stay that there is room for."""
