@@ -6,7 +6,7 @@ import copy
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from lth_bench.memory import Memory
 
 Until = int | str | None
-FLOAT32 = nullcontext()
 
 
 class SessionError(RuntimeError):
@@ -165,7 +164,7 @@ class Session:
         else:
             with self._gauge.paused():
                 self._recall(self._memory, end)
-        seed_noise(self._noise_seeds.at(self.step))
+        seed_noise(self._noise_seeds[self.step])
 
     def compute(self, until: Until) -> None:
         """What `train` does where nothing is looked up."""
@@ -191,7 +190,8 @@ class Session:
 
     def update(self) -> None:
         """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
-        self._refuse_outside_tick("update()")
+        if self._tick is None:
+            raise self._outside_tick("update()")
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.recipe, self.model)
         rate = self.schedule.rate(self.step)
@@ -288,7 +288,8 @@ class Session:
 
     def rewire(self, masks: Masks) -> None:
         """Replaces the masks and ends the tick in place of an update; new weights start at zero, with empty state."""
-        self._refuse_outside_tick("rewire()")
+        if self._tick is None:
+            raise self._outside_tick("rewire()")
         masking.check_masks(masks, self.masks)
         self._set_masks({name: masks[name].clone() for name in self.masks})
         self._end_tick()
@@ -439,17 +440,17 @@ class Session:
         self._measure_every = max(1, self.steps(recipe.measure_every))
 
     def _forward(self, inputs: Tensor) -> Tensor:
-        with self._autocast():
-            return self._outputs(inputs)
-
-    def _outputs(self, inputs: Tensor) -> Tensor:
-        logits: Tensor = self.model(inputs if self._precision is None else inputs.to(self._precision))
+        """Outputs, computed by the recipe's precision; scores never see a lower one, so that few of them tie."""
+        if self._scoring or self.recipe.precision == "float32":
+            logits: Tensor = self.model(inputs if self._precision is None else inputs.to(self._precision))
+        else:
+            with torch.autocast(inputs.device.type, torch.bfloat16):
+                logits = self.model(inputs).float()
         return logits
 
     def _loss(self, batch: Batch) -> Tensor:
-        with self._autocast():
-            logits = self._outputs(batch.inputs)
-            loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
+        logits = self._forward(batch.inputs)
+        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
         if not self._scoring:
             self._tick_loss = loss.detach()
         return loss
@@ -466,12 +467,6 @@ class Session:
     def _chosen_channels(self, scores: Scores, sparsity: float | None) -> tuple[Masks, Masks]:
         target = self.sparsity if sparsity is None else sparsity
         return channelling.chosen(self._anatomy(), self.masks, self._ranked(scores), target, self.channels)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        """The recipe's precision; scores are always computed in float32, so that few of them tie."""
-        if self._scoring or self.recipe.precision == "float32":
-            return FLOAT32
-        return torch.autocast(next(self.model.parameters()).device.type, torch.bfloat16)
 
     def _set_clock(self, step: int) -> None:
         self.step = step
@@ -499,7 +494,7 @@ class Session:
         if self.ticket is None:
             self._mark_ticket()
         self._clear_gradients()
-        seed_noise(self._noise_seeds.at(self.step))
+        seed_noise(self._noise_seeds[self.step])
         self._tick, self._tick_examples, self._tick_kind, self._tick_loss = self.step, 0, "train", None
         self._tick_kept = self._kept
         return self._stream.batch(self.step)
@@ -629,6 +624,5 @@ class Session:
         if self._loop_open:
             raise SessionError(f"{what} inside an open loop over batches(): leave the loop first")
 
-    def _refuse_outside_tick(self, what: str) -> None:
-        if self._tick is None:
-            raise SessionError(f"{what} outside a tick: call it once for every batch of batches()")
+    def _outside_tick(self, what: str) -> SessionError:
+        return SessionError(f"{what} outside a tick: call it once for every batch of batches()")

@@ -14,17 +14,17 @@ def stream_seed(seed: int, *purpose: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-class Seeds:
-    """The seeds of consecutive steps for one purpose, worked out some at a time."""
+class Seeds(dict[int, int]):
+    """By step, the seeds for one purpose; those of the next steps are worked out at once."""
 
     def __init__(self, seed: int, purpose: str) -> None:
+        super().__init__()
         self._seed, self._purpose = seed, purpose
-        self._known: dict[int, int] = {}
 
-    def at(self, step: int) -> int:
-        if step not in self._known:
-            self._known = {later: stream_seed(self._seed, self._purpose, later) for later in range(step, step + 50)}
-        return self._known[step]
+    def __missing__(self, step: int) -> int:
+        self.clear()
+        self.update({later: stream_seed(self._seed, self._purpose, later) for later in range(step, step + 50)})
+        return self[step]
 
 
 def generator(seed: int, *purpose: object) -> torch.Generator:
