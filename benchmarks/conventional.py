@@ -5,9 +5,9 @@ DataLoader, a masked network, the loss read at every step, evaluation through a 
 cleared by setting them to None. Both train on the same 55,000 images and evaluate on the other 5,000 (MNIST, from
 --data), or on as many random ones as are asked for of the size of CIFAR-10, padded, cropped and mirrored.
 
-One process each, with one thread, the script with no loader workers and, for LeNet, with two. Then both as they are
-used on two cores: two processes of the harness with one thread each, beside one process of the script with two threads
-and two loader workers.
+One process each, with one thread, the script with no loader workers and, for LeNet at batches of 60 and of 128, with
+two. Then both as they are used on two cores: two processes of the harness with one thread each, beside one process of
+the script with two threads and two loader workers.
 
     python benchmarks/conventional.py --data DIR [--pairs 5] [--images 5000]
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
@@ -70,23 +71,32 @@ def main() -> None:
     options = parser.parse_args()
     print(machine())
     alone()
-    images, labels = photographs(options.images)
-    cases = {
-        "LeNet-300-100": ("lenet_300_100", LENET, digits(options.data), mnist(options.data)),
-        "ResNet-20": ("cifar_resnet20", RESNET, crowd(images, labels), loaded(images, labels)),
-    }
+    theirs = {"lenet_300_100": mnist(options.data), "cifar_resnet20": loaded(*photographs(options.images))}
     with get_context("spawn").Pool(2, initializer=prepare, initargs=(options.data, options.images)) as pool:
-        for name, (model, recipe, data, theirs) in cases.items():
+        for name, (model, recipe, data) in cases(options.data, options.images).items():
             ours = harness(model, data, recipe)
-            scripts = {workers: Script(model, theirs, recipe, workers, ours.masks) for workers in (0, 2)}
+            scripts = {workers: Script(model, theirs[model], recipe, workers, ours.masks) for workers in (0, 2)}
             for workers in (0, 2) if model == "lenet_300_100" else (0,):
                 found = in_turn(scripts[workers].epoch, epoch(ours), options.pairs)
                 tell(f"{name}, {workers} loader workers", found)
             torch.set_num_threads(2)
-            both = partial(pool.map, trained, [model] * 2, chunksize=1)
+            both = partial(pool.map, trained, [name] * 2, chunksize=1)
             found = in_turn(scripts[2].epoch, both, options.pairs)
             torch.set_num_threads(1)
             tell(f"{name}, both cores", Pairs([(one, two / 2) for one, two in found.times]))
+
+
+Case = tuple[str, Recipe, tuple[Examples, Examples]]
+
+
+def cases(folder: Path, count: int) -> dict[str, Case]:
+    """What the harness trains: model, recipe and data."""
+    mnist_digits = digits(folder)
+    return {
+        "LeNet-300-100, batch 60": ("lenet_300_100", LENET, mnist_digits),
+        "LeNet-300-100, batch 128": ("lenet_300_100", replace(LENET, batch_size=128), mnist_digits),
+        "ResNet-20, batch 128": ("cifar_resnet20", RESNET, crowd(*photographs(count))),
+    }
 
 
 def tell(name: str, found: Pairs) -> None:
@@ -217,12 +227,12 @@ _training: dict[str, Callable[[], None]] = {}
 def prepare(folder: Path, count: int) -> None:
     """Makes a worker ready, with one thread."""
     alone()
-    _training["lenet_300_100"] = epoch(harness("lenet_300_100", digits(folder), LENET))
-    _training["cifar_resnet20"] = epoch(harness("cifar_resnet20", crowd(*photographs(count)), RESNET))
+    for name, (model, recipe, data) in cases(folder, count).items():
+        _training[name] = epoch(harness(model, data, recipe))
 
 
-def trained(model: str) -> None:
-    _training[model]()
+def trained(name: str) -> None:
+    _training[name]()
 
 
 if __name__ == "__main__":
