@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from lth_bench import escaping
 from lth_bench.drawing import FILES, marks, write
 from lth_bench.files import remove
 from lth_bench.leaderboard import Board, Place
+from lth_bench.processes import processors
 from lth_bench.results import BLOCK, Results, dense_runs
 from lth_bench.sketches import SKETCHES
 from lth_bench.statistics import mean_interval
@@ -58,12 +61,29 @@ def save(picture: Picture, folder: Path) -> list[Path]:
 
 def save_all(drawn: list[Picture], folder: Path) -> list[list[Path]]:
     """Writes figures as PNG, SVG and PDF, and removes those of an earlier report that are not among them."""
-    saved = [save(picture, folder) for picture in drawn]
+    saved = _save_each(drawn, folder)
     kinds = tuple(f"{kind}-" for kind in SKETCHES)
     ours = {path for kind in FILES for path in folder.glob(f"*.{kind}") if path.name.startswith(kinds)}
     for path in ours.difference(*saved):
         remove(path)
     return saved
+
+
+def _save_each(drawn: list[Picture], folder: Path) -> list[list[Path]]:
+    """Drawn by all processors, where a process can be forked: a picture cannot be sent to one."""
+    workers = min(len(drawn), processors())
+    if workers < 2 or "fork" not in get_all_start_methods():
+        return [save(picture, folder) for picture in drawn]
+    with ProcessPoolExecutor(workers, get_context("fork"), _inherited.append, ((drawn, folder),)) as pool:
+        return list(pool.map(_save_inherited, range(len(drawn))))
+
+
+_inherited: list[tuple[list[Picture], Path]] = []
+
+
+def _save_inherited(number: int) -> list[Path]:
+    drawn, folder = _inherited[-1]
+    return save(drawn[number], folder)
 
 
 def _unused(stem: str, taken: set[str]) -> str:

@@ -92,6 +92,8 @@ class Schedule:
     Raises ValueError for a warm-up or milestones that do not fit into the recipe.
     """
 
+    __slots__ = ("_milestones", "_recipe", "_warmup", "total")
+
     def __init__(self, recipe: Recipe, epoch: int) -> None:
         self._recipe = recipe
         self.total = recipe.duration.steps(epoch)

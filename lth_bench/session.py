@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 from lth_bench import channels as channelling
 from lth_bench import masks as masking
 from lth_bench import parametrisation
+from lth_bench.ahead import Ahead
 from lth_bench.data import Batch, Source, Stream
 from lth_bench.durations import Duration
 from lth_bench.flops import Gauge, Passage, passage
@@ -26,7 +27,7 @@ from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
 from lth_bench.monitor import Measurement, Monitor, State
 from lth_bench.optimizers import clean, make_optimizer, restore_state
 from lth_bench.recipe import Recipe, Schedule
-from lth_bench.streams import Seeds, generator, kept_noise, seed_noise, stream_seed
+from lth_bench.streams import generator, kept_noise, noise, stream_seed
 
 if TYPE_CHECKING:
     from lth_bench.memory import Memory
@@ -109,7 +110,8 @@ class Session:
         self._ended: Interrupted | Diverged | None = None
         self._network, self._prunable, self._validation = setup.network, setup.prunable, setup.validation
         self._stream = Stream(setup.training, setup.recipe, setup.seed)
-        self._noise_seeds = Seeds(setup.seed, "noise")
+        self._start_noise = noise(next(self.model.parameters()).device)
+        self._noise_seeds = Ahead(lambda step: stream_seed(setup.seed, "noise", step))
         self._follow(self.recipe)
         self._loop_open = self._scoring = self._inverted = False
         self._precision: torch.dtype | None = None
@@ -135,6 +137,11 @@ class Session:
     def input_shape(self) -> tuple[int, ...]:
         """Channels, height and width."""
         return self._stream.data.shape
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate by step."""
+        return self._schedule
 
     @property
     def norms(self) -> dict[str, nn.Module]:
@@ -164,7 +171,7 @@ class Session:
         else:
             with self._gauge.paused():
                 self._recall(self._memory, end)
-        seed_noise(self._noise_seeds[self.step])
+        self._start_noise(self._noise_seeds[self.step])
 
     def compute(self, until: Until) -> None:
         """What `train` does where nothing is looked up."""
@@ -194,7 +201,7 @@ class Session:
             raise self._outside_tick("update()")
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.recipe, self.model)
-        rate = self.schedule.rate(self.step)
+        rate = self._rates[self.step]
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         gradients, masks = [], []
@@ -318,7 +325,7 @@ class Session:
         self._scoring, self._precision = True, precision or self._precision
         try:
             with kept_noise(next(self.model.parameters()).device), mode(self.model, training=training):
-                seed_noise(stream_seed(self.seed, "score", self.step))
+                self._start_noise(stream_seed(self.seed, "score", self.step))
                 self.model.to(precision)
                 with self._gauge.on():
                     yield
@@ -435,8 +442,9 @@ class Session:
             self._clear_gradients()
 
     def _follow(self, recipe: Recipe) -> None:
-        self.recipe, self.schedule = recipe, Schedule(recipe, self._stream.steps_per_epoch)
-        self.total_steps = self.schedule.total
+        self.recipe, self._schedule = recipe, Schedule(recipe, self._stream.steps_per_epoch)
+        self._rates = Ahead(self._schedule.rate)
+        self.total_steps = self._schedule.total
         self._measure_every = max(1, self.steps(recipe.measure_every))
 
     def _forward(self, inputs: Tensor) -> Tensor:
@@ -452,7 +460,7 @@ class Session:
         logits = self._forward(batch.inputs)
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
         if not self._scoring:
-            self._tick_loss = loss.detach()
+            self._tick_loss = loss
         return loss
 
     def _ranked(self, scores: Scores) -> Scores:
@@ -493,15 +501,17 @@ class Session:
     def _open_tick(self) -> Batch:
         if self.ticket is None:
             self._mark_ticket()
-        self._clear_gradients()
-        seed_noise(self._noise_seeds[self.step])
+        for parameter in self._parameters:
+            parameter.grad = None
+        self._start_noise(self._noise_seeds[self.step])
         self._tick, self._tick_examples, self._tick_kind, self._tick_loss = self.step, 0, "train", None
         self._tick_kept = self._kept
         return self._stream.batch(self.step)
 
     def _end_tick(self) -> None:
         self._tick = None
-        self._progress()
+        if not self._tick_examples:  # else its passes have told
+            self._progress()
         self.spent.steps_computed += 1
         self.ledger.charge(self._tick_kind, self.step, 1, self._tick_examples, self._tick_kept)
         self.step += 1
@@ -511,7 +521,7 @@ class Session:
     def _measure(self) -> None:
         with parametrize.cached():
             loss, accuracy = evaluate(self.model, self._validation, self._progress)
-        training_loss = None if self._tick_loss is None else float(self._tick_loss)
+        training_loss = None if self._tick_loss is None else float(self._tick_loss.detach())
         if not math.isfinite(loss) or not math.isfinite(training_loss or 0):
             self._ended = Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
             raise self._ended

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
@@ -14,29 +15,19 @@ def stream_seed(seed: int, *purpose: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-class Seeds(dict[int, int]):
-    """By step, the seeds for one purpose; those of the next steps are worked out at once."""
-
-    def __init__(self, seed: int, purpose: str) -> None:
-        super().__init__()
-        self._seed, self._purpose = seed, purpose
-
-    def __missing__(self, step: int) -> int:
-        self.clear()
-        self.update({later: stream_seed(self._seed, self._purpose, later) for later in range(step, step + 50)})
-        return self[step]
-
-
 def generator(seed: int, *purpose: object) -> torch.Generator:
     """A CPU generator at the start of the stream for this purpose."""
     return torch.Generator().manual_seed(stream_seed(seed, *purpose))
 
 
-def seed_noise(start: int) -> None:
-    """Starts torch's own stream, which dropout and stochastic depth draw from, at a seed."""
+def noise(device: torch.device) -> Callable[[int], object]:
+    """What starts torch's own stream, which dropout and stochastic depth draw from on this device, at a seed."""
+    return torch.default_generator.manual_seed if device.type == "cpu" else _everywhere
+
+
+def _everywhere(start: int) -> None:
     torch.default_generator.manual_seed(start)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed_all(start)
+    torch.cuda.manual_seed_all(start)
 
 
 def kept_noise(device: torch.device) -> AbstractContextManager[None]:
