@@ -5,9 +5,9 @@ DataLoader, a masked network, the loss read at every step, evaluation through a 
 cleared by setting them to None. Both train on the same 55,000 images and evaluate on the other 5,000 (MNIST, from
 --data), or on as many random ones as are asked for of the size of CIFAR-10, padded, cropped and mirrored.
 
-One process each, with one thread, the script with no loader workers and, for LeNet at batches of 60 and of 128, with
-two. Then both as they are used on two cores: two processes of the harness with one thread each, beside one process of
-the script with two threads and two loader workers.
+One process each, with one thread, that of the script as torch is out of the box: with no loader workers and, for LeNet
+at batches of 60 and of 128, with two. Then both as they are used on two cores: two processes of the harness with one
+thread each, beside one process of the script with two threads and two loader workers.
 
     python benchmarks/conventional.py --data DIR [--pairs 5] [--images 5000]
 """
@@ -70,20 +70,20 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=5_000, help="random images in an epoch of ResNet-20")
     options = parser.parse_args()
     print(machine())
-    alone()
-    theirs = {"lenet_300_100": mnist(options.data), "cifar_resnet20": loaded(*photographs(options.images))}
+    torch.set_num_threads(1)
+    images = {"lenet_300_100": mnist(options.data), "cifar_resnet20": loaded(*photographs(options.images))}
     with get_context("spawn").Pool(2, initializer=prepare, initargs=(options.data, options.images)) as pool:
         for name, (model, recipe, data) in cases(options.data, options.images).items():
-            ours = harness(model, data, recipe)
-            scripts = {workers: Script(model, theirs[model], recipe, workers, ours.masks) for workers in (0, 2)}
+            masks = harness(model, data, recipe).masks
+            scripts = {workers: Script(model, images[model], recipe, workers, masks) for workers in (0, 2)}
+            one, both = (partial(pool.map, trained, [name] * count, chunksize=1) for count in (1, 2))
             for workers in (0, 2) if model == "lenet_300_100" else (0,):
-                found = in_turn(scripts[workers].epoch, epoch(ours), options.pairs)
+                found = in_turn(scripts[workers].epoch, one, options.pairs)
                 tell(f"{name}, {workers} loader workers", found)
             torch.set_num_threads(2)
-            both = partial(pool.map, trained, [name] * 2, chunksize=1)
             found = in_turn(scripts[2].epoch, both, options.pairs)
             torch.set_num_threads(1)
-            tell(f"{name}, both cores", Pairs([(one, two / 2) for one, two in found.times]))
+            tell(f"{name}, both cores", Pairs([(theirs, ours / 2) for theirs, ours in found.times]))
 
 
 Case = tuple[str, Recipe, tuple[Examples, Examples]]

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import torch
 from conventional import LENET, Script, mnist
-from measuring import Pairs, alone, machine, seconds
+from measuring import Pairs, machine, seconds
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -79,7 +79,7 @@ _data: list[tuple[Dataset, Dataset]] = []
 
 
 def prepare(folder: Path) -> None:
-    alone()
+    torch.set_num_threads(1)
     register_models(load_plugins().models.items)
     _data.append(mnist(folder))
 
