@@ -438,7 +438,7 @@ class Session:
         finally:
             if self._tick is not None and self._tick_examples:
                 self.ledger.charge(self._tick_kind, self.step, 0, self._tick_examples, self._tick_kept)
-            self._loop_open, self._tick = False, None
+            self._loop_open, self._tick, self._tick_loss = False, None, None
             self._clear_gradients()
 
     def _follow(self, recipe: Recipe) -> None:
