@@ -1,0 +1,199 @@
+"""A step through torch's kernels is torch's own step, bit for bit, and nothing that torch offers around it is lost."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from lth_bench import kernels
+from lth_bench.optimizers import restore_state
+
+MAKERS: dict[str, Callable[[Any], Optimizer]] = {
+    "sgd": lambda groups: SGD(groups, 0.1, momentum=0.9, weight_decay=0.01, fused=True),
+    "nesterov": lambda groups: SGD(groups, 0.1, momentum=0.9, nesterov=True, fused=True),
+    "dampened": lambda groups: SGD(groups, 0.1, momentum=0.9, dampening=0.2, fused=True),
+    "adam": lambda groups: Adam(groups, 0.01, weight_decay=0.01, fused=True),
+    "adamw": lambda groups: AdamW(groups, 0.01, betas=(0.8, 0.95), eps=1e-6, weight_decay=0.1, fused=True),
+}
+OTHERS: dict[str, Callable[[Any], Optimizer]] = {
+    "no momentum": lambda groups: SGD(groups, 0.1, weight_decay=0.01, fused=True),
+    "not fused": lambda groups: Adam(groups, 0.01),
+    "amsgrad": lambda groups: Adam(groups, 0.01, amsgrad=True, fused=True),
+    "maximised": lambda groups: SGD(groups, 0.1, momentum=0.9, maximize=True, fused=True),
+    "another": lambda groups: torch.optim.RMSprop(groups, 0.01),
+}
+
+
+def make_network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def two_groups(network: nn.Module) -> list[dict[str, Any]]:
+    """Biases apart, without decay: the groups' parameters do not come in the network's order."""
+    biases = [parameter for parameter in network.parameters() if parameter.ndim == 1]
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    return [{"params": biases, "weight_decay": 0.0}, {"params": weights}]
+
+
+def loss(network: nn.Module, number: int) -> Tensor:
+    generator = torch.Generator().manual_seed(number)
+    dtype = next(network.parameters()).dtype
+    inputs, labels = torch.randn(4, 6, generator=generator, dtype=dtype), torch.randint(3, (4,), generator=generator)
+    return nn.functional.cross_entropy(network(inputs), labels)
+
+
+class Pair:
+    """Two equal networks: one takes torch's steps, the other the kernels'."""
+
+    def __init__(self, make: Callable[[Any], Optimizer], groups: Callable[[nn.Module], Any] = two_groups) -> None:
+        self.plain = make_network()
+        self.lean = copy.deepcopy(self.plain)
+        self.optimizers = make(groups(self.plain)), make(groups(self.lean))
+
+    def train(self, start: int, end: int) -> None:
+        for number in range(start, end):
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+                for group in optimizer.param_groups:
+                    group["lr"] = 0.1 / (number + 1)
+            loss(self.plain, number).backward()
+            self.optimizers[0].step()
+            kernels.backward(loss(self.lean, number))
+            kernels.step(self.optimizers[1])
+
+    def assert_equal(self) -> None:
+        for one, other in zip(self.plain.parameters(), self.lean.parameters(), strict=True):
+            assert torch.equal(one, other)
+            assert one.grad is None or torch.equal(one.grad, other.grad)
+        states = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
+        assert states[0].keys() == states[1].keys()
+        for number, values in states[0].items():
+            assert values.keys() == states[1][number].keys()
+            for name, value in values.items():
+                assert value is states[1][number][name] is None or torch.equal(value, states[1][number][name])
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+@pytest.mark.parametrize("groups", [two_groups, lambda network: list(network.parameters())], ids=["two", "one"])
+def test_steps_are_torchs_bit_for_bit_and_only_kernels_run(
+    make: Callable[[Any], Optimizer], groups: Callable[[nn.Module], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(make, groups)
+    start = [parameter.clone() for parameter in pair.lean.parameters()]
+    pair.train(0, 4)
+    pair.assert_equal()
+    assert not any(map(torch.equal, start, pair.lean.parameters()))
+
+    optimizer = pair.optimizers[1]
+    loss(pair.lean, 5).backward()
+    monkeypatch.setattr(type(optimizer), "step", None)
+    kernels.step(optimizer)
+
+
+@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
+def test_other_optimisers_take_their_own_steps(make: Callable[[Any], Optimizer]) -> None:
+    pair = Pair(make)
+    pair.train(0, 4)
+    pair.assert_equal()
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_what_changes_between_steps_is_seen(make: Callable[[Any], Optimizer]) -> None:
+    pair = Pair(make)
+    pair.train(0, 2)
+    for optimizer in pair.optimizers:
+        optimizer.state.clear()
+    pair.train(2, 4)
+    pair.assert_equal()
+    for optimizer in pair.optimizers:
+        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        optimizer.param_groups[0]["weight_decay"] = 0.5
+    pair.train(4, 6)
+    pair.assert_equal()
+    for network in (pair.plain, pair.lean):
+        network[2].requires_grad_(False)
+    pair.train(6, 8)
+    pair.assert_equal()
+    for optimizer in pair.optimizers:
+        optimizer.param_groups[0]["maximize"] = True
+    pair.train(8, 10)
+    pair.assert_equal()
+
+
+def test_weights_of_several_types_are_trained_as_torch_does() -> None:
+    def mixed(network: nn.Module) -> list[nn.Parameter]:
+        return [*network.parameters(), nn.Parameter(torch.ones(3, dtype=torch.float64))]
+
+    pair = Pair(MAKERS["adam"], mixed)
+    for number in range(3):
+        for network, optimizer in zip((pair.plain, pair.lean), pair.optimizers, strict=True):
+            optimizer.zero_grad()
+            (loss(network, number) + optimizer.param_groups[0]["params"][-1].square().sum()).backward()
+        pair.optimizers[0].step()
+        kernels.step(pair.optimizers[1])
+    pair.assert_equal()
+
+
+def test_a_state_that_was_stored_in_another_order_is_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(MAKERS["adam"])
+    pair.train(0, 2)
+    optimizer = pair.optimizers[1]
+    saved = optimizer.state_dict()
+    restore_state(optimizer, {**saved, "state": dict(reversed(saved["state"].items()))})
+    pair.train(2, 4)
+    pair.assert_equal()
+    monkeypatch.setattr(Adam, "step", None)
+    kernels.step(optimizer)
+
+
+def test_hooks_and_a_step_of_somebody_elses_are_called() -> None:
+    pair, calls = Pair(MAKERS["sgd"]), []
+    pair.train(0, 2)
+    optimizer = pair.optimizers[1]
+    watched = [
+        optimizer.register_step_pre_hook(lambda *_: calls.append("before")),
+        optimizer.register_step_post_hook(lambda *_: calls.append("after")),
+        register_optimizer_step_pre_hook(lambda *_: calls.append("before any")),
+        register_optimizer_step_post_hook(lambda *_: calls.append("after any")),
+    ]
+    for hook in watched:
+        kernels.step(optimizer)
+        hook.remove()
+    assert calls == [
+        *("before any", "before", "after", "after any"), *("before any", "after", "after any"),
+        *("before any", "after any"), "after any",
+    ]  # fmt: skip
+    own = optimizer.step
+    optimizer.step = lambda: calls.append("instead") or own()  # type: ignore[method-assign]
+    kernels.step(optimizer)
+    assert calls[-1] == "instead"
+
+
+def test_a_loss_that_looks_after_itself_is_asked() -> None:
+    class Loss(Tensor):
+        asked = False
+
+        @classmethod
+        def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            cls.asked = cls.asked or function is Tensor.backward
+            return super().__torch_function__(function, types, args, kwargs or {})
+
+    weight = nn.Parameter(torch.ones(2))
+    kernels.backward(weight.sum().as_subclass(Loss))
+    assert Loss.asked
+    assert torch.equal(weight.grad, torch.ones(2))
+
+
+def test_gradients_add_up() -> None:
+    weight = nn.Parameter(torch.ones(2))
+    for _ in range(2):
+        kernels.backward(weight.sum())
+    assert torch.equal(weight.grad, torch.full((2,), 2.0))
