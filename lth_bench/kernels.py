@@ -8,62 +8,64 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import repeat
+from itertools import islice, repeat
 from operator import is_, is_not
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import optimizer as hooks
+from torch.autograd.graph import _engine_run_backward
+from torch.optim import optimizer as every
 from torch.overrides import has_torch_function_unary
 
 Group = dict[str, Any]
 Tensors = list[Tensor]
 States = list[dict[str, Tensor]]
-UNUSUAL = ("amsgrad", "capturable", "differentiable", "maximize")
-
-_run_backward = torch.autograd.Variable._execution_engine.run_backward
 
 
 def backward(loss: Tensor) -> None:
-    """What `loss.backward()` does, for a loss of one element."""
-    if has_torch_function_unary(loss):
+    """What `loss.backward()` does."""
+    if has_torch_function_unary(loss) or loss.numel() != 1:
         loss.backward()
         return
-    _run_backward((loss,), (torch.ones_like(loss),), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    start = torch.ones_like(loss)
+    _engine_run_backward((loss,), (start,), False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
-@torch.no_grad()
-def step(optimizer: torch.optim.Optimizer) -> None:
+def advance(optimizer: torch.optim.Optimizer) -> None:
     """What `optimizer.step()` does, bit for bit."""
-    groups = optimizer.param_groups
     kernel = _KERNELS.get(type(optimizer))
     if kernel is None or _is_unusual(optimizer):
         optimizer.step()
         return
     states = iter(optimizer.state.values())
-    for group in groups:
-        parameters = group["params"]
-        gradients = [parameter.grad for parameter in parameters]
-        kernel(group, parameters, gradients, [state for _, state in zip(parameters, states, strict=False)])
+    with torch.no_grad():
+        for group in optimizer.param_groups:
+            parameters = group["params"]
+            gradients = [parameter.grad for parameter in parameters]
+            kernel(group, parameters, gradients, list(islice(states, len(parameters))))
 
 
 def _is_unusual(optimizer: torch.optim.Optimizer) -> bool:
     """Whether a step is more than a call of the kernel on what the parameters and the state hold."""
-    groups = optimizer.param_groups
-    parameters = [parameter for group in groups for parameter in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     return (
         len(optimizer.state) != len(parameters)  # the first step makes it
         or not all(map(is_, optimizer.state, parameters))
+        or not all(optimizer.state.values())
         or not all(map(is_not, [parameter.grad for parameter in parameters], repeat(None)))
         or len({parameter.dtype for parameter in parameters}) > 1
         or len({parameter.device for parameter in parameters}) > 1
-        or not all(group["fused"] for group in groups)
-        or any(group.get(option) for group in groups for option in UNUSUAL)
-        or bool(hooks._global_optimizer_pre_hooks or hooks._global_optimizer_post_hooks)
+        or not all(map(_is_usual, optimizer.param_groups))
+        or bool(every._global_optimizer_pre_hooks or every._global_optimizer_post_hooks)
         or bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
         or "step" in vars(optimizer)
     )
+
+
+def _is_usual(group: Group) -> bool:
+    usual = group["params"] and group["fused"] and group.get("momentum", 0.9)
+    return bool(usual) and not (group["maximize"] or group.get("amsgrad"))
 
 
 def _sgd(group: Group, parameters: Tensors, gradients: Tensors, states: States) -> None:

@@ -366,13 +366,13 @@ def _flat(optimizer: dict[str, Any]) -> State:
 
 
 def _optimizer_state(session: Session, tensors: State) -> dict[str, Any]:
-    """An optimiser's state_dict made of its tensors, with the options that are in force."""
+    """An optimiser's state_dict made of its tensors, in the order of the parameters, with the options in force."""
     optimizer = session.optimizer or make_optimizer(session.recipe, session.model)
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, kind = name.partition("/")
         state.setdefault(int(number), {})[kind] = value
-    return {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    return {"state": dict(sorted(state.items())), "param_groups": optimizer.state_dict()["param_groups"]}
 
 
 def _is_brief(session: Session, run: _Run, end: int) -> bool:

@@ -33,8 +33,7 @@ def _groups(recipe: Recipe, model: nn.Module) -> list[Any]:
 
 def restore_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Loads an optimiser's state; every tensor gets the layout of its weight: fused optimisers do not look."""
-    in_order = dict(sorted(state["state"].items()))  # as steps make it
-    optimizer.load_state_dict(copy.deepcopy({**state, "state": in_order}))
+    optimizer.load_state_dict(copy.deepcopy(state))
     for weight, values in optimizer.state.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():

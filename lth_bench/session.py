@@ -21,7 +21,7 @@ from lth_bench.ahead import Ahead
 from lth_bench.data import Batch, Source, Stream
 from lth_bench.durations import Duration
 from lth_bench.flops import Gauge, Passage, passage
-from lth_bench.kernels import backward, step
+from lth_bench.kernels import advance, backward
 from lth_bench.ledger import Ledger, Spent
 from lth_bench.masks import Masks, Scores
 from lth_bench.models import evaluate, mode, nothing, output_layer, prunable
@@ -212,7 +212,7 @@ class Session:
                 masks.append(mask)
         if gradients:
             torch._foreach_mul_(gradients, masks)
-        step(self.optimizer)
+        advance(self.optimizer)
         self._end_tick()
 
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:

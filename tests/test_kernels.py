@@ -13,7 +13,6 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from lth_bench import kernels
-from lth_bench.optimizers import restore_state
 
 MAKERS: dict[str, Callable[[Any], Optimizer]] = {
     "sgd": lambda groups: SGD(groups, 0.1, momentum=0.9, weight_decay=0.01, fused=True),
@@ -45,9 +44,13 @@ def two_groups(network: nn.Module) -> list[dict[str, Any]]:
 
 def loss(network: nn.Module, number: int) -> Tensor:
     generator = torch.Generator().manual_seed(number)
-    dtype = next(network.parameters()).dtype
-    inputs, labels = torch.randn(4, 6, generator=generator, dtype=dtype), torch.randint(3, (4,), generator=generator)
+    inputs, labels = torch.randn(4, 6, generator=generator), torch.randint(3, (4,), generator=generator)
     return nn.functional.cross_entropy(network(inputs), labels)
+
+
+def turned(state: dict[str, Any]) -> dict[str, Any]:
+    """An optimiser's state, its parameters the other way round."""
+    return {**state, "state": dict(reversed(state["state"].items()))}
 
 
 class Pair:
@@ -67,18 +70,19 @@ class Pair:
             loss(self.plain, number).backward()
             self.optimizers[0].step()
             kernels.backward(loss(self.lean, number))
-            kernels.step(self.optimizers[1])
+            kernels.advance(self.optimizers[1])
 
     def assert_equal(self) -> None:
         for one, other in zip(self.plain.parameters(), self.lean.parameters(), strict=True):
             assert torch.equal(one, other)
+            assert (one.grad is None) == (other.grad is None)
             assert one.grad is None or torch.equal(one.grad, other.grad)
         states = [optimizer.state_dict()["state"] for optimizer in self.optimizers]
         assert states[0].keys() == states[1].keys()
         for number, values in states[0].items():
             assert values.keys() == states[1][number].keys()
             for name, value in values.items():
-                assert value is states[1][number][name] is None or torch.equal(value, states[1][number][name])
+                assert torch.equal(value, states[1][number][name])
 
 
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
@@ -95,7 +99,7 @@ def test_steps_are_torchs_bit_for_bit_and_only_kernels_run(
     optimizer = pair.optimizers[1]
     loss(pair.lean, 5).backward()
     monkeypatch.setattr(type(optimizer), "step", None)
-    kernels.step(optimizer)
+    kernels.advance(optimizer)
 
 
 @pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
@@ -109,72 +113,72 @@ def test_other_optimisers_take_their_own_steps(make: Callable[[Any], Optimizer])
 def test_what_changes_between_steps_is_seen(make: Callable[[Any], Optimizer]) -> None:
     pair = Pair(make)
     pair.train(0, 2)
-    for optimizer in pair.optimizers:
-        optimizer.state.clear()
-    pair.train(2, 4)
-    pair.assert_equal()
-    for optimizer in pair.optimizers:
-        optimizer.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-        optimizer.param_groups[0]["weight_decay"] = 0.5
-    pair.train(4, 6)
-    pair.assert_equal()
-    for network in (pair.plain, pair.lean):
-        network[2].requires_grad_(False)
-    pair.train(6, 8)
-    pair.assert_equal()
-    for optimizer in pair.optimizers:
-        optimizer.param_groups[0]["maximize"] = True
-    pair.train(8, 10)
-    pair.assert_equal()
+    for change in (
+        lambda optimizer: optimizer.state.clear(),
+        lambda optimizer: [state.clear() for state in optimizer.state.values()],
+        lambda optimizer: optimizer.load_state_dict(turned(copy.deepcopy(optimizer.state_dict()))),
+        lambda optimizer: optimizer.param_groups[0].update(weight_decay=0.5),
+        lambda optimizer: optimizer.param_groups[1].update({"betas": (0.5, 0.6), "momentum": 0.5}),
+        lambda optimizer: optimizer.add_param_group({"params": []}),
+        lambda optimizer: optimizer.param_groups.pop(),
+        lambda optimizer: optimizer.param_groups[0]["params"][0].requires_grad_(False),
+        lambda optimizer: optimizer.param_groups[0]["params"][0].requires_grad_(True),
+        lambda optimizer: optimizer.param_groups[1].update(momentum=0.0),
+        lambda optimizer: optimizer.param_groups[0].update(maximize=True),
+    ):
+        for optimizer in pair.optimizers:
+            change(optimizer)
+        pair.train(2, 4)
+        pair.assert_equal()
 
 
-def test_weights_of_several_types_are_trained_as_torch_does() -> None:
-    def mixed(network: nn.Module) -> list[nn.Parameter]:
-        return [*network.parameters(), nn.Parameter(torch.ones(3, dtype=torch.float64))]
-
-    pair = Pair(MAKERS["adam"], mixed)
+@pytest.mark.parametrize(
+    "extra",
+    [
+        lambda network: [nn.Parameter(torch.ones(3, dtype=torch.float64))],
+        lambda network: [nn.Parameter(torch.ones(3))],  # gets no gradient
+    ],
+)
+def test_parameters_that_no_kernel_takes_together_are_left_to_torch(
+    extra: Callable[[nn.Module], list[nn.Parameter]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = Pair(MAKERS["adam"], lambda network: [*network.parameters(), *extra(network)])
+    steps: list[Optimizer] = []
+    own = Adam.step
     for number in range(3):
         for network, optimizer in zip((pair.plain, pair.lean), pair.optimizers, strict=True):
             optimizer.zero_grad()
-            (loss(network, number) + optimizer.param_groups[0]["params"][-1].square().sum()).backward()
+            last = optimizer.param_groups[0]["params"][-1]
+            (loss(network, number) + (last.square().sum() if last.dtype == torch.float64 else 0)).backward()
         pair.optimizers[0].step()
-        kernels.step(pair.optimizers[1])
+        with monkeypatch.context() as patch:
+            patch.setattr(Adam, "step", lambda optimizer: steps.append(optimizer) or own(optimizer))
+            kernels.advance(pair.optimizers[1])
     pair.assert_equal()
-
-
-def test_a_state_that_was_stored_in_another_order_is_put_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair = Pair(MAKERS["adam"])
-    pair.train(0, 2)
-    optimizer = pair.optimizers[1]
-    saved = optimizer.state_dict()
-    restore_state(optimizer, {**saved, "state": dict(reversed(saved["state"].items()))})
-    pair.train(2, 4)
-    pair.assert_equal()
-    monkeypatch.setattr(Adam, "step", None)
-    kernels.step(optimizer)
+    assert steps == [pair.optimizers[1]] * 3
 
 
 def test_hooks_and_a_step_of_somebody_elses_are_called() -> None:
     pair, calls = Pair(MAKERS["sgd"]), []
     pair.train(0, 2)
     optimizer = pair.optimizers[1]
-    watched = [
-        optimizer.register_step_pre_hook(lambda *_: calls.append("before")),
-        optimizer.register_step_post_hook(lambda *_: calls.append("after")),
-        register_optimizer_step_pre_hook(lambda *_: calls.append("before any")),
-        register_optimizer_step_post_hook(lambda *_: calls.append("after any")),
-    ]
-    for hook in watched:
-        kernels.step(optimizer)
+
+    def note(what: str) -> Callable[..., None]:
+        return lambda *_: calls.append((what, torch.is_grad_enabled()))
+
+    for register, what in (
+        (optimizer.register_step_pre_hook, "before"),
+        (optimizer.register_step_post_hook, "after"),
+        (register_optimizer_step_pre_hook, "before any"),
+        (register_optimizer_step_post_hook, "after any"),
+    ):
+        hook = register(note(what))
+        kernels.advance(optimizer)
         hook.remove()
-    assert calls == [
-        *("before any", "before", "after", "after any"), *("before any", "after", "after any"),
-        *("before any", "after any"), "after any",
-    ]  # fmt: skip
-    own = optimizer.step
-    optimizer.step = lambda: calls.append("instead") or own()  # type: ignore[method-assign]
-    kernels.step(optimizer)
-    assert calls[-1] == "instead"
+        assert calls.pop() == (what, True)
+    optimizer.step = note("instead")  # type: ignore[method-assign]
+    kernels.advance(optimizer)
+    assert calls == [("instead", True)]
 
 
 def test_a_loss_that_looks_after_itself_is_asked() -> None:
@@ -197,3 +201,8 @@ def test_gradients_add_up() -> None:
     for _ in range(2):
         kernels.backward(weight.sum())
     assert torch.equal(weight.grad, torch.full((2,), 2.0))
+
+
+def test_a_loss_of_several_elements_is_refused_as_by_torch() -> None:
+    with pytest.raises(RuntimeError, match="scalar outputs"):
+        kernels.backward(nn.Parameter(torch.ones(2)) * 2)

@@ -104,6 +104,24 @@ def test_what_was_looked_up_goes_on_the_same_in_the_layout_channels_last(tmp_pat
     assert ends[0] == ends[1] == ends[2] and spent(made) == (0, 12)
 
 
+def test_what_was_looked_up_goes_on_without_torchs_preparations_of_a_step(tmp_path, monkeypatch):
+    """More than ten parameters: the store keeps their state by name, and "10" comes before "2"."""
+
+    def deep(seed):
+        torch.manual_seed(seed)
+        layers = [torch.nn.Linear(16, 16) for _ in range(8)]
+        return torch.nn.Sequential(torch.nn.Flatten(), *layers, torch.nn.Linear(16, 3))
+
+    for _ in range(2):
+        memory = Memory(Store(tmp_path), {})
+        made = Session(Setup(deep, examples(70), examples(20, 1), RECIPES["adam"], 0.5, 0, memory))
+        made.train(until=7)
+    assert spent(made) == (0, 7)
+    monkeypatch.setattr(torch.optim.Adam, "step", None)
+    made.train(until=9)
+    assert spent(made) == (2, 7)
+
+
 @every_recipe
 @settings(max_examples=15, deadline=None)
 @given(first=st.lists(st.integers(1, 30), max_size=3), then=st.lists(st.integers(1, 30), max_size=3))
