@@ -1,7 +1,8 @@
 """Backward pass and optimiser step as torch computes them, without the Python that it runs around them.
 
 Between two steps of training the processor forgets that code: on a small network it takes more than a tenth of a step.
-Where anything is out of the ordinary (hooks, another optimiser, a parameter without a gradient), torch's own is called.
+Where anything is out of the ordinary (hooks, another optimiser, a parameter without a gradient), torch's own is called;
+unseen are a patch of an optimiser's class, and a profiler that waits for the name of its step.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import _engine_run_backward
-from torch.optim import optimizer as every
+from torch.optim import optimizer as optimizer_hooks
 from torch.overrides import has_torch_function_unary
 
 Group = dict[str, Any]
@@ -56,14 +57,14 @@ def _is_unusual(optimizer: torch.optim.Optimizer) -> bool:
         or not all(map(is_not, [parameter.grad for parameter in parameters], repeat(None)))
         or len({parameter.dtype for parameter in parameters}) > 1
         or len({parameter.device for parameter in parameters}) > 1
-        or not all(map(_is_usual, optimizer.param_groups))
-        or bool(every._global_optimizer_pre_hooks or every._global_optimizer_post_hooks)
+        or not all(map(_has_usual_options, optimizer.param_groups))
+        or bool(optimizer_hooks._global_optimizer_pre_hooks or optimizer_hooks._global_optimizer_post_hooks)
         or bool(optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
         or "step" in vars(optimizer)
     )
 
 
-def _is_usual(group: Group) -> bool:
+def _has_usual_options(group: Group) -> bool:
     usual = group["params"] and group["fused"] and group.get("momentum", 0.9)
     return bool(usual) and not (group["maximize"] or group.get("amsgrad"))
 
