@@ -1,4 +1,4 @@
-"""A step through torch's kernels is torch's own step, bit for bit; hooks, odd options and odd states are left to torch."""
+"""A step through torch's kernels is torch's own, bit for bit; hooks, odd options and odd states are left to torch."""
 
 from __future__ import annotations
 
