@@ -85,6 +85,8 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
 
     crew = Crew(sweep, len(todo), workers)
     try:
+        import lth_bench.plots  # noqa: F401 - for the report, while the workers import what they need
+
         if faults := crew.check(todo):
             refuse(faults)
         write_plan(sweep.directory, selected.suite, selected.planned)

@@ -87,6 +87,8 @@ class Crew:
 
     def _checked(self, identities: list[Identity]) -> Message:
         first = self.processes[0]
+        for process in self.processes:
+            process.ask({"identity": identities[0]})  # they read its data at the same time
         experiments = [identity["experiment"] for identity in identities]
         first.ask({"task": "check", "experiments": experiments, "room": self.wanted is None})
         found: Message | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import gc
 import os
 import resource
 import select
@@ -119,7 +120,8 @@ def serve(channel: Channel) -> None:
     """Answers requests until the other end closes, each in a child that has all imports and data already.
 
     So an experiment starts in milliseconds and can change nothing for the next. The first message says where and how
-    to work; {"idle": exit code} follows when a child has ended, whether it has answered or not.
+    to work; {"idle": exit code} follows when a child has ended, whether it has answered or not. A message without a
+    task names an experiment to make ready for, or asks to stop what has just ended.
     """
     settings = channel.receive() or {}
     limits = Limits(**settings["limits"])
@@ -136,13 +138,15 @@ def serve(channel: Channel) -> None:
             request = channel.receive() or {}
         except EOFError:
             return
-        if "task" not in request:
-            continue  # a request to stop what has just ended
         if "identity" in request and (kind := str(request["identity"]["experiment"]["dataset"])) not in warm:
             warm_up(site, request["identity"])
             warm.add(kind)
+        if "task" not in request:
+            continue
+        gc.freeze()  # to look at an object for garbage, a child would have to copy its page
         pid = os.fork()
         if pid == 0:
+            gc.enable()
             os.setpgid(0, 0)
             _answer(request, Path(settings["directory"]), site, Desk(channel, site.watch), limits)
         with suppress(PermissionError, ProcessLookupError):
@@ -232,7 +236,3 @@ def main() -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=False)
     serve(Channel(socket.socket(fileno=int(sys.argv[1]))))
-
-
-if __name__ == "__main__":
-    main()
