@@ -18,7 +18,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, repeat
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -139,10 +139,11 @@ class Script:
         self.evaluate()
 
     def train(self, steps: int) -> None:
-        """At most an epoch."""
+        """As many epochs as these steps take."""
         self.model.train()
         total = 0.0
-        for inputs, labels in map(self.placed, islice(self.loader, steps)):
+        batches = chain.from_iterable(repeat(self.loader))
+        for inputs, labels in map(self.placed, islice(batches, steps)):
             loss = nn.functional.cross_entropy(self.model(inputs), labels)
             self.optimizer.zero_grad()
             loss.backward()

@@ -43,6 +43,7 @@ FAULTS = {
     "nanwriter": ("diverged", "diverged", "at step"),
     "exploder": ("diverged", "diverged", "at step"),
     "flooder": ("done", None, None),
+    "litterer": ("done", None, None),
     "honest": ("done", None, None),
 }
 TRACES = {

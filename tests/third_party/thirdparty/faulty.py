@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import weakref
 from dataclasses import dataclass
 
 from lth_bench import hookimpl
@@ -206,6 +207,24 @@ class Holder:
         re.match("(a+)+$", "a" * 60 + "b")
 
 
+class Ring:
+    """Garbage that counting references does not find."""
+
+    def __init__(self):
+        self.ring = self
+
+
+@dataclass(frozen=True)
+class Litterer:
+    """Trusts Python to collect what it leaves behind."""
+
+    def __call__(self, session):
+        first = weakref.ref(Ring())
+        litter = [[] for _ in range(100_000)]
+        if first():
+            raise RuntimeError(f"garbage is still there after {len(litter):,} objects more")
+
+
 PRUNERS = (
     Babbler,
     Mute,
@@ -226,6 +245,7 @@ PRUNERS = (
     Hoarder,
     Exiter,
     Exploder,
+    Litterer,
 )
 
 
