@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lth_bench import leases
 from lth_bench.experiment import from_json
-from lth_bench.files import FileFault, append, move, names
+from lth_bench.files import FileFault, added, append, move, names
 from lth_bench.leases import Lease
 from lth_bench.records import read_record, record_path, write_record
 from lth_bench.store import Store
@@ -51,7 +52,7 @@ class Board:
 
     def __init__(self, directory: Path, identities: Iterable[Identity], store: Store | None, patience: float) -> None:
         self.directory, self.store, self.patience = directory, store, patience
-        self.leases = directory / "leases"
+        self.leases, self.journal = directory / "leases", directory / "journal.jsonl"
         self.stopping = self.killed = False
         self._todo = {identity["key"]: identity for identity in ordered(list(identities))}
         seeds = list(dict.fromkeys(identity["experiment"]["seed"] for identity in self._todo.values()))
@@ -61,6 +62,7 @@ class Board:
         self._places = {key: seeds.index(identity["experiment"]["seed"]) for key, identity in self._todo.items()}
         self._waits: dict[str, str] = {}
         self._spent: dict[str, int] = {}
+        self._heard = 0  # bytes of the journal
         self._mine: set[str] = set()
         self._lock = threading.RLock()
         self._clear_leases()
@@ -78,8 +80,10 @@ class Board:
         return None
 
     def spent(self, task: Task) -> dict[str, int]:
-        """What earlier tries at an experiment, given up to wait for a segment, have cost here."""
-        return {"steps_computed": self._spent.get(task.key, 0)}
+        """What earlier tries at an experiment have cost that were given up, here or by another process."""
+        with self._lock:
+            self._read_journal()
+            return {"steps_computed": self._spent.get(task.key, 0)}
 
     def publish(self, task: Task, fields: Record) -> str:
         """Publishes a record unless the lease was taken over; returns its status, or "dropped"."""
@@ -97,15 +101,18 @@ class Board:
     def park(self, task: Task, segment: str, spent: dict[str, int]) -> None:
         """Gives an experiment back until a segment that somebody else computes is there."""
         with self._lock:
-            self._waits[task.key], self._spent[task.key] = segment, spent["steps_computed"]
+            self._waits[task.key] = segment
             self._places[task.key] += bool(spent["steps_looked_up"])
-        self.give_back(task, "parked")
+        self.give_back(task, "parked", spent)
 
-    def give_back(self, task: Task, why: str) -> None:
-        """Gives an experiment back with nothing done."""
-        if task.lease.held():
-            task.lease.release()
-        self._leave(task, why)
+    def give_back(self, task: Task, why: str, spent: dict[str, int] | None = None) -> None:
+        """Gives an experiment back unfinished; what was spent on it is known to whoever takes it."""
+        try:
+            self._note(why, task, **({"steps_computed": spent["steps_computed"]} if spent else {}))
+        finally:
+            if task.lease.held():
+                task.lease.release()
+            self._let_go(task)
 
     def lose(self, task: Task, fields: Record) -> str:
         """Counts a loss: the experiment is tried again, or, after too many, published as it stands."""
@@ -168,13 +175,27 @@ class Board:
 
     def _leave(self, task: Task, event: str) -> None:
         self._note(event, task)
+        self._let_go(task)
+
+    def _let_go(self, task: Task) -> None:
         with self._lock:
             self._mine.discard(task.key)
 
     def _note(self, event: str, task: Task, **about: Any) -> None:
         line = {"time": time.time(), "event": event, "key": task.key, "generation": task.lease.generation}
         text = json.dumps({**line, **about, "pid": os.getpid()})
-        append(self.directory / "journal.jsonl", f"{text}\n".encode())
+        append(self.journal, f"{text}\n".encode())
+
+    def _read_journal(self) -> None:
+        """Hears what was spent on experiments that were given back; what is no line of a journal is passed over."""
+        for text in added(self.journal, self._heard):
+            self._heard += len(text)
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                line = json.loads(text)
+                if line["event"] == "published":
+                    self._spent.pop(line["key"], None)
+                elif "steps_computed" in line:
+                    self._spent[line["key"]] = int(line["steps_computed"])
 
 
 def ordered(identities: list[Identity]) -> list[Identity]:

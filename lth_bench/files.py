@@ -108,6 +108,18 @@ def append(path: Path, content: bytes) -> None:
             os.close(handle)
 
 
+def added(path: Path, place: int) -> Iterator[bytes]:
+    """The whole lines of a file from a place on; none if there is no such file. Raises FileFault."""
+    try:
+        with path.open("rb") as file:
+            file.seek(place)
+            yield from (line for line in file if line.endswith(b"\n"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FileFault(f"cannot read {path}: {error.strerror}") from error
+
+
 def remove(path: Path) -> None:
     """Removes a file if it is there."""
     with _faults(path):

@@ -45,7 +45,7 @@ class Process:
     def __init__(self, settings: Message) -> None:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
-        command = [sys.executable, "-c", START, str(theirs.fileno())]
+        command = [sys.executable, "-P", "-c", START, str(theirs.fileno())]  # nothing is imported from where we are
         self.process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],

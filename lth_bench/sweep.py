@@ -14,6 +14,7 @@ from lth_bench import leases
 from lth_bench.board import Board, Identity, Record, Task, Tell
 from lth_bench.experiment import from_json
 from lth_bench.files import Damaged, FileFault, names, remove, sealed, set_aside, sha256, tidy
+from lth_bench.ledger import Spent
 from lth_bench.limits import Limits
 from lth_bench.messages import Message
 from lth_bench.processes import Died, Process, processors
@@ -23,7 +24,12 @@ from lth_bench.store import Store
 FINAL = ("done", "diverged", "quarantined")
 FAILURES = {"failed": ("error", "timing"), "diverged": ("error", "timing"), "fault": ("message",)}
 ANSWERS: dict[str, dict[str, tuple[str, ...]]] = {
-    "train": {"trained": ("handed", "environment", "timing"), "busy": ("segment", "spent"), "stopped": (), **FAILURES},
+    "train": {
+        "trained": ("handed", "environment", "timing"),
+        "busy": ("segment", "spent"),
+        "stopped": ("spent",),
+        **FAILURES,
+    },
     "evaluate": {"done": ("sparsity", "test", "ticket", "environment", "timing"), **FAILURES},
 }
 """What a worker may answer to a task, and the fields that it then has."""
@@ -212,7 +218,7 @@ class _Guardian:
                 self.board.park(task, answer["segment"], answer["spent"])
                 return "parked"
             if answer["status"] == "stopped":
-                self.board.give_back(task, "stopped")
+                self.board.give_back(task, "stopped", answer["spent"])
                 return "stopped"
             if answer["status"] == "trained":
                 self._keep(task)
@@ -310,9 +316,10 @@ def _is_answer(message: Message, task: str) -> bool:
     try:
         sealed(message)
         told = isinstance(error["kind"], str) and isinstance(error["message"], str)
+        counted = all(isinstance(steps, int) for steps in vars(Spent(**message.get("spent", {}))).values())
     except (ValueError, KeyError, TypeError):
         return False
-    return fields is not None and all(name in message for name in fields) and told
+    return fields is not None and all(name in message for name in fields) and told and counted
 
 
 def _failure(kind: str, message: str, trace: str, **more: Any) -> Record:

@@ -220,7 +220,7 @@ def _train(request: Message, directory: Path, site: Site) -> Message:
     except Busy as error:
         return {"status": "busy", "segment": error.key, "spent": vars(spent)}
     except Stopped:
-        return {"status": "stopped"}
+        return {"status": "stopped", "spent": vars(spent)}
 
 
 def _evaluate(request: Message, directory: Path, site: Site) -> Message:

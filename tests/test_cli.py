@@ -47,13 +47,14 @@ controls = ["redraw"]
 """
 
 
-def call(*arguments, path="", **environment):
-    """Runs the command; `path` is put before the packages that are found."""
+def call(*arguments, path="", folder=None, **environment):
+    """Runs the command in a folder; `path` is put before the packages that are found."""
     return subprocess.run(
         [COMMAND, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=250,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(path), "COLUMNS": "200", **environment},
     )
 
@@ -107,6 +108,14 @@ def test_a_fault_costs_its_own_experiment_only(third_party, tmp_path):
     assert "1 of 5 experiments to run" in again.stdout, "only what failed is tried again"
     after = {path.name: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
     assert sum(before[name] != after[name] for name in before) == 1
+
+
+def test_what_lies_in_the_folder_of_a_command_is_not_imported(tmp_path):
+    for name in ("queue", "random", "torch", "lth_bench"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported')\n")
+    text = SUITE + '[[pruners]]\nname = "dense"\nsparsities = [0]\n'
+    done = call("run", suite(tmp_path, text=text), "--out", tmp_path / "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_finished_directory_is_only_read_and_needs_no_torch(tmp_path, command):

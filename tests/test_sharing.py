@@ -9,6 +9,7 @@ from injection import results
 
 from lth_bench.board import Board
 from lth_bench.experiment import without_defaults
+from lth_bench.files import append
 from lth_bench.plugins import load_plugins
 from lth_bench.records import identity, read_records, write_plan, write_record
 from lth_bench.results import load
@@ -87,3 +88,24 @@ def test_a_parked_experiment_goes_behind_one_seed_more_each_time(tmp_path, table
     found = [task.identity["experiment"]["seed"] for task in rest]
     half = len(identities) // 3
     assert found == [1] * half + [3] + [2] * half
+
+
+def test_what_was_spent_on_an_experiment_is_known_to_whoever_takes_it_next(tmp_path, table):
+    _, planned = table
+    identities = [{"key": item.experiment.key, "experiment": without_defaults(item.experiment)} for item in planned[:2]]
+    first, second = (Board(tmp_path, identities, Store(tmp_path / "store"), 60) for _ in range(2))
+
+    def taken(board):
+        task = board.next(lambda *event: None)
+        return task, board.spent(task)["steps_computed"]
+
+    task, spent = taken(first)
+    assert spent == 0
+    first.park(task, "a segment that is there", {"steps_computed": 152, "steps_looked_up": 0})
+    append(tmp_path / "journal.jsonl", b'{"event": 3\n[]\n{"event": "parked", "key": "1", "steps_computed": "many"}\n')
+    again, spent = taken(second)
+    assert (again.key, spent) == (task.key, 152)
+    assert taken(second)[1] == 0, "of this one nobody has computed anything"
+    second.give_back(again, "stopped", {"steps_computed": 200, "steps_looked_up": 152})
+    last, spent = taken(first)
+    assert (last.key, spent) == (task.key, 200)

@@ -13,6 +13,7 @@ from injection import Runners, journal, pruner, published_twice, results, write_
 from lth_bench.files import locked
 from lth_bench.leaderboard import board
 from lth_bench.results import load
+from lth_bench.store import Store
 
 LONG_WAIT = 1000
 
@@ -202,9 +203,12 @@ def test_interruptions_end_in_good_order(tmp_path, runners, tally, name):
     bad += [] if runner.returncode == status else [f"status {runner.returncode}"]
     bad += [] if "the same command goes on from there" in output else [output]
     bad += [] if runners.gone() else ["a worker is left"]
-    checkpoints = len(list((directory / "store" / "checkpoints").glob("*.json")))
+    kept = [entry["end"] for _, entry in Store(directory / "store").entries("checkpoints")]
+    checkpoints = len(kept)
     if len(signals) == 1:
+        spent = [line["steps_computed"] for line in journal(directory) if line["event"] == "stopped"]
         bad += [] if checkpoints == 2 else [f"{checkpoints} checkpoints"]
+        bad += [] if sorted(spent) == sorted(kept) else [f"{spent} steps spent, {kept} kept"]
         bad += [] if "Once more to stop now" in output else [output]
     else:
         bad += [] if took < 3 else [f"took {took:.1f} s"]
