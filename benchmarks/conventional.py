@@ -7,7 +7,8 @@ cleared by setting them to None. Both train on the same 55,000 images and evalua
 
 One process each, with one thread, that of the script as torch is out of the box: with no loader workers and, for LeNet
 at batches of 60 and of 128, with two. Then both as they are used on two cores: two processes of the harness with one
-thread each, beside one process of the script with two threads and two loader workers.
+thread each, beside two such processes of the script with no loader workers, and beside one process of the script with
+two threads and two loader workers.
 
     python benchmarks/conventional.py --data DIR [--pairs 5] [--images 5000]
 """
@@ -71,15 +72,18 @@ def main() -> None:
     options = parser.parse_args()
     print(machine())
     torch.set_num_threads(1)
-    images = {"lenet_300_100": mnist(options.data), "cifar_resnet20": loaded(*photographs(options.images))}
-    with get_context("spawn").Pool(2, initializer=prepare, initargs=(options.data, options.images)) as pool:
-        for name, (model, recipe, data) in cases(options.data, options.images).items():
+    images = datasets(options.data, options.images)
+    given, processes = (options.data, options.images), get_context("spawn").Pool
+    with processes(2, prepare, given) as pool, processes(2, prepare_scripts, given) as others:
+        for name, (model, recipe, data) in cases(*given).items():
             masks = harness(model, data, recipe).masks
             scripts = {workers: Script(model, images[model], recipe, workers, masks) for workers in (0, 2)}
             one, both = (partial(pool.map, trained, [name] * count, chunksize=1) for count in (1, 2))
             for workers in (0, 2) if model == "lenet_300_100" else (0,):
                 found = in_turn(scripts[workers].epoch, one, options.pairs)
                 tell(f"{name}, {workers} loader workers", found)
+            theirs = partial(others.map, trained, [name] * 2, chunksize=1)
+            tell(f"{name}, two processes each", in_turn(theirs, both, options.pairs))
             torch.set_num_threads(2)
             found = in_turn(scripts[2].epoch, both, options.pairs)
             torch.set_num_threads(1)
@@ -97,6 +101,11 @@ def cases(folder: Path, count: int) -> dict[str, Case]:
         "LeNet-300-100, batch 128": ("lenet_300_100", replace(LENET, batch_size=128), mnist_digits),
         "ResNet-20, batch 128": ("cifar_resnet20", RESNET, crowd(*photographs(count))),
     }
+
+
+def datasets(folder: Path, count: int) -> dict[str, tuple[Dataset, Dataset]]:
+    """What the script trains on, by model."""
+    return {"lenet_300_100": mnist(folder), "cifar_resnet20": loaded(*photographs(count))}
 
 
 def tell(name: str, found: Pairs) -> None:
@@ -230,6 +239,14 @@ def prepare(folder: Path, count: int) -> None:
     alone()
     for name, (model, recipe, data) in cases(folder, count).items():
         _training[name] = epoch(harness(model, data, recipe))
+
+
+def prepare_scripts(folder: Path, count: int) -> None:
+    """The same for the script, with no loader workers."""
+    torch.set_num_threads(1)
+    images = datasets(folder, count)
+    for name, (model, recipe, data) in cases(folder, count).items():
+        _training[name] = Script(model, images[model], recipe, 0, harness(model, data, recipe).masks).epoch
 
 
 def trained(name: str) -> None:
