@@ -10,7 +10,7 @@ at batches of 60 and of 128, with two. Then both as they are used on two cores: 
 thread each, beside two such processes of the script with no loader workers, and beside one process of the script with
 two threads and two loader workers.
 
-    python benchmarks/conventional.py --data DIR [--pairs 5] [--images 5000]
+    python benchmarks/conventional.py --data DIR [--pairs 5] [--images 5000] [--only LeNet]
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="the folder in which MNIST/raw lies")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--images", type=int, default=5_000, help="random images in an epoch of ResNet-20")
+    parser.add_argument("--only", default="", help="a part of the names of those that are measured")
     options = parser.parse_args()
     print(machine())
     torch.set_num_threads(1)
@@ -76,6 +77,8 @@ def main() -> None:
     given, processes = (options.data, options.images), get_context("spawn").Pool
     with processes(2, prepare, given) as pool, processes(2, prepare_scripts, given) as others:
         for name, (model, recipe, data) in cases(*given).items():
+            if options.only not in name:
+                continue
             masks = harness(model, data, recipe).masks
             scripts = {workers: Script(model, images[model], recipe, workers, masks) for workers in (0, 2)}
             one, both = (partial(pool.map, trained, [name] * count, chunksize=1) for count in (1, 2))
