@@ -190,7 +190,7 @@ class Board:
         """Hears what was spent on experiments that were given back; what is no line of a journal is passed over."""
         for text in added(self.journal, self._heard):
             self._heard += len(text)
-            with suppress(ValueError, TypeError, KeyError, RecursionError):
+            with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
                 line = json.loads(text)
                 if line["event"] == "published":
                     self._spent.pop(line["key"], None)

@@ -102,7 +102,9 @@ def test_what_was_spent_on_an_experiment_is_known_to_whoever_takes_it_next(tmp_p
     task, spent = taken(first)
     assert spent == 0
     first.park(task, "a segment that is there", {"steps_computed": 152, "steps_looked_up": 0})
-    append(tmp_path / "journal.jsonl", b'{"event": 3\n[]\n{"event": "parked", "key": "1", "steps_computed": "many"}\n')
+    for steps in ("[]", '"many"', "1e999", "NaN"):
+        line = f'{{"event": "parked", "key": "{task.key}", "steps_computed": {steps}}}\n{{"event": 3\n[]\n'
+        append(tmp_path / "journal.jsonl", line.encode())
     again, spent = taken(second)
     assert (again.key, spent) == (task.key, 152)
     assert taken(second)[1] == 0, "of this one nobody has computed anything"
