@@ -34,13 +34,13 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from lth_bench.data import Examples, examples, held_out
-from lth_bench.durations import Duration
-from lth_bench.models import register_models
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe
-from lth_bench.scores import magnitude
-from lth_bench.session import Session, Setup
+from lth_bench.data.examples import Examples, examples, held_out
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.methods.scores import magnitude
+from lth_bench.models.timm_models import register_models
+from lth_bench.training.session import Session, Setup
 
 SPARSITY, VALIDATION = 0.8, 5_000
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

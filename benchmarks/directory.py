@@ -14,10 +14,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from lth_bench.files import sealed
-from lth_bench.plugins import load_plugins
-from lth_bench.records import identity, read_records, record_path, write_plan
-from lth_bench.suite import plan, read_suite
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.storage.records import identity, read_records, record_path, write_plan
+from lth_bench.storage.sealed import sealed
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
 PUBLISHED = Path(__file__).parent.parent / "leaderboards" / "quickstart"

@@ -21,9 +21,9 @@ from measuring import Pairs, in_turn, machine
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from lth_bench.data import Examples
-from lth_bench.session import Session
-from lth_bench.worker import make_site
+from lth_bench.data.examples import Examples
+from lth_bench.running.worker import make_site
+from lth_bench.training.session import Session
 
 RECIPES = {"lenet_300_100": LENET, "cifar_resnet20": RESNET}
 Arrays = tuple[np.ndarray, list[int]]

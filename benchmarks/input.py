@@ -13,9 +13,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from lth_bench.data import Examples, Stream
-from lth_bench.durations import Duration
-from lth_bench.recipe import Recipe
+from lth_bench.data.batches import Stream
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.recipe import Recipe
 
 PAIRS = 7
 IMAGES = 5_000

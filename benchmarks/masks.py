@@ -18,8 +18,8 @@ from multiprocessing import get_context
 import torch
 from measuring import Pairs, alone, machine
 
-from lth_bench import masks
-from lth_bench.masks import Masks
+from lth_bench.pruning import masks
+from lth_bench.pruning.masks import Masks
 
 SPARSITIES = (0.9, 0.99)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from lth_bench.worker import make_site
+from lth_bench.running.worker import make_site
 
 
 @dataclass(frozen=True)

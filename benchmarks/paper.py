@@ -26,8 +26,8 @@ from measuring import Pairs, machine, seconds
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lth_bench.models import register_models
-from lth_bench.plugins import load_plugins
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.models.timm_models import register_models
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
 ROUNDS = (3, 7, 10, 13, 17, 21)

@@ -21,10 +21,10 @@ import timm
 from measuring import Pairs, alone, machine, seconds
 from step import ADAM, EVERY, bare_block, make_session
 
-from lth_bench.models import register_models
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe
-from lth_bench.results import load
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.models.timm_models import register_models
+from lth_bench.results.frame import load
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
 SUITE = """

@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from lth_bench.results import load
+from lth_bench.results.frame import load
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
 SUITE = """

@@ -18,14 +18,14 @@ import torch
 from measuring import alone, in_turn, machine
 from torch import Tensor, nn
 
-from lth_bench.data import Examples, held_out
-from lth_bench.durations import Duration
-from lth_bench.models import register_models
-from lth_bench.optimizers import make_optimizer
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe
-from lth_bench.scores import magnitude
-from lth_bench.session import Session, Setup
+from lth_bench.data.examples import Examples, held_out
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.methods.scores import magnitude
+from lth_bench.models.timm_models import register_models
+from lth_bench.training.optimizers import make_optimizer
+from lth_bench.training.session import Session, Setup
 
 SPARSITY = 0.8
 EVERY = Duration(f"{10**9}it")

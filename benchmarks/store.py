@@ -19,14 +19,14 @@ import timm
 import torch
 from torch import nn
 
-from lth_bench.data import Examples
-from lth_bench.durations import Duration
-from lth_bench.memory import Memory
-from lth_bench.models import register_models
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe
-from lth_bench.session import Session, Setup
-from lth_bench.store import Store
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.models.timm_models import register_models
+from lth_bench.storage.store import Store
+from lth_bench.training.memory import Memory
+from lth_bench.training.session import Session, Setup
 
 REPEATS = 9
 COMMON = {"duration": Duration("10it"), "batch_size": 4, "learning_rate": 0.01, "measure_every": Duration("10it")}

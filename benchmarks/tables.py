@@ -19,9 +19,9 @@ from typing import Any
 
 from measuring import Pairs, machine, seconds
 
-from lth_bench.experiment import from_json
-from lth_bench.files import sealed
-from lth_bench.records import read_records, record_path
+from lth_bench.experiments.experiment import from_json
+from lth_bench.storage.records import read_records, record_path
+from lth_bench.storage.sealed import sealed
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
 PUBLISHED = Path(__file__).parent.parent / "leaderboards" / "methods-mnist"

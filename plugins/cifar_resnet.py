@@ -14,7 +14,7 @@ def resnet(depth):
     """The function that makes the CIFAR ResNet of `depth` layers."""
 
     def make(pretrained=False, in_chans=3, num_classes=10, width=1, **others):
-        from lth_bench.initialisation import kaiming_normal
+        from lth_bench.models.initialisation import kaiming_normal
         from lth_bench_plugins.networks.residual import BasicBlock, SmallResNet
 
         check(f"cifar_resnet{depth}", pretrained, others, "width")
@@ -32,7 +32,7 @@ def wide_resnet(depth, width):
     """The function that makes the wide ResNet of `depth` layers and `width`."""
 
     def make(pretrained=False, in_chans=3, num_classes=10, **others):
-        from lth_bench.initialisation import kaiming_normal
+        from lth_bench.models.initialisation import kaiming_normal
         from lth_bench_plugins.networks.residual import PreactivatedBlock, SmallResNet
 
         check(f"wrn_{depth}_{width}", pretrained, others, "none")
@@ -50,7 +50,7 @@ def preresnet_101(pretrained=False, in_chans=3, num_classes=10, **others):
     """PreResNet-101 for 32×32 images, of bottlenecks (He et al. 2016, arXiv:1603.05027; You et al. 2020,
     arXiv:1909.11957). Initialised by Kaiming normal.
     """
-    from lth_bench.initialisation import kaiming_normal
+    from lth_bench.models.initialisation import kaiming_normal
     from lth_bench_plugins.networks.residual import PreactivatedBottleneck, SmallResNet
 
     check("preresnet_101", pretrained, others, "none")

@@ -7,15 +7,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from lth_bench import Count, Duration, Rate, hookimpl
-from lth_bench.sparse_training import interval_steps, update_steps
-from lth_bench.structured import Penalty, require_reachable, scales, train_with_penalty
+from lth_bench.methods.sparse_training import interval_steps, update_steps
+from lth_bench.methods.structured import Penalty, require_reachable, scales, train_with_penalty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lth_bench import hookimpl, uniform
-from lth_bench.allocation import kept_count
+from lth_bench.pruning.allocation import kept_count
 from lth_bench_plugins.parametrisations.frozen import freeze
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

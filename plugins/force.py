@@ -12,9 +12,9 @@ from lth_bench_plugins.synflow import exponential_rounds
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lth_bench.data import Batch
-    from lth_bench.masks import Masks
-    from lth_bench.session import Session
+    from lth_bench.data.examples import Batch
+    from lth_bench.pruning.masks import Masks
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class FORCE:
     batch_statistics: bool = True
 
     def __call__(self, session: Session) -> None:
-        from lth_bench.masks import pruned
+        from lth_bench.pruning.masks import pruned
 
         masks = session.masks
         for round, sparsity in enumerate(exponential_rounds(session.sparsity, self.rounds)):

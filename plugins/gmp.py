@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lth_bench import Duration, hookimpl, magnitude
-from lth_bench.allocation import uniform_rounds
-from lth_bench.sparse_training import gradual_pruning
+from lth_bench.methods.rounds import uniform_rounds
+from lth_bench.methods.sparse_training import gradual_pruning
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import Duration, Rate, Share, chance, hookimpl, magnitude
-from lth_bench.sparse_training import (
+from lth_bench.methods.sparse_training import (
     Annealing,
     Distribution,
     annealed,
@@ -19,7 +19,7 @@ from lth_bench.sparse_training import (
 )
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from lth_bench import Count, hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lth_bench.data import Batch
-    from lth_bench.session import Session
+    from lth_bench.data.examples import Batch
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

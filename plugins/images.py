@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 from annotated_types import Interval
 
 from lth_bench import Count, DataError, Dataset, hookimpl
-from lth_bench.datasets import Listing
+from lth_bench.experiments.datasets import Listing
 
 if TYPE_CHECKING:
     import numpy as np

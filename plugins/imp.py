@@ -17,12 +17,12 @@ from lth_bench import (
     magnitude,
     retrain,
 )
-from lth_bench.retraining import require_learning_rate
+from lth_bench.methods.retraining import require_learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from lth_bench_plugins.synflow import exponential_rounds
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lth_bench.data import Batch
-    from lth_bench.session import Session
+    from lth_bench.data.examples import Batch
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import Duration, hookimpl, retrain
-from lth_bench.retraining import RetrainingOrScratch, require_learning_rate
-from lth_bench.structured import Branches, Layers, filter_layers, filter_norms, ranks, require_reachable
+from lth_bench.methods.retraining import RetrainingOrScratch, require_learning_rate
+from lth_bench.methods.structured import Branches, Layers, filter_layers, filter_norms, ranks, require_reachable
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lth_bench import hookimpl
-from lth_bench.allocation import kept_count
+from lth_bench.pruning.allocation import kept_count
 from lth_bench_plugins.parametrisations.penalties import exempt, train
 from lth_bench_plugins.parametrisations.ranks import numbers, saves, shared_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lth_bench import Duration, Rate, Retraining, Share, hookimpl, layer_rates, layerwise, magnitude, retrain
-from lth_bench.retraining import require_learning_rate
+from lth_bench.methods.retraining import require_learning_rate
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

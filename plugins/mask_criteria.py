@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lth_bench.session import Session, Snapshot
+    from lth_bench.training.session import Session, Snapshot
 
     Values = dict[str, Tensor]
 
@@ -101,7 +101,7 @@ class MaskCriteria:
 
     def choose(self, session: Session, round: Round, target: dict[str, float]) -> Values:
         """The masks of the next round, in force already if what they prune is zero."""
-        from lth_bench.masks import pruned
+        from lth_bench.pruning.masks import pruned
 
         scores = self.scores(round, session.rng)
         if self.pruned != "zero":
@@ -158,7 +158,7 @@ class MaskCriteria:
 
 def weights(session: Session) -> Values:
     """Copies of the prunable weights, of those in force where they are computed."""
-    from lth_bench.parametrisation import dense_state
+    from lth_bench.pruning.parametrisation import dense_state
 
     state = dense_state(session.model)
     return {layer: state[layer].clone() for layer in session.shapes}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from lth_bench import Rate, Share, chance, erk, hookimpl, layer_rates, layerwise, uniform
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

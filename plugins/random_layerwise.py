@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import hookimpl
-from lth_bench.controls import check_moved, check_ticket, scattered
+from lth_bench.methods.controls import check_moved, check_ticket, scattered
 
 if TYPE_CHECKING:
     from lth_bench import Base, Session

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Gt
 
 from lth_bench import Duration, Rate, chance, hookimpl
-from lth_bench.sparse_training import (
+from lth_bench.methods.sparse_training import (
     Annealing,
     Distribution,
     annealed,
@@ -20,7 +20,7 @@ from lth_bench.sparse_training import (
 )
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Gt
 
 from lth_bench import Duration, Rate, chance, hookimpl
-from lth_bench.sparse_training import (
+from lth_bench.methods.sparse_training import (
     Annealing,
     Distribution,
     annealed,
@@ -22,8 +22,8 @@ from lth_bench.sparse_training import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lth_bench.masks import Masks, Scores
-    from lth_bench.session import Session
+    from lth_bench.pruning.masks import Masks, Scores
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

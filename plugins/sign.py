@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lth_bench import hookimpl
-from lth_bench.controls import check_changed, check_ticket, start_from, train_on
+from lth_bench.methods.controls import check_changed, check_ticket, start_from, train_on
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import Duration, hookimpl, retrain
-from lth_bench.retraining import RetrainingOrScratch, require_learning_rate
-from lth_bench.structured import Penalty, require_reachable, scales, train_with_penalty
+from lth_bench.methods.retraining import RetrainingOrScratch, require_learning_rate
+from lth_bench.methods.structured import Penalty, require_reachable, scales, train_with_penalty
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

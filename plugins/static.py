@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import chance, hookimpl
-from lth_bench.sparse_training import Distribution, layer_sparsities
+from lth_bench.methods.sparse_training import Distribution, layer_sparsities
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

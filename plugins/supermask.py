@@ -12,7 +12,7 @@ from lth_bench_plugins.parametrisations.frozen import freeze
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
     from lth_bench_plugins.parametrisations.coins import Coins
 
 

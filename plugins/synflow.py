@@ -10,7 +10,7 @@ from lth_bench import Count, hookimpl
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from lth_bench_plugins.parametrisations.penalties import Coefficient, exempt, ra
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 
 @dataclass(frozen=True)

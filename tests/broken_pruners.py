@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lth_bench import Count, Session, Unsuitable, chance, hookimpl, magnitude
-from lth_bench.masks import full
+from lth_bench.pruning.masks import full
 
 BROKEN: dict[str, tuple[str, str]] = {}
 """By name, the rule that must be found broken, and a pattern of the reason."""

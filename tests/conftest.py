@@ -14,11 +14,11 @@ import torch
 from injection import long, runners, tally  # noqa: F401 (fixtures of the fault suite)
 from torch import nn
 
-from lth_bench.cli import main
-from lth_bench.data import Examples
-from lth_bench.durations import Duration
-from lth_bench.recipe import Recipe
-from lth_bench.session import Session, Setup
+from lth_bench.cli.main import main
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.training.session import Session, Setup
 
 CLASSES = 3
 FAULTS = """# Faults

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from lth_bench.data import Examples
-from lth_bench.durations import Duration
-from lth_bench.recipe import Recipe
-from lth_bench.session import Session, Setup
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.training.session import Session, Setup
 
 FOLDER = Path(os.environ.get("LTH_BENCH_GOLDEN", Path(__file__).parent / "golden"))
 RECIPE = Recipe(Duration("1it"), 1, 0.1)

@@ -6,13 +6,14 @@ import pytest
 import torch
 from golden_cases import RECIPE, Case, Weights, assert_masks_equal, weights_session
 
-from lth_bench.allocation import er, er_densities, erk, erk_densities, first_dense, kept_count, uniform_rounds
-from lth_bench.data import Examples
-from lth_bench.plugins import load_plugins
-from lth_bench.scores import magnitude
-from lth_bench.session import Session, Setup
-from lth_bench.sparse_training import GradualPruning, annealed, dropped, exchanged, grown
-from lth_bench.suite import instantiate
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.methods.rounds import uniform_rounds
+from lth_bench.methods.scores import magnitude
+from lth_bench.methods.sparse_training import GradualPruning, annealed, dropped, exchanged, grown
+from lth_bench.pruning.allocation import er, er_densities, erk, erk_densities, first_dense, kept_count
+from lth_bench.training.session import Session, Setup
 
 DENSITIES = {"erdos_renyi": er_densities, "erdos_renyi_kernel": erk_densities}
 SPREADS = {"erdos_renyi": er, "erdos_renyi_kernel": erk}

@@ -14,11 +14,11 @@ from golden_cases import (
     weights_session,
 )
 
-from lth_bench.data import Batch, Examples
-from lth_bench.plugins import load_plugins
-from lth_bench.scores import magnitude
-from lth_bench.session import Session, Setup
-from lth_bench.suite import instantiate
+from lth_bench.data.examples import Batch, Examples
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.methods.scores import magnitude
+from lth_bench.training.session import Session, Setup
 
 
 def check_snip(case: Case):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from golden_cases import Case, assert_masks_equal, network_session, share_pruned
 
-from lth_bench.data import Batch
-from lth_bench.plugins import load_plugins
-from lth_bench.suite import instantiate
+from lth_bench.data.examples import Batch
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.plugins import load_plugins
 from lth_bench_plugins.synflow import exponential_rounds
 
 

@@ -6,8 +6,8 @@ import torch
 from golden_cases import Case, assert_masks_equal, layer_sparsities, network_session, weights_session
 from torch.nn.functional import linear
 
-from lth_bench.plugins import load_plugins
-from lth_bench.suite import instantiate
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.plugins import load_plugins
 from lth_bench_plugins.mask_criteria import Round
 from lth_bench_plugins.parametrisations.criteria import preference
 from lth_bench_plugins.parametrisations.factors import Factors, squared_norm, unfolded

@@ -6,13 +6,13 @@ import pytest
 import torch
 from golden_cases import RECIPE, Case, Graph
 
-from lth_bench.channels import remaining, structure, thin
-from lth_bench.data import Examples
-from lth_bench.masks import kept
-from lth_bench.plugins import load_plugins
-from lth_bench.session import Session, Setup
-from lth_bench.structured import scales
-from lth_bench.suite import instantiate
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.methods.structured import scales
+from lth_bench.pruning.channels import remaining, structure, thin
+from lth_bench.pruning.masks import kept
+from lth_bench.training.session import Session, Setup
 
 
 def check_early_bird(case: Case):

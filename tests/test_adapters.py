@@ -12,11 +12,13 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
-from lth_bench.adapters import Adapters
-from lth_bench.layers import kept_dense, output_weights
-from lth_bench.models import ModelError, prunable
-from lth_bench.stems import cifar_stem, last_feature_map
-from lth_bench.zeros import layer_scales, mend, norm_scales, zero_weights
+from lth_bench.errors import ModelError
+from lth_bench.experiments.adapters import Adapters
+from lth_bench.models.cifar_stem import cifar_stem
+from lth_bench.models.feature_map import last_feature_map
+from lth_bench.models.layer_roles import kept_dense, output_weights
+from lth_bench.models.timm_models import prunable
+from lth_bench.models.zero_init import layer_scales, mend, norm_scales, zero_weights
 from lth_bench_plugins import conv, lenet
 
 CIFAR = (3, 32, 32)
@@ -73,7 +75,7 @@ def same(one, other):
 
 
 def test_options_are_read_without_torch():
-    code = "import sys, lth_bench.adapters; sys.exit('torch' in sys.modules)"
+    code = "import sys, lth_bench.experiments.adapters; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -6,19 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
-from lth_bench.allocation import (
+from lth_bench.methods.rounds import global_rounds, layerwise, layerwise_rounds, uniform_rounds
+from lth_bench.pruning.allocation import (
     DISTRIBUTIONS,
     er,
     er_densities,
     erk,
     erk_densities,
     first_dense,
-    global_rounds,
     kept_count,
-    layerwise,
-    layerwise_rounds,
     uniform,
-    uniform_rounds,
 )
 
 LENET = {"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lth_bench.streams import generator
+from lth_bench.randomness import generator
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 

@@ -13,19 +13,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lth_bench import masks as masking
-from lth_bench.channels import chosen, gates, inner, remaining, structure, thin
-from lth_bench.data import Examples
-from lth_bench.evaluation import _layer
-from lth_bench.flops import passage
-from lth_bench.masks import MaskError
-from lth_bench.memory import Memory
-from lth_bench.models import mode, prunable, register_models
-from lth_bench.outcomes import hand_over, outcome, take
-from lth_bench.plugins import load_plugins
-from lth_bench.session import Session, Setup
-from lth_bench.store import Store
-from lth_bench.tickets import Ticket, read_ticket, write_ticket
+from lth_bench.data.examples import Examples
+from lth_bench.errors import MaskError
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.models.flops import passage
+from lth_bench.models.timm_models import mode, prunable, register_models
+from lth_bench.pruning import masks as masking
+from lth_bench.pruning.channels import chosen, gates, inner, remaining, structure, thin
+from lth_bench.pruning.tickets import Ticket, read_ticket, write_ticket
+from lth_bench.running.evaluation import _layer
+from lth_bench.running.outcomes import hand_over, outcome, take
+from lth_bench.storage.store import Store
+from lth_bench.training.memory import Memory
+from lth_bench.training.session import Session, Setup
 
 register_models(load_plugins().models.items)
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 from injection import finish
 
-from lth_bench.plugins import load_plugins
-from lth_bench.records import identity, read_records, write_record
-from lth_bench.run import run
-from lth_bench.site import Site
-from lth_bench.suite import plan, read_suite
-from lth_bench.tickets import read_ticket, write_ticket
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.pruning.tickets import read_ticket, write_ticket
+from lth_bench.running.context import Site
+from lth_bench.running.run import run
+from lth_bench.storage.records import identity, read_records, write_record
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
 SUITE = """
@@ -123,7 +123,7 @@ def test_a_finished_directory_is_only_read_and_needs_no_torch(tmp_path, command)
     finish(path, out)
     before = {path.name: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
     script = (
-        "import sys; from lth_bench.cli import app; "
+        "import sys; from lth_bench.cli.main import app; "
         f"app(['run', {str(path)!r}, '--out', {str(out)!r}], standalone_mode=False); "
         "assert not {'torch', 'timm'} & set(sys.modules)"
     )
@@ -234,7 +234,7 @@ def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_
 def test_help_version_and_lists_import_neither_torch_nor_timm():
     lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "recipes", "suites")]
     script = (
-        "import sys; from lth_bench.cli import app\n"
+        "import sys; from lth_bench.cli.main import app\n"
         f"for arguments in {[['--help'], ['--version'], *lists]}:\n"
         "    print(f'--- {arguments}')\n"
         "    try: app(arguments)\n"

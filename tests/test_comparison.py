@@ -14,16 +14,17 @@ from scipy import stats
 from test_leaderboard import RECIPE, planned, record, recorded
 from typer.testing import CliRunner
 
-from lth_bench.cli import app
-from lth_bench.comparison import load_all
-from lth_bench.experiment import Choice
-from lth_bench.files import FileFault, sha256
-from lth_bench.leaderboard import arranged, board, overall
-from lth_bench.overlap import matrices, overlaps, write_overlaps
-from lth_bench.records import ticket_path, write_plan, write_record
-from lth_bench.results import load, results
-from lth_bench.tables import detailed, formatted, tables
-from lth_bench.verdicts import badges, verdicts
+from lth_bench.cli.main import app
+from lth_bench.errors import FileFault
+from lth_bench.experiments.experiment import Choice
+from lth_bench.hashing import sha256
+from lth_bench.reports.tables import detailed, formatted, tables
+from lth_bench.results.frame import load, results
+from lth_bench.results.leaderboard import arranged, board, overall
+from lth_bench.results.merging import load_all
+from lth_bench.results.overlap import matrices, overlaps, write_overlaps
+from lth_bench.results.verdicts import badges, verdicts
+from lth_bench.storage.records import ticket_path, write_plan, write_record
 
 DENSE = (0.90, 0.92, 0.94)
 

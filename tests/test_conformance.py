@@ -15,12 +15,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from lth_bench import plugin_command
+from lth_bench.cli import plugin as plugin_command
+from lth_bench.cli.scaffold import ScaffoldError, class_name, write_plugin
 from lth_bench.conformance import contract
 from lth_bench.conformance.examination import RULES, examine, examine_variants, glance
 from lth_bench.conformance.variants import variants
-from lth_bench.plugins import Plugins, Source, load_plugins
-from lth_bench.scaffold import ScaffoldError, class_name, write_plugin
+from lth_bench.experiments.plugins import Plugins, Source, load_plugins
 
 PLUGINS = Plugins()
 broken_pruners.register_pruners(lambda name, kind: PLUGINS.pruners.add(name, kind, Source("", "", "tests", "0")))
@@ -96,7 +96,7 @@ def test_the_contract_is_a_test_for_each_variant():
 
 def call(*arguments, path=""):
     """`lth-bench plugin …` in a process of its own; `path` is put before the packages that are found."""
-    script = "from lth_bench.plugin_command import app; app()"
+    script = "from lth_bench.cli.plugin import app; app()"
     environment = {**os.environ, "PYTHONPATH": str(path), "COLUMNS": "200"}
     command = [sys.executable, "-c", script, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)

@@ -9,23 +9,25 @@ import torch
 from conftest import RECIPES, examples, make_session, network, states_equal
 from torch import nn
 
-from lth_bench import Base, Ticket, Unsuitable, masks
-from lth_bench.allocation import kept_count
-from lth_bench.channels import structure, thin
-from lth_bench.data import Examples
-from lth_bench.durations import Duration
-from lth_bench.experiment import Choice, Experiment, Origin
-from lth_bench.origins import fitted, origin_faults
-from lth_bench.plugins import Source, load_plugins
-from lth_bench.preflight import preflight
-from lth_bench.recipe import Recipe
-from lth_bench.records import identity, read_records, write_plan, write_record
-from lth_bench.results import results
-from lth_bench.run import run
-from lth_bench.session import Session, Setup
-from lth_bench.store import Store
-from lth_bench.suite import Planned, instantiate, plan, read_suite
-from lth_bench.worker import make_site
+from lth_bench import Base, Ticket, Unsuitable
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import Source, load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.pruning import masks
+from lth_bench.pruning.allocation import kept_count
+from lth_bench.pruning.channels import structure, thin
+from lth_bench.results.frame import results
+from lth_bench.running.preflight import preflight
+from lth_bench.running.run import run
+from lth_bench.running.transfer import fitted, origin_faults
+from lth_bench.running.worker import make_site
+from lth_bench.storage.records import identity, read_records, write_plan, write_record
+from lth_bench.storage.store import Store
+from lth_bench.training.session import Session, Setup
 
 PLUGINS = load_plugins()
 CONTROLS = ["shuffle", "redraw", "sign", "random_layerwise", "invert", "transfer"]

@@ -13,22 +13,22 @@ from conftest import make_session, network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lth_bench import allocation
-from lth_bench.costs import Costing, shapes, training
-from lth_bench.data import Examples
-from lth_bench.durations import Duration
-from lth_bench.excerpts import Event, Excerpt, Network
-from lth_bench.experiment import Choice, Experiment, without_defaults
-from lth_bench.flops import Gauge, passage
-from lth_bench.metrics import calibration_error, described, on_paths
-from lth_bench.models import make_model, prunable, register_models
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe
-from lth_bench.records import identity
-from lth_bench.run import run
-from lth_bench.session import Session, Setup
-from lth_bench.suite import Planned, instantiate
-from lth_bench.worker import make_site
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.models.flops import Gauge, passage
+from lth_bench.models.timm_models import make_model, prunable, register_models
+from lth_bench.pruning import allocation
+from lth_bench.results.costs import Costing, shapes, training
+from lth_bench.results.excerpts import Event, Excerpt, Network
+from lth_bench.running.metrics import calibration_error, described, on_paths
+from lth_bench.running.run import run
+from lth_bench.running.worker import make_site
+from lth_bench.storage.records import identity
+from lth_bench.training.session import Session, Setup
 
 PLAIN = [
     "resnet18", "mobilenetv2_050", "mobilenetv3_small_050", "efficientnet_b0", "convnext_atto", "regnety_002",

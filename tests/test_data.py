@@ -9,10 +9,12 @@ import torch
 from conftest import examples, recipe
 from torchvision import datasets
 
-from lth_bench.data import Stream, held_out
-from lth_bench.data import examples as to_examples
-from lth_bench.datasets import DataError, Dataset
-from lth_bench.plugins import load_plugins
+from lth_bench.data.batches import Stream
+from lth_bench.data.examples import examples as to_examples
+from lth_bench.data.examples import held_out
+from lth_bench.errors import DataError
+from lth_bench.experiments.datasets import Dataset
+from lth_bench.experiments.plugins import load_plugins
 
 DATASETS = load_plugins().datasets
 

@@ -12,9 +12,12 @@ import pytest
 from conftest import make_session
 
 import lth_bench
-from lth_bench import hookspecs, masks
-from lth_bench.plugins import KINDS, Registry, Source, load_plugins
-from lth_bench.suite import Suite, instantiate, plan
+from lth_bench.experiments import hookspecs
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.plan import plan
+from lth_bench.experiments.plugins import KINDS, Registry, Source, load_plugins
+from lth_bench.experiments.suite import Suite
+from lth_bench.pruning import masks
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

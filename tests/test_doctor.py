@@ -12,12 +12,12 @@ from conftest import network
 from injection import finish
 from torch import nn
 
-from lth_bench.allocation import SPARSITIES
-from lth_bench.data import Batch
-from lth_bench.doctor import complaints, sensitivities, surviving
-from lth_bench.masks import full, pruned
-from lth_bench.models import prunable
-from lth_bench.records import read_records
+from lth_bench.data.examples import Batch
+from lth_bench.models.timm_models import prunable
+from lth_bench.pruning.allocation import SPARSITIES
+from lth_bench.pruning.doctor import complaints, sensitivities, surviving
+from lth_bench.pruning.masks import full, pruned
+from lth_bench.storage.records import read_records
 
 SUITE = """
 title = "t"

@@ -9,15 +9,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_pruners import Pair, kept, left, pruner
 
-from lth_bench import Unsuitable, chance, masks
-from lth_bench.allocation import kept_count
-from lth_bench.data import Examples
-from lth_bench.durations import Duration
-from lth_bench.memory import Memory
-from lth_bench.recipe import Recipe
-from lth_bench.session import Diverged, Session, Setup
-from lth_bench.sparse_training import GradualPruning, annealed, dropped, evolve, exchanged, grown, layer_sparsities
-from lth_bench.store import Store
+from lth_bench import Unsuitable, chance
+from lth_bench.data.examples import Examples
+from lth_bench.errors import Diverged
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.methods.sparse_training import (
+    GradualPruning,
+    annealed,
+    dropped,
+    evolve,
+    exchanged,
+    grown,
+    layer_sparsities,
+)
+from lth_bench.pruning import masks
+from lth_bench.pruning.allocation import kept_count
+from lth_bench.storage.store import Store
+from lth_bench.training.memory import Memory
+from lth_bench.training.session import Session, Setup
 
 OFTEN = {"interval": "3it"}
 VARIANTS = [

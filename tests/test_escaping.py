@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from lth_bench import escaping
+from lth_bench.reports import escaping
 
 SYNTAX = [
     *"\\`*_[](){}<>|$~&#;:/@.,-+=!?\"'%^ \n\t\x1b\u202e\ud800aZ1é中αx",

@@ -3,11 +3,12 @@ import json
 
 import pytest
 
-from lth_bench.durations import Duration
-from lth_bench.experiment import Choice, Experiment, Origin, from_json, to_json
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe, Schedule
-from lth_bench.suite import choice, plan, read_suite
+from lth_bench.experiments.choices import choice
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment, Origin, from_json, to_json
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe, Schedule
 
 RECIPE = Recipe(Duration("4000it"), 60, 0.0012, optimizer="adam", measure_every=Duration("100it"))
 DENSE = Experiment(Choice("mnist"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)

@@ -9,13 +9,14 @@ import pytest
 import torch
 from conftest import recipe
 
-from lth_bench.data import Batch, Examples
-from lth_bench.doctor import examine, sensitivities
-from lth_bench.experiment import Choice
-from lth_bench.models import ModelError, prunable, register_models
-from lth_bench.networks import make_network, prunable_weights
-from lth_bench.plugins import load_plugins
-from lth_bench.session import Session, Setup
+from lth_bench.data.examples import Batch, Examples
+from lth_bench.errors import ModelError
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.models.networks import make_network, prunable_weights
+from lth_bench.models.timm_models import prunable, register_models
+from lth_bench.pruning.doctor import examine, sensitivities
+from lth_bench.training.session import Session, Setup
 
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 COLOUR, CLASSES, COUNT = (3, 32, 32), 10, 8

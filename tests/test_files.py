@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_bench import leases
-from lth_bench.files import FileFault, publish, publish_json, publish_new, read_json
-from lth_bench.records import read_records
+from lth_bench.errors import FileFault
+from lth_bench.storage import leases
+from lth_bench.storage.files import publish, publish_new
+from lth_bench.storage.records import read_records
+from lth_bench.storage.sealed import publish_json, read_json
 
 
 def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):

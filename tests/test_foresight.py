@@ -8,12 +8,13 @@ from conftest import CLASSES, examples, make_session, recipe, states_equal
 from test_pruners import kept, left, pair_session, pruner
 from torch import nn
 
-from lth_bench import Unsuitable, masks
-from lth_bench.allocation import kept_count
-from lth_bench.data import Batch, Examples
-from lth_bench.models import make_model, register_models
-from lth_bench.plugins import load_plugins
-from lth_bench.session import Session, Setup
+from lth_bench import Unsuitable
+from lth_bench.data.examples import Batch, Examples
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.models.timm_models import make_model, register_models
+from lth_bench.pruning import masks
+from lth_bench.pruning.allocation import kept_count
+from lth_bench.training.session import Session, Setup
 from lth_bench_plugins.iterative_snip import fresh
 from lth_bench_plugins.synflow import exponential_rounds
 

@@ -11,13 +11,14 @@ from test_pruners import kept, left, pair_session, pruner
 from torch import nn
 
 from lth_bench import Unsuitable
-from lth_bench.allocation import kept_count
-from lth_bench.data import Examples
-from lth_bench.durations import Duration
-from lth_bench.models import evaluate
-from lth_bench.outcomes import outcome
-from lth_bench.recipe import Recipe
-from lth_bench.session import Diverged, Session, Setup
+from lth_bench.data.examples import Examples
+from lth_bench.errors import Diverged
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.models.predictions import evaluate
+from lth_bench.pruning.allocation import kept_count
+from lth_bench.running.outcomes import outcome
+from lth_bench.training.session import Session, Setup
 from lth_bench_plugins.mask_criteria import Round
 from lth_bench_plugins.parametrisations.coins import Coins
 from lth_bench_plugins.parametrisations.criteria import ranks

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from golden_cases import cases
 
-from lth_bench.masks import MaskError
+from lth_bench.errors import MaskError
 
 FILES = sorted(Path(__file__).parent.glob("golden_*.py"))
 MODULES = [import_module(path.stem) for path in FILES if path.stem != "golden_cases"]

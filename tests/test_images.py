@@ -12,8 +12,8 @@ from PIL import Image
 from test_data import write_idx
 from torchvision import datasets
 
-from lth_bench.datasets import DataError
-from lth_bench.plugins import load_plugins
+from lth_bench.errors import DataError
+from lth_bench.experiments.plugins import load_plugins
 from lth_bench_plugins.images import Images
 
 DATASETS = load_plugins().datasets

@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lth_bench.display import print_leaderboard
-from lth_bench.durations import Duration
-from lth_bench.experiment import Choice, Experiment
-from lth_bench.leaderboard import board
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe
-from lth_bench.records import identity, read_records, suite_copy, write_plan, write_record
-from lth_bench.report import made, write_report, write_tables
-from lth_bench.results import load, results
-from lth_bench.suite import Planned, plan, read_suite
-from lth_bench.tables import formatted, sentence, tables
+from lth_bench.cli.display import print_leaderboard
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment, Planned
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.reports.report import made, write_report, write_tables
+from lth_bench.reports.tables import formatted, sentence, tables
+from lth_bench.results.frame import load, results
+from lth_bench.results.leaderboard import board
+from lth_bench.storage.records import identity, read_records, suite_copy, write_plan, write_record
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/plan.json"))

@@ -10,8 +10,9 @@ import timm
 import torch
 from torch import nn
 
-from lth_bench.models import ModelError, make_model, output_layer, prunable, register_models
-from lth_bench.plugins import load_plugins
+from lth_bench.errors import ModelError
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.models.timm_models import make_model, output_layer, prunable, register_models
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
-from lth_bench import masks
-from lth_bench.allocation import kept_count
+from lth_bench.pruning import masks
+from lth_bench.pruning.allocation import kept_count
 
 shapes = st.lists(array_shapes(min_dims=1, max_dims=4, max_side=5), min_size=1, max_size=4)
 sparsities = st.floats(0, 1)

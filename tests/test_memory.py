@@ -14,17 +14,19 @@ from conftest import RECIPES, examples, network, recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lth_bench.memory
-from lth_bench.experiment import Choice
-from lth_bench.files import read_json
-from lth_bench.memory import Busy, Memory, Stopped, Watch, numerics
-from lth_bench.models import register_models
-from lth_bench.networks import make_network
-from lth_bench.plugins import load_plugins
-from lth_bench.scores import chance, magnitude
-from lth_bench.session import Diverged, Session, Setup
-from lth_bench.store import Store, collect, survey, verify
-from lth_bench.suite import instantiate
+import lth_bench.training.memory
+from lth_bench.errors import Busy, Diverged, Stopped
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.methods.scores import chance, magnitude
+from lth_bench.models.networks import make_network
+from lth_bench.models.timm_models import register_models
+from lth_bench.storage.sealed import read_json
+from lth_bench.storage.store import Store, collect, survey, verify
+from lth_bench.training.memory import Memory, Watch
+from lth_bench.training.numerics import numerics
+from lth_bench.training.session import Session, Setup
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 
@@ -196,7 +198,7 @@ def test_training_in_many_small_pieces_is_the_same_and_serves_the_whole(tmp_path
     plain = session(None, recipe)
     plain.train()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lth_bench.memory, "BRIEF", 4)
+        patch.setattr(lth_bench.training.memory, "BRIEF", 4)
         for cuts in (first, then):
             made = session(store, recipe)
             for until in (*sorted(cuts), 30):

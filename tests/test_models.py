@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from lth_bench.models import prunable, transformed
+from lth_bench.models.timm_models import prunable, transformed
 
 SMALL = {
     "resnet18": 32,

@@ -12,16 +12,17 @@ import torch
 from conftest import recipe
 from PIL import Image
 
-from lth_bench.data import Stream
-from lth_bench.experiment import Choice
-from lth_bench.plugins import load_plugins
-from lth_bench.preflight import preflight
-from lth_bench.records import identity, read_records, write_record
-from lth_bench.run import run
-from lth_bench.site import Site
-from lth_bench.store import Store
-from lth_bench.suite import SuiteError, plan, read_suite
-from lth_bench.worker import make_site
+from lth_bench.data.batches import Stream
+from lth_bench.errors import SuiteError
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.context import Site
+from lth_bench.running.preflight import preflight
+from lth_bench.running.run import run
+from lth_bench.running.worker import make_site
+from lth_bench.storage.records import identity, read_records, write_record
+from lth_bench.storage.store import Store
 
 PLUGINS = load_plugins()
 CLASSES = ("a", "b", "c")

@@ -15,16 +15,15 @@ from pathlib import Path
 import pytest
 from hostile import HOSTILE
 
-from lth_bench.durations import Duration
-from lth_bench.escaping import plain
-from lth_bench.experiment import Choice, Experiment
-from lth_bench.leaderboard import board
-from lth_bench.page import LONGEST, Content, page
-from lth_bench.recipe import Recipe
-from lth_bench.records import identity, write_plan, write_record
-from lth_bench.results import BLOCK, load
-from lth_bench.suite import Planned
-from lth_bench.tables import verdict_sentence
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment, Planned
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.reports.escaping import plain
+from lth_bench.reports.page.render import LONGEST, Content, page
+from lth_bench.reports.tables import verdict_sentence
+from lth_bench.results.frame import BLOCK, load
+from lth_bench.results.leaderboard import board
+from lth_bench.storage.records import identity, write_plan, write_record
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
 DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
@@ -274,11 +273,11 @@ def test_hostile_texts_are_shown_and_do_nothing(hostile_source):
 
 def test_more_experiments_than_a_page_can_hold_are_told_where_they_lie(made_content, monkeypatch):
     count = len(made_content.results.frame)
-    monkeypatch.setattr("lth_bench.page.EMBEDDED", count - 1)
+    monkeypatch.setattr("lth_bench.reports.page.render.EMBEDDED", count - 1)
     seen = Seen(page(made_content))
     assert len(seen.json) == 1 and "too many records" in seen.text
     assert sum("data-command" in attributes for _, attributes in seen.elements) == count
-    monkeypatch.setattr("lth_bench.page.LISTED", count - 1)
+    monkeypatch.setattr("lth_bench.reports.page.render.LISTED", count - 1)
     seen = Seen(page(made_content))
     assert sum("data-command" in attributes for _, attributes in seen.elements) == 3
     assert f"{count - 3} that are done are not listed" in seen.text

@@ -18,17 +18,16 @@ import typer
 from hostile import HOSTILE
 from typer.testing import CliRunner
 
-from lth_bench import table_command
-from lth_bench.cells import Cell, PaperTable
-from lth_bench.durations import Duration
-from lth_bench.escaping import plain
-from lth_bench.experiment import Choice, Experiment
-from lth_bench.paper import LAYOUTS, Wanted, tables
-from lth_bench.recipe import Recipe
-from lth_bench.records import identity, write_plan, write_record
-from lth_bench.results import load
-from lth_bench.suite import Planned
-from lth_bench.typesetting import FORMATS, rendered
+from lth_bench.cli import table as table_command
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment, Planned
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.reports.escaping import plain
+from lth_bench.reports.paper.cells import Cell, PaperTable
+from lth_bench.reports.paper.formats import FORMATS, rendered
+from lth_bench.reports.paper.layouts import LAYOUTS, Wanted, tables
+from lth_bench.results.frame import load
+from lth_bench.storage.records import identity, write_plan, write_record
 
 ROOT = Path(__file__).parent.parent
 LEADERBOARD = ROOT / "leaderboards" / "methods-mnist"
@@ -411,7 +410,6 @@ def test_unusable_input_ends_with_a_sentence_and_status_2(tmp_path, capsys, argu
 
 
 def test_no_torch_is_imported():
-    code = (
-        "import sys, lth_bench.paper, lth_bench.typesetting, lth_bench.table_command; sys.exit('torch' in sys.modules)"
-    )
+    modules = "lth_bench.reports.paper.layouts, lth_bench.reports.paper.formats, lth_bench.cli.table"
+    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,12 +5,12 @@ import torch
 from conftest import make_session, recipe, states_equal
 from torch import nn
 
-from lth_bench import masks
-from lth_bench.durations import Duration
-from lth_bench.evaluation import _layer
-from lth_bench.outcomes import hand_over, outcome, take
-from lth_bench.recipe import Recipe
-from lth_bench.session import SessionError
+from lth_bench.errors import SessionError
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.pruning import masks
+from lth_bench.running.evaluation import _layer
+from lth_bench.running.outcomes import hand_over, outcome, take
 
 
 class Half(nn.Module):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lth_bench.datasets import DataError
+from lth_bench.errors import DataError
 from lth_bench_plugins.parquet import Parquet
 
 pa = pytest.importorskip("pyarrow")

@@ -7,11 +7,11 @@ import os
 import pytest
 import torch
 
-from lth_bench.durations import Duration
-from lth_bench.experiment import Choice, Experiment
-from lth_bench.placement import CONTEXT, SHARE, packed, room
-from lth_bench.recipe import Recipe
-from lth_bench.worker import make_site
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.running.placement import CONTEXT, SHARE, packed, room
+from lth_bench.running.worker import make_site
 
 GIB = 1 << 30
 

@@ -17,11 +17,12 @@ import torch
 from conftest import RECIPES, examples, network, recipe
 from test_memory import outcome, session, spent
 
-from lth_bench.data import Examples
-from lth_bench.memory import Memory, Watch
-from lth_bench.session import Diverged, Session, Setup
-from lth_bench.sources import modules_hash
-from lth_bench.store import Store, survey
+from lth_bench.data.examples import Examples
+from lth_bench.errors import Diverged
+from lth_bench.storage.source_hash import modules_hash
+from lth_bench.storage.store import Store, survey
+from lth_bench.training.memory import Memory, Watch
+from lth_bench.training.session import Session, Setup
 
 SETUP = Setup(network, examples(70), examples(20, 1), RECIPES["sgd"], 0.5, 0, None)
 

@@ -15,16 +15,16 @@ import pandas as pd
 import pytest
 from hostile import HOSTILE
 
-from lth_bench import charts, scales
-from lth_bench.drawing import STYLE, marks, spread, width, wrapped
-from lth_bench.durations import Duration
-from lth_bench.experiment import Choice, Experiment
-from lth_bench.leaderboard import board
-from lth_bench.plots import pictures, save, save_all
-from lth_bench.recipe import Recipe
-from lth_bench.records import identity, write_plan, write_record
-from lth_bench.results import Results, load
-from lth_bench.suite import Planned
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment, Planned
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.reports.figures import axes as scales
+from lth_bench.reports.figures import charts
+from lth_bench.reports.figures.pictures import pictures, save, save_all
+from lth_bench.reports.figures.style import STYLE, marks, spread, width, wrapped
+from lth_bench.results.frame import Results, load
+from lth_bench.results.leaderboard import board
+from lth_bench.storage.records import identity, write_plan, write_record
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
 DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
@@ -358,7 +358,7 @@ def test_ticks_are_round_and_enough():
 
 
 def test_drawing_needs_no_torch():
-    code = "import sys, lth_bench.plots; print('torch' in sys.modules)"
+    code = "import sys, lth_bench.reports.figures.pictures; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

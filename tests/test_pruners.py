@@ -6,14 +6,15 @@ import torch
 from conftest import RECIPES, make_session
 from torch import nn
 
-from lth_bench import masks
 from lth_bench.conformance import contract
-from lth_bench.data import Examples
-from lth_bench.durations import Duration
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe
-from lth_bench.session import Session, Setup, Unsuitable
-from lth_bench.suite import instantiate
+from lth_bench.data.examples import Examples
+from lth_bench.errors import Unsuitable
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.pruning import masks
+from lth_bench.training.session import Session, Setup
 
 PLUGINS = load_plugins()
 BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.sources[name].distribution == "lth-bench"]

@@ -10,8 +10,17 @@ import pandas as pd
 import pytest
 import timm
 
-from lth_bench.plugins import load_plugins
-from lth_bench.published import COLUMNS, DATASETS, METRICS, NETWORKS, PRUNERS, citation, published, published_rows
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.results.published import (
+    COLUMNS,
+    DATASETS,
+    METRICS,
+    NETWORKS,
+    PRUNERS,
+    citation,
+    published,
+    published_rows,
+)
 
 TABLE = ["paper", "year", "method", "model", "dataset", "sparsity_pct", "metric", "value"]
 TABLE += ["std", "seeds", "epochs", "source", "note"]
@@ -66,7 +75,7 @@ def one(table, **wanted):
 
 
 def test_the_table_is_in_the_package():
-    assert files("lth_bench").joinpath("published_results.csv").is_file()
+    assert files("lth_bench.results").joinpath("published_results.csv").is_file()
     assert list(published_rows().columns) == TABLE and list(WHOLE) == TABLE
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lth_bench.records import read_records
+from lth_bench.storage.records import read_records
 
 
 @pytest.mark.timeout(900)

@@ -8,10 +8,12 @@ import json
 import pytest
 from test_leaderboard import planned, record, recorded
 
-from lth_bench import results as results_module
-from lth_bench.files import Damaged, FileFault, sealed
-from lth_bench.records import plan_excerpts, plan_path, read_excerpt, read_record, record_path, record_paths, write_plan
-from lth_bench.results import load
+from lth_bench.errors import Damaged, FileFault
+from lth_bench.results import frame as results_module
+from lth_bench.results.excerpts import plan_excerpts, read_excerpt
+from lth_bench.results.frame import load
+from lth_bench.storage.records import plan_path, read_record, record_path, record_paths, write_plan
+from lth_bench.storage.sealed import sealed
 
 
 def filled(folder):

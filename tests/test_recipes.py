@@ -11,16 +11,17 @@ from conftest import examples, make_session, network, recipe
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
-from lth_bench.augmentation import augmented
-from lth_bench.data import Draw, Stream
-from lth_bench.durations import Duration
-from lth_bench.experiment import Choice
-from lth_bench.models import register_models
-from lth_bench.networks import make_network
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Schedule
-from lth_bench.scores import magnitude
-from lth_bench.session import Session, Setup
+from lth_bench.data.augmentation import augmented
+from lth_bench.data.batches import Stream
+from lth_bench.data.examples import Draw
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Schedule
+from lth_bench.methods.scores import magnitude
+from lth_bench.models.networks import make_network
+from lth_bench.models.timm_models import register_models
+from lth_bench.training.session import Session, Setup
 
 PLUGINS = load_plugins()
 

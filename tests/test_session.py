@@ -7,9 +7,8 @@ from conftest import RECIPES, make_session, recipe, states_equal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lth_bench.masks import MaskError
-from lth_bench.scores import chance, magnitude
-from lth_bench.session import Diverged, SessionError
+from lth_bench.errors import Diverged, MaskError, SessionError
+from lth_bench.methods.scores import chance, magnitude
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 few = settings(max_examples=15, deadline=None)

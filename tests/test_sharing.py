@@ -7,16 +7,16 @@ import dataclasses
 import pytest
 from injection import results
 
-from lth_bench.board import Board
-from lth_bench.experiment import without_defaults
-from lth_bench.files import append
-from lth_bench.plugins import load_plugins
-from lth_bench.records import identity, read_records, write_plan, write_record
-from lth_bench.results import load
-from lth_bench.run import run
-from lth_bench.store import Store
-from lth_bench.suite import plan, read_suite
-from lth_bench.worker import make_site
+from lth_bench.experiments.experiment import without_defaults
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.results.frame import load
+from lth_bench.running.queue import Board
+from lth_bench.running.run import run
+from lth_bench.running.worker import make_site
+from lth_bench.storage.files import append
+from lth_bench.storage.records import identity, read_records, write_plan, write_record
+from lth_bench.storage.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ from conftest import recipe
 from PIL import Image
 from timm.data import create_transform
 
-from lth_bench.data import Draw
-from lth_bench.datasets import DataError, Listing
-from lth_bench.streamed import Streamed
+from lth_bench.data.examples import Draw
+from lth_bench.data.lazy import Streamed
+from lth_bench.errors import DataError
+from lth_bench.experiments.datasets import Listing
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 STRONG = {"auto_augment": "rand-m9-mstd0.5", "gaussian_blur_prob": 0.5, "grayscale_prob": 0.2, "vflip": 0.5}

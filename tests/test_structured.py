@@ -8,16 +8,17 @@ import torch
 from conftest import RECIPES, examples, make_session, recipe, states_equal
 from torch import nn
 
-from lth_bench import Duration, Unsuitable, masks
-from lth_bench.channels import thin
-from lth_bench.data import Examples
-from lth_bench.models import register_models
-from lth_bench.outcomes import outcome
-from lth_bench.plugins import load_plugins
-from lth_bench.recipe import Recipe
-from lth_bench.session import Session, Setup
-from lth_bench.structured import filter_layers, filter_norms, ranks, scales, train_with_penalty
-from lth_bench.suite import instantiate
+from lth_bench import Duration, Unsuitable
+from lth_bench.data.examples import Examples
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.methods.structured import filter_layers, filter_norms, ranks, scales, train_with_penalty
+from lth_bench.models.timm_models import register_models
+from lth_bench.pruning import masks
+from lth_bench.pruning.channels import thin
+from lth_bench.running.outcomes import outcome
+from lth_bench.training.session import Session, Setup
 
 PLUGINS = load_plugins()
 register_models(PLUGINS.models.items)
@@ -350,8 +351,8 @@ def test_scores_inverted_remove_the_other_channels():
 
 
 def test_the_memory_serves_what_is_trained_without_a_penalty(tmp_path):
-    from lth_bench.memory import Memory
-    from lth_bench.store import Store
+    from lth_bench.storage.store import Store
+    from lth_bench.training.memory import Memory
 
     ends = []
     for store in (None, Store(tmp_path), Store(tmp_path)):

@@ -2,8 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from lth_bench.plugins import load_plugins
-from lth_bench.suite import SuiteError, plan, read_suite
+from lth_bench.errors import SuiteError
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
 
 PLUGINS = load_plugins()
 GOOD = {

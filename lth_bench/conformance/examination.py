@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lth_bench.conformance import rules
-from lth_bench.conformance.networks import SPECIMENS
 from lth_bench.conformance.parameters import identity_faults, type_faults
+from lth_bench.conformance.specimens import SPECIMENS
 from lth_bench.conformance.trials import Bench, Trial
 from lth_bench.conformance.variants import variants
-from lth_bench.plugins import Plugins, UnknownName
-from lth_bench.suite import choice
+from lth_bench.errors import UnknownName
+from lth_bench.experiments.choices import choice
+from lth_bench.experiments.plugins import Plugins
 
 State = Literal["holds", "fails", "does not apply"]
 RULES = {

@@ -7,11 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lth_bench.conformance.networks import RECIPE
-from lth_bench.experiment import Choice, Experiment, from_json, to_json
-from lth_bench.files import canonical
-from lth_bench.plugins import Registry
-from lth_bench.suite import choice, instantiate
+from lth_bench.conformance.specimens import RECIPE
+from lth_bench.experiments.choices import choice, instantiate
+from lth_bench.experiments.experiment import Choice, Experiment, from_json, to_json
+from lth_bench.experiments.plugins import Registry
+from lth_bench.hashing import canonical
 
 NONSENSE: tuple[Any, ...] = ({"no": "such value"}, [["no", "such", "value"]], "no such value", True, -0.5, None)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lth_bench import channels as channelling
-from lth_bench.allocation import kept_count
-from lth_bench.conformance.observed import Observed
 from lth_bench.conformance.trials import Run, Trial
-from lth_bench.masks import Masks, full, kept
+from lth_bench.conformance.watched import Observed
+from lth_bench.pruning import channels as channelling
+from lth_bench.pruning.allocation import kept_count
+from lth_bench.pruning.masks import Masks, full, kept
 
 SAME = ("sparsity", "test", "curve", "events", "notes")  # fields of a record that the seed decides
 

@@ -12,7 +12,7 @@ import torch
 from torch.nn.modules import module as global_hooks
 
 if TYPE_CHECKING:
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "default dtype": (torch.get_default_dtype, torch.set_default_dtype),

@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from lth_bench.conformance.networks import DATASET, MODELS, RECIPE, Specimen
-from lth_bench.conformance.observed import Observed
+from lth_bench.conformance.specimens import DATASET, MODELS, RECIPE, Specimen
 from lth_bench.conformance.traces import undone
-from lth_bench.experiment import Choice, Experiment
-from lth_bench.plugins import Plugins, Registry, Source
-from lth_bench.records import identity, ticket_path
-from lth_bench.run import run
-from lth_bench.session import Session
-from lth_bench.site import Site
-from lth_bench.store import Store
-from lth_bench.suite import Planned
-from lth_bench.tickets import Ticket, read_ticket
+from lth_bench.conformance.watched import Observed
+from lth_bench.experiments.experiment import Choice, Experiment, Planned
+from lth_bench.experiments.plugins import Plugins, Registry, Source
+from lth_bench.pruning.tickets import Ticket, read_ticket
+from lth_bench.running.context import Site
+from lth_bench.running.run import run
+from lth_bench.storage.records import identity, ticket_path
+from lth_bench.storage.store import Store
+from lth_bench.training.session import Session
 
 NAME = "conformance"
 OURS = Source(NAME, __name__, "lth-bench", "")

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from lth_bench.initialisation import glorot_normal, kaiming_normal
+from lth_bench.models.initialisation import glorot_normal, kaiming_normal
 
 MODULE = (64, 128, 256, 512)
 VGG = {

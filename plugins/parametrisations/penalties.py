@@ -13,7 +13,7 @@ from lth_bench import Duration
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from lth_bench.session import Session
+    from lth_bench.training.session import Session
 
 Coefficient = Annotated[float, Ge(0)]
 """What a penalty is multiplied by."""
@@ -54,7 +54,7 @@ def train(session: Session, penalty: Callable[[], Tensor]) -> None:
 
 def exempt(session: Session, parameters: Iterable[nn.Parameter]) -> None:
     """Keeps parameters out of the recipe's weight decay; before the first update, when all is set up."""
-    from lth_bench.optimizers import make_optimizer
+    from lth_bench.training.optimizers import make_optimizer
 
     optimizer = make_optimizer(session.recipe, session.model)
     exempted = {id(parameter) for parameter in parameters}

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from lth_bench.masks import Masks, full, pruned
-from lth_bench.session import Diverged, Session
+from lth_bench.errors import Diverged
+from lth_bench.pruning.masks import Masks, full, pruned
+from lth_bench.training.session import Session
 
 Gates = Callable[[], dict[str, Tensor]]
 Sparsities = float | Mapping[str, float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from lth_bench.masks import top
+from lth_bench.pruning.masks import top
 from lth_bench_plugins.parametrisations.selection import straight_through
 
 

@@ -17,18 +17,18 @@ from pathlib import Path
 
 import torch
 
-from lth_bench import files
-from lth_bench.board import Board
-from lth_bench.experiment import Choice
-from lth_bench.files import DiskFault
-from lth_bench.leases import find_all
-from lth_bench.plugins import load_plugins
-from lth_bench.records import identity, read_record, record_path, write_plan
-from lth_bench.run import run
-from lth_bench.site import Site
-from lth_bench.store import Store, verify
-from lth_bench.suite import plan, read_suite
-from lth_bench.sweep import missing
+from lth_bench.errors import DiskFault
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.context import Site
+from lth_bench.running.queue import Board
+from lth_bench.running.run import run
+from lth_bench.running.status import missing
+from lth_bench.storage import files
+from lth_bench.storage.leases import find_all
+from lth_bench.storage.records import identity, read_record, record_path, write_plan
+from lth_bench.storage.store import Store, verify
 
 CRASHED, FULL, WRONG = 70, 71, 72
 PLACES = [("records", "*"), ("tickets", "*"), ("store/objects", "*"), ("store/entries", "*"), (".", "plan.json")]

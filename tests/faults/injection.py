@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from lth_bench.plugins import load_plugins
-from lth_bench.records import identity, read_records, write_plan, write_record
-from lth_bench.run import run
-from lth_bench.store import Store
-from lth_bench.suite import plan, read_suite
-from lth_bench.worker import make_site
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.run import run
+from lth_bench.running.worker import make_site
+from lth_bench.storage.records import identity, read_records, write_plan, write_record
+from lth_bench.storage.store import Store
 
 RUNNER = Path(__file__).with_name("runner.py")
 COMMAND = Path(sys.executable).with_name("lth-bench")

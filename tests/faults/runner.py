@@ -6,11 +6,14 @@ import json
 import sys
 from pathlib import Path
 
-from lth_bench.limits import Limits
-from lth_bench.plugins import load_plugins
-from lth_bench.records import identity, write_plan
-from lth_bench.suite import plan, read_suite
-from lth_bench.sweep import Crew, Sweep, missing, run_all
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.limits import Limits
+from lth_bench.running.pool import Crew
+from lth_bench.running.status import missing
+from lth_bench.running.supervisor import run_all
+from lth_bench.running.sweep import Sweep
+from lth_bench.storage.records import identity, write_plan
 
 
 def main() -> None:

@@ -14,10 +14,13 @@ from pathlib import Path
 import pytest
 from injection import COMMAND, finish, pruner, results, write_suite
 
-from lth_bench.files import FileFault, publish, publish_json, sealed, sha256
-from lth_bench.plugins import Registry, Source
-from lth_bench.records import read_record, read_records
-from lth_bench.store import Store, verify
+from lth_bench.errors import FileFault
+from lth_bench.experiments.plugins import Registry, Source
+from lth_bench.hashing import sha256
+from lth_bench.storage.files import publish
+from lth_bench.storage.records import read_record, read_records
+from lth_bench.storage.sealed import publish_json, sealed
+from lth_bench.storage.store import Store, verify
 
 CRASHES = Path(__file__).with_name("crashes.py")
 

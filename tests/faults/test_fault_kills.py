@@ -10,10 +10,10 @@ import time
 import pytest
 from injection import Runners, journal, pruner, published_twice, results, write_suite
 
-from lth_bench.files import locked
-from lth_bench.leaderboard import board
-from lth_bench.results import load
-from lth_bench.store import Store
+from lth_bench.results.frame import load
+from lth_bench.results.leaderboard import board
+from lth_bench.storage.files import locked
+from lth_bench.storage.store import Store
 
 LONG_WAIT = 1000
 

@@ -12,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from injection import finish, journal, pruner, results, write_suite
 
-from lth_bench.experiment import Choice
-from lth_bench.files import names, publish_json
-from lth_bench.masks import MaskError
-from lth_bench.memory import numerics
-from lth_bench.plugins import load_plugins
-from lth_bench.records import read_records
-from lth_bench.results import load
-from lth_bench.site import Site
-from lth_bench.suite import plan, read_suite
+from lth_bench.errors import MaskError
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.results.frame import load
+from lth_bench.running.context import Site
+from lth_bench.storage.files import names
+from lth_bench.storage.records import read_records
+from lth_bench.storage.sealed import publish_json
+from lth_bench.training.numerics import numerics
 
 SPARSITIES = [0.9]
 

@@ -90,7 +90,7 @@ class Peeker:
         import numpy
         import torch
 
-        from lth_bench.data import Examples
+        from lth_bench.data.examples import Examples
 
         held = [thing for thing in gc.get_objects() if type(thing) in (Examples, torch.Tensor, numpy.ndarray)]
         sizes = {len(thing.labels if isinstance(thing, Examples) else thing) for thing in held if _has_length(thing)}

@@ -1,0 +1,5 @@
+"""The command `lth-bench`."""
+
+from lth_bench.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,86 @@
+"""What `lth-bench doctor` looks at: a model as a suite would name it, on a data set or on noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from pydantic import TypeAdapter
+
+from lth_bench.data.examples import Batch
+from lth_bench.experiments.choices import assigned, dataset_choice, label, model_choice
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.plugins import Plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.experiments.suite import Located
+from lth_bench.pruning.doctor import EXAMPLES, Findings, examine, looked_at
+from lth_bench.randomness import generator
+from lth_bench.running.context import Site
+
+NEUTRAL = Recipe(Duration("1ep"), 1, 0.1)
+NOISE = (3, 32, 32)
+CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Question:
+    """A model with arguments written NAME=VALUE, on a data set written NAME or NAME=PATH, or on noise.
+
+    `recipe` is one whose initial weights are wanted; timm's own without it.
+    """
+
+    model: str
+    options: list[str]
+    dataset: str | None = None
+    recipe: str | None = None
+
+
+@dataclass(frozen=True)
+class Consultation:
+    """What was found in a model, and what would be found with the remedies, where there are any."""
+
+    model: Choice
+    images: str
+    findings: Findings
+    mended: Choice
+    remedied: Findings | None
+
+
+def consult(question: Question, plugins: Plugins, root: Path | None) -> Consultation:
+    """Examines a model, and what the remedies make of it. Raises ValueError, LookupError and DataError."""
+    torch.set_num_threads(1)
+    site = Site(plugins, root, torch.device("cpu"))
+    chosen = model_choice(plugins, question.model, dict(assigned(text, "stem=cifar") for text in question.options))
+    wanted = cast(Recipe, plugins.recipes[question.recipe]) if question.recipe else NEUTRAL
+    batch, classes, images = _images(site, question.dataset)
+    findings = examine(chosen, wanted, batch, classes)
+    mended = dataclasses.replace(chosen, arguments={**chosen.arguments, **findings.remedies})
+    remedied = examine(mended, wanted, batch, classes) if findings.remedies else None
+    return Consultation(chosen, images, findings, mended, remedied)
+
+
+def _images(site: Site, dataset: str | None) -> tuple[Batch, int, str]:
+    """What the model sees, the number of classes, and both in words."""
+    if dataset is None:
+        inputs = torch.randn(EXAMPLES, *NOISE, generator=generator(0, "noise"))
+        return Batch(inputs, torch.arange(EXAMPLES) % CLASSES), CLASSES, f"noise of 32×32 in {CLASSES} classes"
+    entry = dataset_choice(site.plugins, *_named(dataset))
+    data, classes = site.training(entry)[0], site.classes(entry)
+    return looked_at(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
+
+
+def _named(text: str) -> tuple[str, dict[str, Any]]:
+    """A data set as a suite writes it, or as NAME=PATH."""
+    if not text.startswith("{"):
+        name, _, path = text.partition("=")
+        return name, {"path": path} if path else {}
+    try:
+        entry = TypeAdapter(Located).validate_python(tomllib.loads(f"value = {text}")["value"])
+    except ValueError as error:
+        raise ValueError(f"--dataset wants NAME, NAME=PATH or a table as in a suite, not {text!r}") from error
+    return entry.name, dict(entry.arguments)

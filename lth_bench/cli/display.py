@@ -1,0 +1,157 @@
+"""What people see: progress, tables, and what is installed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from lth_bench.experiments.experiment import without_defaults
+from lth_bench.reports.escaping import terminal
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from lth_bench.results.leaderboard import Board
+    from lth_bench.running.status import Seen
+
+Tell = Callable[[str, dict[str, Any]], None]
+ENDS = ("done", "diverged", "failed")  # events after which an experiment has its record
+QUIET = ("parked", "dropped", "stopped")  # somebody else is at it, or it is left for the next run
+
+
+def title(identity: dict[str, Any]) -> str:
+    """An experiment in a few words."""
+    e = identity["experiment"]
+    return f"{identity['label']} · {e['model']['name']} · {e['dataset']['name']} · {e['sparsity']:g} · seed {e['seed']}"
+
+
+@contextmanager
+def bar(console: Console, total: int) -> Iterator[Tell]:
+    """A progress bar with what is running now; failures stay on the screen."""
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    running: dict[str, str] = {}
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=total)
+
+        def tell(event: str, identity: dict[str, Any]) -> None:
+            if event == "start":
+                running[identity["key"]] = title(identity)
+            else:
+                running.pop(identity["key"], None)
+            if event in ENDS:
+                progress.advance(task)
+            if event not in ("start", "done", *QUIET):
+                progress.print(f"[red]{event}[/red] {escape(title(identity))}")
+            progress.update(task, description=escape(next(iter(running.values()), "")))
+
+        yield tell
+
+
+@contextmanager
+def lines(total: int) -> Iterator[Tell]:
+    """A line for every experiment that ends."""
+    started, finished = time.monotonic(), 0
+
+    def tell(event: str, identity: dict[str, Any]) -> None:
+        nonlocal finished
+        if event in ("start", *QUIET):
+            return
+        finished += event in ENDS
+        minutes, seconds = divmod(int(time.monotonic() - started), 60)
+        print(f"{finished:>4}/{total} {minutes:>3}:{seconds:02d} {event}: {title(identity)}", flush=True)  # noqa: T201
+
+    yield tell
+
+
+def print_state(console: Console, seen: list[Seen]) -> None:
+    """Prints how many experiments are in which state, and a line for each that is neither done nor still to come."""
+    from lth_bench.running.status import AGAIN, count
+
+    table = Table("state", "experiments", "", box=None)
+    for state, number in count(seen).items():
+        table.add_row(state, f"{number:,}", AGAIN.get(state, ""))
+    console.print(table)
+    for item in seen:
+        if item.state not in ("done", "missing"):
+            name = title(item.identity) if "experiment" in item.identity else item.identity["key"]
+            console.print(f"{item.state}: {name}: {item.word[:300]}", markup=False, soft_wrap=True)
+
+
+def print_leaderboard(console: Console, found: Board) -> None:
+    """Prints leaderboards, a table for every data set, model and recipe."""
+    from lth_bench.reports.tables import sentence, tables
+
+    for one in tables(found):
+        cells = one.cells.map(lambda cell: cell.replace(" (", "\n("))
+        safe = one.cells.map(lambda cell: terminal(cell).replace(" (", "\n("))
+        marked = safe.where(~one.best, "[bold]" + safe + "[/bold]")
+        for columns in _fitting(cells, console.width):
+            table = Table(title=terminal(one.title), title_justify="left", box=SIMPLE_HEAD)
+            table.add_column("method", no_wrap=True)
+            for column in columns:
+                table.add_column(column, justify="right", no_wrap=True)
+            for method, row in marked[columns].iterrows():
+                table.add_row(terminal(str(method)), *row)
+            console.print(table)
+    console.print(terminal(sentence(found)) + "\n")
+
+
+def _fitting(cells: pd.DataFrame, width: int) -> list[list[str]]:
+    """The columns in groups that fit the width beside the names of the rows; at least one in each."""
+    widths = {
+        name: 3 + max(len(line) for cell in [name, *column] for line in cell.splitlines())
+        for name, column in cells.items()
+    }
+    groups: list[list[str]] = [[]]
+    room = start = width - 5 - max(len(str(name)) for name in cells.index)
+    for name, needed in widths.items():
+        if groups[-1] and needed > room:
+            groups.append([])
+            room = start
+        groups[-1].append(str(name))
+        room -= needed
+    return groups
+
+
+def about(item: Any) -> str:
+    """One line on something registered: its summary or docstring, and its parameters."""
+    if isinstance(item, Path):
+        try:
+            return str(tomllib.loads(item.read_text(encoding="utf-8")).get("description", ""))
+        except (OSError, ValueError) as error:
+            return f"cannot be read: {error}"
+    if hasattr(item, "summary"):
+        return str(item.summary)
+    if dataclasses.is_dataclass(item) and not isinstance(item, type):
+        return ", ".join(f"{name} = {json.dumps(value)}" for name, value in without_defaults(item).items())
+    text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
+    if not isinstance(item, type) or not dataclasses.is_dataclass(item):
+        return text
+    known = ((f.name, f.default) for f in dataclasses.fields(item))
+    fields = ", ".join(name if default is dataclasses.MISSING else f"{name}={default!r}" for name, default in known)
+    return f"{text} [{fields}]" if fields else text

@@ -1,0 +1,97 @@
+"""The command `lth-bench`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from lth_bench.cli import plugin, store
+from lth_bench.cli.arguments import RunDirectory
+from lth_bench.cli.doctor import doctor
+from lth_bench.cli.plan import plan
+from lth_bench.cli.report import leaderboard, report
+from lth_bench.cli.run import run
+from lth_bench.cli.selection import installed_plugins
+from lth_bench.cli.table import table
+from lth_bench.cli.terminal import out, refuse
+
+if TYPE_CHECKING:
+    pass
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Compares pruning methods on the same models, data and recipes.",
+)
+
+
+class Kind(StrEnum):
+    pruners = "pruners"
+    controls = "controls"
+    models = "models"
+    datasets = "datasets"
+    recipes = "recipes"
+    suites = "suites"
+
+
+def main() -> None:
+    """The entry point: unusable input ends with exit status 2 and a sentence."""
+    from lth_bench.errors import DataError, FileFault
+
+    try:
+        app()
+    except (FileFault, DataError, OSError) as error:
+        refuse([str(error)])
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from lth_bench import __version__
+
+        out.print(f"lth-bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List what the installed plugins offer, and the plugins that could not be loaded."""
+    from lth_bench.cli.display import about
+
+    plugins = installed_plugins()
+    registry = getattr(plugins, kind.value)
+    table = Table("name", "from", "what it is", box=None)
+    for name in registry:
+        source = registry.sources[name]
+        table.add_row(name, f"{source.distribution} {source.version}", escape(about(registry[name])))
+    out.print(table)
+    if kind is Kind.models:
+        out.print("\nand every model of timm: python -c 'import timm; print(*timm.list_models(), sep=\"\\n\")'")
+
+
+@app.command()
+def status(directory: RunDirectory) -> None:
+    """Show what is done, running and failed in a run directory, and what the next run would do again."""
+    from lth_bench.cli.display import print_state
+    from lth_bench.running.status import examine
+
+    print_state(out, examine(directory))
+
+
+for command in (run, plan, table, leaderboard, report, doctor):
+    app.command()(command)
+app.add_typer(store.app, name="store")
+app.add_typer(plugin.app, name="plugin")

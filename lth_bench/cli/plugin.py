@@ -1,0 +1,73 @@
+"""The commands `lth-bench plugin …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from lth_bench.cli.selection import installed_plugins
+from lth_bench.cli.terminal import out, print_paths, refuse
+from lth_bench.experiments.choices import assigned
+
+if TYPE_CHECKING:
+    from lth_bench.conformance.examination import Finding
+
+app = typer.Typer(no_args_is_help=True, help="Write a plugin, and check that a pruner keeps to the contract.")
+COLOURS = {"holds": "green", "fails": "red", "does not apply": "yellow"}
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A pruner, as `lth-bench list pruners` shows it.")],
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME=VALUE", help="A parameter, such as rate=0.5; repeatable."),
+    ] = None,
+) -> None:
+    """Try a pruner on everything that is asked of one, in less than a minute (status 1: something does not hold)."""
+    from lth_bench.conformance.examination import examine, examine_variants
+
+    plugins = installed_plugins()
+    try:
+        arguments = dict(assigned(text, "rate=0.5") for text in options or [])
+        with out.status(f"trying {name}"):
+            findings = [*examine(plugins, name, arguments), *examine_variants(plugins, name, arguments)]
+    except (LookupError, ValueError) as error:
+        refuse(str(error).splitlines())
+    _print(findings)
+    broken = sum(finding.state == "fails" for finding in findings)
+    out.print(f"{name}: {f'{broken} of {len(findings)} rules do not hold' if broken else 'everything holds'}")
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the pruner is to be called in suites.")],
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The folder to write; by default NAME.")
+    ] = None,
+) -> None:
+    """Write a package with a pruner, its tests and a README, to be installed by pip and changed at will."""
+    from lth_bench.cli.scaffold import ScaffoldError, write_plugin
+
+    folder = folder or Path(name)
+    try:
+        written = write_plugin(name, folder, installed_plugins())
+    except ScaffoldError as error:
+        refuse([str(error)])
+    print_paths(written)
+    out.print(f"\nNext: pip install --editable {folder}; lth-bench plugin check {name}", markup=False, soft_wrap=True)
+
+
+def _print(findings: list[Finding]) -> None:
+    table = Table("rule", "", "why", box=SIMPLE_HEAD)
+    for finding in findings:
+        colour = COLOURS[finding.state]
+        table.add_row(escape(finding.words), f"[{colour}]{finding.state}[/{colour}]", escape(finding.reason))
+    out.print(table)

@@ -1,0 +1,71 @@
+"""`lth-bench leaderboard` and `lth-bench report`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lth_bench.cli.arguments import RunDirectories
+from lth_bench.cli.terminal import out, print_paths, refuse
+
+
+class Format(StrEnum):
+    md = "md"
+    csv = "csv"
+    json = "json"
+    tex = "tex"
+    html = "html"
+
+
+def leaderboard(
+    directories: RunDirectories,
+    format: Annotated[Format | None, typer.Option(help="Print the table in this format instead.")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Order methods by a sparsity such as 90%, by method, or by a column of the CSV, such as area or "
+            "training_flops; -COLUMN turns it round.",
+        ),
+    ] = None,
+) -> None:
+    """Print the leaderboard of a run directory, or of several that can be compared."""
+    from lth_bench.cli.display import print_leaderboard
+    from lth_bench.reports.tables import formatted
+    from lth_bench.results.leaderboard import arranged, board
+    from lth_bench.results.merging import load_all
+
+    found = board(load_all(directories).frame)
+    try:
+        found = arranged(found, sort) if sort else found
+    except LookupError as error:
+        refuse([f"--sort: {error.args[0]}"])
+    if format is None:
+        print_leaderboard(out, found)
+    else:
+        sys.stdout.write(formatted(found, format.value))
+
+
+def report(
+    directories: RunDirectories,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Where to write; by default DIR/report.")
+    ] = None,
+    tables: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where to write the tables; by default the run directory."),
+    ] = None,
+) -> None:
+    """Write the tables, the figures, a Markdown report and a page of a run directory, or of several."""
+    from lth_bench.reports.report import made, write_report, write_tables
+    from lth_bench.results.merging import load_all
+
+    if len(directories) > 1 and folder is None:
+        refuse(["of several run directories, --out says where to write"])
+    found = made(load_all(directories))
+    beside = folder if folder and len(directories) > 1 else directories[0]
+    print_paths([*write_tables(found, tables or beside), *write_report(found, folder or directories[0] / "report")])

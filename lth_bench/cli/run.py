@@ -1,0 +1,179 @@
+"""The command `lth-bench run`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lth_bench.cli.arguments import DataRoot, Only, Output, SuiteName
+from lth_bench.cli.selection import Selection, installed_plugins, select
+from lth_bench.cli.terminal import err, out, print_paths, refuse
+
+if TYPE_CHECKING:
+    from lth_bench.experiments.experiment import Planned
+    from lth_bench.experiments.plugins import Plugins
+    from lth_bench.results.frame import Results
+    from lth_bench.running.limits import Limits
+    from lth_bench.running.pool import Crew
+    from lth_bench.running.queue import Board, Identity, Tell
+    from lth_bench.running.sweep import Sweep
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+def run(
+    suite: SuiteName,
+    directory: Output = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Worker processes; by default one a processor.")
+    ] = None,
+    data: DataRoot = None,
+    device: Annotated[Device, typer.Option(help="Where networks are trained.")] = Device.auto,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch data sets that are absent into the folder of --data.")
+    ] = False,
+    loaders: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Processes a worker has to read images that do not fit memory.")
+    ] = 0,
+    only: Only = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", envvar="LTH_BENCH_STORE", help="Where training is shared; by default OUT/store."),
+    ] = None,
+    no_store: Annotated[bool, typer.Option("--no-store", help="Compute everything, share nothing.")] = False,
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="TIME", help="End an experiment that takes longer, such as 90s, 10m, 2h.")
+    ] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="End an experiment that wants more memory, such as 8GB.")
+    ] = None,
+    stall_limit: Annotated[
+        str, typer.Option(metavar="TIME", help="End an experiment that shows no progress for so long.")
+    ] = "30m",
+) -> None:
+    """Run what is missing of a suite, then print its leaderboard."""
+    from lth_bench.running.status import missing
+    from lth_bench.running.sweep import Sweep
+    from lth_bench.storage.records import identity
+
+    limits = _limits(time_limit, memory_limit, stall_limit)
+    plugins = installed_plugins()
+    selected = select(suite, only, plugins)
+    directory = directory or selected.directory
+    identities = [identity(selected.suite, item) for item in selected.chosen]
+    todo = missing(directory, identities)
+    if todo:
+        if download:
+            _download(plugins, selected.chosen, data)
+        shared = None if no_store else store or directory / "store"
+        _run_missing(Sweep(directory, data, device.value, shared, limits, loaders), selected, todo, workers)
+    else:
+        out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
+    _finish(directory, {item["key"] for item in identities})
+
+
+def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:
+    """Checks these experiments, then runs them on as many workers as are wanted and can be used."""
+    from lth_bench.running.pool import Crew
+    from lth_bench.storage.files import publish
+    from lth_bench.storage.records import suite_copy, write_plan
+
+    crew = Crew(sweep, len(todo), workers)
+    try:
+        import lth_bench.reports.figures.pictures  # noqa: F401 - for the report, while the workers import what they need
+
+        if faults := crew.check(todo):
+            refuse(faults)
+        write_plan(sweep.directory, selected.suite, selected.planned)
+        publish(suite_copy(sweep.directory, selected.suite), selected.path.read_bytes())
+        count = len(crew.processes)
+        crowd = f"{count} worker{'s' * (count > 1)}"
+        what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"
+        out.print(f"{selected.suite}: {what}, into {sweep.directory}/")
+        with _display(len(todo)) as tell:
+            _work(sweep, sweep.board(todo), crew, tell)
+    finally:
+        crew.dismiss()
+
+
+def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
+    from lth_bench.running.limits import Limits, seconds, size
+
+    try:
+        return Limits(
+            time=None if time is None else seconds(time),
+            memory=None if memory is None else size(memory),
+            stall=seconds(stall),
+        )
+    except ValueError as error:
+        refuse([f"a limit cannot be read: {error}"])
+
+
+def _work(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
+    """Runs a sweep; the first Ctrl-C or SIGTERM ends it in good order, the second at once."""
+    from lth_bench.running.interrupts import stopping
+    from lth_bench.running.supervisor import run_all
+
+    with stopping(board, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
+        run_all(sweep, board, crew, tell)
+    if received:
+        text = f"\nStopped; what was finished is kept in {sweep.directory}/, the same command goes on from there."
+        err.print(text, markup=False, soft_wrap=True)
+        raise typer.Exit(128 + received[0])
+
+
+def _download(plugins: Plugins, planned: list[Planned], root: Path | None) -> None:
+    """Fetches the data sets of these experiments, so far as they can be fetched and are not there."""
+    from lth_bench.running.context import dataset_named
+
+    if root is None:
+        refuse(["--download wants to know where to: give --data DIR or LTH_BENCH_DATA"])
+    for entry in {str(item.experiment.dataset): item.experiment.dataset for item in planned}.values():
+        fetch = dataset_named(plugins.datasets, entry).download
+        if fetch is not None:
+            out.print(f"fetching {entry.name} into {root}/", markup=False, soft_wrap=True)
+            fetch(root)
+
+
+def _display(total: int) -> Any:
+    from lth_bench.cli.display import bar, lines
+
+    return bar(out, total) if out.is_terminal else lines(total)
+
+
+def _finish(directory: Path, keys: set[str]) -> None:
+    from lth_bench.cli.display import print_leaderboard
+    from lth_bench.reports.report import made, write_report, write_tables, written
+    from lth_bench.results.frame import load
+
+    results = load(directory)
+    found = made(results)
+    print_leaderboard(out, found.found)
+    computed, charged = results.evidence.computed, results.evidence.charged
+    if computed < charged:
+        out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest was shared.\n")
+    if paths := written(directory):
+        print_paths(paths)
+    else:
+        print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
+    _tell_failures(results, keys, directory)
+
+
+def _tell_failures(found: Results, keys: set[str], directory: Path) -> None:
+    """Says which of these experiments are not done, and why; status 1 if there are any."""
+    bad = found.frame[found.frame["key"].isin(keys) & (found.frame["status"] != "done")]
+    words = {bad["key"]: bad["error"]["message"] for bad in found.evidence.troubles}
+    for row in bad.itertuples():
+        why = " ".join(words.get(str(row.key), "no record").split())[:300]
+        place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"
+        record = directory / "records" / f"{row.key}.json"
+        err.print(f"{row.status}: {place}: {why}; see {record}", markup=False, soft_wrap=True)
+    if len(bad):
+        raise typer.Exit(1)

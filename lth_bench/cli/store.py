@@ -1,0 +1,75 @@
+"""The commands `lth-bench store …`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from lth_bench.storage.store import Store, Survey
+
+app = typer.Typer(no_args_is_help=True, help="Look after a store of training segments.")
+out = Console(highlight=False)
+
+StorePlace = Annotated[Path, typer.Argument(metavar="DIR", help="A store, or a run directory that has one.")]
+
+
+@app.command()
+def du(place: StorePlace) -> None:
+    """Show how many files a store has, and how large they are."""
+    from lth_bench.storage.store import survey
+
+    _print(survey(_open(place)), "nothing is stored")
+
+
+@app.command()
+def gc(
+    place: StorePlace,
+    max_size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Also remove what was used longest ago, down to such as 5GB.")
+    ] = None,
+) -> None:
+    """Remove what nothing needs. What is removed by --max-size is computed again when it is asked for."""
+    from lth_bench.running.limits import size
+    from lth_bench.storage.store import collect
+
+    try:
+        largest = None if max_size is None else size(max_size)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--max-size") from error
+    _print(collect(_open(place), largest), "nothing to remove")
+
+
+@app.command()
+def verify(place: StorePlace) -> None:
+    """Read everything and check it; what is damaged is set aside, and status 1 says that there was some."""
+    from lth_bench.storage.store import verify
+
+    store = _open(place)
+    bad = verify(store)
+    _print(bad, "everything is sound")
+    if bad.counts:
+        out.print(f"set aside in {store.root / 'damaged'}; it is computed again when it is asked for", soft_wrap=True)
+        raise typer.Exit(1)
+
+
+def _open(place: Path) -> Store:
+    from lth_bench.storage.store import open_store
+
+    return open_store(place)
+
+
+def _print(found: Survey, nothing: str) -> None:
+    if not found.counts:
+        out.print(nothing)
+        return
+    table = Table("what", "files", "size", box=None)
+    for kind, count in found.counts.items():
+        table.add_row(kind, f"{count:,}", decimal(found.sizes[kind]))
+    table.add_row("all", f"{sum(found.counts.values()):,}", decimal(sum(found.sizes.values())))
+    out.print(table)

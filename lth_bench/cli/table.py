@@ -1,0 +1,67 @@
+"""The command `lth-bench table`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lth_bench.cli.arguments import RunDirectory
+from lth_bench.cli.terminal import print_paths, refuse
+
+
+class Layout(StrEnum):
+    sparsities = "sparsities"
+    models = "models"
+    costs = "costs"
+
+
+class PaperFormat(StrEnum):
+    tex = "tex"
+    md = "md"
+    csv = "csv"
+    html = "html"
+
+
+def table(
+    directory: RunDirectory,
+    layout: Annotated[
+        Layout, typer.Option(help="Methods by sparsities, by models at one sparsity, or by costs at one.")
+    ] = Layout.sparsities,
+    form: Annotated[PaperFormat, typer.Option("--format", help="What to write.")] = PaperFormat.tex,
+    at: Annotated[
+        float | None,
+        typer.Option(metavar="SPARSITY", help="The sparsity of the layouts that show one; by default the usual one."),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="NAMES", help='Only these methods, such as "IMP,SNIP"; dense networks stay.')
+    ] = "",
+    controls: Annotated[bool, typer.Option(help="Whether controls are shown.")] = True,
+    published: Annotated[
+        bool, typer.Option("--published", help="Add what papers report, below the methods of layout sparsities.")
+    ] = False,
+    file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file.")] = None,
+) -> None:
+    """Print tables for a paper, with their protocol in the caption; in LaTeX they need booktabs alone."""
+    from lth_bench.reports.paper.formats import rendered
+    from lth_bench.reports.paper.layouts import Wanted, tables
+    from lth_bench.results.frame import load
+    from lth_bench.storage.files import publish
+
+    if published and layout is not Layout.sparsities:
+        refuse([f"--published goes with the layout sparsities, not with {layout.value}"])
+    if at is not None and layout is Layout.sparsities:
+        refuse(["--at goes with the layouts models and costs; sparsities shows all of them"])
+    try:
+        made = tables(load(directory), layout.value, Wanted(at, methods, controls, published))
+    except ValueError as error:
+        refuse([str(error)])
+    text = rendered(made, form.value)
+    if file is None:
+        sys.stdout.write(text)
+    else:
+        publish(file, text.encode())
+        print_paths([file])

@@ -1,0 +1,39 @@
+"""The contract as tests for pytest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lth_bench.conformance.examination import examine, glance, summary
+from lth_bench.conformance.variants import variants
+from lth_bench.experiments.choices import label
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.plugins import Plugins, load_plugins
+
+
+def contract(*names: str, plugins: Plugins | None = None) -> Callable[..., None]:
+    """A test for each of these registered pruners, and one more for each other value of its choices and switches.
+
+    Raises UnknownName where a pruner is not installed. `test_contract = contract("mine")` is all that a module needs.
+    """
+    import pytest
+
+    known = plugins or load_plugins()
+    cases = [
+        pytest.param(name, arguments, id=label(Choice(name, arguments)))
+        for name in names
+        for arguments in variants(known.pruners[name])
+    ]
+
+    def test_contract(name: str, arguments: dict[str, Any]) -> None:
+        try:
+            found = summary(list((glance if arguments else examine)(known, name, arguments)))
+        except ValueError as error:
+            pytest.skip(f"{name} refuses this: {error}")
+        if found.state == "does not apply":
+            pytest.skip(f"{name} does not apply: {found.reason}")
+        assert found.state == "holds", found.reason
+
+    decorated: Callable[..., None] = pytest.mark.parametrize(("name", "arguments"), cases)(test_contract)
+    return decorated

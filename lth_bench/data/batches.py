@@ -1,0 +1,66 @@
+"""Training batches as a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from lth_bench.data.examples import Batch, Draw, Source
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.randomness import generator
+
+AHEAD = 2**19  # bytes of images that are gathered for the next batches at once
+
+
+class Stream:
+    """Training batches as a pure function of (seed, step); the incomplete last batch of an epoch is left out."""
+
+    def __init__(self, data: Source, recipe: Recipe, seed: int) -> None:
+        if recipe.batch_size > len(data):
+            raise ValueError(f"batch_size is {recipe.batch_size}, but there are only {len(data)} training examples")
+        self.data, self.recipe, self.seed = data, recipe, seed
+        self.steps_per_epoch = len(data) // recipe.batch_size
+        self._epoch, self._order = -1, torch.empty(0)
+        self._ahead = max(1, AHEAD // (recipe.batch_size * math.prod(data.shape)))
+        self._batches: Iterator[Batch] = iter(())
+        self._next = self._end = -1
+
+    def batch(self, step: int) -> Batch:
+        if step != self._next:
+            self._batches = self.data.training_batches(self._draws(step))
+        self._next = -1  # if anything goes wrong, the next one is sought
+        batch = next(self._batches)
+        if step + 1 < self._end:
+            self._next = step + 1
+        return batch
+
+    def _draws(self, step: int) -> list[Draw]:
+        """Of the batches from this step on, within the epoch, those that are gathered at once."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if epoch != self._epoch:
+            order = torch.randperm(len(self.data), generator=generator(self.seed, "order", epoch))
+            self._epoch, self._order = epoch, order.to(self.data.labels.device)
+        self._end = min(step + self._ahead, step + self.steps_per_epoch - position)
+        size = self.recipe.batch_size
+        return [
+            Draw(self.recipe, self.seed, later, epoch, self._order, (position + later - step) * size)
+            for later in range(step, self._end)
+        ]
+
+    def sample(self, count: int, purpose: tuple[object, ...]) -> Batch:
+        """`count` training examples drawn without replacement, for one purpose."""
+        if not 0 < count <= len(self.data):
+            raise ValueError(f"cannot sample {count} of {len(self.data)} training examples")
+        order = torch.randperm(len(self.data), generator=generator(self.seed, *purpose))
+        return self.data.batch(order[:count].to(self.data.labels.device))
+
+    def balanced_sample(self, per_class: int, purpose: tuple[object, ...]) -> Batch:
+        """`per_class` examples of every class, sorted by class."""
+        order = torch.randperm(len(self.data), generator=generator(self.seed, *purpose))
+        labels = self.data.labels.cpu()[order]
+        parts = [order[labels == label][:per_class] for label in labels.unique()]
+        if short := [int(labels.unique()[i]) for i, part in enumerate(parts) if len(part) < per_class]:
+            raise ValueError(f"classes {short} have fewer than {per_class} training examples")
+        return self.data.batch(torch.cat(parts).to(self.data.labels.device))

@@ -1,0 +1,115 @@
+"""An experiment is plain data; its key is a hash of its meaning."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any
+
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.hashing import canonical, sha256
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Something registered by name, and the arguments that differ from its defaults."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    revision: int = 1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a ticket was found, in so far as that is not where it is trained."""
+
+    dataset: Choice | None = None
+    recipe: Recipe | None = None
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that decides a result. `control` re-runs the ticket of `base`, which `origin` may put elsewhere."""
+
+    dataset: Choice
+    model: Choice
+    recipe: Recipe
+    pruner: Choice
+    sparsity: float
+    seed: int
+    control: Choice | None = None
+    protocol: int = 1
+    origin: Origin | None = None
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of canonical JSON in which fields at their default are left out."""
+        return sha256(canonical(without_defaults(self)).encode())[:20]
+
+    @property
+    def base(self) -> Experiment | None:
+        """The experiment whose ticket a control reads: the same without it, on the data and recipe of the origin."""
+        if self.control is None:
+            return None
+        found = self.origin or Origin()
+        dataset, recipe = found.dataset or self.dataset, found.recipe or self.recipe
+        return dataclasses.replace(self, control=None, origin=None, dataset=dataset, recipe=recipe)
+
+
+def without_defaults(value: Any) -> Any:
+    """A dataclass as a dict of the fields that differ from their default, recursively."""
+    kind: Any = type(value)
+    fields = _defaults(kind)
+    if fields is None:
+        return value
+    found = {name: (getattr(value, name), default) for name, default in fields.items()}
+    return {name: without_defaults(item) for name, (item, default) in found.items() if item != default}
+
+
+def to_json(experiment: Experiment) -> dict[str, Any]:
+    """The experiment in full, as in records."""
+    return dict(_in_full(experiment))
+
+
+def _in_full(value: Any) -> Any:
+    kind: Any = type(value)
+    fields = _defaults(kind)
+    return value if fields is None else {name: _in_full(getattr(value, name)) for name in fields}
+
+
+def from_json(value: dict[str, Any]) -> Experiment:
+    """The experiment that a record or a plan describes."""
+    return _adapter().validate_python(value)
+
+
+@cache
+def _defaults(kind: type) -> dict[str, Any] | None:
+    """The fields of a dataclass and their defaults; None for what is none."""
+    return {f.name: _default(f) for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
+
+
+def _default(spec: dataclasses.Field[Any]) -> Any:
+    if spec.default_factory is not dataclasses.MISSING:
+        return spec.default_factory()
+    return spec.default
+
+
+@cache
+def _adapter() -> TypeAdapter[Experiment]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Experiment)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An experiment and how tables name its method and its recipe."""
+
+    experiment: Experiment
+    label: str
+    recipe: str
+    own_recipe: bool

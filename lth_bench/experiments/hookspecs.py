@@ -1,0 +1,49 @@
+"""Hooks that a plugin may implement; each only registers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pluggy
+
+from lth_bench.experiments.datasets import Dataset
+from lth_bench.experiments.recipe import Recipe
+
+hookspec = pluggy.HookspecMarker("lth_bench")
+hookimpl = pluggy.HookimplMarker("lth_bench")
+
+
+@hookspec
+def register_pruners(register: Callable[[str, type], None]) -> None:
+    """Call `register(name, pruner)`: a frozen dataclass whose instances are called with a Session."""
+
+
+@hookspec
+def register_controls(register: Callable[[str, type], None]) -> None:
+    """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Base.
+
+    The class attribute `reads_ticket = False` is for one that searches anew, so that a ticket from elsewhere is nothing
+    to it.
+    """
+
+
+@hookspec
+def register_models(register: Callable[[str, Callable[..., Any]], None]) -> None:
+    """Call `register(name, function)`: the function becomes a model of timm's."""
+
+
+@hookspec
+def register_datasets(register: Callable[[str, Dataset | type], None]) -> None:
+    """Call `register(name, dataset)`: a Dataset, or a frozen dataclass whose instances give one when called."""
+
+
+@hookspec
+def register_recipes(register: Callable[[str, Recipe], None]) -> None:
+    """Call `register(name, recipe)`."""
+
+
+@hookspec
+def register_suites(register: Callable[[str, Path], None]) -> None:
+    """Call `register(name, path)` with the path of a suite file."""

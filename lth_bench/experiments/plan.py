@@ -1,0 +1,95 @@
+"""A suite file, read, and its experiments."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from functools import reduce
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from lth_bench.errors import SuiteError, UnknownName
+from lth_bench.experiments.choices import faults_of
+from lth_bench.experiments.experiment import Planned
+from lth_bench.experiments.plugins import Plugins
+from lth_bench.experiments.resolving import _Resolver, _Wanted
+from lth_bench.experiments.suite import Suite
+
+
+def suite_path(name: str, plugins: Plugins) -> Path:
+    """Where a suite file lies, given by path or by the name of a registered suite. Raises SuiteError."""
+    if Path(name).suffix == ".toml":
+        return Path(name)
+    try:
+        return Path(plugins.suites[name])
+    except UnknownName as error:
+        raise SuiteError([f"{error}; or give the path of a .toml file"]) from error
+
+
+def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
+    """The name and content of a suite file, given by path or by the name of a registered suite.
+
+    Raises SuiteError.
+    """
+    path = suite_path(name, plugins)
+    content: dict[str, Any] = {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.stem, Suite.model_validate(content)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SuiteError([f"cannot read the suite file {path}: {error}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError([f"{path}: not valid TOML: {error}"]) from error
+    except ValidationError as error:
+        faults = [*faults_of(error), *_faults_of_the_rest(content, error, plugins)]
+        raise SuiteError([f"{path}: {fault}" for fault in faults]) from error
+
+
+def _faults_of_the_rest(content: dict[str, Any], error: ValidationError, plugins: Plugins) -> list[str]:
+    """What else is wrong with a suite, once the keys that it should not have are taken away."""
+    for item in error.errors():
+        *path, key = item["loc"]
+        if item["type"] == "extra_forbidden":
+            table: Any = reduce(lambda within, part: within[part], path, cast(Any, content))
+            del table[key]
+    try:
+        plan(Suite.model_validate(content), plugins)
+    except SuiteError as more:
+        return more.faults
+    except ValidationError:
+        pass  # what stands there is listed already
+    return []
+
+
+def plan(suite: Suite, plugins: Plugins) -> list[Planned]:
+    """All experiments of a suite, seeds first, a control behind its base. Raises SuiteError with every fault.
+
+    In each seed, tickets that are trained elsewhere than where they were found come last, each behind what finds it.
+    """
+    resolver = _Resolver(suite, plugins)
+    wanted = list(resolver.wanted())
+    keys = Counter(item.planned.experiment.key for item in wanted)
+    if doubled := [item.planned for item in wanted if keys[item.planned.experiment.key] > 1]:
+        resolver.faults.append(f"the same experiment is asked for twice: {_title(doubled[0])}")
+    if resolver.faults:
+        raise SuiteError(list(dict.fromkeys(resolver.faults)))
+    return list(_with_sources(wanted, set(keys)))
+
+
+def _with_sources(wanted: list[_Wanted], keys: set[str]) -> Iterator[Planned]:
+    """What the suite asks for, and before its controls what finds their tickets, if it does not ask for that."""
+    for _, items in groupby(wanted, key=lambda item: item.planned.experiment.seed):
+        for item in sorted(items, key=lambda item: item.source is not None):
+            if item.source and item.source.experiment.key not in keys:
+                keys.add(item.source.experiment.key)
+                yield item.source
+            yield item.planned
+
+
+def _title(item: Planned) -> str:
+    e = item.experiment
+    return f"{item.label} on {e.model.name}, {e.dataset.name}, sparsity {e.sparsity}, seed {e.seed}"

@@ -1,0 +1,138 @@
+"""Finds plugins through the entry points of the group `lth_bench` and keeps what they register."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+import pluggy
+
+from lth_bench.errors import UnknownName
+from lth_bench.experiments import hookspecs
+from lth_bench.experiments.datasets import Dataset
+from lth_bench.experiments.recipe import Recipe
+
+GROUP = "lth_bench"
+KINDS = ("pruners", "controls", "models", "datasets", "recipes", "suites")
+METHODS = ("pruners", "controls")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where something was registered: the entry point, its module, its distribution and version."""
+
+    plugin: str
+    module: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plugin that could not be loaded, and why."""
+
+    source: Source
+    reason: str
+
+
+@dataclass
+class Registry:
+    """What plugins have registered of one kind, by name."""
+
+    kind: str
+    items: dict[str, Any] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
+
+    def add(self, name: str, item: Any, source: Source) -> None:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
+        if (wanted := _wanted(self.kind, item)) is not None:
+            raise ValueError(f"{self.kind[:-1]} {name!r} must be {wanted}, not {item!r}")
+        if name in self.items:
+            owner = self.sources[name]
+            raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
+        self.items[name], self.sources[name] = item, source
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.items:
+            known = ", ".join(sorted(self.items)) or "none"
+            close = get_close_matches(name, self.items, 1)
+            hint = f"did you mean {close[0]!r}? known" if close else "known"
+            raise UnknownName(f"no {self.kind[:-1]} {name!r}; {hint}: {known}")
+        return self.items[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self.items))
+
+
+def _wanted(kind: str, item: Any) -> str | None:
+    """What something that is registered should have been, if it is not that."""
+    is_class = isinstance(item, type) and dataclasses.is_dataclass(item)
+    if kind in METHODS:
+        return None if is_class else "a dataclass"
+    if kind == "datasets":
+        return None if is_class or isinstance(item, Dataset) else "a Dataset or a dataclass that makes one"
+    if kind == "recipes":
+        return None if isinstance(item, Recipe) else "a Recipe"
+    return None
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """All that is registered, and the plugins that could not be loaded."""
+
+    pruners: Registry = field(default_factory=lambda: Registry("pruners"))
+    controls: Registry = field(default_factory=lambda: Registry("controls"))
+    models: Registry = field(default_factory=lambda: Registry("models"))
+    datasets: Registry = field(default_factory=lambda: Registry("datasets"))
+    recipes: Registry = field(default_factory=lambda: Registry("recipes"))
+    suites: Registry = field(default_factory=lambda: Registry("suites"))
+    broken: list[Broken] = field(default_factory=list)
+
+    def forget(self, point: EntryPoint) -> None:
+        """Removes what a plugin registered before it failed."""
+        for kind in KINDS:
+            registry: Registry = getattr(self, kind)
+            for name in [name for name, source in registry.sources.items() if source == _source(point)]:
+                del registry.items[name], registry.sources[name]
+
+
+def load_plugins() -> Plugins:
+    """Imports every plugin that is installed; one that fails hides no other."""
+    plugins = Plugins()
+    points = sorted(entry_points(group=GROUP), key=lambda point: (_source(point).distribution != "lth-bench", point))
+    for point in points:
+        try:
+            _load(point, plugins)
+        except (Exception, SystemExit) as error:
+            plugins.forget(point)
+            plugins.broken.append(Broken(_source(point), f"{type(error).__name__}: {error}"))
+    return plugins
+
+
+def _load(point: EntryPoint, plugins: Plugins) -> None:
+    """Calls the hooks of one plugin, in a manager of its own so that its faults stay its own."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    manager.register(point.load(), name=point.name)
+    manager.check_pending()
+    for kind in KINDS:
+        add = partial(_add, getattr(plugins, kind), _source(point))
+        getattr(manager.hook, f"register_{kind}")(register=add)
+
+
+def _add(registry: Registry, source: Source, name: str, item: Any) -> None:
+    registry.add(name, item, source)
+
+
+def _source(point: EntryPoint) -> Source:
+    distribution = point.dist
+    name, version = (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
+    return Source(point.name, point.module, name, version)

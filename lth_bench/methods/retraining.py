@@ -1,0 +1,60 @@
+"""What follows a pruning step: the three ways of Renda et al. 2020 (arXiv:2003.02389), and training anew."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from lth_bench.training.session import Session, Snapshot
+
+Retraining = Literal["weight_rewinding", "learning_rate_rewinding", "fine_tuning"]
+
+RetrainingOrScratch = Literal[Retraining, "scratch_e", "scratch_b"]
+"""The same, or anew: for as many steps, or for as many operations (Liu et al. 2019, arXiv:1810.05270)."""
+
+LONGEST = 2.0  # times the recipe; Liu et al. stop there on ImageNet
+
+
+def require_learning_rate(session: Session, how: RetrainingOrScratch) -> None:
+    """Raises Unsuitable where fine-tuning would go on at a learning rate of zero; to be called before training."""
+    from lth_bench.errors import Unsuitable
+
+    if how == "fine_tuning" and session.schedule.vanishes:
+        raise Unsuitable(
+            f"fine-tuning goes on at the last learning rate, and that of a {session.recipe.schedule} schedule is zero; "
+            f'retrain by "learning_rate_rewinding" or "weight_rewinding", or train by another schedule'
+        )
+
+
+def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None:
+    """Trains for as many steps as lie between `start` and the recipe's end.
+
+    "weight_rewinding" goes back to `start` in weights and clock, "learning_rate_rewinding" in the clock alone;
+    "fine_tuning" goes on at the last learning rate.
+
+    Or, from other random weights, for the whole recipe ("scratch_e"), or for so many times as long as a pass has become
+    cheaper, at most LONGEST ("scratch_b"; noted as `stretched`).
+    """
+    if how == "scratch_b":
+        _stretch(session)
+    if how in ("scratch_e", "scratch_b"):
+        session.redraw()
+        session.train()
+        return
+    if how == "fine_tuning":
+        session.train(until=session.step + session.total_steps - start.step)
+        return
+    if how == "weight_rewinding":
+        session.rewind(start)
+    else:
+        session.rewind_clock(start.step)
+    session.train()
+
+
+def _stretch(session: Session) -> None:
+    """Makes the recipe longer, so that training takes the operations that it took the dense network."""
+    from lth_bench.pruning.masks import full
+
+    saved = session.flops(full(session.weights)) / max(1.0, session.flops(session.masks))
+    session.stretch(min(LONGEST, saved))
+    session.note("stretched", min(LONGEST, saved))

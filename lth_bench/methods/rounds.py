@@ -1,0 +1,84 @@
+"""Sparsities of the rounds of iterative pruning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from lth_bench.pruning.allocation import Shapes, Sparsities, exact, sizes_of, uniform
+
+if TYPE_CHECKING:
+    from lth_bench.training.session import Session
+
+
+def layer_rates(session: Session, rate: float, output_rate: float | None) -> dict[str, float]:
+    """Pruning rates by layer: the same in all, but for the output layer's if that is given."""
+    rates = dict.fromkeys(session.shapes, rate)
+    if output_rate is not None and session.output_layer not in rates:
+        raise ValueError(f"an output_rate of {output_rate} has no meaning: {session.output_layer!r} is kept dense")
+    return rates if output_rate is None else {**rates, session.output_layer: output_rate}
+
+
+def layerwise(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> Sparsities:
+    """Sparsities reached when every layer is thinned at its own rate, over and over, up to the target.
+
+    After x rounds a layer of rate r keeps (1 - r)^x; x is the real number at which the network as a whole
+    meets its target (Frankle & Carbin 2019, arXiv:1803.03635, appendix G).
+    """
+    return exact(shapes, _thinned(rates, _rounds(shapes, sparsity, rates)), sparsity)
+
+
+def layerwise_rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> list[Sparsities]:
+    """Nested sparsities, one dict a round; the last is trimmed to the target."""
+    x = _rounds(shapes, sparsity, rates)
+    whole = [_thinned(rates, number) for number in range(1, _whole_rounds(x))]
+    earlier = [
+        {name: 1 - math.ceil(density[name] * size) / size for name, size in sizes_of(shapes).items()}
+        for density in whole
+    ]
+    return [*earlier, layerwise(shapes, sparsity, rates)] if x > 0 else []
+
+
+def global_rounds(sparsity: float, rate: float) -> list[float]:
+    """Sparsities 1 - (1 - rate)^n, n = 1, 2, …; the last is trimmed to the target."""
+    x = math.log(1 - sparsity) / math.log(1 - rate)
+    return [*(1 - (1 - rate) ** number for number in range(1, _whole_rounds(x))), sparsity] if x > 0 else []
+
+
+def uniform_rounds(shapes: Shapes, sparsities: Sequence[float]) -> list[Sparsities]:
+    """Rising sparsities, the same in every layer: one dict a round, nested; the last is exact in total."""
+    earlier = [
+        {name: 1 - math.ceil((1 - sparsity) * size - 1e-9) / size for name, size in sizes_of(shapes).items()}
+        for sparsity in sparsities[:-1]
+    ]
+    return [*earlier, *(uniform(shapes, sparsity) for sparsity in sparsities[-1:])]
+
+
+def _thinned(rates: Mapping[str, float], rounds: float) -> dict[str, float]:
+    return {name: (1 - rate) ** rounds for name, rate in rates.items()}
+
+
+def _whole_rounds(x: float) -> int:
+    return math.ceil(x - 1e-9)
+
+
+def _rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> float:
+    """Solves, by bisection, for the real number of rounds that meets the target."""
+    sizes = sizes_of(shapes)
+    target = (1 - sparsity) * sum(sizes.values())
+
+    def kept(rounds: float) -> float:
+        return sum(sizes[name] * density for name, density in _thinned(rates, rounds).items())
+
+    if bad := {name: rate for name, rate in rates.items() if not 0 <= rate < 1}:
+        raise ValueError(f"a rate lies in [0, 1), unlike {bad}")
+    if target < (fixed := sum(size for name, size in sizes.items() if not rates[name])):
+        raise ValueError(f"a sparsity of {sparsity} cannot be reached: layers of rate 0 hold {fixed} weights")
+    low, high = 0.0, 1.0
+    while kept(high) > target + 0.5:
+        high *= 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if kept(middle) > target else (low, middle)
+    return high if sparsity > 0 else 0.0

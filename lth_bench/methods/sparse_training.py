@@ -1,0 +1,162 @@
+"""What methods share that change the topology during training: where to start, when, how much, what goes and comes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench.experiments.durations import Duration
+from lth_bench.methods.scores import magnitude
+from lth_bench.pruning.allocation import DISTRIBUTIONS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lth_bench.data.examples import Batch
+    from lth_bench.pruning.masks import Masks, Scores
+    from lth_bench.training.session import Session
+
+Distribution = Literal["uniform", "uniform_first_dense", "er", "erk", "erk_first_dense"]
+"""How sparsity is spread over the layers of a random topology; the total is exact with all of them."""
+
+Annealing = Literal["constant", "cosine", "linear", "cubic"]
+"""How the share of weights that are exchanged falls to zero (Evci et al. 2020, arXiv:1911.11134, appendix)."""
+
+
+def layer_sparsities(session: Session, distribution: Distribution, sparsity: float) -> dict[str, float]:
+    """Sparsities by layer. Raises Unsuitable where the network is such that they cannot be reached."""
+    from lth_bench.errors import Unsuitable
+
+    try:
+        return DISTRIBUTIONS[distribution](session.shapes, sparsity)
+    except ValueError as error:
+        raise Unsuitable(str(error)) from error
+
+
+def update_steps(session: Session, interval: Duration, until: Duration) -> range:
+    """Every so many steps from the first on, before `until`, which is where the range stops. Raises Unsuitable."""
+    return range(0, min(session.steps(until), session.total_steps), interval_steps(session, interval))
+
+
+def interval_steps(session: Session, interval: Duration) -> int:
+    """An interval in steps. Raises Unsuitable where it is shorter than one."""
+    from lth_bench.errors import Unsuitable
+
+    if (steps := session.steps(interval)) < 1:
+        raise Unsuitable(f"an interval of {interval!r} is less than one step of this training; give a longer one")
+    return steps
+
+
+def annealed(value: float, how: Annealing, step: int, end: int) -> float:
+    """What is left of a value at a step, where it has fallen to zero at `end`, unless it is constant."""
+    done = 1.0 if step >= end else step / end
+    left = 1 - done
+    shares = {"constant": 1.0, "cosine": (1 + math.cos(math.pi * done)) / 2, "linear": left, "cubic": left**3}
+    return value * shares[how]
+
+
+@dataclass(frozen=True)
+class GradualPruning:
+    """A sparsity that rises quickly at first (Zhu & Gupta 2017, arXiv:1710.01878, equation 1).
+
+    It stands at `initial` until the step `begin` and at `final` from `end` on; pruning is due every so many steps in
+    between, and at `end`.
+    """
+
+    begin: int
+    end: int
+    every: int
+    initial: float
+    final: float
+
+    @property
+    def steps(self) -> list[int]:
+        return [*range(self.begin + self.every, self.end, self.every), self.end]
+
+    def sparsity(self, step: int) -> float:
+        if step >= self.end:
+            return self.final
+        left = 1 - max(0, step - self.begin) / (self.end - self.begin)
+        return self.final + (self.initial - self.final) * left**3
+
+
+def gradual_pruning(
+    session: Session, span: tuple[Duration, Duration], interval: Duration, initial: float = 0.0
+) -> GradualPruning:
+    """The schedule up to a Session's target. Raises Unsuitable for one that it cannot follow."""
+    from lth_bench.errors import Unsuitable
+
+    begin, end = (session.steps(duration) for duration in span)
+    if not begin <= end < session.total_steps:
+        raise Unsuitable(
+            f"gradual pruning from {span[0]!r} to {span[1]!r} is from step {begin} to step {end} of "
+            f"{session.total_steps}; it has to begin before it ends, and to end before training does"
+        )
+    if initial > session.sparsity:
+        raise Unsuitable(f"an initial sparsity of {initial} is above the target of {session.sparsity}; lower it")
+    return GradualPruning(begin, end, interval_steps(session, interval), initial, session.sparsity)
+
+
+def evolve(session: Session, steps: Sequence[int], rewired: Callable[[Batch], Masks]) -> None:
+    """Trains to the end; at each of the steps, the masks that `rewired` gives take the place of the update.
+
+    Notes, as `explored`, the share of weights that were ever kept (Liu et al. 2021, arXiv:2102.02887).
+    """
+    due, explored = frozenset(steps), dict(session.masks)
+    for batch in session.batches(until=min(session.total_steps, max(steps, default=-1) + 1)):
+        if session.step in due:
+            _require_finite(session, "weight", session.weights)
+            session.rewire(rewired(batch))
+            explored = {name: mask | session.masks[name] for name, mask in explored.items()}
+        else:
+            session.loss(batch).backward()
+            session.update()
+    session.train()
+    total = sum(mask.numel() for mask in explored.values())
+    session.note("explored", sum(int(mask.count_nonzero()) for mask in explored.values()) / total)
+
+
+def gradient_magnitude(session: Session, batch: Batch) -> dict[str, Tensor]:
+    """The absolute value of the gradient of every prunable weight, pruned ones too. Raises Diverged."""
+    gradients = session.dense_gradients(batch)
+    _require_finite(session, "gradient", gradients)
+    return {name: gradient.abs() for name, gradient in gradients.items()}
+
+
+def exchanged(session: Session, growth: Scores, fraction: float) -> Masks:
+    """The masks after a share of each layer's weights is dropped by magnitude, and as many are grown by a score.
+
+    What was just dropped may be grown again; it has its value still.
+    """
+    counts = {name: int(fraction * int(mask.count_nonzero())) for name, mask in session.masks.items()}
+    importance = magnitude(session)
+    return {
+        name: grown(dropped(mask, importance[name], counts[name]), growth[name], counts[name])
+        for name, mask in session.masks.items()
+    }
+
+
+def dropped(mask: Tensor, importance: Tensor, count: int) -> Tensor:
+    """A mask without its `count` weights of least importance; ties go to the earlier weight."""
+    return _highest(importance, mask, int(mask.count_nonzero()) - count)
+
+
+def grown(mask: Tensor, growth: Tensor, count: int) -> Tensor:
+    """A mask with `count` more weights, those of the highest scores; ties go to the earlier weight."""
+    return mask | _highest(growth, ~mask, count)
+
+
+def _highest(scores: Tensor, among: Tensor, count: int) -> Tensor:
+    from lth_bench.pruning.masks import highest
+
+    return highest({"": scores}, {"": among}, count)[""]
+
+
+def _require_finite(session: Session, what: str, values: Mapping[str, Tensor]) -> None:
+    """Scores that are not finite have no order, and masks made of them no exact count."""
+    from lth_bench.errors import Diverged
+
+    if not all(bool(value.isfinite().all()) for value in values.values()):
+        raise Diverged(session.step, f"a {what} that is not finite")

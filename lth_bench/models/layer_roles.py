@@ -1,0 +1,63 @@
+"""Which layers of a network are the first, the last and the depthwise ones."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, Literal, cast
+
+from torch import nn
+
+from lth_bench.models.timm_models import output_layer, prunable
+
+
+def first_weights(model: nn.Module) -> list[str]:
+    """The weights that see the image: those of the layers that timm names, else the first prunable one."""
+    weights = list(prunable(model))
+    return _named(model, "first_conv", weights) or weights[:1]
+
+
+def output_weights(model: nn.Module) -> list[str]:
+    """The weights of all output layers; a network that is distilled or has auxiliary outputs has several."""
+    weights = list(prunable(model))
+    return _named(model, "classifier", weights) or _classifier(model, weights) or [output_layer(model)]
+
+
+def depthwise_weights(model: nn.Module) -> list[str]:
+    """The weights of convolutions in which every channel is a group of its own."""
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    return [
+        f"{name}.weight"
+        for name, layer in model.named_modules()
+        if isinstance(layer, convolutions) and layer.groups == layer.in_channels > 1
+    ]
+
+
+KEPT = {"first": first_weights, "output": output_weights, "depthwise": depthwise_weights}
+
+
+def kept_dense(model: nn.Module, keep: Collection[Literal["first", "output", "depthwise"]]) -> set[str]:
+    """The weights, named as `models.prunable` names them, that these words keep out of pruning."""
+    return {name for word in keep for name in KEPT[word](model)}
+
+
+def _named(model: nn.Module, field: str, weights: list[str]) -> list[str]:
+    """The weights of the layers that timm's configuration names; none if it names one that is not there."""
+    entry = (getattr(model, "pretrained_cfg", None) or {}).get(field) or ()
+    names = [f"{name}.weight" for name in ([entry] if isinstance(entry, str) else entry)]
+    return names if set(names) <= set(weights) else []
+
+
+def _classifier(model: nn.Module, weights: list[str]) -> list[str]:
+    if not hasattr(model, "get_classifier"):
+        return []
+    own = {id(weight) for layer in _modules(cast(Any, model).get_classifier()) for weight in layer.parameters()}
+    parameters = dict(model.named_parameters())
+    return [name for name in weights if id(parameters[name]) in own]
+
+
+def _modules(found: Any) -> Iterator[nn.Module]:
+    if isinstance(found, nn.Module):
+        yield found
+    elif isinstance(found, tuple | list):
+        for part in found:
+            yield from _modules(part)

@@ -1,0 +1,71 @@
+"""An experiment's network: timm's, fitted by adapters, with the initial weights that the recipe wants."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from lth_bench.errors import ModelError
+from lth_bench.experiments.adapters import Adapters, split
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.models.cifar_stem import cifar_stem, small_patches
+from lth_bench.models.initialisation import initialise
+from lth_bench.models.layer_roles import kept_dense
+from lth_bench.models.timm_models import make_model, model_function, prunable
+from lth_bench.models.zero_init import mend
+from lth_bench.randomness import kept_noise
+
+
+def make_network(model: Choice, recipe: Recipe, shape: Sequence[int], classes: int, seed: int) -> nn.Module:
+    """A network for images of `shape`, C×H×W, its initial weights drawn from this seed. Raises ModelError."""
+    adapters, arguments = _adapters(model)
+    channels, height, width = shape
+
+    def made(arguments: Mapping[str, Any], scale: int) -> nn.Module:
+        return make_model(model.name, arguments, (channels, height * scale, width * scale), classes)
+
+    with kept_noise(torch.device("cpu")):
+        torch.default_generator.manual_seed(seed)
+        try:
+            if adapters.stem == "cifar":
+                network = cifar_stem(partial(made, arguments), (channels, height, width))
+            elif "patch_size" in arguments and _fixes_patches(model.name, arguments):
+                others = {name: value for name, value in arguments.items() if name != "patch_size"}
+                network = small_patches(partial(made, others), (channels, height, width), arguments["patch_size"])
+            else:
+                network = made(arguments, 1)
+        except ModelError as error:
+            raise ModelError(f"{model.name!r}: {error}") from error
+        mend(network, adapters)
+        initialise(network, recipe)
+    return network.to(memory_format=torch.channels_last) if recipe.channels_last else network
+
+
+def _fixes_patches(name: str, arguments: Mapping[str, Any]) -> bool:
+    """Whether timm's function cannot be told the size of patches."""
+    try:
+        with torch.device("meta"):
+            model_function(name)(**arguments)
+    except TypeError as error:
+        return "multiple values for keyword argument 'patch_size'" in str(error)
+    except Exception:  # whatever else is wrong is told when the network is made
+        return False
+    return False
+
+
+def prunable_weights(model: Choice, network: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that may be pruned, without those that the model's entry keeps dense. Raises ModelError."""
+    dense = kept_dense(network, _adapters(model)[0].keep)
+    return {name: weight for name, weight in prunable(network).items() if name not in dense}
+
+
+def _adapters(model: Choice) -> tuple[Adapters, dict[str, Any]]:
+    """The adapter options among a model's arguments, and timm's."""
+    ours, others = split(model.arguments, inspect.signature(model_function(model.name)).parameters)
+    return Adapters(**{**ours, "keep": tuple(ours.get("keep", ()))}), others

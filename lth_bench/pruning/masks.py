@@ -1,0 +1,145 @@
+"""Which weights stay: dicts of boolean tensors by layer name, True where a weight is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from lth_bench.errors import MaskError
+from lth_bench.pruning.allocation import kept_count
+
+PIECE = 1 << 20  # weights that are looked at together
+
+Masks = dict[str, Tensor]
+Scores = Mapping[str, Tensor]
+
+
+def full(weights: Mapping[str, Tensor]) -> Masks:
+    """Masks that keep every weight."""
+    return {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()}
+
+
+def kept(masks: Masks) -> dict[str, int]:
+    """Weights kept, by layer."""
+    return {name: int(mask.count_nonzero()) for name, mask in masks.items()}
+
+
+def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float]) -> Masks:
+    """Masks that keep the highest scores among the weights kept so far, to the exact count.
+
+    A float is a target for all layers together, a dict one for each layer. Ties go to the earlier weight, in the
+    order of layers and of indices. Raises MaskError.
+    """
+    check_scores(scores, masks)
+    if isinstance(sparsity, Mapping):
+        check_layers(sparsity, masks, "sparsities")
+        return {
+            name: _to_target({name: scores[name]}, {name: mask}, sparsity[name])[name] for name, mask in masks.items()
+        }
+    return _to_target(scores, masks, sparsity)
+
+
+def check_scores(scores: Scores, masks: Masks) -> None:
+    """Raises MaskError unless every weight has a score, finite where it is kept so far."""
+    check_layers(scores, masks, "scores")
+    for name, mask in masks.items():
+        if scores[name].shape != mask.shape:
+            raise MaskError(
+                f"scores of layer {name!r} have shape {tuple(scores[name].shape)}, its weights {tuple(mask.shape)}"
+            )
+        if bad := sum(int((~score.isfinite() & alive).count_nonzero()) for score, alive in _pieces(scores[name], mask)):
+            raise MaskError(f"{bad} of {mask.numel()} scores of layer {name!r} are NaN or infinite")
+
+
+def check_masks(new: Masks, masks: Masks) -> None:
+    """Raises MaskError unless there is one boolean mask for every layer, of its shape."""
+    check_layers(new, masks, "masks")
+    for name, mask in masks.items():
+        if new[name].dtype != torch.bool:
+            raise MaskError(f"the mask of layer {name!r} must be boolean, not {new[name].dtype}")
+        if new[name].shape != mask.shape:
+            raise MaskError(
+                f"the mask of layer {name!r} has shape {tuple(new[name].shape)}, its weights {tuple(mask.shape)}"
+            )
+
+
+def check_layers(given: Mapping[str, object], masks: Masks, what: str) -> None:
+    """Raises MaskError unless exactly the prunable layers are named."""
+    unknown, missing = sorted(set(given) - set(masks)), sorted(set(masks) - set(given))
+    if unknown:
+        raise MaskError(f"{what} given for {unknown}, which are not prunable layers; known: {sorted(masks)}")
+    if missing:
+        raise MaskError(f"no {what} given for the prunable layers {missing}")
+
+
+def _to_target(scores: Scores, masks: Masks, sparsity: float) -> Masks:
+    size = sum(mask.numel() for mask in masks.values())
+    return highest(scores, masks, _checked_count(sparsity, size, sum(kept(masks).values()), ", ".join(masks)))
+
+
+def _checked_count(sparsity: float, size: int, alive: int, where: str) -> int:
+    if not 0 <= sparsity <= 1:
+        raise MaskError(f"sparsity must lie in [0, 1], not {sparsity} ({where})")
+    count = kept_count(sparsity, size)
+    if count > alive:
+        raise MaskError(
+            f"a sparsity of {sparsity:.6g} keeps {count} of {size} weights, but only {alive} are left ({where})"
+        )
+    return count
+
+
+def highest(scores: Scores, masks: Masks, count: int) -> Masks:
+    """Masks over the `count` highest scores of what masks keep, of all layers together; ties go to the earlier weight.
+
+    Takes little more memory than the scores that are kept, once.
+    """
+    threshold = _threshold(scores, masks, count)
+    chosen = {name: torch.empty(mask.shape, dtype=torch.bool, device=mask.device) for name, mask in masks.items()}
+    pieces = [piece for name, mask in masks.items() for piece in _pieces(chosen[name], scores[name].detach(), mask)]
+    for place, score, mask in pieces:
+        torch.logical_and(score > threshold, mask, out=place)
+    left = count - sum(kept(chosen).values())
+    for place, score, mask in pieces if left else []:
+        ties = (score == threshold).logical_and_(mask)
+        place |= ties.logical_and_(ties.cumsum(0) <= left)
+        left -= int(ties.count_nonzero())
+    return chosen
+
+
+def top(scores: Tensor, count: int) -> Tensor:
+    """A boolean mask over the `count` highest scores of a tensor; ties go to the earlier weight."""
+    return highest({"": scores}, {"": torch.ones_like(scores, dtype=torch.bool)}, count)[""]
+
+
+def _threshold(scores: Scores, masks: Masks, count: int) -> Tensor:
+    """The `count`-th highest of the scores that masks keep, in the one element of a tensor."""
+    dtype, device = _comparable([score.dtype for score in scores.values()]), next(iter(masks.values())).device
+    if count == 0:
+        return torch.full((1,), math.inf, dtype=dtype, device=device)
+    alive = torch.empty(sum(kept(masks).values()), dtype=dtype, device=device)
+    start = 0
+    pieces = (piece for name, mask in masks.items() for piece in _pieces(scores[name].detach(), mask))
+    for score, mask in pieces:
+        found = score if bool(mask.all()) else score[mask]  # picking takes longer than all the rest
+        alive[start : start + len(found)] = found
+        start += len(found)
+    place = len(alive) - count
+    if device.type != "cpu":
+        return alive.kthvalue(place + 1, keepdim=True).values
+    alive.numpy().partition(place)
+    return alive[place : place + 1].clone()
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of one shape, flat and bit by bit: what is computed of a piece takes no memory to speak of."""
+    return zip(*(tensor.flatten().split(PIECE) for tensor in tensors), strict=True)
+
+
+def _comparable(dtypes: list[torch.dtype]) -> torch.dtype:
+    """A type of floats that NumPy knows too, and in which scores of these types are what they are."""
+    if all(dtype in (torch.float16, torch.bfloat16, torch.float32) for dtype in dtypes):
+        return torch.float32
+    return torch.float64

@@ -1,0 +1,50 @@
+"""Tickets: what a finished search hands on, in one safetensors file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from lth_bench.hashing import sha256
+from lth_bench.pruning.masks import Masks
+from lth_bench.storage.files import publish
+from lth_bench.storage.tensors import State, pack, part, read_tensors, serialized, unpack
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """Weights, buffers and step at the moment the final mask took force, the masks, and the final state.
+
+    `channels` are those that a structured method kept, by layer; none for other methods.
+    """
+
+    step: int
+    start: State
+    masks: Masks
+    final: State
+    channels: Masks = field(default_factory=dict)
+
+
+def write_ticket(path: Path, ticket: Ticket) -> str:
+    """Publishes a ticket, masks as packed bits, and returns the SHA-256 of the file."""
+    masks = {name: pack(mask) for name, mask in ticket.masks.items()}
+    parts = {"start": ticket.start, "final": ticket.final, "mask": masks, "channel": ticket.channels}
+    tensors = {f"{prefix}/{name}": value for prefix, state in parts.items() for name, value in state.items()}
+    content = serialized({**tensors, "step": torch.tensor(ticket.step)})
+    publish(path, content)
+    return sha256(content)
+
+
+def read_ticket(path: Path, digest: str) -> Ticket:
+    """Reads a ticket and checks it against the hash in its record; raises FileFault."""
+    tensors = read_tensors(path, digest)
+    final = part(tensors, "final/")
+    masks = {name: unpack(bits, final[name].shape) for name, bits in part(tensors, "mask/").items()}
+    channels = part(tensors, "channel/")
+    return Ticket(int(tensors["step"]), part(tensors, "start/"), masks, final, channels)

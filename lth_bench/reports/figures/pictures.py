@@ -1,0 +1,175 @@
+"""Figures of a run directory: what each shows of every leaderboard, and in what words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lth_bench.machine import processors
+from lth_bench.reports import escaping
+from lth_bench.reports.figures.kinds import SKETCHES
+from lth_bench.reports.figures.style import FILES, marks, write
+from lth_bench.reports.figures.view import View
+from lth_bench.results.frame import BLOCK, Results, dense_runs
+from lth_bench.results.leaderboard import Board, Place
+from lth_bench.results.statistics import mean_interval
+from lth_bench.storage.files import remove
+
+Overlaps = Mapping[tuple[str, str, str, float], pd.DataFrame]
+"""By data set, model, recipe and target: the mean Jaccard overlap of two methods' masks, a row and a column for each.
+
+On the diagonal that of different seeds of a method; NaN where it is not known.
+"""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, and what it shows."""
+
+    kind: str
+    block: Place
+    stem: str
+    caption: str
+    draw: Callable[[], Figure]
+
+
+def pictures(results: Results, found: Board, overlaps: Overlaps | None) -> list[Picture]:
+    """All figures for which there is something to show, leaderboard by leaderboard; reads the records once."""
+    drawn: list[Picture] = []
+    taken: set[str] = set()
+    for view in _views(results, found, overlaps or {}):
+        for kind, sketch in SKETCHES.items():
+            if made := sketch(view):
+                stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
+                drawn.append(Picture(kind, view.block, stem, *made))
+    return drawn
+
+
+def save(picture: Picture, folder: Path) -> list[Path]:
+    """Writes a figure as PNG, SVG and PDF."""
+    return write(picture.draw(), folder, picture.stem)
+
+
+def save_all(drawn: list[Picture], folder: Path) -> list[list[Path]]:
+    """Writes figures as PNG, SVG and PDF, and removes those of an earlier report that are not among them."""
+    saved = _save_each(drawn, folder)
+    kinds = tuple(f"{kind}-" for kind in SKETCHES)
+    ours = {path for kind in FILES for path in folder.glob(f"*.{kind}") if path.name.startswith(kinds)}
+    for path in ours.difference(*saved):
+        remove(path)
+    return saved
+
+
+def _save_each(drawn: list[Picture], folder: Path) -> list[list[Path]]:
+    """Drawn by all processors, where a process can be forked: a picture cannot be sent to one."""
+    workers = min(len(drawn), processors())
+    if workers < 2 or "fork" not in get_all_start_methods():
+        return [save(picture, folder) for picture in drawn]
+    with ProcessPoolExecutor(workers, get_context("fork"), _inherited.append, ((drawn, folder),)) as pool:
+        return list(pool.map(_save_inherited, range(len(drawn))))
+
+
+_inherited: list[tuple[list[Picture], Path]] = []
+
+
+def _save_inherited(number: int) -> list[Path]:
+    drawn, folder = _inherited[-1]
+    return save(drawn[number], folder)
+
+
+def _unused(stem: str, taken: set[str]) -> str:
+    number, name = 1, stem
+    while name in taken:
+        number += 1
+        name = f"{stem[:58]}-{number}"
+    taken.add(name)
+    return name
+
+
+def _views(results: Results, found: Board, overlaps: Overlaps) -> Iterator[View]:
+    targets = {block: _middle(rows) for block, rows in found.blocks()}
+    interval = mean_interval(found.samples.early_stop_step)
+    early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=found.rows.index)
+    at_zero = found.rows.groupby("method", sort=False)["target"].max() == 0
+    looks = marks(list(at_zero.index), set(at_zero[at_zero].index))
+    known = _measured(results, targets)
+    titles = found.names()
+    for block, rows in found.blocks():
+        table = overlaps.get((*block, targets[block]))
+        yield View(block, titles[block], rows, looks, early, targets[block], *known[block], table)
+
+
+def _middle(rows: pd.DataFrame) -> float:
+    """The middle one of the targets at which at least half as many methods finished as at any."""
+    finished = rows[(rows["target"] > 0) & (rows["n"] > 0)].groupby("target").size()
+    usual = finished.index[finished >= finished.max() / 2]
+    return float(usual[len(usual) // 2]) if len(usual) else 0.0
+
+
+Measured = tuple[dict[str, pd.DataFrame], dict[str, "pd.Series[float]"]]
+
+
+def _measured(results: Results, targets: dict[Place, float]) -> dict[Place, Measured]:
+    """Shares of weights left by layer, and learning curves, of each leaderboard's methods at its target."""
+    places = _places(results.frame, targets)
+    layers: dict[tuple[Place, str], list[dict[str, float]]] = defaultdict(list)
+    curves: dict[tuple[Place, str], list[pd.Series[float]]] = defaultdict(list)
+    for record in results.records():
+        if place := places.get(record["key"]):
+            layers[place].append(_left(record))
+            curves[place].append(_last_training(record))
+    return {
+        block: (
+            {
+                method: pd.DataFrame(seeds).dropna(axis="columns", how="all")
+                for (at, method), seeds in layers.items()
+                if at == block and method and any(seeds)
+            },
+            {method: _common(seeds) for (at, method), seeds in curves.items() if at == block},
+        )
+        for block in targets
+    }
+
+
+def _places(frame: pd.DataFrame, targets: dict[Place, float]) -> dict[str, tuple[Place, str]]:
+    """Where the records belong that are shown: leaderboard and method, "" for the dense network."""
+    done = frame[frame["status"] == "done"]
+    dense = dense_runs(done)
+    dense = dense[~dense["own_recipe"]].drop_duplicates([*BLOCK, "seed"]).assign(method="")
+    blocks = pd.MultiIndex.from_frame(done[BLOCK])
+    wanted = done[(done["asked"] > 0) & (done["asked"] == [targets[block] for block in blocks])]
+    columns = ["key", *BLOCK, "method"]
+    rows = pd.concat([wanted[columns], dense[columns]])
+    return {key: ((dataset, model, recipe), method) for key, dataset, model, recipe, method in rows.to_numpy()}
+
+
+def _left(record: dict[str, Any]) -> dict[str, float]:
+    """Shares of weights left, by layer in the order of the network."""
+    found = record.get("sparsity", {}).get("layers", {})
+    listed = record.get("network", {}).get("layers", [])
+    order = [layer["name"] for layer in listed] if isinstance(listed, list) else list(found)
+    return {name: found[name]["kept"] / found[name]["size"] for name in order or found if name in found}
+
+
+def _last_training(record: dict[str, Any]) -> pd.Series[float]:
+    """Validation accuracies in per cent by step, after the last time that the step went back."""
+    curve = record.get("curve", {})
+    steps, accuracies = curve.get("step", []), curve.get("validation_accuracy", [])
+    back = [place for place in range(1, len(steps)) if steps[place] <= steps[place - 1]]
+    start = back[-1] if back else 0
+    values = np.array(accuracies[start:], dtype=float)
+    return pd.Series(100 * values, index=steps[start:], dtype=float).dropna()
+
+
+def _common(curves: list[pd.Series[float]]) -> pd.Series[float]:
+    """Means at the steps at which every seed was measured."""
+    return pd.concat(curves, axis="columns", join="inner").mean(axis="columns").sort_index()

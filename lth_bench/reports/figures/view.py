@@ -1,0 +1,103 @@
+"""A leaderboard as figures see it, and what their captions and titles say of it alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lth_bench.reports import escaping
+from lth_bench.reports.figures import axes as scales
+from lth_bench.reports.figures.style import Mark
+from lth_bench.results.leaderboard import Place
+
+Sketch = tuple[str, Callable[[], Figure]]
+"""A caption, and what draws its figure."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A leaderboard as figures see it.
+
+    `early` bounds the means of early-stop steps, and has the index of the rows; `target` is the one shown where there
+    is room for one. `layers` has, for each method there, the shares of weights left: a row a seed, a column a layer;
+    `curves` the validation accuracy in per cent by step, the dense network's under "".
+    """
+
+    block: Place
+    title: str
+    rows: pd.DataFrame
+    looks: dict[str, Mark]
+    early: pd.DataFrame
+    target: float
+    layers: dict[str, pd.DataFrame]
+    curves: dict[str, pd.Series[float]]
+    overlaps: pd.DataFrame | None
+
+    @property
+    def dense(self) -> pd.DataFrame:
+        """The row of the dense network, or none."""
+        rows = self.rows
+        return rows[(rows["target"] == 0) & (rows["control"] == "") & ~rows["own_recipe"] & (rows["n"] > 0)].head(1)
+
+    @property
+    def sparse(self) -> pd.DataFrame:
+        """What pruned something and finished."""
+        return self.rows[(self.rows["target"] > 0) & (self.rows["n"] > 0) & self.rows["accuracy"].notna()]
+
+    @property
+    def title_at_target(self) -> str:
+        """For a figure that shows one target."""
+        return f"{escaping.figure(self.title)}, {scales.percentage(self.target)} sparsity"
+
+    def at_target(self, methods: Collection[str]) -> pd.DataFrame:
+        """The rows of some methods at the target that is shown."""
+        return self.rows[(self.rows["target"] == self.target) & self.rows["method"].isin(list(methods))]
+
+    def name(self, method: str) -> str:
+        """A method's name, fit to be drawn, with its dagger."""
+        own = self.rows.loc[self.rows["method"] == method, "own_recipe"].iloc[0]
+        return escaping.figure(method) + " †" * bool(own)
+
+
+def sentence(*clauses: str) -> str:
+    """A caption of clauses."""
+    return "; ".join(clauses) + "."
+
+
+def seeds(rows: pd.DataFrame) -> str:
+    """Over how many seeds the rows are means."""
+    least, most = int(rows["n"].min()), int(rows["n"].max())
+    if most == 1:
+        return "of one seed"
+    return f"means over {most} seeds" if least == most else f"means over {least} to {most} seeds"
+
+
+def means(rows: pd.DataFrame) -> str:
+    """The same, and what their bars are."""
+    several = "bars are Student's 95 % intervals, cut off at the edge of a panel"
+    return f"{seeds(rows)}, {'without intervals' if rows['n'].max() == 1 else several}"
+
+
+def dense_words(view: View) -> list[str]:
+    """What stands for the dense network, if it is there."""
+    if view.dense.empty:
+        return []
+    band = ", the band its interval" if view.dense["n"].iloc[0] > 1 else ""
+    return [f"the dashed line is the dense network{band}"]
+
+
+def remarks(view: View, rows: pd.DataFrame) -> list[str]:
+    """What daggers mean, and what is left out because it is not there."""
+    absent = int((view.rows.groupby("method")["n"].sum() == 0).sum())
+    return [
+        *(["† is trained with a recipe of its own"] if rows["own_recipe"].any() else []),
+        *([f"{counted(absent)} without a finished run left out"] if absent else []),
+    ]
+
+
+def counted(methods: int) -> str:
+    """So many methods, in words."""
+    return f"{methods} method{'s' * (methods != 1)}"

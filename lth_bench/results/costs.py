@@ -1,0 +1,127 @@
+"""What an experiment cost, computed from its record; FLOPs = 2 × MACs, of one image where nothing else is said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from operator import mul
+from typing import NamedTuple
+
+import msgspec
+
+from lth_bench.results.excerpts import NOWHERE, Event, Excerpt, Network
+
+NUMBER = 4  # bytes of a weight, and of an index
+PASSES = 3  # forward, and backward for inputs and for weights
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What costs of a network depend on, beside the weights that are left in each prunable layer, in their order.
+
+    `dense` are the FLOPs of a forward pass through the dense network, `each` those that every weight of a layer takes,
+    `other_flops` and `other_parameters` what is not prunable. Bytes are of a form that holds no weight: with 4-byte
+    numbers for all that is not prunable, and a bit for each weight or an index for each row, an output channel.
+    """
+
+    names: list[str]
+    each: list[float]
+    dense: float
+    other_flops: float
+    other_parameters: int
+    bytes_dense: int
+    bytes_bitmap: int
+    bytes_csr: int
+
+    def flops(self, kept: Iterable[int]) -> float:
+        """FLOPs of a forward pass where so many weights of each layer are left."""
+        return float(sum(map(mul, kept, self.each))) + self.other_flops
+
+
+class Costs(NamedTuple):
+    """FLOPs, parameters and bytes of an experiment; NaN where they are not known."""
+
+    training_flops: float
+    training_flops_dense: float
+    inference_flops: float
+    inference_share: float
+    theoretical_speedup: float
+    parameters: float
+    bytes_dense: float
+    bytes_bitmap: float
+    bytes_csr: float
+
+
+def shapes(network: Network) -> Shapes:
+    """What a record says of its network."""
+    found = [layer.shape for layer in network.layers]
+    sizes, flops = [math.prod(shape) for shape in found], [layer.flops for layer in network.layers]
+    other, others = network.other_flops, network.parameters - sum(sizes)
+    rest = NUMBER * others
+    return Shapes(
+        names=[layer.name for layer in network.layers],
+        each=[count / size for count, size in zip(flops, sizes, strict=True)],
+        dense=sum(flops) + other,
+        other_flops=other,
+        other_parameters=others,
+        bytes_dense=rest + NUMBER * sum(sizes),
+        bytes_bitmap=rest + sum(-(-size // 8) for size in sizes),
+        bytes_csr=rest + NUMBER * sum(shape[0] + 1 for shape in found),
+    )
+
+
+def training(network: Shapes, events: Iterable[Event]) -> tuple[float, float]:
+    """FLOPs of training and search: of kept weights alone, and of the same work on dense matrices.
+
+    A pass forward and backward is three times the forward pass (Evci et al. 2020, arXiv:1911.11134, appendix H). One
+    that has the gradients of pruned weights as well is two at the sparsity that holds and one dense. What is computed
+    while the clock stands still was measured.
+    """
+    sparse = dense = 0.0
+    for event in events:
+        if event.flops is not None:
+            sparse, dense = sparse + event.sparse_flops, dense + event.flops
+            continue
+        examples, forward = event.examples, network.flops(event.kept)
+        weights = network.dense if event.kind == "dense_gradients" else forward
+        sparse += examples * ((PASSES - 1) * forward + weights)
+        dense += examples * PASSES * network.dense
+    return sparse, dense
+
+
+class Costing:
+    """The costs of experiments that are done, where their records describe the network, each network decoded once."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[bytes, Shapes] = {}
+
+    def __call__(self, record: Excerpt) -> Costs:
+        described = bytes(record.network)
+        if record.status != "done" or not described:
+            return _UNKNOWN
+        if described not in self._shapes:
+            self._shapes[described] = shapes(_NETWORK.decode(described))
+        return _costs(record, self._shapes[described])
+
+
+_NETWORK = msgspec.json.Decoder(Network)
+_UNKNOWN = Costs(*[NOWHERE] * len(Costs._fields))
+
+
+def _costs(record: Excerpt, network: Shapes) -> Costs:
+    counted = record.sparsity.layers
+    kept = [counted[name].kept for name in network.names]
+    sparse, dense = training(network, record.events)
+    inference, left = network.flops(kept), sum(kept)
+    return Costs(
+        training_flops=sparse,
+        training_flops_dense=dense,
+        inference_flops=inference,
+        inference_share=inference / network.dense,
+        theoretical_speedup=network.dense / inference if inference else math.inf,
+        parameters=left + network.other_parameters,
+        bytes_dense=network.bytes_dense,
+        bytes_bitmap=network.bytes_bitmap + NUMBER * left,
+        bytes_csr=network.bytes_csr + 2 * NUMBER * left,
+    )

@@ -1,0 +1,167 @@
+"""Records as a table: one row an experiment, missing ones included."""
+
+from __future__ import annotations
+
+import gc
+import math
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_all_start_methods, get_context
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from lth_bench.errors import FileFault
+from lth_bench.results.excerpts import NOWHERE, plan_excerpts, read_excerpt
+from lth_bench.results.rows import COLUMNS, Evidence, Reader, Row
+from lth_bench.storage.records import read_record, record_paths
+
+BLOCK = ["dataset", "model", "recipe"]
+METHOD = [*BLOCK, "method", "asked"]
+PRESENTATION = ("suite", "label", "recipe", "own_recipe")
+MANY = 5000  # records, from which number on all processors read them
+
+
+@dataclass(frozen=True)
+class Results:
+    """Run directories as one table, what it rests on, and its recipes by their hash."""
+
+    directories: list[Path]
+    frame: pd.DataFrame
+    evidence: Evidence
+    recipes: dict[str, dict[str, Any]]
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The records once more, one after the other: all of them together may not fit into memory."""
+        return (read_record(path) for directory in self.directories for path in record_paths(directory))
+
+
+def load(directory: Path) -> Results:
+    """Reads a run directory once; raises FileFault."""
+    with _no_collection():
+        return _load(directory)
+
+
+def _load(directory: Path) -> Results:
+    planned = {entry.key: entry for entry in plan_excerpts(directory)}
+    paths = record_paths(directory)
+    if not paths and not planned:
+        raise FileFault(f"no records in {directory}")
+    names = {key: {name: getattr(entry, name) for name in PRESENTATION} for key, entry in planned.items()}
+    evidence, reader, tables = Evidence(), Reader(), []
+    for table, more, recipes in _read_in_parts(paths, names):
+        evidence.include(more)
+        reader.recipes |= recipes
+        tables.append(table)
+    recorded = {path.stem for path in paths}
+    for key, entry in planned.items():
+        if key not in recorded:
+            reader.add(entry)
+    rows = pd.concat([*tables, *([_frame(reader.rows)] if reader.rows else [])], ignore_index=True)
+    place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
+    ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
+    return Results([directory], completed(ordered), evidence, reader.recipes)
+
+
+Part = tuple[pd.DataFrame, Evidence, dict[str, dict[str, Any]]]
+
+
+def _read_in_parts(paths: list[Path], names: dict[str, dict[str, Any]]) -> Iterator[Part]:
+    """Tables of these records, what they rest on, and their recipes; many are read by all processors."""
+    workers = os.cpu_count() or 1
+    alone = len(paths) < MANY or workers == 1 or "fork" not in get_all_start_methods()
+    size = max(1, len(paths) if alone else math.ceil(len(paths) / workers / 2))
+    parts = [paths[start : start + size] for start in range(0, len(paths), size)]
+    known = [{path.stem: names[path.stem] for path in part if path.stem in names} for part in parts]
+    if alone:
+        yield from map(_read_part, parts, known)
+        return
+    with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
+        yield from pool.map(_read_part, parts, known)
+
+
+def _read_part(paths: list[Path], names: dict[str, dict[str, Any]]) -> Part:
+    reader = Reader()
+    for path in paths:
+        record = read_excerpt(path)
+        for name, value in names.get(record.key, {}).items():
+            setattr(record, name, value)
+        reader.add(record)
+    return _frame(reader.rows), reader.evidence(), reader.recipes
+
+
+def _frame(rows: list[Row]) -> pd.DataFrame:
+    return pd.DataFrame(dict(zip(COLUMNS, zip(*rows, strict=True), strict=True)) if rows else {})
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Inside, nobody looks for garbage in cycles: records have none, and the looking takes half of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def results(directory: Path) -> pd.DataFrame:
+    """The table of a run directory; raises FileFault.
+
+    One row for every record, and one with status "missing" for every planned experiment without a record, in the order
+    of the plan. Accuracies in per cent; `difference` is to the dense run (sparsity 0) of the same data, model, recipe
+    and seed, in points; where a method's own recipe has no dense run, to that of the suite's recipe.
+    """
+    return load(directory).frame
+
+
+def completed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with what they have from each other: the leaderboard they belong to, distinct names, differences."""
+    return _with_difference(_distinct(_placed(rows.assign(method=rows["label"]))))
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as one dict a row."""
+    return cast(list[dict[str, Any]], frame.to_dict("records"))
+
+
+def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows that others are compared with: those at sparsity 0; where several are, the first counts."""
+    return frame[(frame["asked"] == 0) & (frame["control"] == "")]
+
+
+def _placed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The recipe of the leaderboard to which each row belongs: where it has one of its own, that of its suite."""
+    within = ["suite", "dataset", "model"]
+    usual = rows[~rows["own_recipe"]].drop_duplicates(within).set_index(within)[["trained_with", "recipe_hash"]]
+    found = usual.reindex(pd.MultiIndex.from_frame(rows[within])).reset_index(drop=True).set_index(rows.index)
+    own = ~rows["own_recipe"] | found["recipe_hash"].isna()
+    name = rows["trained_with"].where(own, found["trained_with"])
+    digest = rows["recipe_hash"].where(own, found["recipe_hash"])
+    several = digest.groupby([rows["dataset"], rows["model"], name]).transform("nunique") > 1
+    return rows.assign(recipe=name.where(~several, name + " [" + digest + "]"), board_hash=digest)
+
+
+def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
+    """Names that stand for several methods get their parameters behind them, then hashes of recipe and of all."""
+    for more in ("parameters_of", "recipe_hash", "meaning"):
+        meanings = frame.groupby([*BLOCK, "method"])["meaning"].transform("nunique")
+        longer = frame["method"] + " [" + frame[more] + "]"
+        frame = frame.assign(method=frame["method"].where(meanings == 1, longer))
+    return frame
+
+
+def _with_difference(frame: pd.DataFrame) -> pd.DataFrame:
+    dense = dense_runs(frame)
+    difference = pd.Series(NOWHERE, index=frame.index)
+    model = ["dataset", "model"]
+    for place, runs in (([*model, "recipe_hash", "seed"], dense), ([*BLOCK, "seed"], dense[~dense["own_recipe"]])):
+        reference = runs.drop_duplicates(place).set_index(place)["last_accuracy"]
+        found = reference.reindex(pd.MultiIndex.from_frame(frame[place])).to_numpy()
+        difference = difference.fillna(frame["last_accuracy"] - found)
+    return frame.assign(difference=difference)

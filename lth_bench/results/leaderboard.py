@@ -1,0 +1,291 @@
+"""Leaderboards: what was measured of every method and sparsity, over seeds, and how methods compare."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lth_bench.results import statistics
+from lth_bench.results.costs import Costs
+from lth_bench.results.frame import BLOCK, METHOD
+
+Floats = NDArray[np.float64]
+Place = tuple[str, str, str]  # data set, model and recipe
+
+MET = 5e-4  # a target is met where the measured sparsity is nearer than this
+STATUSES = ("done", "diverged", "failed", "missing")
+MEANS = {
+    "sparsity": "sparsity",
+    "effective_sparsity": "effective_sparsity",
+    "collapsed_layers": "collapsed_layers",
+    "accuracy": "last_accuracy",
+    "best_validation_accuracy": "best_validation_accuracy",
+    "early_stop_accuracy": "early_stop_accuracy",
+    "early_stop_step": "early_stop_step",
+    "loss": "loss",
+    "calibration_error": "calibration_error",
+    "top5_accuracy": "top5_accuracy",
+    "last_step": "last_step",
+    "steps": "steps",
+    **{name: name for name in Costs._fields},
+    "latency": "latency",
+    "seconds": "seconds",
+    "peak_memory": "peak_memory",
+}
+"""Columns that are means over seeds, and of what."""
+FIRSTS = ("trained_with", "recipe_hash", "own_recipe", "pruner", "control", "meaning", "base")
+
+
+HIGHER = {
+    "accuracy", "accuracy_lower", "accuracy_upper", "best_validation_accuracy", "early_stop_accuracy", "top5_accuracy",
+    "difference", "difference_lower", "difference_upper", "area", "best", "n", "theoretical_speedup", "sparsity",
+    "effective_sparsity",
+}  # fmt: skip
+"""Columns of which more is better."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Test accuracies, and their paired differences to the dense network: a row a method and target, a column a seed.
+
+    NaN where there is none.
+    """
+
+    accuracy: Floats
+    difference: Floats
+    early_stop_step: Floats
+
+
+@dataclass(frozen=True)
+class Board:
+    """A summary, a row for every method and target, and the samples behind its rows, in the same order."""
+
+    rows: pd.DataFrame
+    samples: Samples
+
+    def blocks(self) -> Iterator[tuple[Place, pd.DataFrame]]:
+        """The rows of each leaderboard: one for every data set, model and recipe."""
+        for place, rows in self.rows.groupby(BLOCK, sort=False):
+            dataset, model, recipe = map(str, place)
+            yield (dataset, model, recipe), rows
+
+    def names(self) -> dict[Place, str]:
+        """What each leaderboard is called, in their order; with its recipe where that tells it from another."""
+        places = [place for place, _ in self.blocks()]
+        alike = Counter(place[:2] for place in places)
+        return {
+            (dataset, model, recipe): f"{model} on {dataset}" + f", recipe {recipe}" * (alike[dataset, model] > 1)
+            for dataset, model, recipe in places
+        }
+
+    def relative_costs(self) -> dict[str, Floats]:
+        """FLOPs of training, row by row, in multiples of the dense network's in the same leaderboard.
+
+        `training_ratio` counts what masks leave, `training_dense_ratio` what dense matrices compute; NaN where there is
+        no dense network.
+        """
+        dense = self.rows[(self.rows["target"] == 0) & (self.rows["control"] == "")].drop_duplicates(BLOCK)
+        once = self.rows[BLOCK].merge(dense[[*BLOCK, "training_flops"]], on=BLOCK, how="left")["training_flops"]
+        return {
+            "training_ratio": self.rows["training_flops"].to_numpy() / once.to_numpy(),
+            "training_dense_ratio": self.rows["training_flops_dense"].to_numpy() / once.to_numpy(),
+        }
+
+
+def board(frame: pd.DataFrame) -> Board:
+    """Sums up results over seeds.
+
+    Every aggregate is over the seeds that finished, `n` of them; how many diverged, failed or are missing stands beside
+    it. `accuracy_lower` and `_upper` bound Student's 95 % interval. `difference` is paired by seed, to the dense
+    network; with its interval, `p` of the paired t test, `p_holm` adjusted over the methods at this sparsity, the
+    exact `sign_flip_p` and the least that it can be at this n. `rank` counts methods (controls are none) at the same
+    sparsity, and `best` are those that the paired interval does not tell from the highest mean; cells in which a seed
+    failed or diverged have neither. `area` is the mean accuracy over -log10(1 - sparsity), of methods that were asked
+    for what most of their leaderboard were asked for, and finished it.
+    """
+    rows, samples = _aggregated(frame)
+    interval, versus = (statistics.mean_interval(found) for found in (samples.accuracy, samples.difference))
+    flip, least = statistics.sign_flip(samples.difference)
+    rows = rows.assign(
+        accuracy_lower=interval.lower,
+        accuracy_upper=interval.upper,
+        accuracy_sd=_deviation(samples.accuracy),
+        early_stop_step_sd=_deviation(samples.early_stop_step),
+        difference=versus.mean,
+        difference_lower=versus.lower,
+        difference_upper=versus.upper,
+        difference_n=versus.n,
+        p=statistics.t_test(samples.difference),
+        sign_flip_p=flip,
+        sign_flip_least=least,
+    )
+    rows = rows.assign(place=_places(rows))
+    rows = rows.assign(competes=_competes(rows))
+    return Board(_compared(rows, samples.accuracy), samples)
+
+
+def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
+    """Counts, means and what else rows of one method and target have in common; and their values by seed."""
+    number = frame.groupby(METHOD, sort=False).ngroup().to_numpy()
+    methods = frame.groupby([*BLOCK, "method"], sort=False).ngroup().to_numpy()
+    firsts = np.unique(number, return_index=True)[1]
+    order = np.argsort(methods[firsts], kind="stable")
+    place = np.argsort(order)[number]
+    rows = frame.iloc[firsts[order]][[*METHOD, *FIRSTS]].rename(columns={"asked": "target"}).reset_index(drop=True)
+    counted = {name: np.bincount(place[frame["status"] == name], minlength=len(rows)) for name in STATUSES}
+    done = (frame["status"] == "done").to_numpy()
+    kept, at = frame[done], place[done]
+    grouped = kept[list(set(MEANS.values()))].groupby(at).mean().reindex(range(len(rows)))
+    means = {name: grouped[column].to_numpy() for name, column in MEANS.items()}
+    words = {name: _words(frame[name], place, len(rows)) for name in ("environment", "data", "unfit")}
+    censored = np.bincount(at[kept["censored"].to_numpy(dtype=bool)], minlength=len(rows))
+    rows = rows.assign(**counted, **means, censored=censored, **words).rename(columns={"done": "n"})
+    seeds = pd.factorize(kept["seed"])[0]
+    shape = (len(rows), int(seeds.max(initial=0)) + 1)
+    return rows, Samples(*(_spread(kept[name], at, seeds, shape) for name in _SAMPLED))
+
+
+_SAMPLED = ("last_accuracy", "difference", "early_stop_step")
+
+
+def _spread(values: pd.Series[float], rows: Any, seeds: Any, shape: tuple[int, int]) -> Floats:
+    found = np.full(shape, np.nan)
+    found[rows, seeds] = values.to_numpy(dtype=float)
+    return found
+
+
+def _words(texts: pd.Series[str], rows: Any, count: int) -> list[str]:
+    """The different texts that stand behind each row, but for empty ones."""
+    codes, known = pd.factorize(texts)
+    found: list[set[str]] = [set() for _ in range(count)]
+    for pair in np.unique(rows * len(known) + codes):
+        row, code = divmod(int(pair), len(known))
+        found[row].add(known[code])
+    return ["; ".join(sorted(several - {""})) for several in found]
+
+
+def _deviation(samples: Floats) -> Floats:
+    interval = statistics.mean_interval(samples)
+    several = np.maximum(interval.n - 1, 1)
+    squares = np.nansum((samples - interval.mean[:, None]) ** 2, axis=1)
+    return np.where(interval.n > 1, np.sqrt(squares / several), np.nan)
+
+
+def _places(rows: pd.DataFrame) -> Floats:
+    """The sparsity at which each row stands: its target if that was met or exceeded, else what was measured."""
+    met = rows["sparsity"].isna() | (rows["sparsity"] > rows["target"] - MET)
+    return rows["target"].where(met, rows["sparsity"].round(4)).to_numpy(dtype=float)
+
+
+def _competes(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Methods that pruned something and lost no seed; controls are not in the contest."""
+    whole = (rows["n"] > 0) & (rows["diverged"] == 0) & (rows["failed"] == 0)
+    return whole & (rows["control"] == "") & (rows["place"] > 0)
+
+
+def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
+    """Ranks, the best, p-values adjusted over methods, and areas."""
+    rank, best = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=bool)
+    adjusted, area = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    contest = rows.loc[rows["competes"], [*BLOCK, "place", "accuracy", "p"]]
+    for _, group in contest.groupby([*BLOCK, "place"], sort=False):
+        index = group.index.to_numpy()
+        rank[index] = statistics.ranks(group["accuracy"].to_numpy().round(9))
+        best[index] = _not_told_from_best(accuracy[index])
+        adjusted[index] = statistics.holm(group["p"].to_numpy())
+    pruned = rows.loc[(rows["control"] == "") & (rows["target"] > 0), [*BLOCK, "method", *_ON_CURVES]]
+    for _, group in pruned.groupby(BLOCK, sort=False):
+        for index, value in _areas(group):
+            area[index] = value
+    return rows.assign(rank=rank, best=best, p_holm=adjusted, area=area)
+
+
+def _not_told_from_best(accuracy: Floats) -> NDArray[np.bool_]:
+    """Which methods the paired 95 % interval does not tell from the one of highest mean; none among less than two."""
+    means = np.nanmean(accuracy, axis=1)
+    first = int(np.argmax(means))
+    behind = statistics.mean_interval(accuracy[first] - accuracy)
+    several = (behind.n > 1).any() and len(means) > 1
+    tied = (behind.lower <= 0) & (behind.n > 1)
+    tied[first] = behind.n[first] > 1
+    return tied & several
+
+
+def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
+    """The area of each method of a leaderboard that has all the usual targets, for the index of its rows."""
+    target, sparsity, accuracy, competes = (group[name].to_numpy() for name in _ON_CURVES)
+    heights = np.where(competes, accuracy, np.nan)
+    methods = [np.asarray(rows) for rows in group.groupby("method", sort=False).indices.values()]
+    asked = [tuple(sorted(target[rows])) for rows in methods]
+    usual = max(dict.fromkeys(asked), key=asked.count)
+    for rows in methods:
+        found = rows[np.isin(target[rows], usual)]
+        if len(found) == len(usual):
+            yield group.index[rows], statistics.area(sparsity[found], heights[found])
+
+
+_ON_CURVES = ["target", "sparsity", "accuracy", "competes"]
+
+
+def arranged(found: Board, by: str) -> Board:
+    """The methods of every leaderboard in another order: by name, by a column's mean over their targets, or by accuracy
+    at a sparsity such as 0.9 or 90%; the best first where there is a better, and what has no value last.
+
+    A minus before it turns that round. Raises LookupError for what is neither.
+    """
+    rows, name = found.rows, by.removeprefix("-")
+    place = _sparsity(name)
+    if place is not None:
+        value = rows["accuracy"].where((rows["place"] - place).abs() < MET)
+        if value.isna().all():
+            known = ", ".join(f"{known:g}" for known in sorted(rows["place"].unique()))
+            raise LookupError(f"no leaderboard has a sparsity of {name}; there are {known}")
+    elif name == "method":
+        value = rows["method"].str.casefold().rank(method="dense")
+    elif name in rows and pd.api.types.is_numeric_dtype(rows[name]):
+        value = rows[name].astype(float)
+    else:
+        known = ", ".join(str(c) for c in rows if pd.api.types.is_numeric_dtype(rows[c]))
+        raise LookupError(f"cannot sort by {name!r}; known: a sparsity such as 90%, method, {known}")
+    mean = value.groupby([rows[key] for key in [*BLOCK, "method"]]).transform("mean")
+    higher = (place is not None or name in HIGHER) != by.startswith("-")
+    block = rows.groupby(BLOCK, sort=False).ngroup()
+    score = (-mean if higher else mean).where(rows["target"] > 0, -np.inf)  # the dense network stays on top
+    keys = pd.DataFrame({"block": block, "mean": score})
+    index = keys.sort_values(["block", "mean"], kind="stable").index.to_numpy()
+    samples = {name: getattr(found.samples, name)[index] for name in vars(found.samples)}
+    return Board(rows.iloc[index].reset_index(drop=True), Samples(**samples))
+
+
+def _sparsity(text: str) -> float | None:
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return None
+
+
+def overall(found: Board) -> pd.DataFrame:
+    """Methods over all leaderboards: mean rank, how often not told from the best, and over how many cells.
+
+    A cell is a sparsity of a leaderboard; `cells` counts those in which a method was ranked, `asked` those that it
+    should have been ranked in. A mean over other cells than those of its neighbours cannot be compared with theirs.
+    """
+    rows = found.rows.assign(block=found.rows.groupby(BLOCK, sort=False).ngroup())
+    methods = rows[(rows["control"] == "") & (rows["place"] > 0)].groupby("method", sort=False)
+    table = pd.DataFrame(
+        {
+            "mean_rank": methods["rank"].mean(),
+            "best": methods["best"].sum(),
+            "cells": methods["rank"].count(),
+            "asked": methods.size(),
+            "leaderboards": methods["block"].nunique(),
+            "difference": methods["difference"].mean(),
+        }
+    )
+    return table.reset_index().sort_values(["cells", "mean_rank"], ascending=[False, True], ignore_index=True)

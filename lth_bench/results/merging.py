@@ -1,0 +1,87 @@
+"""Several run directories as one, if they can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lth_bench.errors import FileFault
+from lth_bench.results.frame import Results, completed, load
+from lth_bench.results.rows import Evidence
+
+Place = tuple[str, str]  # the names of a data set and a model, without their options
+
+
+def load_all(directories: list[Path]) -> Results:
+    """Reads run directories and puts them together; of an experiment that several have, the first one done counts.
+
+    Raises FileFault, also where two of them have the same data set and model but nothing that can be compared: another
+    recipe, other options of model or data set, other data.
+    """
+    found = [load(directory) for directory in {path.resolve(): path for path in directories}.values()]
+    if len(found) == 1:
+        return found[0]
+    faults = [fault for pair in combinations(found, 2) for fault in _faults(*pair)]
+    if faults:
+        raise FileFault("these cannot stand in one leaderboard:\n" + "\n".join(f"- {fault}" for fault in faults))
+    rows = pd.concat([one.frame for one in found], ignore_index=True)
+    finished = rows.assign(open=rows["status"] != "done").sort_values("open", kind="stable")
+    kept = finished.drop_duplicates("key").sort_index().drop(columns="open").reset_index(drop=True)
+    recipes = {digest: recipe for one in found for digest, recipe in one.recipes.items()}
+    return Results([path for one in found for path in one.directories], completed(kept), _together(found), recipes)
+
+
+def _together(found: list[Results]) -> Evidence:
+    whole = Evidence()
+    for one in found:
+        whole.include(one.evidence)
+    return whole
+
+
+def _faults(one: Results, other: Results) -> Iterator[str]:
+    """Why two directories cannot stand in one leaderboard, for each data set and model that both have."""
+    pair = f"{one.directories[0]} and {other.directories[0]}"
+    mine, yours = (dict(list(frame.groupby(_place(frame)))) for frame in (one.frame, other.frame))
+    for place in [place for place in mine if place in yours]:
+        if difference := _difference(mine[place], yours[place], one.recipes | other.recipes):
+            dataset, model = place
+            yield f"{model} on {dataset} of {pair}: {difference}"
+
+
+def _place(frame: pd.DataFrame) -> pd.Series[Any]:
+    names = (frame[column].str.split(" (", n=1, regex=False).str[0] for column in ("dataset", "model"))
+    return pd.Series(list(zip(*names, strict=True)), index=frame.index)
+
+
+def _difference(one: pd.DataFrame, other: pd.DataFrame, recipes: dict[str, dict[str, Any]]) -> str:
+    """What differs between rows of one model and data set, "" where some of them can be compared."""
+    for column, word in (("dataset", "the data set's options"), ("model", "the model's options")):
+        mine, yours = set(one[column]), set(other[column])
+        if not mine & yours:
+            return f"{word} differ: {_listed(mine)} against {_listed(yours)}; give them one directory at a time"
+    mine, yours = set(one["board_hash"]), set(other["board_hash"])
+    if not mine & yours:
+        fields = _fields(recipes[min(mine)], recipes[min(yours)])
+        return f"the recipe differs in {fields}; give them one directory at a time"
+    mine, yours = (set(rows["data"]) - {""} for rows in (one, other))
+    if mine and yours and mine != yours:
+        return f"the data differ: their hashes are {_listed(mine)} against {_listed(yours)}; run both on the same files"
+    return ""
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _fields(one: dict[str, Any], other: dict[str, Any]) -> str:
+    """The fields in which two recipes differ; one that is left out has its default."""
+    told = [
+        f"{name} ({one.get(name, 'default')} against {other.get(name, 'default')})"
+        for name in sorted({*one, *other})
+        if one.get(name) != other.get(name)
+    ]
+    return ", ".join(told)

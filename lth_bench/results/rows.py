@@ -1,0 +1,227 @@
+"""Rows of tables from records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from lth_bench.errors import FileFault
+from lth_bench.experiments.choices import label
+from lth_bench.experiments.experiment import Experiment, from_json, without_defaults
+from lth_bench.hashing import canonical, sha256
+from lth_bench.results.costs import Costing, Costs
+from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt, Point
+
+COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # numbers are, within one of these
+ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
+
+
+@dataclass
+class Evidence:
+    """What a table rests on: suites, versions and machines, steps of training, seconds in workers, and troubles.
+
+    Each trouble is a record that is not done, as far as it says what went wrong.
+    """
+
+    suites: set[str] = field(default_factory=set)
+    environment: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in ENVIRONMENT})
+    computed: int = 0
+    charged: int = 0
+    seconds: float = 0.0
+    troubles: list[dict[str, Any]] = field(default_factory=list)
+
+    def include(self, more: Evidence) -> None:
+        self.suites |= more.suites
+        for name, counts in more.environment.items():
+            self.environment[name] += counts
+        self.computed += more.computed
+        self.charged += more.charged
+        self.seconds += more.seconds
+        self.troubles += more.troubles
+
+
+class About(NamedTuple):
+    """What is the same at all sparsities and seeds of a method."""
+
+    dataset: str
+    model: str
+    parameters_of: str
+    pruner: str
+    control: str
+    recipe_hash: str
+    meaning: str
+    base: str
+
+
+class Measures(NamedTuple):
+    """What was measured of an experiment; accuracies and calibration error in per cent."""
+
+    sparsity: float
+    effective_sparsity: float
+    collapsed_layers: float
+    last_accuracy: float
+    best_validation_accuracy: float
+    early_stop_accuracy: float
+    last_step: float
+    best_validation_step: float
+    early_stop_step: float
+    censored: bool
+    loss: float
+    calibration_error: float
+    top5_accuracy: float
+    steps: int
+    latency: float
+    seconds: float
+    peak_memory: float
+
+
+COLUMNS = (
+    *("key", "suite", "trained_with", "own_recipe", "label", "asked", "seed", "status"),
+    *About._fields,
+    *Measures._fields,
+    *Costs._fields,
+    *("environment", "unfit", "data"),
+)
+Row = tuple[Any, ...]
+
+
+class Reader:
+    """Makes rows of records, values of `COLUMNS`; what many records share is understood once."""
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.recipes: dict[str, dict[str, Any]] = {}
+        self._evidence = Evidence()
+        self._known: dict[tuple[bytes, ...], About] = {}
+        self._costs = Costing()
+        self._environments: dict[bytes, str] = {}
+        self._met: Counter[bytes] = Counter()
+        self._texts: dict[str, str] = {}
+
+    def add(self, record: Excerpt) -> None:
+        try:
+            self.rows.append(self._row(record))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            raise FileFault(f"the record {record.key} is not as records are: {words}") from error
+
+    def evidence(self) -> Evidence:
+        """What all the rows rest on."""
+        for environment, times in self._met.items():
+            found = msgspec.json.decode(environment)
+            for name, counts in self._evidence.environment.items():
+                if name in found:
+                    counts[str(found[name])] += times
+        self._met.clear()
+        return self._evidence
+
+    def _row(self, record: Excerpt) -> Row:
+        asked = _EXPERIMENT.decode(record.experiment)
+        measures = _measures(record)
+        if record.status != "missing":
+            self._count(record, measures.steps)
+        return (
+            record.key,
+            self._one(record.suite),
+            self._one(record.recipe),
+            record.own_recipe,
+            self._one(record.label),
+            asked.sparsity,
+            asked.seed,
+            self._one(record.status),
+            *self._about(asked, record),
+            *measures,
+            *self._costs(record),
+            self._environment(bytes(record.environment)),
+            self._one("; ".join(record.unfit)),
+            self._one(" ".join(digest[:8] for digest in record.data.values()) if record.status == "done" else ""),
+        )
+
+    def _count(self, record: Excerpt, steps: int) -> None:
+        evidence, timing = self._evidence, record.timing
+        evidence.suites.add(record.suite)
+        self._met[bytes(record.environment)] += 1
+        if timing.steps_computed is not None:  # only records that say what was computed count
+            evidence.computed += timing.steps_computed
+            evidence.charged += steps
+        evidence.seconds += timing.seconds or 0.0
+        if record.status != "done":
+            evidence.troubles.append({name: getattr(record, name) for name in ("key", "label", "status", "error")})
+
+    def _about(self, asked: Asked, record: Excerpt) -> About:
+        shared = asked.shared()
+        if shared not in self._known:
+            self._known[shared] = self._understood(from_json(msgspec.json.decode(record.experiment)))
+        return self._known[shared]
+
+    def _understood(self, experiment: Experiment) -> About:
+        recipe = without_defaults(experiment.recipe)
+        self.recipes[_hash(recipe)] = recipe
+        base = experiment.base
+        return About(
+            dataset=label(experiment.dataset),
+            model=label(experiment.model),
+            parameters_of=label(experiment.pruner),
+            pruner=experiment.pruner.name,
+            control=experiment.control.name if experiment.control else "",
+            recipe_hash=_hash(recipe),
+            meaning=_meaning(experiment),
+            base=_meaning(base) if base else "",
+        )
+
+    def _environment(self, environment: bytes) -> str:
+        """What may change the numbers of a run."""
+        if environment not in self._environments:
+            found = msgspec.json.decode(environment)
+            words = ", ".join(f"{name} {found[name]}" for name in COMPARABLE if name in found)
+            self._environments[environment] = words
+        return self._environments[environment]
+
+    def _one(self, text: str) -> str:
+        """The same object for the same text, so that a hundred thousand rows are small."""
+        return self._texts.setdefault(text, text)
+
+
+_EXPERIMENT = msgspec.json.Decoder(Asked)
+_NO_POINT = Point()
+
+
+def _measures(record: Excerpt) -> Measures:
+    test, sparsity, timing = record.test, record.sparsity, record.timing
+    last, best, early = test.last or _NO_POINT, test.best_validation or _NO_POINT, test.early_stop or _NO_POINT
+    return Measures(
+        sparsity.measured,
+        _number(sparsity.effective),
+        NOWHERE if sparsity.collapsed is None else len(sparsity.collapsed),
+        100 * last.accuracy,
+        100 * best.accuracy,
+        100 * early.accuracy,
+        last.step,
+        best.step,
+        early.step,
+        early.censored,
+        _number(last.loss),
+        100 * _number(last.calibration_error),
+        100 * _number(last.top5_accuracy),
+        sum([event.steps for event in record.events]),
+        _number(timing.latency),
+        _number(timing.seconds),
+        _number(timing.peak_memory),
+    )
+
+
+def _number(value: float | None) -> float:
+    return NOWHERE if value is None else value
+
+
+def _meaning(experiment: Experiment) -> str:
+    """What tells methods apart that have one name."""
+    parts = (experiment.pruner, experiment.control, experiment.recipe, experiment.origin)
+    return _hash([without_defaults(part) for part in parts])
+
+
+def _hash(value: Any) -> str:
+    return sha256(canonical(value).encode())[:8]

@@ -1,0 +1,163 @@
+"""What leaderboards say of tickets and of methods: is it a winning ticket, and what of the choice matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lth_bench.results import statistics
+from lth_bench.results.frame import BLOCK
+from lth_bench.results.leaderboard import Board
+
+MARGIN = 0.5  # points of accuracy below the dense network that do not count
+REDRAWN = "redraw"
+QUESTIONS = {
+    "shuffle": "Does it matter which weights of a layer are kept?",
+    "random_layerwise": "Is the mask worth more than its sparsities by layer?",
+    "redraw": "Do the initial weights matter?",
+    "sign": "Do the sizes of the initial weights matter, beside their signs?",
+    "invert": "Does the score matter?",
+}
+"""What the controls answer; of others, the name stands."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Tests:
+    """Of a row: is it as good as dense, as quick, and better than its mask with other weights? None: not shown."""
+
+    as_good: bool | None
+    as_quick: bool | None
+    better: bool | None
+
+    @property
+    def verdict(self) -> str:
+        answers = (self.as_good, self.as_quick, self.better)
+        return "fails" if False in answers else "unknown" if None in answers else "wins"
+
+
+def verdicts(found: Board) -> pd.DataFrame:
+    """Whether each method's subnetworks are winning tickets (Frankle & Carbin 2019, arXiv:1803.03635, section 1).
+
+    One that wins is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %), in no
+    more steps – to the lowest validation loss where that was before the end, else to the end – and better than its own
+    mask with other initial weights (the same test). `verdict` is wins where all three are shown, fails where the
+    opposite of one is, else unknown; `why` is a sentence.
+    """
+    rows = found.rows
+    chosen = rows[(rows["control"] == "") & (rows["target"] > 0)]
+    lower, upper = _bounds(found.samples.difference)
+    redrawn = _redrawn(found)
+    lines = []
+    dense = _dense(rows)
+    for index, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
+        as_good = _shown(lower[index], upper[index], -MARGIN)
+        tests = _Tests(as_good, _as_quick(row, dense(row)), redrawn.get(index))
+        whole = row["n"] and not row["diverged"] and not row["failed"]
+        verdict = tests.verdict if whole else "unknown"
+        why = _reason(row, tests, (float(lower[index]), float(upper[index])), index in redrawn)
+        lines.append([*_block(row), row["method"], row["target"], verdict, why])
+    return pd.DataFrame(lines, columns=[*BLOCK, "method", "target", "verdict", "why"])
+
+
+def badges(found: Board) -> pd.DataFrame:
+    """What controls say of their methods: the difference between them, its paired 95 % interval, and an answer.
+
+    Differences are in points, averaged over the targets that both have, by seed. `verdict` is yes where the method is
+    better, no where the control is, unclear where the interval does not tell.
+    """
+    columns = [*BLOCK, "method", "control", "question", "difference", "lower", "upper", "n", "targets", "verdict"]
+    return pd.DataFrame(list(_badges(found)), columns=columns)
+
+
+def _badges(found: Board) -> Iterator[list[Any]]:
+    for (*_, control), pairs in _pairs(found).groupby([*BLOCK, "base_method", "control"], sort=False):
+        base, other = (found.samples.accuracy[pairs[side].to_numpy()] for side in ("base_row", "row"))
+        interval = statistics.mean_interval((base - other).mean(axis=0)[None])
+        mean, lower, upper = (float(bound[0]) for bound in (interval.mean, interval.lower, interval.upper))
+        answer = "yes" if lower > 0 else "no" if upper < 0 else "unclear"
+        first = pairs.iloc[0]
+        question = QUESTIONS.get(str(control), f"Is it better than its control {control}?")
+        yield [
+            *first[BLOCK], first["base_method"], control, question, mean, lower, upper, int(interval.n[0]), len(pairs),
+            answer,
+        ]  # fmt: skip
+
+
+def _pairs(found: Board) -> pd.DataFrame:
+    """The rows of controls beside those of the methods whose tickets they are of, trained with the same recipe."""
+    rows = found.rows.reset_index(names="row")
+    controls = rows[rows["control"] != ""]
+    bases = rows[rows["control"] == ""][["row", *BLOCK, "method", "target", "meaning", "recipe_hash"]]
+    named = bases.rename(columns={"row": "base_row", "method": "base_method", "meaning": "base"})
+    return controls.merge(named, on=[*BLOCK, "target", "base", "recipe_hash"])
+
+
+def _redrawn(found: Board) -> dict[int, bool | None]:
+    """By row of a method with that control, whether it is better than its mask with other initial weights."""
+    pairs = _pairs(found)
+    pairs = pairs[pairs["control"] == REDRAWN]
+    accuracy = found.samples.accuracy
+    base, other = pairs["base_row"].to_numpy(dtype=int), pairs["row"].to_numpy(dtype=int)
+    lower, upper = _bounds(accuracy[base] - accuracy[other])
+    return {int(row): _shown(low, high, 0.0) for row, low, high in zip(base, lower, upper, strict=True)}
+
+
+def _bounds(differences: Floats) -> tuple[Floats, Floats]:
+    """What each mean difference is shown to be above, and what it is shown to be below, each at 95 %."""
+    return statistics.one_sided_lower(differences), -statistics.one_sided_lower(-differences)
+
+
+def _shown(lower: float, upper: float, least: float) -> bool | None:
+    return True if lower > least else False if upper < least else None
+
+
+def _dense(rows: pd.DataFrame) -> Callable[[Any], Any]:
+    """What finds the dense row that a row is compared with: of its own recipe, else of its leaderboard's."""
+    names = [*BLOCK, "recipe_hash", "own_recipe", "n", "censored", "early_stop_step", "last_step"]
+    runs = rows[(rows["target"] == 0) & (rows["control"] == "")][names].to_dict("records")
+    alike = {(*_block(run), run["recipe_hash"]): run for run in reversed(runs)}
+    usual = {_block(run): run for run in reversed(runs) if not run["own_recipe"]}
+    return lambda row: alike.get((*_block(row), row["recipe_hash"]), usual.get(_block(row)))
+
+
+def _block(row: Any) -> tuple[str, ...]:
+    return tuple(row[name] for name in BLOCK)
+
+
+def _as_quick(row: Any, dense: Any) -> bool | None:
+    if dense is None or not dense["n"]:
+        return None
+    measured = dense["censored"] < dense["n"] and row["censored"] < row["n"]
+    step = "early_stop_step" if measured else "last_step"
+    return bool(row[step] <= dense[step])
+
+
+def _reason(row: Any, tests: _Tests, bounds: tuple[float, float], redrawn: bool) -> str:
+    trouble = [f"{row[name]} {name}" for name in ("diverged", "failed", "missing") if row[name]]
+    if not row["n"]:
+        return f"no seed finished: {', '.join(trouble)}."
+    lower, upper = bounds
+    known = not np.isnan(lower)
+    between = (
+        f"not told from dense ({lower:+.2f} to {upper:+.2f} points)" if known else "too few seeds beside dense ones"
+    )
+    control = "not told from its mask re-drawn" if redrawn else "no control redraw"
+    parts = [
+        _word(
+            tests.as_good, f"as good as dense (above {lower:+.2f})", f"worse than dense (below {upper:+.2f})", between
+        ),
+        _word(tests.as_quick, "in no more steps", "in more steps", "no dense run to count steps against"),
+        _word(tests.better, "better than its mask re-drawn", "worse than its mask re-drawn", control),
+    ]
+    return "; ".join([*parts, *trouble]) + "."
+
+
+def _word(answer: bool | None, yes: str, no: str, unknown: str) -> str:
+    return unknown if answer is None else yes if answer else no

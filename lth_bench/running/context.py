@@ -1,0 +1,167 @@
+"""Where experiments run: the plugins, the data root, the device and the store."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lth_bench.data.examples import Source, examples, held_out, settled
+from lth_bench.data.lazy import Streamed
+from lth_bench.errors import DataError
+from lth_bench.experiments.choices import instantiate
+from lth_bench.experiments.datasets import Arrays, Dataset, Listing
+from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
+from lth_bench.experiments.plugins import Plugins, Registry
+from lth_bench.hashing import canonical
+from lth_bench.models.networks import make_network, prunable_weights
+from lth_bench.models.timm_models import model_function, register_models
+from lth_bench.storage.source_hash import modules_hash
+from lth_bench.storage.store import Store
+from lth_bench.training.memory import Memory, Watch
+from lth_bench.training.session import Session, Setup
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training split of a data set: what is trained on, what is held out, and what is known of the whole.
+
+    `reading` stands for what the pixels depend on beside the digest, where they are read as they are needed.
+    """
+
+    dataset: Dataset
+    training: Source
+    validation: Source
+    digest: str
+    reading: list[str]
+
+
+@dataclass
+class Site:
+    """Where experiments run. Training splits that were read are kept; the test split never is.
+
+    Without a store, everything is computed. `loaders` processes read ahead what is not held in memory.
+    """
+
+    plugins: Plugins
+    data_root: Path | None
+    device: torch.device
+    store: Store | None = None
+    watch: Watch = field(default_factory=Watch)
+    loaders: int = 0
+    _read: dict[str, Training] = field(default_factory=dict)
+    _placed: dict[str, tuple[Source, Source]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        register_models(self.plugins.models.items)
+
+    def training(self, dataset: Choice) -> tuple[Source, Source]:
+        """What is trained on, and the validation split, on the device."""
+        name = _name(dataset)
+        if name not in self._placed:
+            found = self.read(dataset)
+            self._placed[name] = found.training.to(self.device), found.validation.to(self.device)
+        return self._placed[name]
+
+    def read(self, dataset: Choice) -> Training:
+        """The training split in main memory; touches no device. Raises DataError."""
+        name = _name(dataset)
+        if name not in self._read:
+            wanted = dataset_named(self.plugins.datasets, dataset)
+            content = wanted.read("train", self.data_root)
+            known = settled(wanted, content)
+            whole = self._source(known, content)
+            if not 0 < known.validation < len(whole):
+                raise DataError(
+                    f"{dataset.name}: of {len(whole)} training images, {known.validation} are to be held out for "
+                    f"validation; give a `validation` from 1 to {len(whole) - 1}"
+                )
+            self._read[name] = Training(known, *held_out(whole, known.validation), whole.digest(), _reading(content))
+        return self._read[name]
+
+    def test(self, dataset: Choice) -> Source:
+        """The test split, on the device. Raises DataError, also where its images are of another size."""
+        training = self.read(dataset)
+        found = self._source(training.dataset, training.dataset.read("test", self.data_root))
+        if found.shape != training.training.shape:
+            sizes = (" by ".join(map(str, part.shape)) for part in (training.training, found))
+            raise DataError("{}: training images are {}, test images {}".format(dataset.name, *sizes))
+        return found.to(self.device)
+
+    def classes(self, dataset: Choice) -> int:
+        found = self.read(dataset).dataset.classes
+        assert found is not None
+        return found
+
+    def network(self, experiment: Experiment, seed: int) -> nn.Module:
+        """The experiment's network, with initial weights drawn from this seed."""
+        dataset = experiment.dataset
+        shape, classes = self.read(dataset).training.shape, self.classes(dataset)
+        return make_network(experiment.model, experiment.recipe, shape, classes, seed).to(self.device)
+
+    def prunable(self, experiment: Experiment, network: nn.Module) -> dict[str, nn.Parameter]:
+        """The weights of a network that the experiment may prune."""
+        return prunable_weights(experiment.model, network)
+
+    def session(self, experiment: Experiment) -> Session:
+        """A fresh Session for an experiment."""
+        return Session(self.setup(experiment))
+
+    def setup(self, experiment: Experiment) -> Setup:
+        """What a Session needs for an experiment."""
+        training, validation = self.training(experiment.dataset)
+        return Setup(
+            network=lambda seed: self.network(experiment, seed),
+            training=training,
+            validation=validation,
+            recipe=experiment.recipe,
+            sparsity=experiment.sparsity,
+            seed=experiment.seed,
+            memory=Memory(self.store, self._about(experiment), self.watch) if self.store else None,
+            progress=self.watch.progress,
+            prunable=lambda network: self.prunable(experiment, network),
+        )
+
+    def _about(self, experiment: Experiment) -> dict[str, Any]:
+        """What training depends on beside the state of the Session."""
+        dataset, model = experiment.dataset, experiment.model
+        return {
+            "model": without_defaults(model),
+            "function": modules_hash(frozenset([model_function(model.name).__module__])),
+            "timm": version("timm"),
+            "data": [self.read(dataset).digest, self.read(dataset).dataset.validation, *self.read(dataset).reading],
+            "classes": self.classes(dataset),
+        }
+
+    def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
+        if isinstance(content, Listing):
+            assert dataset.mean is not None and dataset.std is not None
+            return Streamed(content, dataset.mean, dataset.std, self.loaders)
+        return examples(dataset, content)
+
+
+def dataset_named(registry: Registry, entry: Choice) -> Dataset:
+    """The data set that an experiment names."""
+    item = registry[entry.name]
+    return item if isinstance(item, Dataset) else instantiate(registry, entry.name, entry.arguments)()
+
+
+def _reading(content: Arrays | Listing) -> list[str]:
+    if not isinstance(content, Listing):
+        return []
+    code = modules_hash(frozenset([type(content.open).__module__]))
+    return [content.stamp, code, *(version(package) for package in ("torchvision", "pillow"))]
+
+
+def _name(entry: Choice) -> str:
+    return canonical(dataclasses.asdict(entry))
+
+
+def instance(registry: Registry, entry: Choice) -> Any:
+    """The pruner or control that an experiment names."""
+    return instantiate(registry, entry.name, entry.arguments)

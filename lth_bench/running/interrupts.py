@@ -1,0 +1,33 @@
+"""What Ctrl-C and SIGTERM do to a sweep."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from lth_bench.running.queue import Board
+
+
+@contextmanager
+def stopping(board: Board, say: Callable[[str], None]) -> Iterator[list[int]]:
+    """Inside, the first signal asks a board's workers to stop at a checkpoint, the second ends them at once.
+
+    Yields the signals received so far.
+    """
+    received: list[int] = []
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        board.stopping = True
+        board.killed = len(received) > 1
+        if len(received) == 1:
+            say("Stopping: training is checkpointed, what cannot be is finished. Once more to stop now.")
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,107 @@
+"""What is measured of a finished network, beside its accuracy."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lth_bench.data.examples import Source
+from lth_bench.models.predictions import predictions
+from lth_bench.models.timm_models import mode, nothing
+
+BINS = 15  # of the calibration error
+TOP = 5
+FAINT = 1e-20  # an input so small that no activation function saturates
+PASSES, WARM, SECONDS = 30, 3, 1.0  # of a latency: passes timed, passes before them, and when it is enough
+
+
+def answers(network: nn.Module, data: Source, progress: Callable[[], None] = nothing) -> dict[str, float]:
+    """Mean cross-entropy in nats (`loss`), and shares from 0 to 1: `accuracy`, `calibration_error`, `top5_accuracy`.
+
+    The calibration error is the expected one over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, section
+    2); the last is given for more than ten classes. `progress` is called after every chunk of examples.
+    """
+    loss, top, found = 0.0, 0, []
+    for logits, labels in predictions(network, data, progress):
+        loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+        confidence = logits.double().softmax(1).amax(1)
+        found.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
+        best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
+        top += int((best == labels[:, None]).sum())
+    confidence, correct = torch.cat(found, 1).cpu()
+    several = {"top5_accuracy": top / len(data)} if logits.shape[1] > 10 else {}
+    error = calibration_error(confidence, correct)
+    return {"loss": loss / len(data), "accuracy": int(correct.sum()) / len(data), "calibration_error": error, **several}
+
+
+def calibration_error(confidence: Tensor, correct: Tensor) -> float:
+    """Mean distance of confidence, of N answers, from the share of correct ones among those about as confident."""
+    place = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
+    gaps = torch.zeros(BINS, dtype=torch.float64).index_add_(0, place, confidence - correct)
+    return float(gaps.abs().sum() / len(confidence))
+
+
+def on_paths(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tuple[int, ...]) -> dict[str, int] | None:
+    """How many weights of each layer lie on a path from input to output: those with a SynFlow score above zero.
+
+    Scores are those of Tanaka et al. 2020 (arXiv:2006.05467) without shifts, with each layer scaled such that no
+    activation saturates. Changes the network. None where that cannot be computed, or is not finite.
+    """
+    network.double().requires_grad_(False)
+    _straighten(network)
+    for weight in weights.values():
+        rows = weight.flatten(1).sum(1).max()
+        weight.div_(rows.clamp(min=torch.finfo(rows.dtype).tiny)).requires_grad_()
+    image = torch.full((1, *shape), FAINT, dtype=torch.float64, device=next(network.parameters()).device)
+    try:
+        with torch.enable_grad(), mode(network, training=False):
+            slopes = torch.autograd.grad(network(image).sum() / FAINT, list(weights.values()))
+    except RuntimeError:  # a network that computes in another precision, whatever its weights are in
+        return None
+    if not all(bool(slope.isfinite().all()) for slope in slopes):
+        return None
+    scores = zip(weights, slopes, strict=True)
+    return {name: int((slope * weights[name]).count_nonzero()) for name, slope in scores}
+
+
+@torch.no_grad()
+def _straighten(network: nn.Module) -> None:
+    """Takes all shifts away, and makes every factor positive."""
+    for name, value in network.state_dict().items():
+        own = name.rpartition(".")[2]
+        if "bias" in own or own == "running_mean":
+            value.zero_()
+        elif own == "running_var":
+            value.fill_(1)
+        elif value.is_floating_point():
+            value.abs_()
+
+
+@torch.no_grad()
+def latency(network: nn.Module, shape: tuple[int, ...]) -> float:
+    """Median seconds of a forward pass of one image, C×H×W, through the network as it stands."""
+    device = next(network.parameters()).device
+    image = torch.ones(1, *shape, device=device)
+    times: list[float] = []
+    with mode(network, training=False):
+        while len(times) < WARM + PASSES and (len(times) <= WARM or sum(times) < SECONDS):
+            started = time.perf_counter()
+            network(image)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+    return median(times[WARM:])
+
+
+def described(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tuple[int, ...]) -> dict[str, Any]:
+    """What costs are computed from: the number of parameters, shapes, and the FLOPs of one image's forward pass."""
+    from lth_bench.models.flops import passage
+
+    found = passage(network, weights, shape)
+    layers = [{"name": name, "shape": list(w.shape), "flops": found.layers[name]} for name, w in weights.items()]
+    return {"parameters": sum(p.numel() for p in network.parameters()), "layers": layers, "other_flops": found.other}

@@ -1,0 +1,94 @@
+"""What can be known to be wrong before anything is started, and needs torch or data to be known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from lth_bench.errors import DataError, ModelError
+from lth_bench.experiments.experiment import Choice, Experiment
+from lth_bench.experiments.recipe import Schedule
+from lth_bench.pruning.allocation import kept_count
+from lth_bench.pruning.doctor import standardised
+from lth_bench.running.context import Site
+from lth_bench.running.transfer import origin_faults
+
+
+def preflight(experiments: Iterable[Experiment], site: Site) -> list[str]:
+    """Faults of data, models and sparsities, one sentence each."""
+    experiments = list(experiments)
+    data_faults = list(_data_faults(experiments, site))
+    absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
+    seen: dict[str, int | str] = {}
+    for experiment in experiments:
+        if experiment.dataset in absent:
+            continue
+        pair = f"{experiment.model} {experiment.dataset}"
+        if pair not in seen:
+            seen[pair] = _prunable_weights(experiment, site)
+        faults += _faults(experiment, seen[pair])
+        faults += _recipe_faults(experiment, site)
+    made = [e for e in experiments if isinstance(seen.get(f"{e.model} {e.dataset}"), int)]
+    return list(dict.fromkeys([*faults, *_misfits(made, absent, site)]))
+
+
+def _misfits(experiments: list[Experiment], absent: list[Choice], site: Site) -> Iterator[str]:
+    """Tickets that do not fit where they are to be trained."""
+    pairs = {f"{e.model} {e.dataset} {e.base.dataset}": e for e in experiments if e.origin and e.base}
+    for experiment in pairs.values():
+        assert experiment.base is not None
+        if experiment.base.dataset not in absent:
+            yield from origin_faults(experiment, site)
+
+
+def _data_faults(experiments: list[Experiment], site: Site) -> Iterator[tuple[Choice, str]]:
+    for dataset in {str(experiment.dataset): experiment.dataset for experiment in experiments}.values():
+        try:
+            site.training(dataset)
+            site.test(dataset)
+        except DataError as error:
+            fetched = site.plugins.datasets.items[dataset.name]
+            more = "; or let --download fetch it" if getattr(fetched, "download", None) and site.data_root else ""
+            yield dataset, f"datasets: {error}{more}"
+
+
+def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
+    """The number of prunable weights, or what is wrong with the model."""
+    data = site.training(experiment.dataset)[0]
+    try:
+        network = site.network(experiment, 0)
+        with torch.no_grad():
+            logits = network.eval()(data.batch(slice(0, 2)).inputs)
+    except ModelError as error:
+        return f"models: {error}"
+    except Exception as error:
+        size = data.shape
+        return f"models: {experiment.model.name!r} cannot take inputs of shape {size}: {type(error).__name__}: {error}"
+    if logits.shape != (2, classes := site.classes(experiment.dataset)):
+        found = tuple(logits.shape[1:])
+        return f"models: {experiment.model.name!r} gives outputs of shape {found}, wanted one for {classes} classes"
+    if fault := standardised(network, data.batch(slice(0, 2)).inputs):
+        return f"models: {experiment.model.name!r} {fault}; use a model without weight standardisation"
+    total = sum(weight.numel() for weight in site.prunable(experiment, network).values())
+    return total or f"models: {experiment.model.name!r} has no convolution or linear weight left to prune"
+
+
+def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:
+    if isinstance(size, str):
+        yield size
+    elif kept_count(experiment.sparsity, size) == 0:
+        name = experiment.model.name
+        yield f"sparsities: {experiment.sparsity} would leave none of the {size:,} prunable weights of {name!r}"
+
+
+def _recipe_faults(experiment: Experiment, site: Site) -> Iterator[str]:
+    data, recipe, name = site.training(experiment.dataset)[0], experiment.recipe, experiment.dataset.name
+    if recipe.batch_size > len(data):
+        yield f"recipes: batch_size {recipe.batch_size} is more than the {len(data)} training examples of {name!r}"
+        return
+    try:
+        Schedule(recipe, len(data) // recipe.batch_size)
+    except ValueError as error:
+        yield f"recipes: on {name!r}: {error}"
+    yield from (f"recipes: {name!r}: {fault}" for fault in data.faults(recipe))

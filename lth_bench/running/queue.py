@@ -1,0 +1,238 @@
+"""What is to be done in a run directory, and who does it: claims by lease, records by the first who publishes."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lth_bench.errors import FileFault
+from lth_bench.experiments.experiment import from_json
+from lth_bench.storage import leases
+from lth_bench.storage.files import added, append, move, names
+from lth_bench.storage.leases import Lease
+from lth_bench.storage.records import read_record, record_path, write_record
+from lth_bench.storage.store import Store
+
+Identity = dict[str, Any]
+Record = dict[str, Any]
+Tell = Callable[[str, Identity], None]
+
+LOOK = 0.2  # seconds between two looks for something to do
+LOSSES = 3  # after so many an experiment is not tried again
+KILLS = 10  # the same for those that came from outside, by a person or a system short of memory
+
+
+@dataclass(frozen=True)
+class Task:
+    """An experiment that this process has claimed."""
+
+    identity: Identity
+    lease: Lease
+
+    @property
+    def key(self) -> str:
+        return str(self.identity["key"])
+
+
+class Board:
+    """Hands out experiments in order: seeds breadth-first, and what a control waits for before the rest of its seed.
+
+    Higher sparsities come first, as to reach them trains longest, and leaves most for others to look up. One that had
+    looked up training when it was parked goes behind one seed more each time: what it waits for is often the first of
+    many segments that another experiment computes, and to come that far again takes time.
+
+    Several processes may work from boards on the same directory; all they share is its files.
+    """
+
+    def __init__(self, directory: Path, identities: Iterable[Identity], store: Store | None, patience: float) -> None:
+        self.directory, self.store, self.patience = directory, store, patience
+        self.leases, self.journal = directory / "leases", directory / "journal.jsonl"
+        self.stopping = self.killed = False
+        self._todo = {identity["key"]: identity for identity in ordered(list(identities))}
+        seeds = list(dict.fromkeys(identity["experiment"]["seed"] for identity in self._todo.values()))
+        found = {key: record for key in self._todo if (record := recorded(directory, key)) is not None}
+        self._again = {key: mark for key, record in found.items() if (mark := fingerprint(record)) is not None}
+        self._bases = {key: base.key for key, i in self._todo.items() if (base := from_json(i["experiment"]).base)}
+        self._places = {key: seeds.index(identity["experiment"]["seed"]) for key, identity in self._todo.items()}
+        self._waits: dict[str, str] = {}
+        self._spent: dict[str, int] = {}
+        self._heard = 0  # bytes of the journal
+        self._mine: set[str] = set()
+        self._lock = threading.RLock()
+        self._clear_leases()
+
+    def next(self, tell: Tell) -> Task | None:
+        """Claims the next experiment; waits while there is only what others are at. None when all is done."""
+        while not self.stopping:
+            with self._lock:
+                self._drop_finished(tell)
+                if not self._todo:
+                    return None
+                if task := self._claim_first():
+                    return task
+            time.sleep(LOOK)
+        return None
+
+    def spent(self, task: Task) -> dict[str, int]:
+        """What earlier tries at an experiment have cost that were given up, here or by another process."""
+        with self._lock:
+            self._read_journal()
+            return {"steps_computed": self._spent.get(task.key, 0)}
+
+    def publish(self, task: Task, fields: Record) -> str:
+        """Publishes a record unless the lease was taken over; returns its status, or "dropped"."""
+        record = {**fields, **task.identity}
+        if not (task.lease.held() and write_record(self.directory, record)):
+            self._leave(task, "dropped")
+            return "dropped"
+        self._note("published", task, status=record["status"])
+        task.lease.finish()
+        with self._lock:
+            self._mine.discard(task.key)
+            del self._todo[task.key]
+        return str(record["status"])
+
+    def park(self, task: Task, segment: str, spent: dict[str, int]) -> None:
+        """Gives an experiment back until a segment that somebody else computes is there."""
+        with self._lock:
+            self._waits[task.key] = segment
+            self._places[task.key] += bool(spent["steps_looked_up"])
+        self.give_back(task, "parked", spent)
+
+    def give_back(self, task: Task, why: str, spent: dict[str, int] | None = None) -> None:
+        """Gives an experiment back unfinished; what was spent on it is known to whoever takes it."""
+        try:
+            self._note(why, task, **({"steps_computed": spent["steps_computed"]} if spent else {}))
+        finally:
+            if task.lease.held():
+                task.lease.release()
+            self._let_go(task)
+
+    def lose(self, task: Task, fields: Record) -> str:
+        """Counts a loss: the experiment is tried again, or, after too many, published as it stands."""
+        losses = [*leases.history(self.leases, task.key), fields["error"]]
+        killed = sum(bool(loss.get("killed")) for loss in losses)
+        if killed >= KILLS or len(losses) - killed >= LOSSES:
+            return self.publish(task, quarantined(fields, len(losses)))
+        if task.lease.held():
+            task.lease.lose(fields["error"])
+        self._leave(task, "lost")
+        return "lost"
+
+    def _claim_first(self) -> Task | None:
+        claims = leases.find_all(self.leases)
+        held = {key for key, claim in claims.items() if claim.alive(self.patience)}
+        tries = {key: claims[key].generation for key in self._todo if key in claims}
+        # What was lost before comes last, so that it cannot hold up the rest.
+        for key in sorted(self._todo, key=lambda key: (tries.get(key, 0), self._places[key])):
+            if key in self._mine or key in held or self._bases.get(key) in self._todo or self._must_wait(key):
+                continue
+            lease = leases.claim(self.leases, key, self.patience)
+            if lease is None:
+                continue
+            if self._finished(key) is not None:
+                lease.release()
+                continue
+            task = Task(self._todo[key], lease)
+            self._mine.add(key)
+            if key in self._again:
+                move(record_path(self.directory, key), self.directory / "failures" / f"{key}.{time.time_ns()}.json")
+            self._note("claimed", task)
+            return task
+        return None
+
+    def _clear_leases(self) -> None:
+        """Removes the leases of workers that ended between publishing a record and letting go."""
+        for key, claim in leases.find_all(self.leases).items():
+            if record_path(self.directory, key).exists() and not claim.alive(self.patience):
+                leases.clear(self.leases, key)
+
+    def _must_wait(self, key: str) -> bool:
+        if key not in self._waits or self.store is None:
+            return False
+        if self.store.busy(self._waits[key]):
+            return True
+        del self._waits[key]
+        return False
+
+    def _drop_finished(self, tell: Tell) -> None:
+        """Takes off the list what has a record by now, ours or of others."""
+        recorded = {name.removesuffix(".json") for name in names(self.directory / "records")}
+        for key in [key for key in self._todo if key in recorded and key not in self._mine]:
+            if (record := self._finished(key)) is not None:
+                tell(str(record["status"]), self._todo.pop(key))
+
+    def _finished(self, key: str) -> Record | None:
+        """The record of an experiment, if there is one other than the failure that is to be tried again."""
+        record = recorded(self.directory, key)
+        return None if record is None or fingerprint(record) == self._again.get(key, "") else record
+
+    def _leave(self, task: Task, event: str) -> None:
+        self._note(event, task)
+        self._let_go(task)
+
+    def _let_go(self, task: Task) -> None:
+        with self._lock:
+            self._mine.discard(task.key)
+
+    def _note(self, event: str, task: Task, **about: Any) -> None:
+        line = {"time": time.time(), "event": event, "key": task.key, "generation": task.lease.generation}
+        text = json.dumps({**line, **about, "pid": os.getpid()})
+        append(self.journal, f"{text}\n".encode())
+
+    def _read_journal(self) -> None:
+        """Hears what was spent on experiments that were given back; what is no line of a journal is passed over."""
+        for text in added(self.journal, self._heard):
+            self._heard += len(text)
+            with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
+                line = json.loads(text)
+                if line["event"] == "published":
+                    self._spent.pop(line["key"], None)
+                elif "steps_computed" in line:
+                    self._spent[line["key"]] = int(line["steps_computed"])
+
+
+def ordered(identities: list[Identity]) -> list[Identity]:
+    """Seeds breadth-first, so that a table is useful early; within a seed, first what controls wait for.
+
+    After that dense networks, then from the highest sparsity to the lowest.
+    """
+    seeds = list(dict.fromkeys(identity["experiment"]["seed"] for identity in identities))
+    bases = {base.key for identity in identities if (base := from_json(identity["experiment"]).base)}
+
+    def place(identity: Identity) -> tuple[int, bool, bool, float]:
+        seed, sparsity = identity["experiment"]["seed"], identity["experiment"]["sparsity"]
+        return seeds.index(seed), identity["key"] not in bases, sparsity > 0, -sparsity
+
+    return sorted(identities, key=place)
+
+
+def recorded(directory: Path, key: str) -> Record | None:
+    """The record of an experiment, if there is one; another process may move it away at any time."""
+    path = record_path(directory, key)
+    try:
+        return read_record(path) if path.exists() else None
+    except FileFault:
+        if path.exists():
+            raise
+        return None
+
+
+def fingerprint(record: Record) -> str | None:
+    """What tells one failure from the next; None for a record that is not to be tried again."""
+    again = record["status"] == "failed" and not record["error"].get("quarantined")
+    return json.dumps([record["error"], record.get("timing")]) if again else None
+
+
+def quarantined(fields: Record, losses: int) -> Record:
+    """A failure that is not tried again by itself."""
+    error = fields["error"]
+    message = f"{error['message']}; lost {losses} times, it is tried again only once this record is deleted"
+    return {**fields, "error": {**error, "message": message, "quarantined": True}}

@@ -1,0 +1,45 @@
+"""Runs what is missing from a run directory, in worker processes that are looked after from here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lth_bench.running.limits import Limits
+from lth_bench.running.messages import Message
+from lth_bench.running.queue import Board, Identity
+from lth_bench.storage.store import Store
+
+POLL = 0.2
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A run directory and how to work on it; without a store, shared training is not shared.
+
+    `loaders` processes for each worker read images ahead that are not held in memory.
+    """
+
+    directory: Path
+    data_root: Path | None
+    device: str
+    store: Path | None = None
+    limits: Limits = field(default_factory=Limits)
+    loaders: int = 0
+
+    def board(self, identities: list[Identity]) -> Board:
+        """The board of these experiments."""
+        store = Store(self.store, self.limits.patience) if self.store else None
+        return Board(self.directory, identities, store, self.limits.patience)
+
+    def settings(self) -> Message:
+        """What a worker process has to know, as JSON."""
+        return {
+            "directory": str(self.directory),
+            "data": self.data_root and str(self.data_root),
+            "device": self.device,
+            "store": self.store and str(self.store),
+            "limits": dataclasses.asdict(self.limits),
+            "loaders": self.loaders,
+        }

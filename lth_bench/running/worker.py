@@ -1,0 +1,238 @@
+"""A worker process: answers requests to train, or to evaluate, one after the other, each in a child of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import faulthandler
+import gc
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import torch
+
+from lth_bench.errors import Busy, DiskFault, FileFault, Stopped
+from lth_bench.experiments.experiment import from_json
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.context import Site
+from lth_bench.running.limits import Limits
+from lth_bench.running.messages import Channel, Message
+from lth_bench.running.placement import room
+from lth_bench.running.preflight import preflight
+from lth_bench.running.run import evaluate, train
+from lth_bench.storage.store import Store
+from lth_bench.training.ledger import Spent
+from lth_bench.training.memory import Watch
+from lth_bench.training.optimizers import make_optimizer
+
+Device = Literal["cpu", "cuda"]
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+LOOK = 0.5  # seconds between two looks at what the main thread has done
+
+
+def make_site(data_root: Path | None, device: Device, store: Store | None = None) -> Site:
+    """The site of this process, with torch made fast and repeatable; nothing of CUDA is started here."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    keep_memory()
+    if device == "cuda":
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+    return Site(load_plugins(), data_root, torch.device(device), store)
+
+
+def keep_memory() -> None:
+    """Has freed memory stay with this process, where the C library can be told.
+
+    A training step frees nearly all that it takes; to get that back from the system in the next one took 10 to 14 % of
+    the time of a ResNet-20.
+    """
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
+        library.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def choose(wanted: str) -> Device:
+    """The device that "auto", "cpu" or "cuda" stands for here. Raises ValueError if there is none.
+
+    A child finds out: once a process has asked for CUDA, what it forks cannot use CUDA any more.
+    """
+    if wanted == "cpu":
+        return "cpu"
+    pid = os.fork()
+    if pid == 0:
+        with suppress(BaseException):
+            os._exit(0 if torch.cuda.is_available() else 1)
+        os._exit(1)
+    _, status = os.waitpid(pid, 0)
+    if status and wanted == "cuda":
+        raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return "cpu" if status else "cuda"
+
+
+class Desk:
+    """The worker's end of the connection, in the process of one experiment: requests to stop, and signs of life."""
+
+    def __init__(self, channel: Channel, watch: Watch) -> None:
+        self.channel, self.watch = channel, watch
+
+    def open(self, limits: Limits) -> None:
+        self.watch.checkpoint_every = limits.checkpoint_every
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._beat, args=(limits,), daemon=True).start()
+
+    def _listen(self) -> None:
+        """Hears of a stop; when the other end has gone, so does this process, with all that it started."""
+        try:
+            while self.channel.receive():
+                self.watch.stopping = True
+        except (EOFError, OSError):
+            os.killpg(0, signal.SIGKILL)
+
+    def _beat(self, limits: Limits) -> None:
+        """Tells of progress, and keeps leases on segments alive while there is some."""
+        seen, since, beaten = -1, time.monotonic(), 0.0
+        while True:
+            now = time.monotonic()
+            if self.watch.activity != seen:
+                seen, since = self.watch.activity, now
+                self.channel.send({"progress": seen})
+            if now - since < limits.stall and now - beaten > limits.patience / 4:
+                for lease in list(self.watch.leases):
+                    with suppress(FileFault):  # the next beat may do better
+                        lease.beat()
+                beaten = now
+            time.sleep(min(LOOK, limits.patience / 4))
+
+
+def serve(channel: Channel) -> None:
+    """Answers requests until the other end closes, each in a child that has all imports and data already.
+
+    So an experiment starts in milliseconds and can change nothing for the next. The first message says where and how
+    to work; {"idle": exit code} follows when a child has ended, whether it has answered or not. A message without a
+    task names an experiment to make ready for, or asks to stop what has just ended.
+    """
+    settings = channel.receive() or {}
+    limits = Limits(**settings["limits"])
+    store = Store(Path(settings["store"]), limits.patience) if settings["store"] else None
+    try:
+        site = make_site(settings["data"] and Path(settings["data"]), choose(settings["device"]), store)
+        site.loaders = settings["loaders"]
+    except ValueError as error:
+        channel.send({"faults": [str(error)]})
+        return
+    warm: set[str] = set()
+    while True:
+        try:
+            request = channel.receive() or {}
+        except EOFError:
+            return
+        if "identity" in request and (kind := str(request["identity"]["experiment"]["dataset"])) not in warm:
+            warm_up(site, request["identity"])
+            warm.add(kind)
+        if "task" not in request:
+            continue
+        gc.freeze()  # to look at an object for garbage, a child would have to copy its page
+        pid = os.fork()
+        if pid == 0:
+            gc.enable()
+            os.setpgid(0, 0)
+            _answer(request, Path(settings["directory"]), site, Desk(channel, site.watch), limits)
+        with suppress(PermissionError, ProcessLookupError):
+            os.setpgid(pid, pid)
+        status = _wait(pid, channel)
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        channel.send({"idle": os.waitstatus_to_exitcode(status)})
+
+
+def _wait(child: int, channel: Channel) -> int:
+    """The status with which a child ends; where the system can tell, it is ended when nobody is left to answer."""
+    with suppress(AttributeError, OSError):
+        handle = os.pidfd_open(child)
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.register(channel.end, select.POLLRDHUP)
+        if handle not in dict(poll.poll()):
+            os.kill(child, signal.SIGKILL)
+        os.close(handle)
+    return os.waitpid(child, 0)[1]
+
+
+def warm_up(site: Site, identity: Message) -> None:
+    """Reads the training data and imports what a Session imports late.
+
+    Nothing of this may start a thread or a device: the process is about to fork.
+    """
+    with suppress(Exception):  # whatever is wrong, the experiment will say so
+        experiment = from_json(identity["experiment"])
+        site.read(experiment.dataset)
+        if site.device.type == "cpu":
+            session = site.session(experiment)
+            make_optimizer(session.recipe, session.model)
+
+
+def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: Limits) -> NoReturn:
+    """Works on a request, sends the answer, and ends the process."""
+    try:
+        if limits.memory and request["task"] == "train":
+            resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
+        desk.open(limits)
+        desk.channel.send({"began": os.getpid()})
+        try:
+            answer = TASKS[request["task"]](request, directory, site)
+        except DiskFault as error:
+            answer = {"status": "fault", "message": str(error)}
+        desk.channel.send(answer)
+        with suppress(Exception):  # a plugin may have closed it
+            sys.stdout.flush()
+    except BaseException:
+        with suppress(Exception):
+            traceback.print_exc()
+            sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+def _check(request: Message, directory: Path, site: Site) -> Message:
+    """What is known to be wrong with experiments; if asked for, how many of them may run at a time."""
+    experiments = [from_json(experiment) for experiment in request["experiments"]]
+    faults = preflight(experiments, site)
+    return {"faults": faults, "room": room(experiments, site) if request["room"] and not faults else 0}
+
+
+def _train(request: Message, directory: Path, site: Site) -> Message:
+    """The answer of `train`, or that the experiment has to wait for a segment, or was stopped."""
+    spent = Spent(**request["spent"])
+    try:
+        return train(request["identity"], directory, site, spent, request["generation"])
+    except Busy as error:
+        return {"status": "busy", "segment": error.key, "spent": vars(spent)}
+    except Stopped:
+        return {"status": "stopped", "spent": vars(spent)}
+
+
+def _evaluate(request: Message, directory: Path, site: Site) -> Message:
+    return evaluate(request["identity"], request["trained"], directory, site, request["generation"])
+
+
+TASKS = {"check": _check, "train": _train, "evaluate": _evaluate}
+
+
+def main() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=False)
+    serve(Channel(socket.socket(fileno=int(sys.argv[1]))))

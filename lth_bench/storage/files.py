@@ -1,0 +1,275 @@
+"""The one module that changes files: a file is there whole, or it is not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lth_bench.errors import DiskFault, FileFault
+from lth_bench.hashing import Content
+
+ASIDE = re.compile(r"\..+\.[0-9a-f]{16}~")
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+ABANDONED = 3600.0  # seconds after which a file that was being written is taken for a leftover
+
+
+def _nothing(operation: str, path: Path) -> None:
+    pass
+
+
+before: Callable[[str, Path], None] = _nothing
+"""Called before every operation that changes a file; the fault suite fails or crashes there."""
+
+
+def publish(path: Path, content: Content) -> None:
+    """Writes aside, syncs, and renames into place; raises DiskFault."""
+    with _aside(path, content) as aside:
+        before("rename", path)
+        aside.replace(path)
+
+
+def publish_new(path: Path, content: Content) -> bool:
+    """Publishes unless there is a file already: of several writers, the first wins. Raises DiskFault."""
+    if path.exists():
+        return False
+    with _aside(path, content) as aside:
+        before("link", path)
+        try:
+            path.hardlink_to(aside)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            return _move_new(aside, path)
+    return True
+
+
+def _move_new(aside: Path, path: Path) -> bool:
+    """Renames a file into place unless there is one, on a file system without hard links."""
+    with locked(path.parent / ".lock"):
+        if path.exists():
+            return False
+        aside.replace(path)
+    return True
+
+
+def create(path: Path, content: bytes) -> bool:
+    """Makes a small file unless there is one; False if there is. It need not outlive the machine, and is not synced."""
+    with _faults(path):
+        _make_folder(path.parent)
+        before("create", path)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except FileExistsError:
+            return False
+        try:
+            os.write(handle, content)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(handle)
+    return True
+
+
+def append(path: Path, content: bytes) -> None:
+    """Adds to a file in one write, so that what several processes add does not mix."""
+    with _faults(path):
+        _make_folder(path.parent)
+        before("append", path)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(handle, content)
+        finally:
+            os.close(handle)
+
+
+def added(path: Path, place: int) -> Iterator[bytes]:
+    """The whole lines of a file from a place on; none if there is no such file. Raises FileFault."""
+    try:
+        with path.open("rb") as file:
+            file.seek(place)
+            yield from (line for line in file if line.endswith(b"\n"))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FileFault(f"cannot read {path}: {error.strerror}") from error
+
+
+def remove(path: Path) -> None:
+    """Removes a file if it is there."""
+    with _faults(path):
+        before("remove", path)
+        path.unlink(missing_ok=True)
+
+
+def touch(path: Path) -> bool:
+    """Makes a file as young as now; False if it is gone."""
+    with _faults(path):
+        before("touch", path)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def move(path: Path, target: Path) -> bool:
+    """Renames a file; False if it is gone."""
+    with _faults(path):
+        _make_folder(target.parent)
+        before("rename", target)
+        try:
+            path.rename(target)
+        except FileNotFoundError:
+            return False
+    return True
+
+
+def set_aside(path: Path, folder: Path) -> Path:
+    """Moves a file that must not be used into a folder, under a name of its own; returns where it went."""
+    target = folder / f"{path.name}.{time.time_ns()}"
+    move(path, target)
+    return target
+
+
+def age(path: Path) -> float | None:
+    """Seconds since a file was last touched, by the clock of its file system; None if it is gone."""
+    try:
+        then = path.stat().st_mtime
+    except FileNotFoundError:
+        return None
+    return clock(path.parent) - then
+
+
+def clock(folder: Path) -> float:
+    """What the file system that holds a folder takes for now, in seconds; our own clock where we cannot write."""
+    probe = folder / _aside_name("clock")
+    try:
+        before("create", probe)
+        os.close(os.open(probe, os.O_WRONLY | os.O_CREAT))
+        try:
+            return probe.stat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise DiskFault(f"cannot write {probe}: {error.strerror}; free some space or mend it") from error
+        return time.time()
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, 0 if it is gone."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Holds a lock that other processes respect; it is let go when the process ends, however it ends."""
+    import fcntl
+
+    with _faults(path):
+        _make_folder(path.parent)
+        before("lock", path)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+def names(folder: Path) -> list[str]:
+    """The names in a folder, in order; none if there is no such folder. Raises FileFault."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileFault(f"cannot read {folder}: {error.strerror}") from error
+
+
+def tidy(folder: Path) -> int:
+    """Removes what killed writers left beside the files of a folder; returns how many bytes that freed."""
+    freed = 0
+    for path in (folder / name for name in names(folder) if ASIDE.fullmatch(name)):
+        if (age(path) or 0) > ABANDONED:
+            freed += size(path)
+            remove(path)
+    return freed
+
+
+@contextmanager
+def _aside(path: Path, content: Content) -> Iterator[Path]:
+    """A synced file beside `path` with this content; when all is well, the folder is synced afterwards."""
+    aside = path.parent / _aside_name(path.name)
+    with _faults(path):
+        _make_folder(path.parent)
+        try:
+            _write(aside, content)
+            yield aside
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+        before("sync", path.parent)
+        _sync_folder(path.parent)
+
+
+def _write(path: Path, content: Content) -> None:
+    before("create", path)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644), "wb", buffering=0) as file:
+        for part in _parts(content):
+            before("write", path)
+            _write_all(file, memoryview(part).cast("B"))
+        before("sync", path)
+        os.fsync(file.fileno())
+
+
+def _write_all(file: Any, piece: memoryview) -> None:
+    while piece:
+        piece = piece[file.write(piece) :]
+
+
+def _parts(content: Content) -> Iterable[bytes | memoryview]:
+    """Bytes go in two halves, so that a fault can strike between two writes of every file."""
+    middle = len(content) // 2 if isinstance(content, bytes) else 0
+    return [content[:middle], content[middle:]] if isinstance(content, bytes) else content
+
+
+def _aside_name(name: str) -> str:
+    return f".{name}.{secrets.token_hex(8)}~"
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        before("mkdir", folder)
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextmanager
+def _faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFault(f"cannot write {path}: {error.strerror}; free some space or mend it, then go on") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,75 @@
+"""JSON objects that carry their own checksum."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from lth_bench.errors import Damaged, FileFault
+from lth_bench.hashing import canonical, sha256
+from lth_bench.storage.files import publish
+
+LARGEST_JSON = 512 << 20  # bytes; a plan of 100,000 experiments has 78 million
+SEAL = re.compile(rb'"checksum":"([0-9a-f]{64})",?')
+
+
+def sealed(value: dict[str, Any]) -> bytes:
+    """An object as JSON, with the checksum of the rest in its field `checksum`."""
+    checksum = sha256(canonical(value).encode())
+    return (canonical({**value, "checksum": checksum}) + "\n").encode()
+
+
+def publish_json(path: Path, value: dict[str, Any]) -> None:
+    """Publishes a sealed object."""
+    publish(path, sealed(value))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a sealed object; raises Damaged if it is not one, and FileFault if it cannot be read."""
+    from pydantic_core import from_json  # three times as fast as json
+
+    content = _read(path)
+    try:
+        value = from_json(content, allow_inf_nan=False)
+        checksum = value.pop("checksum")
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        raise Damaged(f"{path} is not a record of lth-bench ({type(error).__name__}: {error})") from error
+    if not (_is_sealed(content) or _fits(value, checksum)):
+        raise Damaged(f"{path} is damaged: its checksum does not fit its content; delete it to have it made again")
+    return dict(value)
+
+
+def read_sealed(path: Path) -> bytes:
+    """Reads a sealed object as it was written, without understanding it; raises as `read_json` does."""
+    content = _read(path)
+    if not _is_sealed(content):
+        read_json(path)
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb", buffering=0) as file:
+            if (size := os.fstat(file.fileno()).st_size) > LARGEST_JSON:
+                raise Damaged(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
+            return file.readall()
+    except OSError as error:
+        raise FileFault(f"cannot read {path}: {error.strerror}") from error
+
+
+def _is_sealed(content: bytes) -> bool:
+    """Whether bytes are as `sealed` wrote them; the quick way to check, which parses nothing."""
+    found = SEAL.search(content)
+    if found is None or not content.endswith(b"}\n"):
+        return False
+    rest = (content[: found.start()], content[found.end() : -1])
+    return sha256(rest) == found[1].decode()
+
+
+def _fits(value: dict[str, Any], checksum: str) -> bool:
+    try:
+        return checksum == sha256(canonical(value).encode())
+    except (ValueError, RecursionError):
+        return False

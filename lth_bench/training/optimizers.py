@@ -1,0 +1,48 @@
+"""Optimisers of a recipe, and their state under masks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import timm.optim
+import torch
+from torch import Tensor, nn
+
+from lth_bench.experiments.recipe import Recipe
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser of what is trainable; the learning rate is set before every step."""
+    options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    groups = _groups(recipe, model)
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.nesterov, **options)
+    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, **options)
+
+
+def _groups(recipe: Recipe, model: nn.Module) -> list[Any]:
+    """Parameters, those that do not decay apart: biases, norm layers, and what timm's model names."""
+    if recipe.decay == "all":
+        return [parameter for parameter in model.parameters() if parameter.requires_grad]
+    named: Any = getattr(model, "no_weight_decay", set)
+    return list(timm.optim.param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=named()))  # type: ignore[attr-defined]
+
+
+def restore_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Loads an optimiser's state; every tensor gets the layout of its weight: fused optimisers do not look."""
+    optimizer.load_state_dict(copy.deepcopy(state))
+    for weight, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                values[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value).detach()
+
+
+def clean(optimizer: torch.optim.Optimizer, masks: Mapping[nn.Parameter, Tensor]) -> None:
+    """Empties the optimiser's state where a weight is pruned."""
+    for weight, mask in masks.items():
+        for value in optimizer.state.get(weight, {}).values():
+            if isinstance(value, Tensor) and value.shape == mask.shape:
+                value.mul_(mask)
