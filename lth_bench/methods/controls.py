@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from lth_bench.pruning.tickets import Ticket
-
-if TYPE_CHECKING:
-    from lth_bench.training.session import Session
-
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
