@@ -20,7 +20,7 @@ from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import sha256
 from lth_bench.reports.tables import detailed, formatted, tables
 from lth_bench.results.frame import load, results
-from lth_bench.results.leaderboard import arranged, board, overall
+from lth_bench.results.leaderboard import arranged, overall, summarise
 from lth_bench.results.merging import load_all
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
@@ -177,7 +177,7 @@ def test_a_ticket_that_trains_longer_than_the_dense_network_does_not_win(tmp_pat
         late = {**made["test"]["last"], "step": 20, "censored": True}
         longer = item.label == "imp"
         write_record(tmp_path, {**made, "test": dict.fromkeys(made["test"], late)} if longer else made)
-    (only,) = verdicts(board(results(tmp_path))).to_dict("records")
+    (only,) = verdicts(summarise(results(tmp_path))).to_dict("records")
     assert only["verdict"] == "fails" and "in more steps" in only["why"]
 
 
@@ -219,7 +219,7 @@ def filled(folder, rows, **fields):
 def test_directories_that_can_be_compared_become_one(tmp_path):
     one = filled(tmp_path / "one", seeds("dense", DENSE, 0.0) + seeds("imp", DENSE))
     other = filled(tmp_path / "other", seeds("dense", DENSE, 0.0) + seeds("snip", (0.91, 0.93, 0.95)))
-    found = board(load_all([one, other, one]).frame)
+    found = summarise(load_all([one, other, one]).frame)
     assert list(found.rows["method"]) == ["dense", "imp", "snip"]
     assert row(found, "snip")["difference"] == pytest.approx(1), "paired with the dense runs of either"
     assert list(found.rows["n"]) == [3, 3, 3]

@@ -17,10 +17,10 @@ from lth_bench.experiments.experiment import Choice, Experiment, Planned
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.reports.report import made, write_report, write_tables
+from lth_bench.reports.report import compare, write_report, write_tables
 from lth_bench.reports.tables import formatted, sentence, tables
 from lth_bench.results.frame import load, results
-from lth_bench.results.leaderboard import board
+from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.records import identity, read_records, suite_copy, write_plan, write_record
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +57,7 @@ def recorded(tmp_path, rows):
         elif value != "missing":
             error = {"kind": "x", "message": "a | <b>", "traceback": ""}
             write_record(tmp_path, {**identity("made", item), "status": value, "error": error})
-    return board(results(tmp_path))
+    return summarise(results(tmp_path))
 
 
 def test_means_deviations_and_paired_differences_by_hand(tmp_path):
@@ -90,7 +90,7 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
     (block,) = tables(table)
     assert block.cells.loc["imp", "50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
     assert block.cells.loc["imp", "90.0%"] == "3 failed"
-    paths = write_report(made(load(tmp_path)), tmp_path / "report")
+    paths = write_report(compare(load(tmp_path)), tmp_path / "report")
     text = paths[0].read_text()
     assert text.count(": failed: a \\| \\<b>") == 3 and "1 missing" in text
 
@@ -98,32 +98,33 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
 def test_a_directory_in_which_nothing_finished_still_has_its_tables(tmp_path):
     table = recorded(tmp_path, [(planned("imp", 0.9, 0), "failed")])
     assert "1 failed" in formatted(table, "md")
-    assert write_tables(made(load(tmp_path)), tmp_path) and write_report(made(load(tmp_path)), tmp_path / "report")
+    report = compare(load(tmp_path))
+    assert write_tables(report, tmp_path) and write_report(report, tmp_path / "report")
 
 
 def test_a_directory_with_only_dense_runs_has_its_report(tmp_path):
     recorded(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
-    report, page, *_ = write_report(made(load(tmp_path)), tmp_path / "report")
+    report, page, *_ = write_report(compare(load(tmp_path)), tmp_path / "report")
     assert "90.00" in report.read_text() and "90.00" in page.read_text()
 
 
 def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
     models = [Choice("m", {"x": value}) for value in (1, -1)] + [Choice("m", {"x": 1, "y": 2})]
     recorded(tmp_path, [(planned("imp", s, 0, model=model), 0.9) for model in models for s in (0.5, 0.9)])
-    names = [path.stem for path in write_report(made(load(tmp_path)), tmp_path / "report")[2:]]
+    names = [path.stem for path in write_report(compare(load(tmp_path)), tmp_path / "report")[2:]]
     assert len(set(names)) == len(names) >= 3
 
 
 def test_a_row_that_exceeds_its_target_stands_there_with_what_was_measured(tmp_path):
     write_record(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.523))
     write_record(tmp_path, record(planned("exact", 0.5, 0), 0.8))
-    (block,) = tables(board(results(tmp_path)))
+    (block,) = tables(summarise(results(tmp_path)))
     assert block.cells["50.0%"].to_dict() == {"structured": "90.00 at 52.3%", "exact": "80.00"}
 
 
 def test_a_row_that_misses_its_target_is_placed_by_what_was_measured(tmp_path):
     write_record(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.483))
-    (block,) = tables(board(results(tmp_path)))
+    (block,) = tables(summarise(results(tmp_path)))
     assert list(block.cells.columns) == ["48.3%"]
 
 
@@ -162,7 +163,7 @@ def test_a_difference_is_to_the_dense_run_of_the_same_recipe_and_says_how_many_s
 def test_a_pruner_that_ignores_its_target_stands_where_it_was_measured(tmp_path):
     for sparsity in (0.5, 0.9):
         write_record(tmp_path, record(planned("dense", sparsity, 0), 0.9, measured=0.0))
-    (block,) = tables(board(results(tmp_path)))
+    (block,) = tables(summarise(results(tmp_path)))
     assert list(block.cells.columns) == ["0.0%"]
 
 
@@ -183,9 +184,9 @@ def test_hostile_labels_stay_text(tmp_path):
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_published_tables_and_reports_are_those_of_their_records(folder, tmp_path):
-    for path in write_tables(made(load(folder)), tmp_path):
+    for path in write_tables(compare(load(folder)), tmp_path):
         assert path.read_text() == (folder / path.name).read_text()
-    for path in write_report(made(load(folder)), tmp_path):
+    for path in write_report(compare(load(folder)), tmp_path):
         published = ROOT / "reports" / folder.name / path.name
         assert published.exists()
         assert path.suffix != ".md" or path.read_text() == published.read_text()
@@ -210,7 +211,7 @@ def test_the_readme_shows_the_published_leaderboard():
 
 def test_the_published_tickets_of_mnist_win():
     """The findings of Frankle & Carbin 2019, figures 1 and 3, on means over seeds."""
-    table = board(results(ROOT / "leaderboards" / "lenet-mnist-lite"))
+    table = summarise(results(ROOT / "leaderboards" / "lenet-mnist-lite"))
     rows = {(row.method, round(row.target, 2)): row for row in table.rows.itertuples()}
     dense, ticket = rows["dense", 0.0], rows["IMP", 0.79]
     assert min(row.n for row in rows.values()) >= 3

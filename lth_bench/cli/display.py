@@ -30,7 +30,7 @@ from lth_bench.reports.escaping import terminal
 if TYPE_CHECKING:
     import pandas as pd
 
-    from lth_bench.results.leaderboard import Board
+    from lth_bench.results.leaderboard import Leaderboards
     from lth_bench.running.status import Seen
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -102,7 +102,7 @@ def print_state(console: Console, seen: list[Seen]) -> None:
             console.print(f"{item.state}: {name}: {item.word[:300]}", markup=False, soft_wrap=True)
 
 
-def print_leaderboard(console: Console, found: Board) -> None:
+def print_leaderboard(console: Console, found: Leaderboards) -> None:
     """Prints leaderboards, a table for every data set, model and recipe."""
     from lth_bench.reports.tables import sentence, tables
 

@@ -150,12 +150,12 @@ def _display(total: int) -> Any:
 
 def _finish(directory: Path, keys: set[str]) -> None:
     from lth_bench.cli.display import print_leaderboard
-    from lth_bench.reports.report import made, write_report, write_tables, written
+    from lth_bench.reports.report import compare, write_report, write_tables, written
     from lth_bench.results.frame import load
 
     results = load(directory)
-    found = made(results)
-    print_leaderboard(out, found.found)
+    found = compare(results)
+    print_leaderboard(out, found.leaderboards)
     computed, charged = results.evidence.computed, results.evidence.charged
     if computed < charged:
         out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest was shared.\n")

@@ -12,7 +12,7 @@ import pandas as pd
 from lth_bench.reports.escaping import markdown
 from lth_bench.reports.tables import FORMATS, MISSING, detailed, formatted, shown_name, verdict_sentence
 from lth_bench.results.frame import Results, rows_of
-from lth_bench.results.leaderboard import Board, board, overall
+from lth_bench.results.leaderboard import Leaderboards, overall, summarise
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.rows import Evidence
 from lth_bench.results.verdicts import badges, verdicts
@@ -33,44 +33,44 @@ COSTS_MEAN = (
 
 
 @dataclass(frozen=True)
-class Made:
+class Report:
     """What everything is made from: results, their leaderboards, and how far their masks agree."""
 
     results: Results
-    found: Board
+    leaderboards: Leaderboards
     overlaps: pd.DataFrame
 
 
-def made(results: Results) -> Made:
+def compare(results: Results) -> Report:
     """Compares what was read; raises FileFault for tickets that are not those of their records."""
-    return Made(results, board(results.frame), overlaps(results))
+    return Report(results, summarise(results.frame), overlaps(results))
 
 
-def write_tables(from_: Made, folder: Path) -> list[Path]:
+def write_tables(report: Report, folder: Path) -> list[Path]:
     """Writes the leaderboard in every format, and overlaps of masks where there are any."""
     paths = [folder / f"leaderboard.{kind}" for kind in FORMATS]
     for path, kind in zip(paths, FORMATS, strict=True):
-        publish(path, formatted(from_.found, kind).encode())
-    return [*paths, *write_overlaps(from_.overlaps, folder)]
+        publish(path, formatted(report.leaderboards, kind).encode())
+    return [*paths, *write_overlaps(report.overlaps, folder)]
 
 
-def write_report(from_: Made, folder: Path) -> list[Path]:
+def write_report(report: Report, folder: Path) -> list[Path]:
     """Writes report.md, report.html and their figures; returns the paths of these two and of the figures as PNG."""
     from lth_bench.reports.figures.pictures import pictures, save_all
     from lth_bench.reports.page.render import Content, page
 
-    results, found = from_.results, from_.found
-    drawn = pictures(results, found, matrices(from_.overlaps))
+    results, found = report.results, report.leaderboards
+    drawn = pictures(results, found, matrices(report.overlaps))
     files = save_all(drawn, folder)
-    report = folder / "report.md"
-    publish(report, _markdown(results, found, drawn).encode())
+    text = folder / "report.md"
+    publish(text, _markdown(results, found, drawn).encode())
     figures = [
         (picture.caption, picture.kind, picture.block, (folder / f"{picture.stem}.svg").read_text(encoding="utf-8"))
         for picture in drawn
     ]
     content = Content(results, found, verdicts(found), badges(found), figures, _suites(results))
     publish(folder / "report.html", page(content).encode())
-    return [report, folder / "report.html", *(paths[0] for paths in files)]
+    return [text, folder / "report.html", *(paths[0] for paths in files)]
 
 
 def written(directory: Path) -> list[Path]:
@@ -92,7 +92,7 @@ def _suites(results: Results) -> dict[str, str]:
     return {name: paths[0].read_text(encoding="utf-8", errors="replace") for name, paths in found.items() if paths}
 
 
-def _markdown(results: Results, found: Board, drawn: list[Picture]) -> str:
+def _markdown(results: Results, found: Leaderboards, drawn: list[Picture]) -> str:
     table = detailed(found)
     parts = [
         f"# Report: {markdown(', '.join(sorted(results.evidence.suites)))}",
@@ -120,7 +120,7 @@ def _listed(columns: dict[str, list[str]]) -> str:
     return pd.DataFrame(known).to_markdown(index=False, disable_numparse=True)
 
 
-def _named(found: Board, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+def _named(found: Leaderboards, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     """The columns that name a row."""
     names = found.names()
     places = [names[row["dataset"], row["model"], row["recipe"]] for row in rows]
@@ -128,7 +128,7 @@ def _named(found: Board, rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     return {**place, "method": [markdown(shown_name(row)) for row in rows]}
 
 
-def _overall(found: Board) -> list[str]:
+def _overall(found: Leaderboards) -> list[str]:
     """Methods over all leaderboards, where there are several."""
     if len(list(found.blocks())) < 2:
         return []
@@ -149,7 +149,7 @@ def _overall(found: Board) -> list[str]:
     return ["## Over all leaderboards", table, note]
 
 
-def _winning(found: Board, table: pd.DataFrame) -> str:
+def _winning(found: Leaderboards, table: pd.DataFrame) -> str:
     rows = rows_of(table[(table["verdict"] != "") & (table["verdict"] != "fails")])
     failed = int((table["verdict"] == "fails").sum())
     rest = f"{failed} others fail; leaderboard.csv says of each why." if failed else ""
@@ -166,7 +166,7 @@ def _winning(found: Board, table: pd.DataFrame) -> str:
     return f"{verdict_sentence()}\n\n{shown}\n\n{rest}"
 
 
-def _checks(found: Board) -> list[str]:
+def _checks(found: Leaderboards) -> list[str]:
     rows = rows_of(badges(found))
     if not rows:
         return []
@@ -184,7 +184,7 @@ def _checks(found: Board) -> list[str]:
     return ["## Sanity checks", shown, note]
 
 
-def _costs(found: Board, table: pd.DataFrame) -> str:
+def _costs(found: Leaderboards, table: pd.DataFrame) -> str:
     table = table.assign(**found.relative_costs())
     rows = rows_of(table[table["n"] > 0])
     least = [min(row["bytes_dense"], row["bytes_bitmap"], row["bytes_csr"]) for row in rows]
@@ -207,7 +207,7 @@ def _costs(found: Board, table: pd.DataFrame) -> str:
     return f"{shown}\n\n{COSTS_MEAN}"
 
 
-def _early_stop(found: Board, table: pd.DataFrame) -> list[str]:
+def _early_stop(found: Leaderboards, table: pd.DataFrame) -> list[str]:
     """Early-stop steps and accuracies, where training was measured more often than at its end."""
     rows = rows_of(table[(table["n"] > 0) & (table["censored"] < table["n"])])
     if not rows:

@@ -10,14 +10,14 @@ import pandas as pd
 
 from lth_bench.reports import escaping
 from lth_bench.results.frame import BLOCK
-from lth_bench.results.leaderboard import MET, Board
+from lth_bench.results.leaderboard import MET, Leaderboards
 from lth_bench.results.verdicts import MARGIN, verdicts
 
 FORMATS = ("md", "csv", "json", "tex", "html")
 MISSING = "–"
 TROUBLES = ("diverged", "failed", "missing")
 LEVEL = "95 %"
-FIGURES = [
+NUMBERS = [
     *BLOCK,
     "method",
     "target",
@@ -85,13 +85,13 @@ class Table:
     best: pd.DataFrame
 
 
-def detailed(found: Board) -> pd.DataFrame:
+def detailed(found: Leaderboards) -> pd.DataFrame:
     """A row for every method and target, with every figure and its verdict."""
     keys = [*BLOCK, "method", "target"]
-    return found.rows.merge(verdicts(found), on=keys, how="left").fillna({"verdict": "", "why": ""})[FIGURES]
+    return found.rows.merge(verdicts(found), on=keys, how="left").fillna({"verdict": "", "why": ""})[NUMBERS]
 
 
-def tables(found: Board) -> Iterator[Table]:
+def tables(found: Leaderboards) -> Iterator[Table]:
     """The leaderboards, one for every data set, model and recipe; rows in a recipe of their own say so."""
     names = found.names()
     return (_table(names[place], rows) for place, rows in found.blocks())
@@ -152,7 +152,7 @@ def _pairs(row: Any) -> str:
     return "" if row["difference_n"] == row["n"] else f", n={row['difference_n']}"
 
 
-def sentence(found: Board) -> str:
+def sentence(found: Leaderboards) -> str:
     """What the cells of a leaderboard mean, and what speaks against comparing them."""
     rows = found.rows
     seeds = int(rows["n"].max())
@@ -188,9 +188,9 @@ def distinct(texts: pd.Series[str]) -> list[str]:
     return sorted({part for text in texts.unique() for part in text.split("; ") if part})
 
 
-def formatted(found: Board, kind: str) -> str:
+def formatted(found: Leaderboards, kind: str) -> str:
     """The leaderboard as text: "md", "tex" and "html" as wide tables, "csv" and "json" with every figure."""
-    makers: dict[str, Callable[[Board], str]] = {
+    makers: dict[str, Callable[[Leaderboards], str]] = {
         "md": _markdown,
         "tex": _latex,
         "html": _html,
@@ -205,7 +205,7 @@ def _safe(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{name: table[name].map(escaping.csv) for name in TEXTS})
 
 
-def _markdown(found: Board) -> str:
+def _markdown(found: Leaderboards) -> str:
     parts = []
     for table in tables(found):
         cells = table.cells.map(escaping.markdown)
@@ -214,7 +214,7 @@ def _markdown(found: Board) -> str:
     return "\n".join([*parts, escaping.markdown(sentence(found)) + "\n"])
 
 
-def _latex(found: Board) -> str:
+def _latex(found: Leaderboards) -> str:
     caption = sentence(found)
     return "\n".join(_latex_table(table, caption) for table in tables(found))
 
@@ -239,7 +239,7 @@ HEAD = """<!doctype html>
 """
 
 
-def _html(found: Board) -> str:
+def _html(found: Leaderboards) -> str:
     parts = [f"<h2>{escaping.html(table.title)}</h2>\n{_html_table(table)}" for table in tables(found)]
     return "\n".join([HEAD, *parts, f"<p>{escaping.html(sentence(found))}</p>\n"])
 

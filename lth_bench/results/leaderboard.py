@@ -63,7 +63,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Board:
+class Leaderboards:
     """A summary, a row for every method and target, and the samples behind its rows, in the same order."""
 
     rows: pd.DataFrame
@@ -98,7 +98,7 @@ class Board:
         }
 
 
-def board(frame: pd.DataFrame) -> Board:
+def summarise(frame: pd.DataFrame) -> Leaderboards:
     """Sums up results over seeds.
 
     Every aggregate is over the seeds that finished, `n` of them; how many diverged, failed or are missing stands beside
@@ -127,7 +127,7 @@ def board(frame: pd.DataFrame) -> Board:
     )
     rows = rows.assign(place=_places(rows))
     rows = rows.assign(competes=_competes(rows))
-    return Board(_compared(rows, samples.accuracy), samples)
+    return Leaderboards(_compared(rows, samples.accuracy), samples)
 
 
 def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
@@ -233,7 +233,7 @@ def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
 _ON_CURVES = ["target", "sparsity", "accuracy", "competes"]
 
 
-def arranged(found: Board, by: str) -> Board:
+def arranged(found: Leaderboards, by: str) -> Leaderboards:
     """The methods of every leaderboard in another order: by name, by a column's mean over their targets, or by accuracy
     at a sparsity such as 0.9 or 90%; the best first where there is a better, and what has no value last.
 
@@ -260,7 +260,7 @@ def arranged(found: Board, by: str) -> Board:
     keys = pd.DataFrame({"block": block, "mean": score})
     index = keys.sort_values(["block", "mean"], kind="stable").index.to_numpy()
     samples = {name: getattr(found.samples, name)[index] for name in vars(found.samples)}
-    return Board(rows.iloc[index].reset_index(drop=True), Samples(**samples))
+    return Leaderboards(rows.iloc[index].reset_index(drop=True), Samples(**samples))
 
 
 def _sparsity(text: str) -> float | None:
@@ -270,7 +270,7 @@ def _sparsity(text: str) -> float | None:
         return None
 
 
-def overall(found: Board) -> pd.DataFrame:
+def overall(found: Leaderboards) -> pd.DataFrame:
     """Methods over all leaderboards: mean rank, how often not told from the best, and over how many cells.
 
     A cell is a sparsity of a leaderboard; `cells` counts those in which a method was ranked, `asked` those that it

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lth_bench.results import statistics
 from lth_bench.results.frame import BLOCK
-from lth_bench.results.leaderboard import Board
+from lth_bench.results.leaderboard import Leaderboards
 
 MARGIN = 0.5  # points of accuracy below the dense network that do not count
 REDRAWN = "redraw"
@@ -42,7 +42,7 @@ class _Tests:
         return "fails" if False in answers else "unknown" if None in answers else "wins"
 
 
-def verdicts(found: Board) -> pd.DataFrame:
+def verdicts(found: Leaderboards) -> pd.DataFrame:
     """Whether each method's subnetworks are winning tickets (Frankle & Carbin 2019, arXiv:1803.03635, section 1).
 
     One that wins is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %), in no
@@ -66,7 +66,7 @@ def verdicts(found: Board) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*BLOCK, "method", "target", "verdict", "why"])
 
 
-def badges(found: Board) -> pd.DataFrame:
+def badges(found: Leaderboards) -> pd.DataFrame:
     """What controls say of their methods: the difference between them, its paired 95 % interval, and an answer.
 
     Differences are in points, averaged over the targets that both have, by seed. `verdict` is yes where the method is
@@ -76,7 +76,7 @@ def badges(found: Board) -> pd.DataFrame:
     return pd.DataFrame(list(_badges(found)), columns=columns)
 
 
-def _badges(found: Board) -> Iterator[list[Any]]:
+def _badges(found: Leaderboards) -> Iterator[list[Any]]:
     for (*_, control), pairs in _pairs(found).groupby([*BLOCK, "base_method", "control"], sort=False):
         base, other = (found.samples.accuracy[pairs[side].to_numpy()] for side in ("base_row", "row"))
         interval = statistics.mean_interval((base - other).mean(axis=0)[None])
@@ -90,7 +90,7 @@ def _badges(found: Board) -> Iterator[list[Any]]:
         ]  # fmt: skip
 
 
-def _pairs(found: Board) -> pd.DataFrame:
+def _pairs(found: Leaderboards) -> pd.DataFrame:
     """The rows of controls beside those of the methods whose tickets they are of, trained with the same recipe."""
     rows = found.rows.reset_index(names="row")
     controls = rows[rows["control"] != ""]
@@ -99,7 +99,7 @@ def _pairs(found: Board) -> pd.DataFrame:
     return controls.merge(named, on=[*BLOCK, "target", "base", "recipe_hash"])
 
 
-def _redrawn(found: Board) -> dict[int, bool | None]:
+def _redrawn(found: Leaderboards) -> dict[int, bool | None]:
     """By row of a method with that control, whether it is better than its mask with other initial weights."""
     pairs = _pairs(found)
     pairs = pairs[pairs["control"] == REDRAWN]

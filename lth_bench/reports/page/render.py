@@ -24,7 +24,7 @@ from lth_bench.reports.page.columns import Row, Table, percent, signed, table
 from lth_bench.reports.page.svg import cleaned
 from lth_bench.reports.tables import distinct, verdict_sentence
 from lth_bench.results.frame import BLOCK, Results, rows_of
-from lth_bench.results.leaderboard import MET, STATUSES, Board, Place, overall
+from lth_bench.results.leaderboard import MET, STATUSES, Leaderboards, Place, overall
 
 EMBEDDED = 2_000  # experiments up to which the page holds their records
 LISTED = 10_000  # experiments up to which it lists all, and not only those that did not finish
@@ -41,7 +41,7 @@ class Content:
     """
 
     results: Results
-    found: Board
+    leaderboards: Leaderboards
     verdicts: pd.DataFrame
     badges: pd.DataFrame
     figures: Sequence[tuple[str, str, Place, str]]
@@ -169,13 +169,13 @@ def _preformatted(text: str) -> Markup:
 
 def _boards(content: Content) -> dict[str, Any]:
     """The leaderboards, and what is said over all of them."""
-    names = content.found.names()
+    names = content.leaderboards.names()
     rows = _numbered(content, names)
     keys = [*BLOCK, "method", "target"]
     where = rows[[*keys, "board", "block", "number", "place", "own_recipe"]]
     methods = where.drop_duplicates([*BLOCK, "method"]).drop(columns=["target", "place"])
     badges = content.badges.rename(columns=CHANGED).merge(methods, on=[*BLOCK, "method"])
-    standing = rows_of(overall(content.found))
+    standing = rows_of(overall(content.leaderboards))
     drawn: dict[Place, list[tuple[str, Markup]]] = defaultdict(list)
     for number, (caption, _, place, svg) in enumerate(content.figures):
         drawn[place].append((caption, cleaned(svg, caption, f"f{number}-")))
@@ -197,13 +197,13 @@ def _boards(content: Content) -> dict[str, Any]:
 
 def _numbered(content: Content, names: Mapping[Place, str]) -> pd.DataFrame:
     """The rows of the board with their verdicts, losses, relative costs, and the numbers of leaderboard and method."""
-    rows = content.found.rows
+    rows = content.leaderboards.rows
     verdicts = content.verdicts[[*BLOCK, "method", "target", "verdict"]]
     rows = rows.merge(verdicts, on=[*BLOCK, "method", "target"], how="left").fillna({"verdict": ""})
     rows = _placed(rows, names).assign(lost=[_lost(row) for row in rows_of(rows)])
     told = ["difference", "difference_lower", "difference_upper", "p", "sign_flip_p", "sign_flip_least"]
     rows[told] = rows[told].where(rows["target"] > 0)  # what is not pruned is what the others are compared with
-    return rows.assign(number=pd.factorize(rows["method"])[0], **content.found.relative_costs())
+    return rows.assign(number=pd.factorize(rows["method"])[0], **content.leaderboards.relative_costs())
 
 
 def _placed(rows: pd.DataFrame, names: Mapping[Place, str]) -> pd.DataFrame:
@@ -283,7 +283,7 @@ def _experiments(content: Content) -> dict[str, Any]:
     listed = frame if len(frame) <= LISTED else frame[frame["status"] != "done"].head(LISTED)
     records = list(content.results.records()) if len(frame) <= EMBEDDED else []
     numbers = {record["key"]: number for number, record in enumerate(records)}
-    listed = _placed(listed, content.found.names()).assign(
+    listed = _placed(listed, content.leaderboards.names()).assign(
         target=listed["asked"],
         path=["records/" * (status != "missing") for status in listed["status"]],
         record=[numbers.get(key, "") for key in listed["key"]],

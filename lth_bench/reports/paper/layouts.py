@@ -19,7 +19,7 @@ from lth_bench.reports.paper import cells
 from lth_bench.reports.paper.captions import caption, where
 from lth_bench.reports.paper.cells import DASH, UNKNOWN, Cell, PaperTable, Row
 from lth_bench.results.frame import Results, dense_runs, rows_of
-from lth_bench.results.leaderboard import Board, board, overall
+from lth_bench.results.leaderboard import Leaderboards, overall, summarise
 from lth_bench.results.published import citation, published
 
 NEAR = 0.005  # a published number stands in a column whose sparsity is no farther away
@@ -69,7 +69,7 @@ class _Block:
 class _Found:
     results: Results
     wanted: Wanted
-    board: Board
+    board: Leaderboards
 
     @cached_property
     def blocks(self) -> list[_Block]:
@@ -93,7 +93,7 @@ def tables(results: Results, layout: str, wanted: Wanted) -> list[PaperTable]:
 
     Which methods are best and how they rank is found among those that are wanted.
     """
-    found = _Found(results, wanted, board(_chosen(results.frame, wanted)))
+    found = _Found(results, wanted, summarise(_chosen(results.frame, wanted)))
     return list(_distinct(LAYOUTS[layout](found)))
 
 
@@ -248,7 +248,7 @@ def _place(block: _Block, several: Counter[tuple[str, str]]) -> str:
 def _mean_ranks(found: _Found, at: float) -> dict[_Key, Cell]:
     """Over the blocks in which a method was ranked at a sparsity."""
     rows, blocks = found.board.rows, len(found.blocks)
-    met = Board(rows[(rows["target"] == at) & (rows["place"] == at)], found.board.samples)
+    met = Leaderboards(rows[(rows["target"] == at) & (rows["place"] == at)], found.board.samples)
     ranks = {}
     for row in rows_of(overall(met)):
         note = "" if row["cells"] == blocks else f"{row['cells']} of {blocks}"
