@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save
 from scipy import stats
-from test_leaderboard import RECIPE, planned, record, recorded
+from test_leaderboard import RECIPE, cells_of, planned, record, recorded
 from typer.testing import CliRunner
 
 from lth_bench.cli.main import app
 from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import sha256
-from lth_bench.reports.tables import detailed, formatted, tables
+from lth_bench.reports.leaderboards import formatted, numbers, tables
 from lth_bench.results.frame import load, results
 from lth_bench.results.leaderboard import arranged, overall, summarise
 from lth_bench.results.merging import load_all
@@ -59,8 +59,8 @@ def test_best_are_those_that_the_paired_interval_does_not_tell_from_the_highest_
     found = recorded(tmp_path, rows)
     assert [row(found, name)["best"] for name in ("imp", "close", "worse")] == [True, True, False]
     (table,) = tables(found)
-    assert table.best["50.0%"].tolist() == [True, True, False]
-    assert "**91.00 ± 2.48**" in formatted(found, "md") and r"\textbf{91.00 $\pm$ 2.48}" in formatted(found, "tex")
+    assert [line.cells[1].mark for line in table.rows] == ["best", "best", ""]
+    assert "**91.00 ± 2.48**" in formatted(found, "md") and r"\textbf{91.00} & $\,\pm\,$2.48" in formatted(found, "tex")
     assert "<b>91.00 ± 2.48</b>" in formatted(found, "html")
 
 
@@ -116,7 +116,7 @@ def test_leaderboards_are_by_recipe_and_a_method_with_its_own_stands_in_that_of_
         "lenet_300_100 on digits, recipe longer",
         "lenet_300_100 on digits, recipe r",
     ]
-    assert [list(table.cells.index) for table in tables(found)] == [["imp"], ["imp", "snip †"]]
+    assert [list(cells_of(table)) for table in tables(found)] == [["imp"], ["imp", "snip †"]]
 
 
 def test_leaderboards_are_sorted_by_what_is_asked_for(tmp_path):
@@ -199,7 +199,7 @@ def test_badges_are_paired_by_seed_and_averaged_over_targets(tmp_path):
 def test_details_for_programs_carry_every_figure(tmp_path):
     found = recorded(tmp_path, with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882)))
     table = pd.read_csv(io.StringIO(formatted(found, "csv")))
-    assert list(table.columns) == list(detailed(found).columns)
+    assert list(table.columns) == list(numbers(found).columns)
     rows = json.loads(formatted(found, "json"))
     imp = next(entry for entry in rows if entry["method"] == "imp")
     assert imp["verdict"] == "wins" and imp["accuracy"] == pytest.approx(90.1667, abs=1e-4)

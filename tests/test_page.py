@@ -19,8 +19,9 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.reports.escaping import plain
-from lth_bench.reports.page.render import LONGEST, Content, page
-from lth_bench.reports.tables import verdict_sentence
+from lth_bench.reports.leaderboards import verdict_sentence
+from lth_bench.reports.page.content import Content
+from lth_bench.reports.page.render import LONGEST, page
 from lth_bench.results.frame import BLOCK, load
 from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.records import identity, write_plan, write_record

@@ -35,7 +35,7 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard of a run directory, or of several that can be compared."""
     from lth_bench.cli.display import print_leaderboard
-    from lth_bench.reports.tables import formatted
+    from lth_bench.reports.leaderboards import formatted
     from lth_bench.results.leaderboard import arranged, summarise
     from lth_bench.results.merging import load_all
 

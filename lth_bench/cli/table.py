@@ -45,8 +45,8 @@ def table(
     ] = False,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file.")] = None,
 ) -> None:
-    """Print tables for a paper, with their protocol in the caption; in LaTeX they need booktabs alone."""
-    from lth_bench.reports.paper.formats import rendered
+    """Print tables for a paper, with their protocol in the caption; LaTeX needs booktabs, graphicx and longtable."""
+    from lth_bench.reports.formats.documents import DOCUMENTS
     from lth_bench.reports.paper.layouts import Wanted, tables
     from lth_bench.results.frame import load
     from lth_bench.storage.files import publish
@@ -59,7 +59,7 @@ def table(
         made = tables(load(directory), layout.value, Wanted(at, methods, controls, published))
     except ValueError as error:
         refuse([str(error)])
-    text = rendered(made, form.value)
+    text = DOCUMENTS[form.value](made)
     if file is None:
         sys.stdout.write(text)
     else:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -15,9 +15,11 @@ import pandas as pd
 
 from lth_bench.reports import escaping
 from lth_bench.reports.escaping import plain
+from lth_bench.reports.numbers import hundredths, percent
 from lth_bench.reports.paper import cells
 from lth_bench.reports.paper.captions import caption, where
-from lth_bench.reports.paper.cells import DASH, UNKNOWN, Cell, PaperTable, Row
+from lth_bench.reports.paper.cells import UNKNOWN
+from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, labelled
 from lth_bench.results.frame import Results, dense_runs, rows_of
 from lth_bench.results.leaderboard import Leaderboards, overall, summarise
 from lth_bench.results.published import citation, published
@@ -75,26 +77,26 @@ class _Found:
     def blocks(self) -> list[_Block]:
         return [_Block(*place, rows_of(rows)) for place, rows in self.board.blocks()]
 
-    def captioned(self, table: PaperTable, rows: list[Any], notes: list[str]) -> PaperTable:
+    def captioned(self, table: Table, rows: list[Any], notes: list[str]) -> Table:
         """A table of these rows with its caption, and a label that names its suites as well."""
-        texts = {cell.text for row in table.rows for cell in row}
-        marks = {DASH.text: "not asked for", UNKNOWN: "not in the records"}
+        texts = {cell.text for row in table.rows for cell in row.cells}
+        marks = {NOTHING.text: "not asked for", UNKNOWN: "not in the records"}
         told = [f"{mark}: {meaning}." for mark, meaning in marks.items() if mark in texts]
         return dataclasses.replace(
             table,
-            caption=caption(self.results, table.title, rows, notes + told),
+            caption=caption(self.results, rows, notes + told),
             label=escaping.slug(" ".join([*sorted(self.results.evidence.suites), table.label])),
             sections=[section for section in table.sections if section],
         )
 
 
-def tables(results: Results, layout: str, wanted: Wanted) -> list[PaperTable]:
+def tables(results: Results, layout: str, wanted: Wanted) -> list[Table]:
     """The tables of a layout; raises ValueError for methods and sparsities that there are not.
 
     Which methods are best and how they rank is found among those that are wanted.
     """
     found = _Found(results, wanted, summarise(_chosen(results.frame, wanted)))
-    return list(_distinct(LAYOUTS[layout](found)))
+    return list(labelled(LAYOUTS[layout](found)))
 
 
 def _chosen(frame: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
@@ -119,39 +121,30 @@ def _named(text: str, known: list[str]) -> list[str]:
     return item.findall(text)
 
 
-def _distinct(made: Iterable[PaperTable]) -> Iterator[PaperTable]:
-    """Tables with labels of their own."""
-    counts: Counter[str] = Counter()
-    for table in made:
-        counts[table.label] += 1
-        number = f"-{counts[table.label]}" if counts[table.label] > 1 else ""
-        yield dataclasses.replace(table, label=table.label + number)
-
-
-def _by_sparsity(found: _Found) -> Iterator[PaperTable]:
+def _by_sparsity(found: _Found) -> Iterator[Table]:
     """A table per block: methods by sparsities, the dense network apart."""
     for block in found.blocks:
         columns = block.targets or [0.0]
         sections = _sections(block.rows, partial(_sparsity_line, places=[block.at(target) for target in columns]))
         reported = _reported_rows(block, found.wanted) if found.wanted.published else []
         title = f"Accuracy (%) of {where(block.model, block.dataset)} by sparsity"
-        table = PaperTable(title, "", block.name, ["method", *map(_percent, columns)], [*sections, reported])
+        table = Table(title, _columns("method", *map(percent, columns)), [*sections, reported], label=block.name)
         yield found.captioned(table, block.rows, [REPORTED_NOTE] if reported else [])
 
 
-def _by_model(found: _Found) -> Iterator[PaperTable]:
+def _by_model(found: _Found) -> Iterator[Table]:
     """One table: methods by models at one sparsity, and the mean of their ranks."""
     at = _sparsity(found.wanted.at, found.blocks)
     places = [block.at(0.0, at) for block in found.blocks]
     rows = [row for place in places for row in place.values()]
     sections = _sections(rows, partial(_model_line, places=places, ranks=_mean_ranks(found, at)))
     several = Counter((block.model, block.dataset) for block in found.blocks)
-    header = ["method", *(_place(block, several) for block in found.blocks), "mean rank"]
-    table = PaperTable(f"Accuracy (%) at a sparsity of {_percent(at)}", "", f"models at {at:g}", header, sections)
+    columns = _columns("method", *(_place(block, several) for block in found.blocks), "mean rank")
+    table = Table(f"Accuracy (%) at a sparsity of {percent(at)}", columns, sections, label=f"models at {at:g}")
     yield found.captioned(table, rows, [RANK_NOTE])
 
 
-def _by_cost(found: _Found) -> Iterator[PaperTable]:
+def _by_cost(found: _Found) -> Iterator[Table]:
     """A table per block at one sparsity: accuracy and what it cost."""
     wanted = None if found.wanted.at is None else _sparsity(found.wanted.at, found.blocks)
     for block in found.blocks:
@@ -162,9 +155,9 @@ def _by_cost(found: _Found) -> Iterator[PaperTable]:
         usual = (row["training_flops"] for row in rows if not row["target"] and not row["own_recipe"])
         unit = _unit(rows)
         sections = _sections(rows, partial(_cost_line, training=next(usual, math.nan), unit=unit))
-        title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {_percent(at)}"
-        header = [*COST_HEADER, f"size\n({UNITS[unit]})"]
-        table = PaperTable(title, "", f"costs at {at:g} {block.name}", header, sections)
+        title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {percent(at)}"
+        columns = _columns(*COST_HEADER, f"size\n({UNITS[unit]})")
+        table = Table(title, columns, sections, label=f"costs at {at:g} {block.name}")
         yield found.captioned(table, rows, [COST_NOTE])
 
 
@@ -186,7 +179,7 @@ REPORTED_NOTE = (
     f"In italics: reported for the same network at sparsities within {100 * NEAR:g} points; protocols differ, so these "
     "are not compared."
 )
-LAYOUTS: dict[str, Callable[[_Found], Iterator[PaperTable]]] = {
+LAYOUTS: dict[str, Callable[[_Found], Iterator[Table]]] = {
     "sparsities": _by_sparsity,
     "models": _by_model,
     "costs": _by_cost,
@@ -208,36 +201,38 @@ def _sections(rows: list[Any], line: Callable[[list[Any]], Row]) -> list[list[Ro
 def _line(rows: list[Any], places: list[_Place]) -> Row:
     """The name of a method and its accuracies in these places."""
     key = _key(rows[0])
-    return [cells.name(rows), *(cells.accuracy(place[key]) if key in place else DASH for place in places)]
+    return Row([cells.name(rows), *(cells.accuracy(place[key]) if key in place else NOTHING for place in places)])
 
 
 def _sparsity_line(rows: list[Any], places: list[_Place]) -> Row:
     if rows[0]["target"]:
         return _line(rows, places)
-    return [Cell(f"{cells.name(rows).text} (at 0%)"), cells.accuracy(rows[0])]
+    name = cells.name(rows)
+    return Row([Cell(name.text, notes=(*name.notes, "(at 0%)")), cells.accuracy(rows[0])])
 
 
 def _model_line(rows: list[Any], places: list[_Place], ranks: dict[_Key, Cell]) -> Row:
-    return [*_line(rows, places), ranks.get(_key(rows[0]), DASH)]
+    return Row([*_line(rows, places).cells, ranks.get(_key(rows[0]), NOTHING)])
 
 
 def _cost_line(rows: list[Any], training: float, unit: int) -> Row:
     """Accuracy and costs, training against that of the dense network."""
     row = rows[0]
-    return [
+    shown = [
         cells.name(rows),
         cells.accuracy(row),
-        cells.difference(row) if row["target"] else DASH,
+        cells.difference(row) if row["target"] else NOTHING,
         cells.number(100 * row["effective_sparsity"]),
         cells.number(row["training_flops"] / training if training else math.nan),
         cells.number(100 * row["inference_share"]),
         cells.number(row["parameters"], 0),
         cells.number(_size(row) / 1000**unit, 1 if unit else 0),
     ]
+    return Row(shown)
 
 
-def _percent(share: float) -> str:
-    return f"{round(100 * share, 4):g}%"
+def _columns(first: str, *others: str) -> list[Column]:
+    return [Column(first), *(Column(head, form=hundredths) for head in others)]
 
 
 def _place(block: _Block, several: Counter[tuple[str, str]]) -> str:
@@ -252,7 +247,7 @@ def _mean_ranks(found: _Found, at: float) -> dict[_Key, Cell]:
     ranks = {}
     for row in rows_of(overall(met)):
         note = "" if row["cells"] == blocks else f"{row['cells']} of {blocks}"
-        ranks[row["method"], True] = Cell(f"{row['mean_rank']:.1f}", note=note) if row["cells"] else DASH
+        ranks[row["method"], True] = cells.number(row["mean_rank"], 1, note) if row["cells"] else NOTHING
     return ranks
 
 
@@ -289,11 +284,11 @@ def _reported_rows(block: _Block, wanted: Wanted) -> list[Row]:
     papers = [f"{row.method} ({citation(row)})" for row in rows.itertuples()]
     for name, numbers in rows.assign(name=papers).groupby("name", sort=False):
         dense = _reported(numbers, 0.0)
-        if dense != DASH:
-            lines.append([Cell(f"{name}, at 0%", italic=True), dense])
+        if dense != NOTHING:
+            lines.append(Row([Cell(f"{name}, at 0%", mark="reported"), dense]))
         pruned = [_reported(numbers, target) for target in block.targets]
-        if set(pruned) - {DASH}:
-            lines.append([Cell(str(name), italic=True), *pruned])
+        if set(pruned) - {NOTHING}:
+            lines.append(Row([Cell(str(name), mark="reported"), *pruned]))
     return lines
 
 
@@ -301,8 +296,7 @@ def _reported(numbers: pd.DataFrame, column: float) -> Cell:
     """The number nearest to a sparsity, or the range of several."""
     away = (numbers["sparsity"] - column).abs().round(6)
     if away.min() > (NEAR if column else 0.0):
-        return DASH
+        return NOTHING
     nearest = numbers[away == away.min()]
-    values = [f"{value:.2f}" for value in sorted(set(nearest["accuracy"]))]
-    text = values[0] if len(values) == 1 else f"{values[0]}–{values[-1]}"
-    return Cell(text, note=cells.elsewhere(nearest["sparsity"].iloc[0], column), italic=True)
+    note = cells.elsewhere(nearest["sparsity"].iloc[0], column)
+    return cells.reported(nearest["accuracy"].min(), nearest["accuracy"].max(), note)
