@@ -21,6 +21,7 @@ class Invert:
     Deviations: of methods that prune by scores and also replace masks as they train, only the former is inverted.
     """
 
+    question = "Does the score matter?"
     reads_ticket = False
 
     def __call__(self, session: Session, base: Base) -> None:

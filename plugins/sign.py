@@ -24,6 +24,8 @@ class Sign:
     Deviations: the standard deviation is that of the weights drawn, not of the distribution that they are drawn from.
     """
 
+    question = "Do the sizes of the initial weights matter, beside their signs?"
+
     magnitudes: Literal["constant", "redrawn"] = "constant"
 
     def __call__(self, session: Session, base: Base) -> None:

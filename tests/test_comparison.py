@@ -19,6 +19,7 @@ from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import sha256
 from lth_bench.reports.leaderboards import formatted, numbers, tables
+from lth_bench.results.controls import question, rivals
 from lth_bench.results.frame import load, results
 from lth_bench.results.leaderboard import arranged, overall, summarise
 from lth_bench.results.merging import load_all
@@ -194,6 +195,22 @@ def test_badges_are_paired_by_seed_and_averaged_over_targets(tmp_path):
     assert (badge["lower"], badge["upper"]) == pytest.approx((wanted.low, wanted.high))
     assert (badge["verdict"], badge["n"], badge["targets"], badge["control"]) == ("yes", 3, 2, "shuffle")
     assert badge["question"] == "Does it matter which weights of a layer are kept?"
+
+
+def test_controls_say_what_they_ask_and_of_others_the_name_is_told(tmp_path):
+    assert rivals() == ("redraw",)
+    asked = {name: question(name) for name in ("sign", "transfer", "theirs")}
+    assert asked["sign"].startswith("Do the sizes of the initial weights matter")
+    assert asked["theirs"] == "Is it better than its control theirs?" and "transfer?" in asked["transfer"]
+
+
+def test_a_ticket_has_to_beat_all_rivals(tmp_path, monkeypatch):
+    monkeypatch.setattr("lth_bench.results.verdicts.rivals", lambda: ("redraw", "theirs"))
+    rows = with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882))
+    again = seeds("imp", (0.91, 0.911, 0.913), control=Choice("theirs"))
+    rows += [(dataclasses.replace(p, label="imp, theirs"), a) for p, a in again]
+    (only,) = verdicts(recorded(tmp_path, rows)).to_dict("records")
+    assert only["verdict"] == "fails" and "worse than its mask re-drawn" in only["why"]
 
 
 def test_details_for_programs_carry_every_figure(tmp_path):

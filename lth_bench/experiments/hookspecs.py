@@ -24,8 +24,9 @@ def register_pruners(register: Callable[[str, type], None]) -> None:
 def register_controls(register: Callable[[str, type], None]) -> None:
     """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Base.
 
-    The class attribute `reads_ticket = False` is for one that searches anew, so that a ticket from elsewhere is nothing
-    to it.
+    Class attributes: `question` is what the control asks of a method, `is_rival = True` marks one that a winning ticket
+    has to be better than, and `reads_ticket = False` one that searches anew, so that it has no use for tickets found
+    elsewhere.
     """
 
 

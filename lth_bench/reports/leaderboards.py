@@ -11,6 +11,7 @@ from lth_bench.reports import escaping
 from lth_bench.reports.formats import html, latex, markdown
 from lth_bench.reports.numbers import distinct_percents, half, hundredths, signed, tenths_percent
 from lth_bench.reports.table import Cell, Column, Row, Table, grid, labelled
+from lth_bench.results.controls import named_rivals
 from lth_bench.results.frame import BLOCK, rows_of
 from lth_bench.results.leaderboard import MET, Leaderboards
 from lth_bench.results.verdicts import MARGIN, verdicts
@@ -188,7 +189,8 @@ def verdict_sentence() -> str:
     return (
         f"A ticket wins if three things are shown: it is not worse than the dense network by more than {MARGIN} points "
         f"(paired by seed, one-sided, {LEVEL}), trains in no more steps (to the lowest validation loss, or to the end "
-        "where that was at the end), and is better than its own mask with other initial weights (the control redraw). "
+        "where that was at the end), and is better than its own mask with other initial weights (the control "
+        f"{named_rivals()}). "
         "It fails if the opposite of one is shown, and is unknown where seeds are too few to tell, or no such control "
         "was run. Steps of the search are not counted here; training FLOPs count them."
     )

@@ -11,19 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lth_bench.results import statistics
+from lth_bench.results.controls import named_rivals, question, rivals
 from lth_bench.results.frame import BLOCK
 from lth_bench.results.leaderboard import Leaderboards
 
 MARGIN = 0.5  # points of accuracy below the dense network that do not count
-REDRAWN = "redraw"
-QUESTIONS = {
-    "shuffle": "Does it matter which weights of a layer are kept?",
-    "random_layerwise": "Is the mask worth more than its sparsities by layer?",
-    "redraw": "Do the initial weights matter?",
-    "sign": "Do the sizes of the initial weights matter, beside their signs?",
-    "invert": "Does the score matter?",
-}
-"""What the controls answer; of others, the name stands."""
 
 Floats = NDArray[np.float64]
 
@@ -83,9 +75,9 @@ def _badges(found: Leaderboards) -> Iterator[list[Any]]:
         mean, lower, upper = (float(bound[0]) for bound in (interval.mean, interval.lower, interval.upper))
         answer = "yes" if lower > 0 else "no" if upper < 0 else "unclear"
         first = pairs.iloc[0]
-        question = QUESTIONS.get(str(control), f"Is it better than its control {control}?")
+        asked = question(str(control))
         yield [
-            *first[BLOCK], first["base_method"], control, question, mean, lower, upper, int(interval.n[0]), len(pairs),
+            *first[BLOCK], first["base_method"], control, asked, mean, lower, upper, int(interval.n[0]), len(pairs),
             answer,
         ]  # fmt: skip
 
@@ -102,11 +94,19 @@ def _pairs(found: Leaderboards) -> pd.DataFrame:
 def _redrawn(found: Leaderboards) -> dict[int, bool | None]:
     """By row of a method with that control, whether it is better than its mask with other initial weights."""
     pairs = _pairs(found)
-    pairs = pairs[pairs["control"] == REDRAWN]
+    pairs = pairs[pairs["control"].isin(rivals())]
     accuracy = found.samples.accuracy
     base, other = pairs["base_row"].to_numpy(dtype=int), pairs["row"].to_numpy(dtype=int)
     lower, upper = _bounds(accuracy[base] - accuracy[other])
-    return {int(row): _shown(low, high, 0.0) for row, low, high in zip(base, lower, upper, strict=True)}
+    answers: dict[int, bool | None] = {}
+    for row, low, high in zip(base, lower, upper, strict=True):
+        answers[int(row)] = _both(answers.get(int(row), True), _shown(low, high, 0.0))
+    return answers
+
+
+def _both(one: bool | None, other: bool | None) -> bool | None:
+    """Whether both are shown: not if the opposite of one is."""
+    return False if False in (one, other) else None if None in (one, other) else True
 
 
 def _bounds(differences: Floats) -> tuple[Floats, Floats]:
@@ -148,7 +148,7 @@ def _reason(row: Any, tests: _Tests, bounds: tuple[float, float], redrawn: bool)
     between = (
         f"not told from dense ({lower:+.2f} to {upper:+.2f} points)" if known else "too few seeds beside dense ones"
     )
-    control = "not told from its mask re-drawn" if redrawn else "no control redraw"
+    control = "not told from its mask re-drawn" if redrawn else f"no control {named_rivals()}"
     parts = [
         _word(
             tests.as_good, f"as good as dense (above {lower:+.2f})", f"worse than dense (below {upper:+.2f})", between
