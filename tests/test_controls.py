@@ -27,7 +27,8 @@ from lth_bench.running.transfer import fitted, origin_faults
 from lth_bench.running.worker import make_site
 from lth_bench.storage.records import identity, read_records, write_plan, write_record
 from lth_bench.storage.store import Store
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 PLUGINS = load_plugins()
 CONTROLS = ["shuffle", "redraw", "sign", "random_layerwise", "invert", "transfer"]
@@ -47,7 +48,7 @@ def based(base, sparsity=0.75, seed=0):
     pruner, session = instantiate(PLUGINS.pruners, *base), session_of(sparsity, seed)
     pruner(session)
     session.finish()
-    made = Ticket(session.ticket.step, session.ticket.state, session.masks, session.model.state_dict())
+    made = Ticket(session.course.ticket.step, session.course.ticket.state, session.masks, session.model.state_dict())
     return Base(pruner, made), session
 
 
@@ -60,7 +61,7 @@ def controlled(name, base, sparsity=0.75, seed=0, **arguments):
 
 
 def steps(session):
-    return sum(event.steps for event in session.ledger.events)
+    return sum(event.steps for event in session.account.ledger.events)
 
 
 def differ(one, other):
@@ -84,9 +85,9 @@ def test_shuffle_moves_the_mask_within_layers_and_no_weight(base):
     dense = session_of()
     dense.train(until=found.ticket.step)
     for layer, mask in made.masks.items():
-        assert torch.equal(made.ticket.state[layer], dense.weights[layer] * mask)
-        assert made.ticket.state[layer][mask].all(), "no weight starts where the ticket has a zero"
-    assert made.ticket.step == found.ticket.step
+        assert torch.equal(made.course.ticket.state[layer], dense.weights[layer] * mask)
+        assert made.course.ticket.state[layer][mask].all(), "no weight starts where the ticket has a zero"
+    assert made.course.ticket.step == found.ticket.step
 
 
 @pytest.mark.parametrize(
@@ -112,10 +113,10 @@ def test_random_layerwise_keeps_the_counts_alone(base):
     assert masks.kept(made.masks) == masks.kept(found.ticket.masks)
     assert differ(made.masks, found.ticket.masks) and differ(made.masks, controlled("shuffle", found).masks)
     for layer, weight in session_of().weights.items():
-        assert torch.equal(made.ticket.state[layer], weight * made.masks[layer])
+        assert torch.equal(made.course.ticket.state[layer], weight * made.masks[layer])
     moved = Base(found.pruner, dataclasses.replace(found.ticket, masks=controlled("shuffle", found).masks))
     assert states_equal(controlled("random_layerwise", moved).masks, made.masks), "wherever the ticket keeps them"
-    assert made.ticket.step == 0 and steps(made) == 30
+    assert made.course.ticket.step == 0 and steps(made) == 30
 
 
 @every_base
@@ -124,10 +125,10 @@ def test_redraw_keeps_the_mask_and_no_weight(base):
     made = controlled("redraw", found)
     assert states_equal(made.masks, found.ticket.masks)
     for layer, mask in found.ticket.masks.items():
-        drawn = made.ticket.state[layer][mask]
+        drawn = made.course.ticket.state[layer][mask]
         assert not (drawn == found.ticket.start[layer][mask]).any()
         assert not (drawn == session_of().weights[layer][mask]).any()
-    assert made.ticket.step == 0 and steps(made) == 30
+    assert made.course.ticket.step == 0 and steps(made) == 30
 
 
 @pytest.mark.parametrize("magnitudes", ["constant", "redrawn"])
@@ -135,9 +136,9 @@ def test_redraw_keeps_the_mask_and_no_weight(base):
 def test_sign_keeps_mask_and_signs_and_no_magnitude(magnitudes, base):
     found, _ = based(base)
     made, ticket = controlled("sign", found, magnitudes=magnitudes), found.ticket
-    assert states_equal(made.masks, ticket.masks) and made.ticket.step == ticket.step
+    assert states_equal(made.masks, ticket.masks) and made.course.ticket.step == ticket.step
     for layer, mask in ticket.masks.items():
-        reset, before = made.ticket.state[layer][mask], ticket.start[layer][mask]
+        reset, before = made.course.ticket.state[layer][mask], ticket.start[layer][mask]
         assert torch.equal(reset.sign(), before.sign()) and reset.all()
         assert not torch.isclose(reset, before, rtol=1e-6).any()
         initial = session_of().weights[layer].detach()
@@ -147,7 +148,7 @@ def test_sign_keeps_mask_and_signs_and_no_magnitude(magnitudes, base):
             assert not torch.isclose(reset.abs(), initial[mask].abs(), rtol=1e-6).any()
             assert reset.abs().std(correction=0) == pytest.approx(float(initial.abs().std()), rel=0.5)
     others = [name for name in ticket.start if name not in ticket.masks]
-    assert others and all(torch.equal(made.ticket.state[name], ticket.start[name]) for name in others)
+    assert others and all(torch.equal(made.course.ticket.state[name], ticket.start[name]) for name in others)
 
 
 @every_base
@@ -155,7 +156,7 @@ def test_transfer_trains_exactly_the_weights_of_the_ticket(base):
     found, session = based(base)
     made = controlled("transfer", found)
     assert states_equal(made.masks, found.ticket.masks)
-    assert states_equal(made.ticket.state, found.ticket.start) and made.ticket.step == found.ticket.step
+    assert states_equal(made.course.ticket.state, found.ticket.start) and made.course.ticket.step == found.ticket.step
     if base != LATE and base != FINE_TUNED:  # those go on with an optimiser that has a state
         assert states_equal(made.model.state_dict(), session.model.state_dict())
 
@@ -192,7 +193,7 @@ def pair_base(pruner, **arguments):
     session, pruner = pair(), instantiate(PLUGINS.pruners, pruner, arguments)
     pruner(session)
     session.finish()
-    ticket = Ticket(session.ticket.step, session.ticket.state, session.masks, session.model.state_dict())
+    ticket = Ticket(session.course.ticket.step, session.course.ticket.state, session.masks, session.model.state_dict())
     return Base(pruner, ticket)
 
 
@@ -255,7 +256,7 @@ def test_a_control_is_unsuitable_where_nothing_is_pruned(name):
     session = session_of(0.0)
     with pytest.raises(Unsuitable, match="the ticket prunes nothing"):
         instantiate(PLUGINS.controls, name, {})(session, dense)
-    assert session.step == 0 and not session.ledger.events, "nothing is trained for that"
+    assert session.step == 0 and not session.account.ledger.events, "nothing is trained for that"
 
 
 @pytest.mark.parametrize("name", CONTROLS)
@@ -299,7 +300,7 @@ def channel_base():
     session.adopt(thin(whole, session.masks, channels), channels)
     session.train()
     session.finish()
-    return Base(lambda session: None, Ticket(0, session.ticket.state, session.masks, start, channels))
+    return Base(lambda session: None, Ticket(0, session.course.ticket.state, session.masks, start, channels))
 
 
 @pytest.mark.parametrize("name", ["shuffle", "random_layerwise"])
@@ -357,9 +358,9 @@ def test_an_output_layer_for_other_classes_is_drawn_anew_and_meets_the_target(ba
         assert torch.equal(value, mine[name] if name in fresh else found.ticket.start[name])
     instantiate(PLUGINS.controls, "transfer", {})(session, Base(found.pruner, ticket))
     session.finish()
-    assert session.ticket.step == found.ticket.step and steps(session) == 30 - found.ticket.step
+    assert session.course.ticket.step == found.ticket.step and steps(session) == 30 - found.ticket.step
     for layer, mask in ticket.masks.items():
-        assert torch.equal(session.ticket.state[layer], ticket.start[layer] * mask)
+        assert torch.equal(session.course.ticket.state[layer], ticket.start[layer] * mask)
 
 
 @pytest.mark.parametrize("name", CONTROLS[:4])

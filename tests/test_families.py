@@ -16,7 +16,8 @@ from lth_bench.experiments.plugins import load_plugins
 from lth_bench.models.networks import make_network, prunable_weights
 from lth_bench.models.timm_models import prunable, register_models
 from lth_bench.pruning.doctor import examine, sensitivities
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"
 COLOUR, CLASSES, COUNT = (3, 32, 32), 10, 8

@@ -26,7 +26,8 @@ from lth_bench.storage.sealed import read_json
 from lth_bench.storage.store import Store, collect, survey, verify
 from lth_bench.training.memory import Memory, Watch
 from lth_bench.training.numerics import numerics
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 
@@ -37,17 +38,17 @@ def session(store, recipe=RECIPES["sgd"], sparsity=0.5, watch=None, **about):
 
 
 def spent(session):
-    return session.spent.steps_computed, session.spent.steps_looked_up
+    return session.account.spent.steps_computed, session.account.spent.steps_looked_up
 
 
 def outcome(session):
     """All that a record and a ticket are made of."""
     session.finish()
-    monitor = session.monitor
+    monitor = session.course.monitor
     bests = [best and (best.measurement, _values(best.state)) for best in (monitor.accurate, monitor.early_stop)]
-    ticket = (session.ticket.step, _values(session.ticket.state))
+    ticket = (session.course.ticket.step, _values(session.course.ticket.state))
     masks = _values(session.masks)
-    return monitor.curve, bests, session.ledger.events, ticket, masks, _values(session.model.state_dict())
+    return monitor.curve, bests, session.account.ledger.events, ticket, masks, _values(session.model.state_dict())
 
 
 def _values(state):
@@ -82,7 +83,7 @@ def test_everything_is_the_same_without_a_store_and_with_a_cold_and_a_warm_one(t
         outcomes.append(outcome(made))
         sessions.append(made)
     assert outcomes[0] == outcomes[1] == outcomes[2]
-    steps = sum(event.steps for event in sessions[0].ledger.events)
+    steps = sum(event.steps for event in sessions[0].account.ledger.events)
     assert sum(spent(sessions[1])) == steps and spent(sessions[2]) == (0, steps)
 
 
@@ -317,8 +318,8 @@ def test_a_stopped_segment_goes_on_from_its_checkpoint_bit_by_bit(tmp_path_facto
 def test_checkpoints_are_written_while_a_segment_is_computed(tmp_path):
     made = session(Store(tmp_path), watch=Watch(checkpoint_every=0))
     written = []
-    write = made._memory.save
-    made._memory.save = lambda *arguments: (written.append(arguments[2:]), write(*arguments))
+    write = made._memory.segments.save
+    made._memory.segments.save = lambda *arguments: (written.append(arguments[2:]), write(*arguments))
     made.train()
     assert [arguments[-1] for arguments in written].count("checkpoints") >= 2
 

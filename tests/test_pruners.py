@@ -14,7 +14,8 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.pruning import masks
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 PLUGINS = load_plugins()
 BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.sources[name].distribution == "lth-bench"]
@@ -45,7 +46,7 @@ def test_every_bundled_plugin_can_be_loaded():
 def test_the_masks_of_imp_are_nested_over_its_rounds(arguments, monkeypatch):
     session, seen = make_session(sparsity=0.9), []
     adopt = session._set_masks
-    monkeypatch.setattr(session, "_set_masks", lambda masks: (seen.append(masks), adopt(masks)))
+    monkeypatch.setattr(session, "_set_masks", lambda masks, **rest: (seen.append(masks), adopt(masks, **rest)))
     pruner("imp", arguments)(session)
     assert len(seen) >= 4
     for earlier, later in pairwise(seen):
@@ -56,7 +57,7 @@ def test_dense_trains_once_and_prunes_nothing():
     session = make_session(sparsity=0.0)
     pruner("dense", {})(session)
     assert kept(session) == 312
-    assert [(event.step, event.steps) for event in session.ledger.events] == [(0, 30)]
+    assert [(event.step, event.steps) for event in session.account.ledger.events] == [(0, 30)]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_dense_trains_once_and_prunes_nothing():
 def test_every_way_of_retraining_takes_as_long(retraining, steps):
     session = make_session(sparsity=0.75)
     pruner("imp", {"rate": 0.5, "rewind_to": "3it", "retraining": retraining})(session)
-    assert sum(event.steps for event in session.ledger.events) == 30 + 2 * steps
+    assert sum(event.steps for event in session.account.ledger.events) == 30 + 2 * steps
 
 
 @pytest.mark.parametrize("name", ["imp", "magnitude", "l1_filter"])
