@@ -1,7 +1,9 @@
 """Floating-point operations: of a pass through a network by layer, and of whatever is computed under a meter.
 
 A multiplication with its addition is two operations (FLOPs = 2 × MACs). Counted are products of matrices, convolutions
-and attention, as by `torch.utils.flop_counter`; norms, activations, biases and optimisers are not.
+and attention, as by `torch.utils.flop_counter`; norms, activations, biases and optimisers are not. Attention costs the
+same on every backend: torch's registry lacks some fused operators, and charges others for computing the scores again in
+their backward pass.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
@@ -24,6 +27,16 @@ if TYPE_CHECKING:
 
 OTHER = ""  # the name under which operations stand that read no prunable weight
 TRANSPOSED, WANTED = 4, 7  # places among the arguments of aten.convolution_backward, after the three tensors
+
+# Forward they take (queries, keys, values, ...), backward (gradients, queries, keys, values, ...).
+FUSED_ATTENTION = (
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_fused_attention_overrideable",
+    "_scaled_dot_product_attention_math_for_mps",
+)
 
 Heard = Callable[[str, int], None]
 
@@ -38,6 +51,27 @@ class Passage:
     def flops(self, kept: Mapping[str, int], sizes: Mapping[str, int]) -> float:
         """FLOPs when of each layer so many weights are left."""
         return self.other + sum(flops * kept[name] / sizes[name] for name, flops in self.layers.items())
+
+
+def attention_flops(queries: Tensor, keys: Tensor, values: Tensor, *_: Any) -> int:
+    """FLOPs of attention forward: queries × keys, and the result × values; each is (..., tokens, width)."""
+    return 2 * queries.shape[:-1].numel() * keys.shape[-2] * (queries.shape[-1] + values.shape[-1])
+
+
+def attention_backward_flops(_: Tensor, queries: Tensor, keys: Tensor, values: Tensor, *__: Any) -> int:
+    """FLOPs of attention backward: two gradients for each product of the forward pass."""
+    return 2 * attention_flops(queries, keys, values)
+
+
+def _attention_formulas() -> dict[Any, Callable[..., int]]:
+    """The formula of each fused operator that this version of torch has."""
+    forward = dict.fromkeys(FUSED_ATTENTION, attention_flops)
+    backward = {f"{name}_backward": attention_backward_flops for name in FUSED_ATTENTION}
+    aten = torch.ops.aten
+    return {getattr(aten, name): formula for name, formula in (forward | backward).items() if hasattr(aten, name)}
+
+
+ATTENTION_FORMULAS = _attention_formulas()
 
 
 class Meter(TorchDispatchMode):
@@ -69,6 +103,8 @@ class Meter(TorchDispatchMode):
         packet = func._overloadpacket
         if packet is torch.ops.aten.convolution_backward:
             self._hear_gradients(*args)
+        elif packet in ATTENTION_FORMULAS:
+            self._heard(OTHER, ATTENTION_FORMULAS[packet](*args))
         elif packet in flop_registry:
             self._heard(self._read(args), int(flop_registry[packet](*args, **(kwargs or {}), out_val=out)))
         return out
@@ -103,19 +139,20 @@ def passage(model: nn.Module, weights: Mapping[str, Tensor], shape: tuple[int, .
     def heard(name: str, flops: int) -> None:
         found[name] += flops
 
-    with mode(model, training=False), _no_fast_path(), Meter(lambda: weights, heard):
+    with mode(model, training=False), _stepwise_attention(), Meter(lambda: weights, heard):
         model(image)
     other = found.pop(OTHER, 0)
     return Passage({name: found[name] for name in weights}, other)
 
 
 @contextmanager
-def _no_fast_path() -> Iterator[None]:
-    """Inside, torch computes attention step by step: its fused form for evaluation hides the products."""
+def _stepwise_attention() -> Iterator[None]:
+    """Inside, torch computes attention product by product: fused operators of some future torch hide none of them."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 
