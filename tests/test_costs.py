@@ -22,7 +22,7 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.flops import ATTENTION_FORMULAS, Gauge, passage
+from lth_bench.models.flops import ATTENTION_FORMULAS, PausableMeter, passage
 from lth_bench.models.timm_models import make_model, prunable, register_models
 from lth_bench.pruning import allocation
 from lth_bench.results.costs import Costing, shapes, training
@@ -95,7 +95,7 @@ def metered_attention(backend, device, dropout):
         for tokens in (QUERIES, KEYS, KEYS)
     )
     reported = []
-    with Gauge(dict, lambda _, flops: reported.append(flops)).on(), sdpa_kernel(backend):
+    with PausableMeter(dict, lambda _, flops: reported.append(flops)).on(), sdpa_kernel(backend):
         out = nn.functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
         forward = sum(reported)
         out.sum().backward()
@@ -126,7 +126,7 @@ def test_attention_of_a_network_costs_what_its_products_cost_whatever_computes_i
     model, shape = made("vit_tiny_patch16_224")
     model.to(device)
     reported = []
-    with Gauge(dict, lambda _, flops: reported.append(flops)).on(), torch.no_grad():
+    with PausableMeter(dict, lambda _, flops: reported.append(flops)).on(), torch.no_grad():
         model.eval()(torch.ones(1, *shape, device=device))
     whole = passage(model, prunable(model), shape)
     assert sum(reported) == sum(whole.layers.values()) + whole.other
@@ -158,7 +158,7 @@ def test_depthwise_and_transposed_convolutions_by_hand_forward_and_back():
         heard[name] = heard.get(name, 0) + flops
 
     weights = {name: weight for name, weight in model.named_parameters() if "weight" in name}
-    with Gauge(lambda: weights, hear).on():
+    with PausableMeter(lambda: weights, hear).on():
         out = model(torch.ones(2, 4, 6, 6))
         assert heard == {"0.weight": 2 * 2 * 36 * 36, "1.weight": 2 * 2 * 36 * 4 * 2 * 4}
         forward = dict(heard)

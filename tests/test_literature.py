@@ -52,7 +52,7 @@ def made(name, shape=COLOUR, **arguments):
 
 
 def test_all_are_registered_and_counted():
-    ours = {name for name in load_plugins().models if load_plugins().models.sources[name].distribution == "lth-bench"}
+    ours = {name for name in load_plugins().models if load_plugins().models.providers[name].distribution == "lth-bench"}
     assert ours == set(WEIGHTS)
 
 

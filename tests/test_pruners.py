@@ -17,7 +17,7 @@ from lth_bench.pruning import masks
 from lth_bench.training.session import Session, Setup
 
 PLUGINS = load_plugins()
-BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.sources[name].distribution == "lth-bench"]
+BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.providers[name].distribution == "lth-bench"]
 ROUNDS = [
     {"rate": 0.5},
     {"rate": 0.5, "rewind_to": "3it"},

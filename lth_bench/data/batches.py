@@ -14,7 +14,7 @@ from lth_bench.randomness import generator
 AHEAD = 2**19  # bytes of images that are gathered for the next batches at once
 
 
-class Stream:
+class BatchOrder:
     """Training batches as a pure function of (seed, step); the incomplete last batch of an epoch is left out."""
 
     def __init__(self, data: Source, recipe: Recipe, seed: int) -> None:

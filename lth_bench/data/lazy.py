@@ -38,7 +38,7 @@ SEQUENCES = {"naflex", "patch_size", "max_seq_len", "patchify", "patchify_channe
 Read = Tensor | DataError
 
 
-class Streamed:
+class LazyExamples:
     """A split that is read as it is needed, like Examples; images of any size become squares.
 
     `loaders` processes read ahead, but what comes does not depend on them. All that reads raises DataError for an image
@@ -99,12 +99,12 @@ class Streamed:
             self.close()
         return batch
 
-    def subset(self, index: Tensor) -> Streamed:
+    def subset(self, index: Tensor) -> LazyExamples:
         index = self._index[index.cpu()]
-        return Streamed(self._listing, self._mean, self._std, self._loaders, index, self._device)
+        return LazyExamples(self._listing, self._mean, self._std, self._loaders, index, self._device)
 
-    def to(self, device: torch.device) -> Streamed:
-        return Streamed(self._listing, self._mean, self._std, self._loaders, self._index, device)
+    def to(self, device: torch.device) -> LazyExamples:
+        return LazyExamples(self._listing, self._mean, self._std, self._loaders, self._index, device)
 
     def digest(self) -> str:
         """Hash of what the listing stands for, of the choice of examples, and of how they enter the network."""

@@ -25,7 +25,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
-class Source:
+class Provider:
     """Where something was registered: the entry point, its module, its distribution and version."""
 
     plugin: str
@@ -38,7 +38,7 @@ class Source:
 class Broken:
     """A plugin that could not be loaded, and why."""
 
-    source: Source
+    provider: Provider
     reason: str
 
 
@@ -48,17 +48,17 @@ class Registry:
 
     kind: str
     items: dict[str, Any] = field(default_factory=dict)
-    sources: dict[str, Source] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
 
-    def add(self, name: str, item: Any, source: Source) -> None:
+    def add(self, name: str, item: Any, provider: Provider) -> None:
         if not NAME.fullmatch(name):
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
         if (wanted := _wanted(self.kind, item)) is not None:
             raise ValueError(f"{self.kind[:-1]} {name!r} must be {wanted}, not {item!r}")
         if name in self.items:
-            owner = self.sources[name]
+            owner = self.providers[name]
             raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
-        self.items[name], self.sources[name] = item, source
+        self.items[name], self.providers[name] = item, provider
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.items:
@@ -100,20 +100,20 @@ class Plugins:
         """Removes what a plugin registered before it failed."""
         for kind in KINDS:
             registry: Registry = getattr(self, kind)
-            for name in [name for name, source in registry.sources.items() if source == _source(point)]:
-                del registry.items[name], registry.sources[name]
+            for name in [name for name, provider in registry.providers.items() if provider == _provider(point)]:
+                del registry.items[name], registry.providers[name]
 
 
 def load_plugins() -> Plugins:
     """Imports every plugin that is installed; one that fails hides no other."""
     plugins = Plugins()
-    points = sorted(entry_points(group=GROUP), key=lambda point: (_source(point).distribution != "lth-bench", point))
+    points = sorted(entry_points(group=GROUP), key=lambda point: (_provider(point).distribution != "lth-bench", point))
     for point in points:
         try:
             _load(point, plugins)
         except (Exception, SystemExit) as error:
             plugins.forget(point)
-            plugins.broken.append(Broken(_source(point), f"{type(error).__name__}: {error}"))
+            plugins.broken.append(Broken(_provider(point), f"{type(error).__name__}: {error}"))
     return plugins
 
 
@@ -124,15 +124,15 @@ def _load(point: EntryPoint, plugins: Plugins) -> None:
     manager.register(point.load(), name=point.name)
     manager.check_pending()
     for kind in KINDS:
-        add = partial(_add, getattr(plugins, kind), _source(point))
+        add = partial(_add, getattr(plugins, kind), _provider(point))
         getattr(manager.hook, f"register_{kind}")(register=add)
 
 
-def _add(registry: Registry, source: Source, name: str, item: Any) -> None:
-    registry.add(name, item, source)
+def _add(registry: Registry, provider: Provider, name: str, item: Any) -> None:
+    registry.add(name, item, provider)
 
 
-def _source(point: EntryPoint) -> Source:
+def _provider(point: EntryPoint) -> Provider:
     distribution = point.dist
     name, version = (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
-    return Source(point.name, point.module, name, version)
+    return Provider(point.name, point.module, name, version)

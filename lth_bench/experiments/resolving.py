@@ -235,7 +235,7 @@ class _Resolver:
         return None
 
     def _with_broken(self, error: UnknownName) -> str:
-        broken = "; ".join(f"{b.source.plugin} ({b.reason})" for b in self.plugins.broken)
+        broken = "; ".join(f"{b.provider.plugin} ({b.reason})" for b in self.plugins.broken)
         return f"{error}" + (f"; plugins that could not be loaded: {broken}" if broken else "")
 
 

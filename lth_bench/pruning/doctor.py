@@ -34,7 +34,7 @@ Weights = Mapping[str, nn.Parameter]
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerFindings:
     """A prunable layer: the shares of its SNIP and GraSP scores that are exactly zero, and what is left of it.
 
     `left` holds, for each of SPARSITIES, the weights above zero that a global threshold on SNIP scores leaves; `dense`
@@ -85,7 +85,7 @@ class Findings:
     zero; `remedies` are arguments of the model that would mend it.
     """
 
-    layers: list[Layer]
+    layers: list[LayerFindings]
     dense: list[str]
     feature_map: tuple[int, int] | None
     zeros: list[str]
@@ -96,12 +96,12 @@ class Findings:
     def weights(self) -> int:
         return sum(layer.weights for layer in self.layers)
 
-    def emptied(self, place: int) -> list[Layer]:
+    def emptied(self, place: int) -> list[LayerFindings]:
         """Layers of which a global threshold at SPARSITIES[place] leaves nothing although not all scores are zero."""
         return [layer for layer in self.layers if not layer.left[place] and layer.snip_zeros < 1]
 
 
-def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findings:
+def diagnose(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findings:
     """Looks at a model with the initial weights of seed 0. Raises ModelError."""
     network = make_network(model, recipe, batch.inputs.shape[1:], classes, seed=0).to(batch.inputs.device)
     weights = prunable_weights(model, network)
@@ -229,12 +229,12 @@ def _flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tens
     return {name: torch.zeros_like(weight) if h is None else (weight * h).detach() for (name, weight), h in pairs}
 
 
-def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[Layer]:
+def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[LayerFindings]:
     shapes = {name: tuple(score.shape) for name, score in scores.items()}
     left = surviving(scores)
     densities = {sparsity: erk_densities(shapes, sparsity) for sparsity in SPARSITIES}
     return [
-        Layer(
+        LayerFindings(
             name=name,
             shape=shapes[name],
             snip_zeros=_zeros(score) / score.numel(),

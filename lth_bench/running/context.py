@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from lth_bench.data.examples import Source, examples, held_out, settled
-from lth_bench.data.lazy import Streamed
+from lth_bench.data.lazy import LazyExamples
 from lth_bench.errors import DataError
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.datasets import Arrays, Dataset, Listing
@@ -141,7 +141,7 @@ class Site:
     def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
         if isinstance(content, Listing):
             assert dataset.mean is not None and dataset.std is not None
-            return Streamed(content, dataset.mean, dataset.std, self.loaders)
+            return LazyExamples(content, dataset.mean, dataset.std, self.loaders)
         return examples(dataset, content)
 
 

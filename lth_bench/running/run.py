@@ -231,7 +231,7 @@ def _environment(experiment: Experiment, site: Site) -> Fields:
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "plugins": {
-            kind: {**dataclasses.asdict(registry.sources[name]), "sha256": file_hash(registry[name])}
+            kind: {**dataclasses.asdict(registry.providers[name]), "sha256": file_hash(registry[name])}
             for kind, (registry, name) in chosen.items()
         },
     }
