@@ -1,4 +1,4 @@
-"""Finds plugins through the entry points of the group `lth_bench` and keeps what they register."""
+"""Plugins, discovered through entry points of the group `lth_bench`, and what they register."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class Provider:
-    """Where something was registered: the entry point, its module, its distribution and version."""
+    """The plugin that registered something: its entry point and module, its distribution and version."""
 
     plugin: str
     module: str
@@ -44,23 +44,25 @@ class Broken:
 
 @dataclass
 class Registry:
-    """What plugins have registered of one kind, by name."""
+    """What plugins have registered of one kind, by name, and which plugin did."""
 
     kind: str
     items: dict[str, Any] = field(default_factory=dict)
     providers: dict[str, Provider] = field(default_factory=dict)
 
     def add(self, name: str, item: Any, provider: Provider) -> None:
+        """Registers an item. Raises ValueError for a bad or taken name and for an item of another kind."""
         if not NAME.fullmatch(name):
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
-        if (wanted := _wanted(self.kind, item)) is not None:
-            raise ValueError(f"{self.kind[:-1]} {name!r} must be {wanted}, not {item!r}")
+        if (expected := _expected_instead(self.kind, item)) is not None:
+            raise ValueError(f"{self.kind[:-1]} {name!r} must be {expected}, not {item!r}")
         if name in self.items:
             owner = self.providers[name]
             raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
         self.items[name], self.providers[name] = item, provider
 
     def __getitem__(self, name: str) -> Any:
+        """The item of this name. Raises UnknownName, with close names."""
         if name not in self.items:
             known = ", ".join(sorted(self.items)) or "none"
             close = get_close_matches(name, self.items, 1)
@@ -72,8 +74,8 @@ class Registry:
         return iter(sorted(self.items))
 
 
-def _wanted(kind: str, item: Any) -> str | None:
-    """What something that is registered should have been, if it is not that."""
+def _expected_instead(kind: str, item: Any) -> str | None:
+    """What an item of this kind has to be; None if it is."""
     is_class = isinstance(item, type) and dataclasses.is_dataclass(item)
     if kind in METHODS:
         return None if is_class else "a dataclass"
@@ -105,7 +107,7 @@ class Plugins:
 
 
 def load_plugins() -> Plugins:
-    """Imports every plugin that is installed; one that fails hides no other."""
+    """Imports every installed plugin; those that fail are listed as broken, and the others work."""
     plugins = Plugins()
     points = sorted(entry_points(group=GROUP), key=lambda point: (_provider(point).distribution != "lth-bench", point))
     for point in points:
@@ -118,18 +120,14 @@ def load_plugins() -> Plugins:
 
 
 def _load(point: EntryPoint, plugins: Plugins) -> None:
-    """Calls the hooks of one plugin, in a manager of its own so that its faults stay its own."""
+    """Calls the hooks of one plugin, in a manager of its own so that its faults reach no other plugin."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(point.load(), name=point.name)
     manager.check_pending()
     for kind in KINDS:
-        add = partial(_add, getattr(plugins, kind), _provider(point))
-        getattr(manager.hook, f"register_{kind}")(register=add)
-
-
-def _add(registry: Registry, provider: Provider, name: str, item: Any) -> None:
-    registry.add(name, item, provider)
+        register = partial(getattr(plugins, kind).add, provider=_provider(point))
+        getattr(manager.hook, f"register_{kind}")(register=register)
 
 
 def _provider(point: EntryPoint) -> Provider:
