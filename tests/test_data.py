@@ -10,8 +10,8 @@ from conftest import examples, recipe
 from torchvision import datasets
 
 from lth_bench.data.batches import BatchOrder
-from lth_bench.data.examples import examples as to_examples
-from lth_bench.data.examples import held_out
+from lth_bench.data.loading import examples as to_examples
+from lth_bench.data.loading import held_out
 from lth_bench.errors import DataError
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.plugins import load_plugins
