@@ -13,9 +13,11 @@ from lth_bench.data.examples import Batch, Examples
 from lth_bench.errors import ModelError
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import load_plugins
+from lth_bench.models.layer_roles import prunable
 from lth_bench.models.networks import make_network, prunable_weights
-from lth_bench.models.timm_models import prunable, register_models
-from lth_bench.pruning.doctor import diagnose, sensitivities
+from lth_bench.models.timm_models import register_models
+from lth_bench.pruning.doctor import diagnose
+from lth_bench.pruning.initial_scores import sensitivities
 from lth_bench.training.session import Session, Setup
 
 PAGE = Path(__file__).parent.parent / "docs" / "families.md"

@@ -12,7 +12,8 @@ from torch import nn
 
 from lth_bench.errors import ModelError
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.models.timm_models import make_model, output_layer, prunable, register_models
+from lth_bench.models.layer_roles import output_layer, prunable
+from lth_bench.models.timm_models import make_model, register_models
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 

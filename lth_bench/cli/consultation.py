@@ -18,7 +18,8 @@ from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.suite import Located
-from lth_bench.pruning.doctor import EXAMPLES, Findings, diagnose, looked_at
+from lth_bench.pruning.doctor import Findings, diagnose
+from lth_bench.pruning.initial_scores import EXAMPLES, looked_at
 from lth_bench.randomness import generator
 from lth_bench.running.context import Site
 

@@ -15,7 +15,7 @@ AHEAD = 2**19  # pixel values that are gathered at once, of this batch and the n
 
 
 class BatchOrder:
-    """Training batches by step, without the incomplete last batch of an epoch. Raises ValueError if none is complete."""
+    """Training batches by step, without an epoch's incomplete last batch. Raises ValueError if no batch is complete."""
 
     def __init__(self, data: Source, recipe: Recipe, seed: int) -> None:
         if recipe.batch_size > len(data):

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from lth_bench.models.timm_models import mode
+from lth_bench.models.modes import mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

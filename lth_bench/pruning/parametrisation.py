@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lth_bench.models.timm_models import mode
+from lth_bench.models.modes import mode
 from lth_bench.storage.tensors import State
 
 Make = Callable[[str, nn.Parameter], nn.Module]

@@ -20,8 +20,9 @@ from lth_bench.errors import Diverged, Interrupted, MaskError, SessionError
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe, Schedule
 from lth_bench.models.flops import Passage, PausableMeter, passage
-from lth_bench.models.predictions import evaluate
-from lth_bench.models.timm_models import mode, nothing, output_layer, prunable
+from lth_bench.models.layer_roles import output_layer, prunable
+from lth_bench.models.modes import mode
+from lth_bench.models.predictions import evaluate, nothing
 from lth_bench.pruning import channels as channelling
 from lth_bench.pruning import masks as masking
 from lth_bench.pruning import parametrisation
