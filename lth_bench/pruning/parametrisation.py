@@ -68,6 +68,6 @@ def _place(name: str) -> int:
     return name == "bias"
 
 
-def left(state: Mapping[str, Tensor], names: Mapping[str, object]) -> int:
+def nonzero_count(state: Mapping[str, Tensor], names: Mapping[str, object]) -> int:
     """Weights of the dense architecture that are not zero."""
     return sum(int(state[name].count_nonzero()) for name in names)

@@ -512,7 +512,7 @@ class Session:
             self._ended = Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
             raise self._ended
         if parametrisation.parametrised(self.model):
-            self._hold(parametrisation.left(self._dense_state(), self.weights))
+            self._hold(parametrisation.nonzero_count(self._dense_state(), self.weights))
         measured = Measurement(self.step, self._held, training_loss, loss, accuracy)
         self.monitor.add(measured, self._dense_state)
 
