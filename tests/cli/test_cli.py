@@ -7,11 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from injection import finish
 
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
@@ -19,8 +17,9 @@ from lth_bench.pruning.tickets import read_ticket, write_ticket
 from lth_bench.running.context import Site
 from lth_bench.running.run import run
 from lth_bench.storage.records import identity, read_records, write_record
+from support.places import COMMAND
+from support.suites import finish
 
-COMMAND = Path(sys.executable).with_name("lth-bench")
 SUITE = """
 title = "tiny"
 models = ["lenet_300_100"]

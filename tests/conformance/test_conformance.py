@@ -7,10 +7,8 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
-import broken_pruners
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -21,6 +19,8 @@ from lth_bench.conformance import contract
 from lth_bench.conformance.examination import RULES, examine, examine_variants, glance
 from lth_bench.conformance.variants import variants
 from lth_bench.experiments.plugins import Plugins, Source, load_plugins
+from support import broken_pruners
+from support.places import ROOT
 
 PLUGINS = Plugins()
 broken_pruners.register_pruners(lambda name, kind: PLUGINS.pruners.add(name, kind, Source("", "", "tests", "0")))
@@ -160,7 +160,7 @@ def test_the_tests_of_a_new_plugin_pass(scaffold):
 
 def test_a_new_plugin_is_in_the_style_of_the_house(scaffold):
     source, _ = scaffold
-    rules = Path(__file__).parent.parent / "pyproject.toml"
+    rules = ROOT / "pyproject.toml"
     for command in (["check"], ["format", "--check"]):
         arguments = [sys.executable, "-m", "ruff", *command, "--config", rules, "--no-cache", source]
         done = subprocess.run(arguments, capture_output=True, text=True)
@@ -202,5 +202,5 @@ def test_an_interrupted_check_ends():
 
 
 def test_every_rule_is_documented():
-    page = (Path(__file__).parent.parent / "docs" / "conformance.md").read_text()
+    page = (ROOT / "docs" / "conformance.md").read_text()
     assert [words for rule, words in RULES.items() if rule != "variant" and f"| {words} |" not in page] == []

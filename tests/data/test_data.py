@@ -1,4 +1,3 @@
-import gzip
 import hashlib
 import pickle
 from pathlib import Path
@@ -6,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import examples, recipe
 from torchvision import datasets
 
 from lth_bench.data.batches import Stream
@@ -15,18 +13,10 @@ from lth_bench.data.examples import held_out
 from lth_bench.errors import DataError
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.plugins import load_plugins
+from support.idx import write_idx
+from support.networks import examples, recipe
 
 DATASETS = load_plugins().datasets
-
-
-def write_idx(path: Path, array: np.ndarray, zipped: bool = False) -> None:
-    header = np.array([0x800 + array.ndim, *array.shape], ">u4").tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = header + array.astype(np.uint8).tobytes()
-    if zipped:
-        path.with_name(path.name + ".gz").write_bytes(gzip.compress(content))
-    else:
-        path.write_bytes(content)
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "gz"])

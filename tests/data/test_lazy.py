@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import recipe
 from PIL import Image
 from timm.data import create_transform
 
@@ -15,6 +14,7 @@ from lth_bench.data.examples import Draw
 from lth_bench.data.lazy import Streamed
 from lth_bench.errors import DataError
 from lth_bench.experiments.datasets import Listing
+from support.networks import recipe
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
 STRONG = {"auto_augment": "rand-m9-mstd0.5", "gaussian_blur_prob": 0.5, "grayscale_prob": 0.2, "vflip": 0.5}

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import recipe
 from PIL import Image
 
 from lth_bench.data.batches import Stream
@@ -23,6 +20,8 @@ from lth_bench.running.run import run
 from lth_bench.running.worker import make_site
 from lth_bench.storage.records import identity, read_records, write_record
 from lth_bench.storage.store import Store
+from support.networks import recipe
+from support.places import COMMAND
 
 PLUGINS = load_plugins()
 CLASSES = ("a", "b", "c")
@@ -87,8 +86,7 @@ def test_stopping_anywhere_and_going_on_gives_the_same_next_batch(root, kind):
 
 
 def call(*arguments):
-    program = Path(sys.executable).with_name("lth-bench")
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 
 def record(root, out="here"):

@@ -17,7 +17,7 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.training.session import Session, Setup
 
-FOLDER = Path(os.environ.get("LTH_BENCH_GOLDEN", Path(__file__).parent / "golden"))
+FOLDER = Path(os.environ.get("LTH_BENCH_GOLDEN", Path(__file__).parent))
 RECIPE = Recipe(Duration("1it"), 1, 0.1)
 
 

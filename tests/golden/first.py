@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from golden_cases import (
+
+from golden.cases import (
     RECIPE,
     Case,
     Weights,
@@ -13,7 +14,6 @@ from golden_cases import (
     share_pruned,
     weights_session,
 )
-
 from lth_bench.data.examples import Batch, Examples
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.plugins import load_plugins

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from golden_cases import Case, assert_masks_equal, network_session, share_pruned
 
+from golden.cases import Case, assert_masks_equal, network_session, share_pruned
 from lth_bench.data.examples import Batch
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.plugins import load_plugins

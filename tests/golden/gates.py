@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from golden_cases import Case, assert_masks_equal, layer_sparsities, network_session, weights_session
 from torch.nn.functional import linear
 
+from golden.cases import Case, assert_masks_equal, layer_sparsities, network_session, weights_session
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench_plugins.mask_criteria import Round

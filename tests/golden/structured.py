@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from golden_cases import RECIPE, Case, Graph
 
+from golden.cases import RECIPE, Case, Graph
 from lth_bench.data.examples import Examples
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.plugins import load_plugins

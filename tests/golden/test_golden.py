@@ -6,16 +6,14 @@ LTH_BENCH_GOLDEN=DIR runs every case found in another folder of the same format.
 from __future__ import annotations
 
 import re
-from importlib import import_module
-from pathlib import Path
 
 import pytest
-from golden_cases import cases
 
+from golden import dynamic, first, foresight, gates, structured
+from golden.cases import cases
 from lth_bench.errors import MaskError
 
-FILES = sorted(Path(__file__).parent.glob("golden_*.py"))
-MODULES = [import_module(path.stem) for path in FILES if path.stem != "golden_cases"]
+MODULES = [dynamic, first, foresight, gates, structured]
 CHECKS = {family: check for module in MODULES for family, check in module.CHECKS.items()}
 NOT_COMPARABLE = {place: reason for module in MODULES for place, reason in module.NOT_COMPARABLE.items()}
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import recipe
 
 from lth_bench.data.examples import Batch, Examples
 from lth_bench.errors import ModelError
@@ -17,8 +15,10 @@ from lth_bench.models.networks import make_network, prunable_weights
 from lth_bench.models.timm_models import prunable, register_models
 from lth_bench.pruning.doctor import examine, sensitivities
 from lth_bench.training.session import Session, Setup
+from support.networks import recipe
+from support.places import ROOT
 
-PAGE = Path(__file__).parent.parent / "docs" / "families.md"
+PAGE = ROOT / "docs" / "families.md"
 COLOUR, CLASSES, COUNT = (3, 32, 32), 10, 8
 RECIPE = recipe(batch_size=COUNT, duration="1it", measure_every="1it")
 

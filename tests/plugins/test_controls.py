@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 import torch
-from conftest import RECIPES, examples, make_session, network, states_equal
 from torch import nn
 
 from lth_bench import Base, Ticket, Unsuitable
@@ -28,6 +27,7 @@ from lth_bench.running.worker import make_site
 from lth_bench.storage.records import identity, read_records, write_plan, write_record
 from lth_bench.storage.store import Store
 from lth_bench.training.session import Session, Setup
+from support.networks import RECIPES, examples, make_session, network, states_equal
 
 PLUGINS = load_plugins()
 CONTROLS = ["shuffle", "redraw", "sign", "random_layerwise", "invert", "transfer"]

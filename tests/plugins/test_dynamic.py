@@ -4,10 +4,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import RECIPES, examples, make_session, network, recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_pruners import Pair, kept, left, pruner
 
 from lth_bench import Unsuitable, chance
 from lth_bench.data.examples import Examples
@@ -28,6 +26,8 @@ from lth_bench.pruning.allocation import kept_count
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory
 from lth_bench.training.session import Session, Setup
+from support.networks import RECIPES, examples, make_session, network, recipe
+from support.pairs import Pair, kept, left, pruner
 
 OFTEN = {"interval": "3it"}
 VARIANTS = [

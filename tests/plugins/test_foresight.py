@@ -4,8 +4,6 @@ from itertools import combinations, pairwise
 
 import pytest
 import torch
-from conftest import CLASSES, examples, make_session, recipe, states_equal
-from test_pruners import kept, left, pair_session, pruner
 from torch import nn
 
 from lth_bench import Unsuitable
@@ -17,6 +15,8 @@ from lth_bench.pruning.allocation import kept_count
 from lth_bench.training.session import Session, Setup
 from lth_bench_plugins.iterative_snip import fresh
 from lth_bench_plugins.synflow import exponential_rounds
+from support.networks import CLASSES, examples, make_session, recipe, states_equal
+from support.pairs import kept, left, pair_session, pruner
 
 SCORERS = ["grasp", "synflow", "iterative_snip", "force"]
 

@@ -4,10 +4,8 @@ import math
 
 import pytest
 import torch
-from conftest import RECIPES, make_session, recipe, states_equal
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_pruners import kept, left, pair_session, pruner
 from torch import nn
 
 from lth_bench import Unsuitable
@@ -30,6 +28,8 @@ from lth_bench_plugins.parametrisations.ranks import matrix, numbers, saves, sha
 from lth_bench_plugins.parametrisations.selection import Selection, settle
 from lth_bench_plugins.parametrisations.subnet import Subnet
 from lth_bench_plugins.parametrisations.thresholded import LongTailedStep, Thresholded
+from support.networks import RECIPES, make_session, recipe, states_equal
+from support.pairs import kept, left, pair_session, pruner
 
 GATED = [
     ("edge_popup", {}),

@@ -9,12 +9,12 @@ from functools import partial
 import numpy as np
 import pytest
 from PIL import Image
-from test_data import write_idx
 from torchvision import datasets
 
 from lth_bench.errors import DataError
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench_plugins.images import Images
+from support.idx import write_idx
 
 DATASETS = load_plugins().datasets
 

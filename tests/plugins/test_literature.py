@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import timm
@@ -13,6 +12,7 @@ from torch import nn
 from lth_bench.errors import ModelError
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.models.timm_models import make_model, output_layer, prunable, register_models
+from support.places import ROOT
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 
@@ -109,6 +109,6 @@ def test_what_it_does_not_have_is_refused(name):
 
 
 def test_the_page_on_models_says_what_there_is():
-    page = Path(__file__).parent.parent.joinpath("docs", "models.md").read_text()
+    page = ROOT.joinpath("docs", "models.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \|", page, re.MULTILINE)
     assert {name: int(weights.replace(",", "")) for name, weights in rows} == {n: w for n, (_, w) in WEIGHTS.items()}

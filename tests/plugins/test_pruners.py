@@ -3,18 +3,15 @@ from itertools import pairwise
 
 import pytest
 import torch
-from conftest import RECIPES, make_session
-from torch import nn
 
 from lth_bench.conformance import contract
 from lth_bench.data.examples import Examples
 from lth_bench.errors import Unsuitable
-from lth_bench.experiments.choices import instantiate
-from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.experiments.recipe import Recipe
 from lth_bench.pruning import masks
 from lth_bench.training.session import Session, Setup
+from support.networks import RECIPES, make_session
+from support.pairs import Pair, kept, left, pair_session, pruner
 
 PLUGINS = load_plugins()
 BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.sources[name].distribution == "lth-bench"]
@@ -27,14 +24,6 @@ ROUNDS = [
 ]
 
 test_contract = contract(*BUNDLED)
-
-
-def pruner(name, arguments):
-    return instantiate(PLUGINS.pruners, name, arguments)
-
-
-def kept(session):
-    return sum(masks.kept(session.masks).values())
 
 
 def test_every_bundled_plugin_can_be_loaded():
@@ -84,30 +73,6 @@ def test_a_rewind_beyond_the_end_fails_with_a_sentence():
 
 
 # ---- by hand: two layers of 2×2 weights; all numbers are in the tests ------------------------------------------------
-
-
-class Pair(nn.Module):
-    """y = B·A·x without biases: weights 1, -2, 3, -4 and 5, -6, 0.5, 2.5."""
-
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
-        self.a.weight.data = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
-        self.b.weight.data = torch.tensor([[5.0, -6.0], [0.5, 2.5]])
-
-    def forward(self, x):
-        return self.b(self.a(x))
-
-
-def pair_session(sparsity, steps=1, rate=1e-12):
-    """A Session on one example x = (1, 1) of class 0 whose training hardly moves the weights."""
-    data = Examples(torch.ones(1, 2), torch.zeros(1, dtype=torch.int64))
-    recipe = Recipe(Duration(f"{steps}it"), 1, rate, measure_every=Duration(f"{steps}it"))
-    return Session(Setup(lambda seed: Pair(), data, data, recipe, sparsity, 0))
-
-
-def left(session):
-    return [session.masks[layer].int().tolist() for layer in ("a.weight", "b.weight")]
 
 
 def test_magnitude_by_hand():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import timm
 import torch
-from conftest import RECIPES, examples, make_session, recipe, states_equal
 from torch import nn
 
 from lth_bench import Duration, Unsuitable
@@ -19,6 +18,7 @@ from lth_bench.pruning import masks
 from lth_bench.pruning.channels import thin
 from lth_bench.running.outcomes import outcome
 from lth_bench.training.session import Session, Setup
+from support.networks import RECIPES, examples, make_session, recipe, states_equal
 
 PLUGINS = load_plugins()
 register_models(PLUGINS.models.items)

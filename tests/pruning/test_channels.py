@@ -8,7 +8,6 @@ from collections import OrderedDict
 import pytest
 import timm
 import torch
-from conftest import RECIPES, examples, make_session, recipe, states_equal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -26,6 +25,7 @@ from lth_bench.running.outcomes import hand_over, outcome, take
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory
 from lth_bench.training.session import Session, Setup
+from support.networks import RECIPES, examples, make_session, recipe, states_equal
 
 register_models(load_plugins().models.items)
 

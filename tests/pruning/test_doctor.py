@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import network
-from injection import finish
 from torch import nn
 
 from lth_bench.data.examples import Batch
@@ -18,6 +14,9 @@ from lth_bench.pruning.allocation import SPARSITIES
 from lth_bench.pruning.doctor import complaints, sensitivities, surviving
 from lth_bench.pruning.masks import full, pruned
 from lth_bench.storage.records import read_records
+from support.networks import network
+from support.places import COMMAND
+from support.suites import finish
 
 SUITE = """
 title = "t"
@@ -36,8 +35,7 @@ learning_rate = 0.1
 
 
 def call(*arguments):
-    program = Path(sys.executable).with_name("lth-bench")
-    return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 
 def test_the_two_failures_of_resnet18_are_shown_and_mended(command):

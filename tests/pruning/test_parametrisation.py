@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from conftest import make_session, recipe, states_equal
 from torch import nn
 
 from lth_bench.errors import SessionError
@@ -11,6 +10,7 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.pruning import masks
 from lth_bench.running.evaluation import _layer
 from lth_bench.running.outcomes import hand_over, outcome, take
+from support.networks import make_session, recipe, states_equal
 
 
 class Half(nn.Module):

@@ -15,13 +15,13 @@ from importlib.util import find_spec
 from xml.etree import ElementTree
 
 import pytest
-from hostile import HOSTILE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
 from lth_bench.reports import escaping
+from support.hostile import HOSTILE
 
 SYNTAX = [
     *"\\`*_[](){}<>|$~&#;:/@.,-+=!?\"'%^ \n\t\x1b\u202e\ud800aZ1é中αx",

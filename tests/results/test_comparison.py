@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from safetensors.numpy import save
 from scipy import stats
-from test_leaderboard import RECIPE, planned, record, recorded
 from typer.testing import CliRunner
 
 from lth_bench.cli.main import app
@@ -25,6 +24,7 @@ from lth_bench.results.merging import load_all
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
 from lth_bench.storage.records import ticket_path, write_plan, write_record
+from support.records import RECIPE, planned, record, recorded
 
 DENSE = (0.90, 0.92, 0.94)
 

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 import timm
 import torch
-from conftest import make_session, network
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,6 +28,7 @@ from lth_bench.running.run import run
 from lth_bench.running.worker import make_site
 from lth_bench.storage.records import identity
 from lth_bench.training.session import Session, Setup
+from support.networks import make_session, network
 
 PLAIN = [
     "resnet18", "mobilenetv2_050", "mobilenetv3_small_050", "efficientnet_b0", "convnext_atto", "regnety_002",

@@ -6,7 +6,6 @@ import dataclasses
 import json
 
 import pytest
-from test_leaderboard import planned, record, recorded
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.results import frame as results_module
@@ -14,6 +13,7 @@ from lth_bench.results.excerpts import plan_excerpts, read_excerpt
 from lth_bench.results.frame import load
 from lth_bench.storage.records import plan_path, read_record, record_path, record_paths, write_plan
 from lth_bench.storage.sealed import sealed
+from support.records import planned, record, recorded
 
 
 def filled(folder):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from injection import results
 
 from lth_bench.experiments.experiment import without_defaults
 from lth_bench.experiments.plan import plan, read_suite
@@ -17,6 +16,7 @@ from lth_bench.running.worker import make_site
 from lth_bench.storage.files import append
 from lth_bench.storage.records import identity, read_records, write_plan, write_record
 from lth_bench.storage.store import Store
+from support.suites import results
 
 
 @pytest.fixture(scope="module")

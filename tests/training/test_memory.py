@@ -10,7 +10,6 @@ from itertools import product
 
 import pytest
 import torch
-from conftest import RECIPES, examples, network, recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,31 +26,10 @@ from lth_bench.storage.store import Store, collect, survey, verify
 from lth_bench.training.memory import Memory, Watch
 from lth_bench.training.numerics import numerics
 from lth_bench.training.session import Session, Setup
+from support.networks import RECIPES, examples, network, recipe
+from support.stored import outcome, session, spent
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
-
-
-def session(store, recipe=RECIPES["sgd"], sparsity=0.5, watch=None, **about):
-    memory = Memory(store, about, watch) if store else None
-    return Session(Setup(network, examples(70), examples(20, 1), recipe, sparsity, 0, memory))
-
-
-def spent(session):
-    return session.spent.steps_computed, session.spent.steps_looked_up
-
-
-def outcome(session):
-    """All that a record and a ticket are made of."""
-    session.finish()
-    monitor = session.monitor
-    bests = [best and (best.measurement, _values(best.state)) for best in (monitor.accurate, monitor.early_stop)]
-    ticket = (session.ticket.step, _values(session.ticket.state))
-    masks = _values(session.masks)
-    return monitor.curve, bests, session.ledger.events, ticket, masks, _values(session.model.state_dict())
-
-
-def _values(state):
-    return {name: value.tolist() for name, value in state.items()}
 
 
 PROGRAMMES = {
@@ -347,8 +325,9 @@ def test_a_segment_that_another_computes_is_not_computed_twice(tmp_path):
 
 def test_a_segment_whose_worker_died_is_taken_over_at_once(tmp_path):
     script = (
-        "import os, sys; sys.path[:0] = ['tests', 'tests/faults']\n"
-        "from pathlib import Path; from test_memory import *\n"
+        "import os, sys; sys.path.insert(0, 'tests')\n"
+        "from pathlib import Path; import torch\n"
+        "from support.stored import session; from lth_bench.storage.store import Store\n"
         "torch.set_num_threads(1)\n"
         f"made = session(Store(Path({str(tmp_path)!r}), patience=1000))\n"
         "made._memory._compute = lambda *arguments: os._exit(9)\n"

@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 import timm
 import torch
-from conftest import RECIPES, examples, network, recipe
-from test_memory import outcome, session, spent
 
 from lth_bench.data.examples import Examples
 from lth_bench.errors import Diverged
@@ -23,6 +21,8 @@ from lth_bench.storage.source_hash import modules_hash
 from lth_bench.storage.store import Store, survey
 from lth_bench.training.memory import Memory, Watch
 from lth_bench.training.session import Session, Setup
+from support.networks import RECIPES, examples, network, recipe
+from support.stored import outcome, session, spent
 
 SETUP = Setup(network, examples(70), examples(20, 1), RECIPES["sgd"], 0.5, 0, None)
 

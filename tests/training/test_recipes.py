@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
-from conftest import examples, make_session, network, recipe
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
@@ -22,6 +20,8 @@ from lth_bench.methods.scores import magnitude
 from lth_bench.models.networks import make_network
 from lth_bench.models.timm_models import register_models
 from lth_bench.training.session import Session, Setup
+from support.networks import examples, make_session, network, recipe
+from support.places import ROOT
 
 PLUGINS = load_plugins()
 
@@ -188,7 +188,7 @@ def test_every_named_recipe_has_a_schedule_and_is_documented(name):
     schedule = Schedule(found, epoch)
     rates = [schedule.rate(step) for step in range(0, schedule.total, max(1, schedule.total // 500))]
     assert max(rates) <= found.learning_rate * 1.0001 and min(rates) > 0
-    page = Path(__file__).parent.parent.joinpath("docs", "recipes.md").read_text()
+    page = ROOT.joinpath("docs", "recipes.md").read_text()
     assert re.search(rf"^\| `{name}` \|", page, re.MULTILINE)
 
 

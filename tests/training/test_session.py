@@ -3,12 +3,12 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import RECIPES, make_session, recipe, states_equal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lth_bench.errors import Diverged, MaskError, SessionError
 from lth_bench.methods.scores import chance, magnitude
+from support.networks import RECIPES, make_session, recipe, states_equal
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 few = settings(max_examples=15, deadline=None)

@@ -13,7 +13,6 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 import pytest
-from hostile import HOSTILE
 
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
@@ -25,6 +24,7 @@ from lth_bench.reports.figures.style import STYLE, marks, spread, width, wrapped
 from lth_bench.results.frame import Results, load
 from lth_bench.results.leaderboard import board
 from lth_bench.storage.records import identity, write_plan, write_record
+from support.hostile import HOSTILE
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
 DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)

@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from hostile import HOSTILE
 
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
@@ -24,6 +23,7 @@ from lth_bench.reports.tables import verdict_sentence
 from lth_bench.results.frame import BLOCK, load
 from lth_bench.results.leaderboard import board
 from lth_bench.storage.records import identity, write_plan, write_record
+from support.hostile import HOSTILE
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
 DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)

@@ -11,11 +11,9 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import typer
-from hostile import HOSTILE
 from typer.testing import CliRunner
 
 from lth_bench.cli import table as table_command
@@ -28,8 +26,9 @@ from lth_bench.reports.paper.formats import FORMATS, rendered
 from lth_bench.reports.paper.layouts import LAYOUTS, Wanted, tables
 from lth_bench.results.frame import load
 from lth_bench.storage.records import identity, write_plan, write_record
+from support.hostile import HOSTILE
+from support.places import ROOT
 
-ROOT = Path(__file__).parent.parent
 LEADERBOARD = ROOT / "leaderboards" / "methods-mnist"
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
 DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)

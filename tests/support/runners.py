@@ -1,4 +1,4 @@
-"""The fault suite: every test injects one fault many times and notes how often something went wrong."""
+"""Runners and commands in processes of their own, and the journal that they write."""
 
 from __future__ import annotations
 
@@ -9,55 +9,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pytest
-
-from lth_bench.experiments.plan import plan, read_suite
-from lth_bench.experiments.plugins import load_plugins
-from lth_bench.running.run import run
-from lth_bench.running.worker import make_site
-from lth_bench.storage.records import identity, read_records, write_plan, write_record
-from lth_bench.storage.store import Store
+from support.places import COMMAND
 
 RUNNER = Path(__file__).with_name("runner.py")
-COMMAND = Path(sys.executable).with_name("lth-bench")
 MARK = "LTH_BENCH_TEST_MARK"
-
-HEAD = """
-title = "faults"
-models = ["lenet_300_100"]
-datasets = ["digits"]
-seeds = {seeds}
-sparsities = {sparsities}
-recipe = "r"
-
-[recipes.r]
-duration = "{duration}"
-batch_size = 60
-learning_rate = {rate}
-momentum = 0.9
-measure_every = "1ep"
-"""
-
-
-@pytest.fixture(scope="session")
-def long(request) -> bool:
-    return bool(request.config.getoption("--long"))
-
-
-@pytest.fixture
-def tally(record_property):
-    """Notes a row of the table of faults, and fails if something went wrong."""
-
-    def note(fault: str, tries: int, bad: list, figure: str) -> None:
-        record_property("fault", json.dumps([fault, tries, len(bad), figure]))
-        assert not bad, bad[:5]
-
-    return note
 
 
 @dataclass
@@ -123,42 +82,11 @@ class Runners:
         return alive and f"{MARK}={self.mark}".encode() in environment
 
 
-@pytest.fixture
-def runners() -> Iterator[Runners]:
-    made = Runners()
-    yield made
-    made.close()
-
-
 def _parent(pid: int) -> int:
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
-
-
-def write_suite(path: Path, pruners: str, **changes) -> Path:
-    fields = {"seeds": [0], "sparsities": [0.5, 0.9], "duration": "3ep", "rate": 0.1, **changes}
-    path.write_text(HEAD.format(**fields) + pruners)
-    return path
-
-
-def pruner(name: str, **fields) -> str:
-    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items() if key != "arguments"]
-    if arguments := fields.get("arguments"):
-        lines.append("arguments = { " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in arguments.items()) + " }")
-    return "\n".join(["", "[[pruners]]", f'name = "{name}"', *lines, ""])
-
-
-def finish(path: Path, directory: Path) -> None:
-    """Runs a suite in this process, as the worker processes would."""
-    plugins = load_plugins()
-    name, content = read_suite(str(path), plugins)
-    planned = plan(content, plugins)
-    write_plan(directory, name, planned)
-    site = make_site(None, "cpu", Store(directory / "store"))
-    for entry in (identity(name, item) for item in planned):
-        assert write_record(directory, run(entry, directory, site))
 
 
 def journal(directory: Path) -> list[dict]:
@@ -169,11 +97,3 @@ def journal(directory: Path) -> list[dict]:
 def published_twice(directory: Path) -> list[str]:
     keys = [line["key"] for line in journal(directory) if line["event"] == "published"]
     return sorted({key for key in keys if keys.count(key) > 1})
-
-
-def results(directory: Path) -> dict[str, dict]:
-    """The records by key, without what may differ from one try to the next."""
-    return {
-        record["key"]: {name: value for name, value in record.items() if name not in ("timing", "checksum")}
-        for record in read_records(directory)
-    }
