@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from torch import Tensor
 
 from lth_bench.errors import SessionError
-from lth_bench.models.flops import Gauge
+from lth_bench.models.flops import PausableMeter
 from lth_bench.training.clock import Clock
 from lth_bench.training.ledger import Ledger, Spent
 from lth_bench.training.topology import Topology
@@ -27,7 +27,7 @@ class Account:
         self._clock, self._topology, self._progress = clock, topology, progress
         self.loss: Tensor | None = None
         self._examples, self._kind, self._kept = 0, "train", topology.kept
-        self._gauge = Gauge(lambda: topology.weights, self._charge_flops)
+        self._gauge = PausableMeter(lambda: topology.weights, self._charge_flops)
 
     def open_tick(self) -> None:
         """Starts a tick; what passes until it closes is charged with the masks of its beginning."""

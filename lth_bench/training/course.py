@@ -40,7 +40,7 @@ class Course:
             self.ended = Diverged(step, f"training loss {training_loss}, validation loss {loss}")
             raise self.ended
         if parametrisation.parametrised(self._model):
-            self.count(parametrisation.left(state.dense(self._model), layers))
+            self.count(parametrisation.nonzero_count(state.dense(self._model), layers))
         measured = Measurement(step, self.remaining, training_loss, loss, accuracy)
         self.monitor.add(measured, lambda: state.dense(self._model))
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 from torch.optim import optimizer as optimizer_hooks
 
-from lth_bench.data.lazy import Streamed
+from lth_bench.data.lazy import LazyExamples
 from lth_bench.hashing import sha256
 from lth_bench.storage.tensors import NAMES, serialized
 from lth_bench.training import account, clock, course, fast_step, monitor, optimizers, state, topology
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SIMPLE = (int, float, complex, str, bool, bytes, type(None), range, slice)
 FUNCTIONS = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, property)
 TORCH = (torch.dtype, torch.device, torch.memory_format, torch.layout)
-FIXED = (nn.Module, Streamed, *FUNCTIONS, *TORCH, re.Pattern, PurePath)
+FIXED = (nn.Module, LazyExamples, *FUNCTIONS, *TORCH, re.Pattern, PurePath)
 """Types whose values are compared by identity: they have no state, or their state is described elsewhere."""
 MODULES = (session_module, account, clock, course, fast_step, monitor, optimizers, state, topology)
 """The modules whose functions train."""

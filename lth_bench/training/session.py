@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lth_bench.data.batches import Stream
+from lth_bench.data.batches import BatchOrder
 from lth_bench.data.examples import Batch
 from lth_bench.errors import Diverged, Interrupted, SessionError
 from lth_bench.experiments.recipe import Recipe, Schedule
-from lth_bench.models.timm_models import mode, output_layer
+from lth_bench.models.layer_roles import output_layer
+from lth_bench.models.modes import mode
 from lth_bench.pruning import masks as masking
 from lth_bench.pruning import parametrisation
 from lth_bench.pruning.masks import Masks, Scores
@@ -40,7 +41,7 @@ class Session:
     def __init__(self, setup: Setup) -> None:
         self.sparsity = setup.sparsity
         self.model = setup.network(stream_seed(setup.seed, "initialisation"))
-        self.order = Stream(setup.training, setup.recipe, setup.seed)
+        self.order = BatchOrder(setup.training, setup.recipe, setup.seed)
         self.clock = Clock(setup.recipe, setup.seed, self.order.steps_per_epoch, next(self.model.parameters()).device)
         self.topology = Topology(self.model, setup.prunable, self.input_shape, lambda: self.account.unmetered())
         self.account = Account(self.clock, self.topology, setup.progress)

@@ -10,7 +10,8 @@ from torch import nn
 
 from lth_bench.data.examples import Source
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.timm_models import nothing, prunable
+from lth_bench.models.layer_roles import prunable
+from lth_bench.models.predictions import nothing
 
 if TYPE_CHECKING:
     from lth_bench.training.session import Session

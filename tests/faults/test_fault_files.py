@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
-from injection import COMMAND, finish, pruner, results, write_suite
 
 from lth_bench.errors import FileFault
-from lth_bench.experiments.plugins import Registry, Source
+from lth_bench.experiments.plugins import Provider, Registry
 from lth_bench.hashing import sha256
 from lth_bench.storage.files import publish
 from lth_bench.storage.records import read_record, read_records
 from lth_bench.storage.sealed import publish_json, sealed
 from lth_bench.storage.store import Store, verify
+from support.places import COMMAND
+from support.suites import finish, pruner, results, write_suite
 
 CRASHES = Path(__file__).with_name("crashes.py")
 
@@ -144,7 +145,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, tally):
     bad = []
     for name in names:
         try:
-            Registry("suites").add(name, tmp_path, Source("a", "b", "c", "d"))
+            Registry("suites").add(name, tmp_path, Provider("a", "b", "c", "d"))
             bad.append(name)
         except ValueError:
             pass
