@@ -418,7 +418,7 @@ class Session:
             self.account.loss = loss
         return loss
 
-    def _recall(self, memory: SharedTraining, end: int) -> None:
+    def _recall(self, memory: SharedTraining[Session], end: int) -> None:
         """Trains with a memory; what was looked up and what was computed leave the same Session behind."""
         check_trainable(self.optimizer, self.model)
         self.course.mark_ticket(self.step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import nn
 
@@ -13,11 +13,10 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.layer_roles import prunable
 from lth_bench.models.predictions import nothing
 
-if TYPE_CHECKING:
-    from lth_bench.training.session import Session
+Session = TypeVar("Session", contravariant=True)  # stands below the Session that is made of a Setup
 
 
-class SharedTraining(Protocol):
+class SharedTraining(Protocol[Session]):
     """Trains a Session, perhaps by looking up what was trained before; made for one Session."""
 
     def attach(self, session: Session) -> None:
@@ -27,7 +26,7 @@ class SharedTraining(Protocol):
         """Brings the Session to step `end`, as if it had computed all of it. Raises Interrupted and Diverged."""
 
 
-class Observer(Protocol):
+class Observer(Protocol[Session]):
     """Is told what a Session does, so that everything else is what its pruner does."""
 
     def attach(self, session: Session) -> None:
@@ -66,7 +65,7 @@ class Setup:
     recipe: Recipe
     sparsity: float
     seed: int
-    memory: SharedTraining | None = None
+    memory: SharedTraining[Any] | None = None
     progress: Callable[[], None] = nothing
     prunable: Callable[[nn.Module], dict[str, nn.Parameter]] = prunable
-    observer: Observer | None = None
+    observer: Observer[Any] | None = None
