@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class Session:
     """A model, its training data and a clock.
 
     `sparsity` is the target and `step` the clock. Learning rate, data order and noise are pure functions of
-    (seed, step), so that going back is an int and some tensors.
+    (seed, step), so a rewind needs an int and some tensors.
     """
 
     def __init__(self, setup: Setup) -> None:
@@ -158,7 +158,8 @@ class Session:
 
     def update(self) -> None:
         """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
-        self.account.require_tick("update()")
+        if not self.account.tick_open or self.account.scoring:
+            self.account.require_tick("update()")
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.recipe, self.model)
         rate = self.clock.rate()
@@ -190,9 +191,7 @@ class Session:
         the norm behind them as well.
         """
         self.account.refuse_scoring("adopt()")
-        remaining = self.topology.within(masks)
-        self.topology.keep_channels(channels or {})
-        self._set_masks(remaining)
+        self._set_masks(self.topology.within(masks, channels or {}))
 
     def channel_masks(self, scores: Scores, sparsity: float | None = None) -> Masks:
         """The output channels, by layer, that `prune_channels` would keep."""
@@ -208,14 +207,9 @@ class Session:
         channels, masks = self.topology.chosen_channels(scores, self.sparsity if sparsity is None else sparsity)
         self.adopt(masks, channels)
 
-    @contextmanager
-    def inverted(self) -> Iterator[None]:
+    def inverted(self) -> AbstractContextManager[None]:
         """Inside, `prune` and `prune_channels` keep the lowest scores."""
-        before, self.topology.inverted = self.topology.inverted, not self.topology.inverted
-        try:
-            yield
-        finally:
-            self.topology.inverted = before
+        return self.topology.inverted()
 
     def parametrize(self, make: parametrisation.Make) -> dict[str, nn.Module]:
         """Computes every prunable weight by the module that `make(layer, weight)` gives, by layer; before any update.

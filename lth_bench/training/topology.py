@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,7 @@ class Topology:
         self.weights = prunable(model)
         self.masks = masking.full(self.weights)
         self.channels: Masks = {}
-        self.inverted = False
+        self._inverted = False
         self._enforced: list[tuple[nn.Parameter, Tensor]] = []
         self._structure: channelling.Structure | None = None
         self._passage: Passage | None = None
@@ -62,7 +62,7 @@ class Topology:
         return self._passage.flops(masking.kept(masks), {name: mask.numel() for name, mask in self.masks.items()})
 
     def pruned(self, scores: Scores, sparsity: Sparsity) -> Masks:
-        """The masks that keep the highest scores, or the lowest where `inverted`. Raises MaskError."""
+        """The masks that keep the highest scores, or the lowest inside `inverted()`. Raises MaskError."""
         masks = masking.pruned(self._ranked(scores), self.masks, sparsity)
         if not any(masking.kept(masks).values()):
             raise MaskError(f"a sparsity of {sparsity} would leave no weight at all")
@@ -72,16 +72,16 @@ class Topology:
         """The output channels to keep by layer, and the masks that follow from them. Raises MaskError."""
         return channelling.chosen(self.structure, self.masks, self._ranked(scores), sparsity, self.channels)
 
-    def within(self, masks: Masks) -> Masks:
-        """These masks without what is pruned already. Raises MaskError."""
-        masking.check_masks(masks, self.masks)
-        return {name: mask & masks[name].to(mask.device) for name, mask in self.masks.items()}
+    def within(self, masks: Masks, channels: Masks) -> Masks:
+        """These masks without the weights that are pruned already; keeps only these channels. Raises MaskError.
 
-    def keep_channels(self, channels: Masks) -> None:
-        """Keeps of the channels only these; they come into force with the next masks."""
+        The channels come into force with the next masks.
+        """
+        masking.check_masks(masks, self.masks)
         for name, channel in channels.items():
             mine = channel.to(self.masks[name].device)
             self.channels[name] = self.channels.get(name, mine) & mine
+        return {name: mask & masks[name].to(mask.device) for name, mask in self.masks.items()}
 
     def set(self, masks: Masks, optimizer: torch.optim.Optimizer | None) -> None:
         """Brings other masks into force."""
@@ -119,6 +119,15 @@ class Topology:
         if gradients:
             torch._foreach_mul_(gradients, masks)
 
+    @contextmanager
+    def inverted(self) -> Iterator[None]:
+        """Inside, the lowest scores are kept."""
+        before, self._inverted = self._inverted, not self._inverted
+        try:
+            yield
+        finally:
+            self._inverted = before
+
     def rebuild(self) -> None:
         """Looks for the prunable weights again, after parametrisations have ended, and masks them."""
         self.weights, self._structure = self._prunable(self._model), None
@@ -137,4 +146,4 @@ class Topology:
         self.kept = tuple(masking.kept(self.masks).values())
 
     def _ranked(self, scores: Scores) -> Scores:
-        return {name: -score for name, score in scores.items()} if self.inverted else scores
+        return {name: -score for name, score in scores.items()} if self._inverted else scores

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from lth_bench.training import fast_step as kernels
+from lth_bench.training import fast_step
 
 MAKERS: dict[str, Callable[[Any], Optimizer]] = {
     "sgd": lambda groups: SGD(groups, 0.1, momentum=0.9, weight_decay=0.01, fused=True),
@@ -69,8 +69,8 @@ class Pair:
                     group["lr"] = 0.1 / (number + 1)
             loss(self.plain, number).backward()
             self.optimizers[0].step()
-            kernels.backward(loss(self.lean, number))
-            kernels.advance(self.optimizers[1])
+            fast_step.backward(loss(self.lean, number))
+            fast_step.advance(self.optimizers[1])
 
     def assert_equal(self) -> None:
         for one, other in zip(self.plain.parameters(), self.lean.parameters(), strict=True):
@@ -99,7 +99,7 @@ def test_steps_are_torchs_bit_for_bit_and_only_kernels_run(
     optimizer = pair.optimizers[1]
     loss(pair.lean, 5).backward()
     monkeypatch.setattr(type(optimizer), "step", None)
-    kernels.advance(optimizer)
+    fast_step.advance(optimizer)
 
 
 @pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
@@ -153,7 +153,7 @@ def test_parameters_that_no_kernel_takes_together_are_left_to_torch(
         pair.optimizers[0].step()
         with monkeypatch.context() as patch:
             patch.setattr(Adam, "step", lambda optimizer: steps.append(optimizer) or own(optimizer))
-            kernels.advance(pair.optimizers[1])
+            fast_step.advance(pair.optimizers[1])
     pair.assert_equal()
     assert steps == [pair.optimizers[1]] * 3
 
@@ -173,11 +173,11 @@ def test_hooks_and_a_step_of_somebody_elses_are_called() -> None:
         (register_optimizer_step_post_hook, "after any"),
     ):
         hook = register(note(what))
-        kernels.advance(optimizer)
+        fast_step.advance(optimizer)
         hook.remove()
         assert calls.pop() == (what, True)
     optimizer.step = note("instead")  # type: ignore[method-assign]
-    kernels.advance(optimizer)
+    fast_step.advance(optimizer)
     assert calls == [("instead", True)]
 
 
@@ -191,7 +191,7 @@ def test_a_loss_that_looks_after_itself_is_asked() -> None:
             return super().__torch_function__(function, types, args, kwargs or {})
 
     weight = nn.Parameter(torch.ones(2))
-    kernels.backward(weight.sum().as_subclass(Loss))
+    fast_step.backward(weight.sum().as_subclass(Loss))
     assert Loss.asked
     assert torch.equal(weight.grad, torch.ones(2))
 
@@ -199,10 +199,85 @@ def test_a_loss_that_looks_after_itself_is_asked() -> None:
 def test_gradients_add_up() -> None:
     weight = nn.Parameter(torch.ones(2))
     for _ in range(2):
-        kernels.backward(weight.sum())
+        fast_step.backward(weight.sum())
     assert torch.equal(weight.grad, torch.full((2,), 2.0))
 
 
 def test_a_loss_of_several_elements_is_refused_as_by_torch() -> None:
     with pytest.raises(RuntimeError, match="scalar outputs"):
-        kernels.backward(nn.Parameter(torch.ones(2)) * 2)
+        fast_step.backward(nn.Parameter(torch.ones(2)) * 2)
+
+
+class Altered:
+    """A module as it is, except for one name: without it, or with another value."""
+
+    def __init__(self, module: Any, name: str, *value: Any) -> None:
+        self._module, self._name, self._value = module, name, value
+
+    def __getattr__(self, name: str) -> Any:
+        if name != self._name:
+            return getattr(self._module, name)
+        if not self._value:
+            raise AttributeError(name)
+        return self._value[0]
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # what vars() reads
+        return {name: value for name, value in vars(self._module).items() if name != self._name}
+
+
+def refuse(*arguments: Any, **options: Any) -> None:
+    raise TypeError("unexpected keyword argument")
+
+
+def do_nothing(*arguments: Any, **options: Any) -> None:
+    pass
+
+
+CHANGES = {"missing": (), "with other arguments": (refuse,), "without effect": (do_nothing,)}
+PRIVATE = [
+    ("sgd", "torch", "_fused_sgd_"),
+    ("adam", "torch", "_fused_adam_"),
+    ("adamw", "torch", "_fused_adamw_"),
+    ("adam", "torch", "_foreach_add_"),
+    ("sgd", "graph", "_engine_run_backward"),
+]
+
+
+@pytest.fixture
+def _tried_anew() -> Iterator[None]:
+    """Torch's functions are tried again, inside the test and behind it."""
+    trials = (fast_step._backward_works, fast_step._advance_works)
+    for trial in trials:
+        trial.cache_clear()
+    yield
+    for trial in trials:
+        trial.cache_clear()
+
+
+@pytest.mark.usefixtures("_tried_anew")
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@pytest.mark.parametrize(("name", "module", "function"), PRIVATE)
+def test_torchs_own_step_runs_where_a_private_function_is_missing_or_changed(
+    name: str, module: str, function: str, change: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fast_step, module, Altered(getattr(fast_step, module), function, *change))
+    pair = Pair(MAKERS[name])
+    pair.train(0, 4)
+    pair.assert_equal()
+    works = fast_step._backward_works() if module == "graph" else fast_step._advance_works(type(pair.optimizers[1]))
+    assert not works
+
+
+@pytest.mark.parametrize("name", ["_global_optimizer_pre_hooks", "_global_optimizer_post_hooks"])
+def test_torchs_own_step_runs_where_hooks_cannot_be_looked_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_step, "optimizer_hooks", Altered(fast_step.optimizer_hooks, name))
+    pair = Pair(MAKERS["sgd"])
+    pair.train(0, 4)
+    pair.assert_equal()
+    assert fast_step._is_unusual(pair.optimizers[1])
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
+def test_this_torchs_private_functions_work(kind: type[Optimizer]) -> None:
+    assert fast_step._backward_works() and fast_step._advance_works(kind)

@@ -5,9 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from lth_bench.errors import Diverged, MaskError, SessionError
 from lth_bench.methods.scores import chance, magnitude
+from lth_bench.pruning.masks import full
 from support.networks import RECIPES, make_session, recipe, states_equal
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
@@ -306,6 +308,111 @@ def test_events_count_what_was_done():
         for event in session.account.ledger.events
     ]
     assert seen == [("score", 0, 0, 17, 312), ("train", 0, 5, 50, 312), ("train", 5, 3, 30, 156)]
+
+
+REFUSED_IN_SCORING = {
+    "train": lambda session: session.train(),
+    "batches": lambda session: next(session.batches()),
+    "prune": lambda session: session.prune(magnitude(session)),
+    "adopt": lambda session: session.adopt(full(session.weights)),
+    "parametrize": lambda session: session.parametrize(lambda layer, weight: nn.Identity()),
+    "bake": lambda session: session.bake(),
+    "snapshot": lambda session: session.snapshot(),
+    "rewind": lambda session: session.rewind(session.course.ticket),
+    "rewind_clock": lambda session: session.rewind_clock(0),
+    "stretch": lambda session: session.stretch(2.0),
+    "update": lambda session: session.update(),
+    "rewire": lambda session: session.rewire(session.masks),
+    "returning from the pruner": lambda session: session.finish(),
+}
+
+
+def everything(session):
+    """All that a pruner could change by way of the Session."""
+    optimizer = copy.deepcopy(session.optimizer.state_dict()) if session.optimizer else None
+    points = session.course.monitor.accurate, session.course.monitor.resets, session.course.ticket
+    parameters = [(value.requires_grad, value.grad) for value in session.model.parameters()]
+    modes = [module.training for module in session.model.modules()]
+    masked = {name: mask.clone() for name, mask in session.masks.items()}
+    return (
+        (copy.deepcopy(state(session)), masked, optimizer, session.step, session.total_steps, modes, parameters),
+        (session.rng.get_state(), torch.get_rng_state(), session.optimizer, points),
+    )
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other) and one.dtype == other.dtype
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one is other or one == other
+
+
+@pytest.mark.parametrize("trained", [0, 7])
+@pytest.mark.parametrize("call", REFUSED_IN_SCORING)
+def test_what_scoring_cannot_undo_is_refused_at_once_and_changes_nothing(call, trained):
+    session = make_session()
+    session.train(until=trained)
+    before = everything(session)
+    words = rf"^{call}.* inside scoring\(\), where everything is undone"
+    with pytest.raises(SessionError, match=words), session.scoring():
+        REFUSED_IN_SCORING[call](session)
+    assert same(everything(session), before)
+
+
+def test_a_loop_does_not_go_on_inside_scoring():
+    session = make_session()
+    batches = session.batches()
+    next(batches)
+    with pytest.raises(SessionError, match=r"the next batch of batches\(\) inside scoring"), session.scoring():
+        next(batches)
+
+
+@pytest.mark.parametrize("precision", [None, torch.float64])
+@pytest.mark.parametrize("sparsity", [0.0, 0.5])
+def test_everything_else_is_undone_by_scoring(precision, sparsity):
+    session = make_session()
+    session.prune(chance(session), sparsity)
+    session.train(until=7)
+    session.model.norm.register_buffer("hidden", torch.full((2,), 0.5), persistent=False)
+    session.model.norm.register_buffer("whole", torch.arange(3), persistent=False)
+    before, hidden = everything(session), session.model.norm.hidden
+    with session.scoring(training=True, precision=precision):
+        session.redraw(3)
+        drawn = session.weights["fc1.weight"].detach().float()
+        assert not drawn[~session.masks["fc1.weight"]].any(), "under the masks of today"
+        session.loss(session.sample(10)).backward()
+        if precision is None:  # else gradients and optimiser state are of different types
+            session.optimizer.step()
+        session.optimizer.param_groups[0]["lr"] = 17.0
+        session.optimizer = torch.optim.RMSprop(session.model.parameters())
+        session.optimizer.step()
+        session.model.norm.hidden.mul_(3)
+        session.model.norm.whole.add_(1)
+        next(session.model.parameters()).requires_grad = False
+        session.model.eval()
+        torch.manual_seed(3)
+    assert same(everything(session), before)
+    assert session.model.norm.hidden is hidden and hidden.tolist() == [0.5, 0.5]
+    assert session.model.norm.whole.tolist() == [0, 1, 2]
+
+
+def test_redrawing_inside_scoring_gives_the_weights_that_redrawing_gives():
+    session, other = make_session(), make_session()
+    other.redraw(2)
+    with session.scoring():
+        session.redraw(2)
+        assert states_equal(copy.deepcopy(state(session)), copy.deepcopy(state(other)))
+
+
+def test_the_parts_of_a_session_are_read_through_it():
+    session = make_session()
+    for name in ("step", "recipe", "schedule", "total_steps", "weights", "masks", "channels", "seed"):
+        with pytest.raises(AttributeError):
+            setattr(session, name, getattr(session, name))
+    assert len(vars(session)) <= 30
 
 
 @pytest.mark.parametrize("call", ["snapshot", "train", "redraw", "finish"])
