@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class DST:
     """Train a threshold for every output of a layer together with the weights, and keep the weights above it.
 
-    Liu et al. 2020, arXiv:2005.06870, section 3: the mask is a step of |w| - t with the long-tailed derivative, and `coefficient` times the sum of exp(-t) is added to the loss; thresholds start at zero, and start again in layers
+    Liu et al. 2020, arXiv:2005.06870, section 3: the mask is a step of |w| - t with the paper's long-tailed derivative,
+    and `coefficient` times the sum of exp(-t) is added to the loss; thresholds start at zero, and start again in layers
     with hardly any weight above them. The sparsity that the method reaches by itself is noted as `native_sparsity`.
     Choose a coefficient that brings it close to the target.
 
