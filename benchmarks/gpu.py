@@ -1,8 +1,8 @@
-"""Examples a second on one GPU: an eager loop with a DataLoader, and the harness with 1, 2, 4, 8 experiments at a time.
+"""Examples per second on one GPU: an eager loop with a DataLoader, and the harness with 1, 2, 4, 8 experiments at once.
 
 The loop is that of `conventional.py`, with pinned memory and a loader process for every core but one; each experiment
 is a process of its own, as in a run, with its data on the GPU. All train an epoch and evaluate after it, on random
-images of the size of MNIST and of CIFAR-10 (these are padded, cropped and mirrored).
+images of the size of MNIST and of CIFAR-10 (the latter are padded, cropped and mirrored).
 
     python benchmarks/gpu.py [--pairs 5] [--images 50000] [--most 8] [--device cuda]
 """
@@ -86,7 +86,7 @@ _training = {}
 
 
 def prepare(count: int, device: str) -> None:
-    """Makes a worker ready to train either network."""
+    """Prepares a worker process to train either network."""
     make_site(None, device)
     _training.update({model: epoch(session(model, count, device)) for model in RECIPES})
 

@@ -1,7 +1,7 @@
-"""Global pruning of 100 million weights to an exact count, beside the usual way: sort all scores, cut at a threshold.
+"""Compares global pruning of 100 million weights to an exact count with sorting all scores and cutting at a threshold.
 
-Both prune dense layers to 90 %, and then what is left to 99 %. Each run is a process of its own with one thread; memory
-is its peak beside what it had before there were scores, in multiples of the scores themselves.
+Both sides prune dense layers to 90 %, and the remaining weights to 99 %. Each run is a process of its own with one
+thread; its memory is the peak above the state before there were scores, in multiples of the scores' size.
 
     python benchmarks/masks.py [--weights 100_000_000] [--layers 20] [--pairs 5]
 """
@@ -46,7 +46,7 @@ def measured(how: str, options: argparse.Namespace) -> tuple[list[float], float]
 
 
 def prune(how: str, weights: int, layers: int) -> tuple[list[float], float]:
-    """The seconds that each round took, and the peak of memory in multiples of the scores."""
+    """The seconds of each round, and the peak of memory in multiples of the scores' size."""
     alone()
     before = peak()
     generator = torch.Generator().manual_seed(0)
@@ -60,7 +60,7 @@ def prune(how: str, weights: int, layers: int) -> tuple[list[float], float]:
 
 
 def by_sorting(scores: dict[str, torch.Tensor], alive: Masks, sparsity: float) -> Masks:
-    """As most code does it; keeps more than was asked for where scores tie."""
+    """The usual way; where scores tie it keeps more weights than the target asks for."""
     flat = torch.cat([scores[name][mask] for name, mask in alive.items()])
     count = round((1 - sparsity) * sum(score.numel() for score in scores.values()))
     threshold = flat.sort(descending=True).values[count - 1]

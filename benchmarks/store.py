@@ -1,8 +1,9 @@
-"""What remembering a training segment costs, beside computing it.
+"""Times storing and loading a segment of training, beside computing it.
 
-A segment of one step is trained without a store, with one that does not know it (hash the state, take the lease, write)
-and with one that does (hash, load, verify), for a state of the size of ResNet-50 with momentum (25.6 million weights,
-205 MB) and for LeNet-300-100 with Adam. Every repeat starts from other weights; medians of what comes on top.
+A segment of one step is trained without a store, with a store that lacks it (hash the state, take the lease, write) and
+with a store that has it (hash, load, verify), for a state of the size of ResNet-50 with momentum (25.6 million weights,
+205 MB) and for LeNet-300-100 with Adam. Every repeat starts from other weights; the figures are medians of the added
+time.
 
     python benchmarks/store.py
 """
