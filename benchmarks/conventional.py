@@ -85,14 +85,14 @@ def main() -> None:
             scripts = {workers: Script(model, images[model], recipe, workers, masks) for workers in (0, 2)}
             one, both = (partial(pool.map, trained, [name] * count, chunksize=1) for count in (1, 2))
             for workers in (0, 2) if model == "lenet_300_100" else (0,):
-                found = in_turn(scripts[workers].epoch, one, options.pairs)
-                tell(f"{name}, {workers} loader workers", found)
+                pairs = in_turn(scripts[workers].epoch, one, options.pairs)
+                tell(f"{name}, {workers} loader workers", pairs)
             theirs = partial(others.map, trained, [name] * 2, chunksize=1)
             tell(f"{name}, two processes each", in_turn(theirs, both, options.pairs))
             torch.set_num_threads(2)
-            found = in_turn(scripts[2].epoch, both, options.pairs)
+            pairs = in_turn(scripts[2].epoch, both, options.pairs)
             torch.set_num_threads(1)
-            tell(f"{name}, both cores", Pairs([(theirs, ours / 2) for theirs, ours in found.times]))
+            tell(f"{name}, both cores", Pairs([(theirs, ours / 2) for theirs, ours in pairs.times]))
 
 
 Case = tuple[str, Recipe, tuple[Examples, Examples]]
@@ -113,9 +113,9 @@ def datasets(folder: Path, count: int) -> dict[str, tuple[Dataset, Dataset]]:
     return {"lenet_300_100": mnist(folder), "cifar_resnet20": loaded(*photographs(count))}
 
 
-def tell(name: str, found: Pairs) -> None:
-    theirs, ours = found.medians()
-    print(f"{name}: conventional {theirs:.2f} s an epoch, ours {ours:.2f} s, ratio {found}", flush=True)
+def tell(name: str, pairs: Pairs) -> None:
+    theirs, ours = pairs.medians()
+    print(f"{name}: conventional {theirs:.2f} s an epoch, ours {ours:.2f} s, ratio {pairs}", flush=True)
 
 
 # -- the conventional script -------------------------------------------------------------------------------------------
@@ -209,8 +209,8 @@ def harness(model: str, data: tuple[Examples, Examples], recipe: Recipe, device:
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     torch.manual_seed(0)
     splits = [split.to(torch.device(device)) for split in data]
-    made = Setup(lambda seed: timm.create_model(model).to(device, memory_format=layout), *splits, recipe, SPARSITY, 0)
-    session = Session(made)
+    setup = Setup(lambda seed: timm.create_model(model).to(device, memory_format=layout), *splits, recipe, SPARSITY, 0)
+    session = Session(setup)
     session.prune(magnitude(session))
     return session
 

@@ -43,11 +43,11 @@ def fill(directory: Path, suite: Path, seeds: int) -> int:
     name, content = read_suite(str(suite), plugins)
     planned = plan(content, plugins)
     write_plan(directory, name, planned)
-    known = {kind(record): record for record in read_records(PUBLISHED)}
+    published = {kind(record): record for record in read_records(PUBLISHED)}
     (directory / "records").mkdir()
     for item in planned:
         fields = identity(name, item)
-        record_path(directory, fields["key"]).write_bytes(sealed({**known[kind(fields)], **fields}))
+        record_path(directory, fields["key"]).write_bytes(sealed({**published[kind(fields)], **fields}))
     return len(planned)
 
 

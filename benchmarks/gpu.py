@@ -48,13 +48,13 @@ def main() -> None:
             script = Script(model, conventional(model, options.images), recipe, loaders, masks, options.device)
             for count in counts:
                 work = partial(pool.map, trained, [model] * count, chunksize=1)
-                found = in_turn(script.epoch, work, options.pairs)
-                tell(model, count, options.images, Pairs([(theirs, ours / count) for theirs, ours in found.times]))
+                pairs = in_turn(script.epoch, work, options.pairs)
+                tell(model, count, options.images, Pairs([(theirs, ours / count) for theirs, ours in pairs.times]))
 
 
-def tell(model: str, count: int, images: int, found: Pairs) -> None:
-    theirs, ours = (images / seconds for seconds in found.medians())
-    print(f"{model}, {count} at a time: {ours:,.0f} examples/s, eager loop {theirs:,.0f}, ratio {found}", flush=True)
+def tell(model: str, count: int, images: int, pairs: Pairs) -> None:
+    theirs, ours = (images / seconds for seconds in pairs.medians())
+    print(f"{model}, {count} at a time: {ours:,.0f} examples/s, eager loop {theirs:,.0f}, ratio {pairs}", flush=True)
 
 
 def drawn(model: str, count: int) -> Arrays:

@@ -64,9 +64,9 @@ def main() -> None:
         for _ in loader:
             pass
 
-    found = in_turn(theirs, ours, PAIRS)
-    slow, fast = (stream.steps_per_epoch * BATCH / took for took in found.medians())
-    print(f"in memory {fast:,.0f} images/s, torchvision loader {slow:,.0f} images/s, ratio {found}")
+    pairs = in_turn(theirs, ours, PAIRS)
+    slow, fast = (stream.steps_per_epoch * BATCH / took for took in pairs.medians())
+    print(f"in memory {fast:,.0f} images/s, torchvision loader {slow:,.0f} images/s, ratio {pairs}")
 
 
 if __name__ == "__main__":

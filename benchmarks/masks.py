@@ -33,9 +33,9 @@ def main() -> None:
     print(machine())
     runs = [(measured("ours", options), measured("sorted", options)) for _ in range(options.pairs)]
     for number, sparsity in enumerate(SPARSITIES):
-        found = Pairs([(ours[0][number], theirs[0][number]) for ours, theirs in runs])
-        ours, theirs = found.medians()
-        print(f"to {sparsity:.0%}: {ours:.2f} s, by sorting {theirs:.2f} s, ratio {found}")
+        pairs = Pairs([(ours[0][number], theirs[0][number]) for ours, theirs in runs])
+        ours, theirs = pairs.medians()
+        print(f"to {sparsity:.0%}: {ours:.2f} s, by sorting {theirs:.2f} s, ratio {pairs}")
     ours, theirs = (statistics.median(run[side][1] for run in runs) for side in (0, 1))
     print(f"peak memory: {ours:.2f} × the scores, by sorting {theirs:.2f} ×")
 
@@ -51,10 +51,10 @@ def prune(how: str, weights: int, layers: int) -> tuple[list[float], float]:
     before = peak()
     generator = torch.Generator().manual_seed(0)
     scores = {str(layer): torch.rand(weights // layers, generator=generator) for layer in range(layers)}
-    found, work, times = masks.full(scores), {"ours": masks.pruned, "sorted": by_sorting}[how], []
+    remaining, work, times = masks.full(scores), {"ours": masks.pruned, "sorted": by_sorting}[how], []
     for sparsity in SPARSITIES:
         started = time.perf_counter()
-        found = work(scores, found, sparsity)
+        remaining = work(scores, remaining, sparsity)
         times.append(time.perf_counter() - started)
     return times, (peak() - before) / (4 * weights)
 

@@ -95,7 +95,7 @@ def warm(number: int) -> int:
 def cell(steps: int, place: tuple[str, int]) -> float:
     """The accuracy of a method's network with a share 0.8^rounds of its weights."""
     method, rounds = place
-    script, early = made({}), steps // 10
+    script, early = masked_script({}), steps // 10
     start = state(script)
     if method in ("reset", "rewound"):
         if method == "rewound":
@@ -106,7 +106,7 @@ def cell(steps: int, place: tuple[str, int]) -> float:
             script.train(length)
             masks = kept({name: weight.abs() for name, weight in trained(script)}, 0.8**number)
             script.evaluate()
-            script = made(masks, start)
+            script = masked_script(masks, start)
         script.train(length)
     elif method == "dense":
         script.train(steps)
@@ -118,12 +118,12 @@ def cell(steps: int, place: tuple[str, int]) -> float:
             scores = {name: torch.rand_like(weight) for name, weight in trained(script)}
         else:
             scores = sensitivities(script)
-        script = made(kept(scores, 0.8**rounds), start)
+        script = masked_script(kept(scores, 0.8**rounds), start)
         script.train(steps)
     return script.evaluate()
 
 
-def made(masks: Weights, weights: Weights | None = None) -> Script:
+def masked_script(masks: Weights, weights: Weights | None = None) -> Script:
     script = Script("lenet_300_100", _data[0], LENET, 0, masks)
     if weights:
         script.model.load_state_dict(weights)

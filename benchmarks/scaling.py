@@ -52,12 +52,12 @@ def main() -> None:
     runs = [[run(count) for count in counts] for _ in range(options.pairs)]
     took = [statistics.median(times) for times in zip(*runs, strict=True)]
     each, start = np.polyfit(counts, took, 1)
-    for count, found in zip(counts, took, strict=True):
+    for count, time in zip(counts, took, strict=True):
         line = start + each * count
-        print(f"{EXPERIMENTS * count:>5} experiments: {found:6.1f} s, {found / line - 1:+.1%} beside the line")
+        print(f"{EXPERIMENTS * count:>5} experiments: {time:6.1f} s, {time / line - 1:+.1%} beside the line")
     print(f"a line: {start:.1f} s and {1000 * each / EXPERIMENTS:.0f} ms an experiment")
-    made, memory = plan(-(-PLAN // EXPERIMENTS))
-    print(f"a plan of {PLAN:,} experiments: {made:.1f} s, {memory / 1e9:.2f} GB")
+    duration, memory = plan(-(-PLAN // EXPERIMENTS))
+    print(f"a plan of {PLAN:,} experiments: {duration:.1f} s, {memory / 1e9:.2f} GB")
 
 
 def run(seeds: int) -> float:

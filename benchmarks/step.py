@@ -49,11 +49,11 @@ def main() -> None:
     for model, shape, size, steps, recipe in CASES:
         if options.only in (None, model):
             session = make_session(model, shape, Recipe(EVERY, size, measure_every=EVERY, **recipe))
-            found = in_turn(
+            pairs = in_turn(
                 harness_block(session, steps), bare_block(timm.create_model(model), session, steps), options.pairs
             )
-            ours, bare = (1e6 * value / steps for value in found.medians())
-            print(f"{model}, batch {size}: {ours:,.0f} µs a step, bare {bare:,.0f} µs, ratio {found}", flush=True)
+            ours, bare = (1e6 * value / steps for value in pairs.medians())
+            print(f"{model}, batch {size}: {ours:,.0f} µs a step, bare {bare:,.0f} µs, ratio {pairs}", flush=True)
 
 
 def make_session(model: str, shape: tuple[int, ...], recipe: Recipe) -> Session:

@@ -52,16 +52,16 @@ def main() -> None:
 
 def records(models: int, methods: int, seeds: int) -> Iterator[dict[str, Any]]:
     """Records of an IMP experiment for every cell, and of a dense one for every model and seed."""
-    known = {record["label"]: record for record in read_records(PUBLISHED) if record["experiment"]["seed"] == 0}
+    published = {record["label"]: record for record in read_records(PUBLISHED) if record["experiment"]["seed"] == 0}
     draw = random.Random(0)
     for model in range(models):
         for seed in range(seeds):
-            yield changed(known["dense"], model, seed, 0.0, {}, "dense", draw.gauss(0.95, 0.01))
+            yield changed(published["dense"], model, seed, 0.0, {}, "dense", draw.gauss(0.95, 0.01))
             for method in range(methods):
                 for target in TARGETS:
                     accuracy = draw.gauss(0.9 - 0.001 * method - 0.1 * target, 0.01)
                     rate = {"rate": round(0.1 + method / 1000, 3)}
-                    yield changed(known["IMP"], model, seed, target, rate, f"method {method}", accuracy)
+                    yield changed(published["IMP"], model, seed, target, rate, f"method {method}", accuracy)
 
 
 def changed(
