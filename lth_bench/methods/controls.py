@@ -72,7 +72,7 @@ def scattered(session: Session, ticket: Ticket, purpose: str) -> tuple[Masks, Ma
 
 
 def train_dense(session: Session, ticket: Ticket) -> None:
-    """Trains the dense network to the ticket's step. Raises Unsuitable if it has not the ticket's weights there."""
+    """Trains the dense network to the ticket's step. Raises Unsuitable unless it has the ticket's weights then."""
     from lth_bench.errors import Unsuitable
 
     if ticket.step <= session.total_steps:

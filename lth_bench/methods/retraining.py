@@ -31,8 +31,8 @@ def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None
 
     "weight_rewinding" goes back to `start` in weights and clock, "learning_rate_rewinding" in the clock alone;
     "fine_tuning" goes on at the last learning rate. "scratch_e" trains new random weights for the whole recipe,
-    "scratch_b" for a recipe longer by the factor by which pruning made a pass cheaper, at most LONGEST; the factor is
-    noted as `stretched`.
+    "scratch_b" for a recipe longer by the factor that pruning saves in a pass, at most LONGEST; the factor is noted as
+    `stretched`.
     """
     if how == "scratch_b":
         _stretch(session)

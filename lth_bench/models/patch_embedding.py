@@ -22,7 +22,7 @@ def small_patches(make: Callable[[int], nn.Module], shape: tuple[int, int, int],
     embedding = _patch_embedding(make(1))
     old = embedding.patch_size[0] if embedding is not None else 0
     if not old or old % patch:
-        raise ModelError(f"patches of {patch} pixels do not divide those of {old} that it has")
+        raise ModelError(f"patches of {patch} pixels do not divide the network's patches of {old} pixels")
     torch.set_rng_state(state)
     model = make(old // patch)
     embedding = _patch_embedding(model)

@@ -103,7 +103,7 @@ def first_input(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
 
 @torch.no_grad()
 def run(model: nn.Module, images: Tensor) -> None:
-    """Passes images through a network in evaluation mode, for the sake of its hooks."""
+    """Passes images through a network in evaluation mode, so that its hooks run."""
     like = next(model.parameters())
     with mode(model, training=False):
         model(images.to(like.device, like.dtype))
