@@ -42,7 +42,8 @@ from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.methods.scores import magnitude
 from lth_bench.models.timm_models import register_models
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 SPARSITY, VALIDATION = 0.8, 5_000
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

@@ -25,7 +25,8 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.methods.scores import magnitude
 from lth_bench.models.timm_models import register_models
 from lth_bench.training.optimizers import make_optimizer
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 SPARSITY = 0.8
 EVERY = Duration(f"{10**9}it")
@@ -81,7 +82,7 @@ def bare_block(
     named = dict(model.named_parameters())
     weights, masks = zip(*[(named[layer], mask.float()) for layer, mask in session.masks.items()], strict=True)
     optimizer = make_optimizer(session.recipe, model)
-    data, size = session._stream.data, session.recipe.batch_size
+    data, size = session.order.data, session.recipe.batch_size
 
     def places() -> Iterator[Tensor]:
         while True:

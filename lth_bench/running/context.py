@@ -25,7 +25,8 @@ from lth_bench.models.timm_models import model_function, register_models
 from lth_bench.storage.source_hash import modules_hash
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory, Watch
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 
 @dataclass(frozen=True)

@@ -76,15 +76,15 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
         session = site.session(experiment)
         try:
             pruner = _pruner(experiment, directory, session, site)
-            with session.metered():
+            with session.account.metered():
                 pruner(session)
             path = outcome_path(directory, identity["key"], generation)
             return {"status": "trained", "handed": hand_over(path, outcome(session))}
         except BaseException:
-            session.check_ended()
+            session.course.check()
             raise
         finally:
-            spent.add(session.spent)
+            spent.add(session.account.spent)
 
     fields = _guarded(work)
     about = {} if fields["status"] == "trained" else _about(experiment, site)

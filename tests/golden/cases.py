@@ -15,7 +15,8 @@ from torch import nn
 from lth_bench.data.examples import Examples
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 FOLDER = Path(os.environ.get("LTH_BENCH_GOLDEN", Path(__file__).parent))
 RECIPE = Recipe(Duration("1it"), 1, 0.1)

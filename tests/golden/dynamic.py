@@ -13,7 +13,8 @@ from lth_bench.methods.rounds import uniform_rounds
 from lth_bench.methods.scores import magnitude
 from lth_bench.methods.sparse_training import GradualPruning, annealed, dropped, exchanged, grown
 from lth_bench.pruning.allocation import er, er_densities, erk, erk_densities, first_dense, kept_count
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 DENSITIES = {"erdos_renyi": er_densities, "erdos_renyi_kernel": erk_densities}
 SPREADS = {"erdos_renyi": er, "erdos_renyi_kernel": erk}

@@ -18,14 +18,15 @@ from lth_bench.data.examples import Batch, Examples
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.methods.scores import magnitude
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 
 def check_snip(case: Case):
     dtype = torch.float64 if ".f64" in case.variant else torch.float32
     session = network_session(case, dtype)
     snip = instantiate(load_plugins().pruners, "snip", {"batch_statistics": case.result.get("bn_mode") == "train"})
-    whole = session._stream.data.batch(slice(None))
+    whole = session.order.data.batch(slice(None))
     parts = sorted(case.own("batch_index_").items()) or [("", slice(None))]
     batches = [Batch(whole.inputs[index], whole.labels[index]) for _, index in parts]
     scores = snip.scores(session, batches)

@@ -18,7 +18,7 @@ def check_grasp(case: Case):
     arguments = {"batch_statistics": training, "parts": 2 if theirs else 1}
     grasp = instantiate(load_plugins().pruners, "grasp", arguments)
     session = network_session(case, dtype)
-    whole = session._stream.data.batch(slice(None))
+    whole = session.order.data.batch(slice(None))
     parts = sorted(case.own("batch_index_").items())
     batches = [Batch(whole.inputs[index], whole.labels[index]) for _, index in parts] or grasp.cut(whole)
     scores = grasp.scores(session, batches)

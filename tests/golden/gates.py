@@ -37,7 +37,7 @@ def check_edge_popup(case: Case):
     kept = {layer: int(mask.count_nonzero()) for layer, mask in case.masks()["mask"].items()}
     subnets = session.parametrize(lambda layer, weight: Subnet(scores[layer].to(dtype), kept[layer]))
     with session.scoring(training=case.result["bn_mode"] == "train"):
-        batch = session._stream.data.batch(slice(None))
+        batch = session.order.data.batch(slice(None))
         assert_close(session.logits(batch.inputs), case.own("logits")[""])
         loss = session.loss(batch)
         loss.backward()

@@ -12,7 +12,8 @@ from lth_bench.experiments.plugins import load_plugins
 from lth_bench.methods.structured import scales
 from lth_bench.pruning.channels import remaining, structure, thin
 from lth_bench.pruning.masks import kept
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 
 def check_early_bird(case: Case):

@@ -16,7 +16,8 @@ from lth_bench.models.networks import make_network, prunable_weights
 from lth_bench.models.timm_models import register_models
 from lth_bench.pruning.doctor import diagnose
 from lth_bench.pruning.initial_scores import sensitivities
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import recipe
 from support.places import ROOT
 

@@ -31,7 +31,8 @@ from lth_bench.running.metrics import calibration_error, described, on_paths
 from lth_bench.running.run import run
 from lth_bench.running.worker import make_site
 from lth_bench.storage.records import identity
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import make_session, network
 
 PLAIN = [
@@ -232,9 +233,9 @@ def seeded(seed):
 def ran(name, sparsity, **arguments):
     """A Session that a pruner has driven, and its costs: of kept weights alone, and on dense matrices."""
     session = two_layers(sparsity)
-    with session.metered():
+    with session.account.metered():
         instantiate(load_plugins().pruners, name, arguments)(session)
-    events = msgspec.convert([without_defaults(event) for event in session.ledger.events], list[Event])
+    events = msgspec.convert([without_defaults(event) for event in session.account.ledger.events], list[Event])
     return session, training(network_shapes(session.model, session.weights, session.input_shape), events)
 
 
@@ -245,7 +246,7 @@ def forward(kept):
 def test_the_ledger_of_imp_by_hand():
     # Rounds of one half: 18, 9 and 5 weights (0.7 of 18 is 12.6, so that 5 are left), 8 steps of 5 examples each.
     session, (sparse, dense) = ran("imp", 0.7, rate=0.5)
-    kept = [event.kept for event in session.ledger.events]
+    kept = [event.kept for event in session.account.ledger.events]
     assert [sum(counts) for counts in kept] == [18, 9, 5]
     assert sparse == sum(3 * 8 * BATCH * forward(counts) for counts in kept)
     assert dense == 3 * 3 * 8 * BATCH * DENSE
@@ -254,11 +255,11 @@ def test_the_ledger_of_imp_by_hand():
 def test_the_ledger_of_rigl_by_hand():
     # Eight ticks, of which those at 2 and 4 have dense gradients, and do no update.
     session, (sparse, dense) = ran("rigl", 0.5, interval="2it", until="75%", distribution="uniform")
-    ticks = [(event.kind, event.step, event.steps) for event in session.ledger.events]
+    ticks = [(event.kind, event.step, event.steps) for event in session.account.ledger.events]
     dense_ticks = sum(steps for kind, _, steps in ticks if kind == "dense_gradients")
     assert sum(steps for *_, steps in ticks) == 8 and dense_ticks >= 2
     thin = forward((6, 3))
-    assert {event.kept for event in session.ledger.events} == {(6, 3)}
+    assert {event.kept for event in session.account.ledger.events} == {(6, 3)}
     assert sparse == BATCH * ((8 - dense_ticks) * 3 * thin + dense_ticks * (2 * thin + DENSE))
     assert dense == BATCH * 8 * 3 * DENSE
 
@@ -267,8 +268,8 @@ def test_scoring_is_measured_by_hand():
     # One pass over 10 examples; nobody asks for the gradient of the images, so that the first layer costs two.
     session, (sparse, dense) = ran("snip", 0.5, examples=10)
     scoring = 10 * (2 * FIRST + 3 * SECOND)
-    trained = session.ledger.events[-1].kept
-    assert (session.ledger.events[0].flops, session.ledger.events[0].examples) == (scoring, 10)
+    trained = session.account.ledger.events[-1].kept
+    assert (session.account.ledger.events[0].flops, session.account.ledger.events[0].examples) == (scoring, 10)
     assert dense == scoring + 3 * 8 * BATCH * DENSE
     assert sparse == scoring + 3 * 8 * BATCH * forward(trained)
 
@@ -279,7 +280,7 @@ def test_scoring_a_pruned_network_costs_what_its_weights_need():
                   {"first.weight": 0.5, "second.weight": 0.5})  # fmt: skip
     with session.scoring():
         session.loss(session.sample(10)).backward()
-    (event,) = session.ledger.events
+    (event,) = session.account.ledger.events
     assert event.flops == 10 * (2 * FIRST + 3 * SECOND)
     # Forward both layers and back through the second at half; gradients for weights are dense.
     assert event.sparse_flops == 10 * (FIRST / 2 + 2 * SECOND / 2 + FIRST + SECOND)
@@ -287,20 +288,20 @@ def test_scoring_a_pruned_network_costs_what_its_weights_need():
 
 def test_what_is_computed_outside_ticks_is_charged_whatever_computes_it():
     session = two_layers(0.5)
-    with session.metered():
+    with session.account.metered():
         session.model(torch.ones(3, 4))
-        assert session.ledger.events[0].flops == 3 * DENSE
+        assert session.account.ledger.events[0].flops == 3 * DENSE
         for batch in session.batches(until=2):
             session.loss(batch).backward()
             session.update()
         session.model(torch.ones(1, 4))
-    assert [(event.kind, event.flops) for event in session.ledger.events] == [
+    assert [(event.kind, event.flops) for event in session.account.ledger.events] == [
         ("score", 3 * DENSE),
         ("train", 0),
         ("score", DENSE),
     ]
     session.model(torch.ones(3, 4))
-    assert sum(event.flops for event in session.ledger.events) == 4 * DENSE, "outside, nothing is heard"
+    assert sum(event.flops for event in session.account.ledger.events) == 4 * DENSE, "outside, nothing is heard"
 
 
 def test_metering_changes_no_bit():
@@ -309,7 +310,7 @@ def test_metering_changes_no_bit():
         session = make_session(sparsity=0.8)
         pruner = instantiate(load_plugins().pruners, "grasp", {"per_class": 3})
         if metered:
-            with session.metered():
+            with session.account.metered():
                 pruner(session)
         else:
             pruner(session)

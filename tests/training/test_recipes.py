@@ -19,7 +19,8 @@ from lth_bench.experiments.recipe import Schedule
 from lth_bench.methods.scores import magnitude
 from lth_bench.models.networks import make_network
 from lth_bench.models.timm_models import register_models
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import examples, make_session, network, recipe
 from support.places import ROOT
 
@@ -138,7 +139,7 @@ def test_validation_loss_is_not_smoothed():
     losses = []
     for session in (smooth, plain):
         session.train(until=5)
-        losses.append((session.monitor.curve[0].training_loss, session.monitor.curve[0].validation_loss))
+        losses.append((session.course.monitor.curve[0].training_loss, session.course.monitor.curve[0].validation_loss))
     assert losses[0][0] != losses[1][0] and losses[0][1] == losses[1][1]
 
 
