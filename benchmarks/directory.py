@@ -1,6 +1,6 @@
-"""How long a finished run directory takes to be looked at: `run` once more on 504 experiments, `status` on 10,080.
+"""Times reading a finished run directory: a second `run` on 504 experiments, and `status` on 10,080.
 
-The directories are made from the published records of the suite quickstart, repeated over more seeds.
+The directories hold the published records of the suite quickstart, repeated over more seeds.
 
     python benchmarks/directory.py
 """
@@ -36,18 +36,18 @@ def main() -> None:
 
 
 def fill(directory: Path, suite: Path, seeds: int) -> int:
-    """Writes a suite with that many seeds, and a record for each of its experiments; returns how many."""
+    """Writes a suite with this many seeds and a record for each of its experiments; returns the number of records."""
     plugins = load_plugins()
     source = plugins.suites["quickstart"].read_text()
     suite.write_text(source.replace("seeds = [0, 1, 2]", f"seeds = {list(range(seeds))}"))
     name, content = read_suite(str(suite), plugins)
     planned = plan(content, plugins)
     write_plan(directory, name, planned)
-    known = {kind(record): record for record in read_records(PUBLISHED)}
+    published = {kind(record): record for record in read_records(PUBLISHED)}
     (directory / "records").mkdir()
     for item in planned:
         fields = identity(name, item)
-        record_path(directory, fields["key"]).write_bytes(sealed({**known[kind(fields)], **fields}))
+        record_path(directory, fields["key"]).write_bytes(sealed({**published[kind(fields)], **fields}))
     return len(planned)
 
 

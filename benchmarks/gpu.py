@@ -1,8 +1,8 @@
-"""Examples a second on one GPU: an eager loop with a DataLoader, and the harness with 1, 2, 4, 8 experiments at a time.
+"""Examples per second on one GPU: an eager loop with a DataLoader, and the harness with 1, 2, 4, 8 experiments at once.
 
 The loop is that of `conventional.py`, with pinned memory and a loader process for every core but one; each experiment
 is a process of its own, as in a run, with its data on the GPU. All train an epoch and evaluate after it, on random
-images of the size of MNIST and of CIFAR-10 (these are padded, cropped and mirrored).
+images of the size of MNIST and of CIFAR-10 (the latter are padded, cropped and mirrored).
 
     python benchmarks/gpu.py [--pairs 5] [--images 50000] [--most 8] [--device cuda]
 """
@@ -48,13 +48,13 @@ def main() -> None:
             script = Script(model, conventional(model, options.images), recipe, loaders, masks, options.device)
             for count in counts:
                 work = partial(pool.map, trained, [model] * count, chunksize=1)
-                found = in_turn(script.epoch, work, options.pairs)
-                tell(model, count, options.images, Pairs([(theirs, ours / count) for theirs, ours in found.times]))
+                pairs = in_turn(script.epoch, work, options.pairs)
+                tell(model, count, options.images, Pairs([(theirs, ours / count) for theirs, ours in pairs.times]))
 
 
-def tell(model: str, count: int, images: int, found: Pairs) -> None:
-    theirs, ours = (images / seconds for seconds in found.medians())
-    print(f"{model}, {count} at a time: {ours:,.0f} examples/s, eager loop {theirs:,.0f}, ratio {found}", flush=True)
+def tell(model: str, count: int, images: int, pairs: Pairs) -> None:
+    theirs, ours = (images / seconds for seconds in pairs.medians())
+    print(f"{model}, {count} at a time: {ours:,.0f} examples/s, eager loop {theirs:,.0f}, ratio {pairs}", flush=True)
 
 
 def drawn(model: str, count: int) -> Arrays:
@@ -86,7 +86,7 @@ _training = {}
 
 
 def prepare(count: int, device: str) -> None:
-    """Makes a worker ready to train either network."""
+    """Prepares a worker process to train either network."""
     make_site(None, device)
     _training.update({model: epoch(session(model, count, device)) for model in RECIPES})
 

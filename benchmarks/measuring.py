@@ -1,4 +1,4 @@
-"""How these scripts measure: two things side by side in one run, in turn, and the median of the ratios."""
+"""How these scripts measure: two sides in turn within one run, and the median of the ratios of pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lth_bench.running.worker import make_site
 
 @dataclass(frozen=True)
 class Pairs:
-    """Seconds of one thing and of another, measured in turn."""
+    """The seconds of two sides, measured in turn, as pairs."""
 
     times: Sequence[tuple[float, float]]
 
@@ -27,7 +27,7 @@ class Pairs:
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Between which ratios the middle half of them lies."""
+        """The quartiles of the ratios."""
         ratios, quarter = sorted(one / other for one, other in self.times), len(self.times) // 4
         return ratios[quarter], ratios[-1 - quarter]
 
@@ -47,7 +47,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) -> Pairs:
-    """Each is done once before anything is measured; which of the two comes first changes from pair to pair."""
+    """Runs each side once unmeasured, then measures pairs; the side that comes first alternates."""
     one(), other()
     times = []
     for number in range(pairs):
@@ -60,12 +60,12 @@ def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) 
 
 
 def alone() -> None:
-    """One thread, and everything else as in a worker."""
+    """Restricts this process to one thread, with all else as in a worker."""
     make_site(None, "cpu")
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """A description of the machine and versions that were measured on."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{_processor()}, {os.cpu_count()} logical cores, {device}, torch {torch.__version__}"
 

@@ -1,8 +1,7 @@
-"""What the harness adds to a training step: its loop against a bare masked PyTorch loop of the same maths.
+"""Compares a training step of the harness with one of a bare masked PyTorch loop of the same maths.
 
-Both train at 80 % sparsity on the same batches, taken from the same uint8 tensors in memory, the bare loop in the
-fastest way that we know. Blocks of steps of the two alternate in one process on one thread. No step is measured on
-validation data on either side.
+Both train at 80 % sparsity on the same batches from the same uint8 tensors in memory, the bare loop in the fastest way
+that we know. Blocks of steps of the two alternate in one process on one thread. Neither side measures validation data.
 
     python benchmarks/step.py [--pairs 100] [--only lenet_300_100]
 """
@@ -51,11 +50,11 @@ def main() -> None:
     for model, shape, size, steps, recipe in CASES:
         if options.only in (None, model):
             session = make_session(model, shape, Recipe(EVERY, size, measure_every=EVERY, **recipe))
-            found = in_turn(
+            pairs = in_turn(
                 harness_block(session, steps), bare_block(timm.create_model(model), session, steps), options.pairs
             )
-            ours, bare = (1e6 * value / steps for value in found.medians())
-            print(f"{model}, batch {size}: {ours:,.0f} µs a step, bare {bare:,.0f} µs, ratio {found}", flush=True)
+            ours, bare = (1e6 * value / steps for value in pairs.medians())
+            print(f"{model}, batch {size}: {ours:,.0f} µs a step, bare {bare:,.0f} µs, ratio {pairs}", flush=True)
 
 
 def make_session(model: str, shape: tuple[int, ...], recipe: Recipe) -> Session:
@@ -77,7 +76,7 @@ def harness_block(session: Session, steps: int) -> Callable[[], None]:
 def bare_block(
     model: nn.Module, session: Session, steps: int, shuffled: Callable[[int], Tensor] = torch.randperm
 ) -> Callable[[], None]:
-    """The loop that one would write by hand for a masked network; every block goes on where the last one ended."""
+    """The loop that one would write by hand for a masked network; each block goes on where the last one ended."""
     model.train()
     parameters = list(model.parameters())
     named = dict(model.named_parameters())

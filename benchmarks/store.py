@@ -1,8 +1,9 @@
-"""What remembering a training segment costs, beside computing it.
+"""Times storing and loading a segment of training, beside computing it.
 
-A segment of one step is trained without a store, with one that does not know it (hash the state, take the lease, write)
-and with one that does (hash, load, verify), for a state of the size of ResNet-50 with momentum (25.6 million weights,
-205 MB) and for LeNet-300-100 with Adam. Every repeat starts from other weights; medians of what comes on top.
+A segment of one step is trained without a store, with a store that lacks it (hash the state, take the lease, write) and
+with a store that has it (hash, load, verify), for a state of the size of ResNet-50 with momentum (25.6 million weights,
+205 MB) and for LeNet-300-100 with Adam. Every repeat starts from other weights; the figures are medians of the added
+time.
 
     python benchmarks/store.py
 """
@@ -47,8 +48,8 @@ def measure(name: str, network: Callable[[], nn.Module], recipe: Recipe, channel
         plain, storing = (session(network, recipe, channels, store) for store in (None, Store(Path(folder))))
         written, loaded = [], []
         for _ in range(REPEATS):
-            for made in (plain, storing):
-                for parameter in made.model.parameters():
+            for started in (plain, storing):
+                for parameter in started.model.parameters():
                     parameter.data.add_(0.001)
             start = storing.snapshot()
             bare, cold = timed(plain), timed(storing)
@@ -67,14 +68,14 @@ def session(network: Callable[[], nn.Module], recipe: Recipe, channels: int, sto
     images = torch.zeros(4, channels, size, size, dtype=torch.uint8)
     one = torch.ones(1, 1, 1, 1)
     data = Examples(images, torch.tensor([0, 1, 0, 1]), one / 255, 0 * one)
-    made = Session(Setup(lambda seed: network(), data, data, recipe, 0.5, 0, Memory(store, {}) if store else None))
-    made.train(until=1)
-    return made
+    started = Session(Setup(lambda seed: network(), data, data, recipe, 0.5, 0, Memory(store, {}) if store else None))
+    started.train(until=1)
+    return started
 
 
-def timed(made: Session) -> float:
+def timed(started: Session) -> float:
     started = time.perf_counter()
-    made.train(until=made.step + 1)
+    started.train(until=started.step + 1)
     return time.perf_counter() - started
 
 

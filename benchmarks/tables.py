@@ -1,6 +1,6 @@
-"""How long leaderboards of 100,000 records take, beside parsing the same files with Python's json alone.
+"""Times leaderboards of 100,000 records, compared with parsing the same files by Python's json alone.
 
-The records are a published one, changed: models × methods × sparsities × seeds.
+The records are variants of a published one: models × methods × sparsities × seeds.
 
     python benchmarks/tables.py [--models 10] [--methods 50] [--seeds 10] [--pairs 3]
 """
@@ -43,25 +43,25 @@ def main() -> None:
         for _ in range(options.pairs + 1):
             ours = seconds(lambda: memory.append(leaderboard(Path(folder))))
             times.append((ours, seconds(lambda: [json.loads(path.read_bytes()) and None for path in paths])))
-        found = Pairs(times[1:])  # in the first one, files come from the disk
-        ours, theirs = found.medians()
+        pairs = Pairs(times[1:])  # the first pair reads files from the disk
+        ours, theirs = pairs.medians()
         size = sum(path.stat().st_size for path in paths)
     print(f"{len(paths):,} records of {size / len(paths):,.0f} bytes")
-    print(f"leaderboards {ours:.1f} s, json alone {theirs:.1f} s, ratio {found}; {max(memory) / 1e9:.2f} GB a process")
+    print(f"leaderboards {ours:.1f} s, json alone {theirs:.1f} s, ratio {pairs}; {max(memory) / 1e9:.2f} GB a process")
 
 
 def records(models: int, methods: int, seeds: int) -> Iterator[dict[str, Any]]:
-    """The record of an IMP experiment for every cell, and that of a dense one for every model and seed."""
-    known = {record["label"]: record for record in read_records(PUBLISHED) if record["experiment"]["seed"] == 0}
+    """Records of an IMP experiment for every cell, and of a dense one for every model and seed."""
+    published = {record["label"]: record for record in read_records(PUBLISHED) if record["experiment"]["seed"] == 0}
     draw = random.Random(0)
     for model in range(models):
         for seed in range(seeds):
-            yield changed(known["dense"], model, seed, 0.0, {}, "dense", draw.gauss(0.95, 0.01))
+            yield changed(published["dense"], model, seed, 0.0, {}, "dense", draw.gauss(0.95, 0.01))
             for method in range(methods):
                 for target in TARGETS:
                     accuracy = draw.gauss(0.9 - 0.001 * method - 0.1 * target, 0.01)
                     rate = {"rate": round(0.1 + method / 1000, 3)}
-                    yield changed(known["IMP"], model, seed, target, rate, f"method {method}", accuracy)
+                    yield changed(published["IMP"], model, seed, target, rate, f"method {method}", accuracy)
 
 
 def changed(
@@ -91,7 +91,7 @@ def write(directory: Path, record: dict[str, Any]) -> Path:
 
 
 def leaderboard(directory: Path) -> int:
-    """Makes the leaderboards; returns the peak of memory of its largest process, in bytes."""
+    """Makes the leaderboards; returns the memory peak of the largest process, in bytes."""
     command = [str(COMMAND), "leaderboard", str(directory), "--format", "md"]
     silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
     process = os.posix_spawn(command[0], command, os.environ, file_actions=silent)

@@ -19,7 +19,7 @@ from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.suite import Located
 from lth_bench.pruning.doctor import Findings, diagnose
-from lth_bench.pruning.initial_scores import EXAMPLES, looked_at
+from lth_bench.pruning.initial_scores import EXAMPLES, diagnostic_batch
 from lth_bench.randomness import generator
 from lth_bench.running.context import Site
 
@@ -72,7 +72,7 @@ def _images(site: Site, dataset: str | None) -> tuple[Batch, int, str]:
         return Batch(inputs, torch.arange(EXAMPLES) % CLASSES), CLASSES, f"noise of 32×32 in {CLASSES} classes"
     entry = dataset_choice(site.plugins, *_named(dataset))
     data, classes = site.training(entry)[0], site.classes(entry)
-    return looked_at(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
+    return diagnostic_batch(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
 
 
 def _named(text: str) -> tuple[str, dict[str, Any]]:

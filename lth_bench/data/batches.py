@@ -28,7 +28,7 @@ class BatchOrder:
         self._next = self._end = -1
 
     def batch(self, step: int) -> Batch:
-        """The batch of a step; fastest when steps follow on one another."""
+        """The batch of a step; fastest for consecutive steps."""
         if step != self._next:
             self._batches = self.data.training_batches(self._draws(step))
         self._next = -1  # after an error the next batch is looked up anew

@@ -20,7 +20,7 @@ Table = Mapping[str, JsonValue]
 
 
 class Lookup:
-    """Resolves the names of one suite. What cannot be resolved is None, and `faults` says why and at which place."""
+    """Resolves the names of one suite; a name that cannot be resolved yields None and a sentence in `faults`."""
 
     def __init__(self, plugins: Plugins, recipes: Mapping[str, Table]) -> None:
         self.faults: list[str] = []
@@ -58,17 +58,17 @@ class Lookup:
             return None
 
     def _own_recipe(self, place: str, table: Table) -> Recipe | None:
-        """A recipe that the suite defines: all its fields, or `like` a recipe that is known by then with changes."""
+        """A recipe that the suite defines: all its fields, or changes to the recipe that `like` names."""
         changes = {key: value for key, value in table.items() if key != "like"}
         fields = [f.name for f in dataclasses.fields(Recipe)]
         unknown = [key for key in changes if key not in fields]
         self.faults += [f"{place}.{key}: no such field; known: like, {', '.join(fields)}" for key in unknown]
         start = dict[str, Any]()
         if "like" in table:
-            model = self.recipe(f"{place}.like", str(table["like"]))
-            if model is None:
+            other = self.recipe(f"{place}.like", str(table["like"]))
+            if other is None:
                 return None
-            start = without_defaults(model)
+            start = without_defaults(other)
         try:
             return validated(Recipe, start | {key: value for key, value in changes.items() if key in fields})
         except ValidationError as error:

@@ -19,8 +19,8 @@ class Recipe:
 
     Learning rate: `warmup` is linear; after it, `schedule` "step" multiplies by `factor` at each of the `milestones`,
     counted from the start of training, and "cosine" falls to zero over the remaining steps. Decay: on "all" parameters,
-    or on "weights" alone, not on biases and norm layers. Augmentation: `crop` pads by so many black pixels and cuts at
-    random, `flip` mirrors every second image on average, `cutout` blackens a square of so many pixels a side;
+    or on "weights" alone, not on biases and norm layers. Augmentation: images are padded by `crop` black pixels and
+    cropped at random; `flip` mirrors every second image on average; `cutout` is the side of a black square in pixels;
     `transforms` are arguments of `timm.data.create_transform`, for data sets that are not held in memory. Initial
     weights: the model's "own", Kaiming normal by fan-in, or Glorot normal, the last two with zero biases; `norm_scale`
     "uniform" draws the scales of batch norm from [0, 1). `precision` "bfloat16" runs passes under autocast; weights

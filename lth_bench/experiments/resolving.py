@@ -86,7 +86,7 @@ class Resolver:
                 yield from self._experiments(row, row.experiment(dataset, model, seed))
 
     def _experiments(self, row: Row, experiment: Experiment) -> Iterator[SuiteExperiment]:
-        """The row's experiment; none where its tickets were to be found elsewhere and are found here."""
+        """The row's experiment; none for a control on tickets from elsewhere if they are from here."""
         if row.control is None:
             yield SuiteExperiment(self._planned(experiment, row))
             return

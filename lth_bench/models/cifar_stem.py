@@ -14,8 +14,8 @@ from lth_bench.models.downsampling import Downsampling, downsamplings, is_patchi
 from lth_bench.models.feature_map import last_feature_map
 from lth_bench.models.patch_embedding import resize_embedding
 
-WANTED = 4  # height and width that the last feature map shall have at least
-PROBE = 128  # pixels a side at which every downsampling of a network can be seen
+SMALLEST = 4  # height and width that the last feature map should have at least
+PROBE = 128  # pixels a side at which every downsampling of a network shows
 
 Shape = tuple[int, int, int]
 
@@ -23,11 +23,11 @@ Shape = tuple[int, int, int]
 def cifar_stem(make: Callable[[int], nn.Module], shape: Shape) -> nn.Module:
     """A network for images of `shape` (channels, height, width), without some of its first downsamplings.
 
-    They are taken away in the order of the network until the last feature map is at least 4×4, or else as many as
-    make it largest. A pooling becomes the identity; a convolution loses its stride and is padded to keep the size. A
-    kernel that is even, or above 3 in the first downsampling, becomes 3×3: nine of its entries times √(old entries /
-    9), which is a draw from the same distribution for the new fan; from fewer entries, a normal distribution of that
-    deviation. Biases stay as they were drawn.
+    Downsamplings are removed in the order of the network until the last feature map is at least 4×4; if none of these
+    networks reaches that, the one with the largest map is returned. A pooling becomes the identity; a convolution loses
+    its stride and is padded to keep the size of the map. A kernel of even size, or larger than 3 in the first
+    downsampling, becomes 3×3: nine of its entries times √(old entries / 9), which is a draw from the same distribution
+    for the new fan-in, or, if it has fewer, draws from a normal distribution of that deviation. Biases stay as drawn.
 
     `make(scale)` draws a network for images `scale` times as large, so that inner resolutions, windows and tables of
     positions fit once the downsamplings are gone. It is called several times, always from the state that torch's own
@@ -43,48 +43,48 @@ def cifar_stem(make: Callable[[int], nn.Module], shape: Shape) -> nn.Module:
         return model
 
     probe = 2 ** max(0, math.ceil(math.log2(PROBE / min(shape[1:]))))
-    found = _removable(make(probe), (shape[0], shape[1] * probe, shape[2] * probe))
-    best, side = None, 0
-    for count in range(len(found) + 1):
-        model, reached = _attempt(partial(fitted, found[:count]), shape)
-        if reached > side:
-            best, side = model, reached
-        if side >= WANTED:
+    removable = _removable(make(probe), (shape[0], shape[1] * probe, shape[2] * probe))
+    best, largest = None, 0
+    for count in range(len(removable) + 1):
+        model, side = _attempt(partial(fitted, removable[:count]), shape)
+        if side > largest:
+            best, largest = model, side
+        if largest >= SMALLEST:
             break
     if best is None:
-        raise ModelError(f"no downsampling of the network can be taken away so that it takes {_text(shape)} images")
+        raise ModelError(f"no downsampling of the network can be removed so that it takes {_text(shape)} images")
     return best
 
 
 def _removable(model: nn.Module, shape: Shape) -> list[Downsampling]:
-    """The downsamplings before the first one that is not a layer's stride; raises ModelError if there are none."""
+    """The downsamplings up to the first one that no layer's stride makes; raises ModelError if there are none."""
     try:
-        all_found = downsamplings(model, torch.zeros(1, *shape))
+        strided = downsamplings(model, torch.zeros(1, *shape))
         size = last_feature_map(model, torch.zeros(1, *shape))
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ModelError(
             f"the network does not take the {_text(shape)} images that it is probed with: {reason}"
         ) from error
-    found, height = [], shape[1]
-    for downsampling in all_found:
+    removable, height = [], shape[1]
+    for downsampling in strided:
         if round(height / downsampling.before) > 1:
             break
-        found.append(downsampling)
+        removable.append(downsampling)
         height = downsampling.after
-    if not found:
-        raise ModelError("the network does not start with a downsampling by a layer's stride that could be taken away")
-    if size is None or (size[0] == found[0].after and is_patchify(model, found[0])):
+    if not removable:
+        raise ModelError("the network does not start with a downsampling by a layer's stride that could be removed")
+    if size is None or (size[0] == removable[0].after and is_patchify(model, removable[0])):
         raise ModelError("the network has no convolutional stem; give it img_size and patch_size instead")
-    return found
+    return removable
 
 
 def _attempt(make: Callable[[], nn.Module], shape: Shape) -> tuple[nn.Module | None, int]:
-    """A network and its last feature map's smaller side; 0 if it cannot be made or does not take the image."""
+    """A network and the smaller side of its last feature map; None and 0 if it cannot be made or run."""
     try:
         model = make()
         return model, min(last_feature_map(model, torch.zeros(1, *shape)) or (0,))
-    except Exception:  # timm's models fail in many ways on images that are too small
+    except Exception:  # timm's models raise many kinds of errors on images that are too small
         return None, 0
 
 

@@ -14,7 +14,7 @@ from lth_bench.models.feature_map import SPATIAL, observing
 
 @dataclass(frozen=True)
 class Downsampling:
-    """Layers that bring maps of one height to the next smaller one: a strided block and its shortcut, say."""
+    """Layers that reduce maps from one height to the next: a strided block and its shortcut, for instance."""
 
     layers: tuple[str, ...]
     before: int
@@ -26,30 +26,31 @@ class Downsampling:
 
 
 def downsamplings(model: nn.Module, inputs: Tensor) -> list[Downsampling]:
-    """Those that layers with a stride make of these images, in the order of the network.
+    """The downsamplings of these images by layers with a stride, in the order of the network.
 
     Of several layers that start from one height, those that reduce it least are on the main path; the others belong
     to side branches, such as attention to a coarser map.
     """
-    seen: dict[str, tuple[int, int]] = {}
+    heights: dict[str, tuple[int, int]] = {}
 
     def note(name: str, before: int, after: int) -> None:
         if after < before:
-            seen.setdefault(name, (before, after))
+            heights.setdefault(name, (before, after))
 
     with observing(model, inputs.device), _heights(model, note):
         model(inputs)
-    return [_main_path(seen, before) for before in sorted({before for before, _ in seen.values()}, reverse=True)]
+    return [_main_path(heights, start) for start in sorted({before for before, _ in heights.values()}, reverse=True)]
 
 
 def is_patchify(model: nn.Module, downsampling: Downsampling) -> bool:
-    """Whether a downsampling is a convolution of patches that do not overlap."""
+    """Whether all layers of a downsampling are convolutions of patches that do not overlap."""
     layers = [model.get_submodule(name) for name in downsampling.layers]
     return all(isinstance(layer, nn.Conv2d) and layer.kernel_size == layer.stride for layer in layers)
 
 
-def _main_path(seen: dict[str, tuple[int, int]], height: int) -> Downsampling:
-    reduced = {name: after for name, (before, after) in seen.items() if before == height}
+def _main_path(heights: dict[str, tuple[int, int]], height: int) -> Downsampling:
+    """The downsampling that starts from a height, of layers with their heights before and after."""
+    reduced = {name: after for name, (before, after) in heights.items() if before == height}
     after = max(reduced.values())
     factor = round(height / after)
     layers = tuple(name for name, low in reduced.items() if round(height / low) == factor)
@@ -58,7 +59,7 @@ def _main_path(seen: dict[str, tuple[int, int]], height: int) -> Downsampling:
 
 @contextmanager
 def _heights(model: nn.Module, note: Callable[[str, int, int], None]) -> Iterator[None]:
-    """Tells `note` the name, the height received and the height returned of every layer with a stride."""
+    """Inside, `note` gets the name of every layer with a stride, and the heights of its input and output."""
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
         return lambda _, received, output: note(name, received[0].shape[-2], output.shape[-2])

@@ -13,16 +13,16 @@ from lth_bench.models.feature_map import stems
 
 
 def small_patches(make: Callable[[int], nn.Module], shape: tuple[int, int, int], patch: int) -> nn.Module:
-    """A network of patches of so many pixels a side, where timm's model function fixes another size.
+    """A network with patches of `patch` pixels a side, where timm's model function fixes a multiple of that.
 
-    It is the network for images as many times as large, with a new convolution, drawn as torch draws it, in front. For
-    `make` see `cifar_stem`. Raises ModelError.
+    The network is made for images that are larger by the same factor, and gets a new first convolution, drawn as torch
+    draws it. `make` is that of `cifar_stem`. Raises ModelError.
     """
     state = torch.get_rng_state()
     embedding = _patch_embedding(make(1))
     old = embedding.patch_size[0] if embedding is not None else 0
     if not old or old % patch:
-        raise ModelError(f"patches of {patch} pixels do not divide those of {old} that it has")
+        raise ModelError(f"patches of {patch} pixels do not divide the network's patches of {old} pixels")
     torch.set_rng_state(state)
     model = make(old // patch)
     embedding = _patch_embedding(model)
@@ -33,7 +33,7 @@ def small_patches(make: Callable[[int], nn.Module], shape: tuple[int, int, int],
 
 
 def resize_embedding(embedding: Any, factor: int, shape: tuple[int, int, int]) -> None:
-    """Tells a patch embedding that remembers sizes the new ones."""
+    """Sets the sizes of patches and images that a patch embedding remembers, if it does."""
     if hasattr(embedding, "patch_size"):
         old = embedding.patch_size
         embedding.patch_size = old // factor if isinstance(old, int) else tuple(side // factor for side in old)
@@ -42,5 +42,5 @@ def resize_embedding(embedding: Any, factor: int, shape: tuple[int, int, int]) -
 
 
 def _patch_embedding(model: nn.Module) -> Any:
-    """The module that cuts images into patches; None if there is none."""
+    """The module that cuts images into patches; None without one."""
     return next((stem for stem in stems(model) if hasattr(stem, "patch_size") and hasattr(stem, "proj")), None)

@@ -15,7 +15,7 @@ from lth_bench.errors import ModelError
 
 
 def register_models(models: Mapping[str, Any]) -> None:
-    """Makes model functions known to timm under their names."""
+    """Registers model functions with timm under their names; raises ModelError for a name that timm has already."""
     for name, function in models.items():
         if not timm.is_model(name):
             function.__name__ = name
@@ -34,7 +34,7 @@ def model_function(name: str) -> Callable[..., nn.Module]:
 
 
 def make_model(name: str, arguments: Mapping[str, Any], shape: Sequence[int], classes: int) -> nn.Module:
-    """`timm.create_model` for images of this shape, C×H×W; a model that is made for one size is told theirs.
+    """`timm.create_model` for images of this shape, C×H×W, which a model for one size of images gets as `img_size`.
 
     Raises ModelError.
     """
@@ -50,6 +50,6 @@ def make_model(name: str, arguments: Mapping[str, Any], shape: Sequence[int], cl
 
 
 def _fixes_size(name: str) -> bool:
-    """Whether timm says that a model takes images of one size alone, as transformers do."""
-    known = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return bool(known and known.fixed_input_size)
+    """Whether timm says that a model takes images of one size only, as many transformers do."""
+    configuration = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return bool(configuration and configuration.fixed_input_size)

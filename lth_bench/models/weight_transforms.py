@@ -12,14 +12,14 @@ from lth_bench.models.layer_roles import PRUNABLE
 
 @torch.no_grad()
 def transformed(model: nn.Module, inputs: Tensor) -> list[str]:
-    """Prunable layers that change their weight in `forward`, as weight standardisation does: a mask would not hold.
+    """Names of the prunable weights that their layer changes in `forward`, so that a mask on them would not hold.
 
-    What such a layer makes of some input is not linear in its weight. Leaves the network changed.
+    The output of such a layer is not linear in its weight. Leaves the network changed.
     """
-    seen: dict[nn.Module, Any] = {}
+    inputs_of: dict[nn.Module, Any] = {}
 
     def note(layer: nn.Module, inputs: Any, output: Any) -> None:
-        seen.setdefault(layer, inputs)
+        inputs_of.setdefault(layer, inputs)
 
     names: dict[nn.Module, str] = {
         module: f"{name}.weight" for name, module in model.named_modules() if isinstance(module, PRUNABLE)
@@ -27,15 +27,15 @@ def transformed(model: nn.Module, inputs: Tensor) -> list[str]:
     for module in names:
         module.register_forward_hook(note)
     model.eval()(inputs)
-    return [names[layer] for layer, inputs in list(seen.items()) if not _is_linear(layer, inputs)]
+    return [names[layer] for layer, inputs in list(inputs_of.items()) if not _is_linear(layer, inputs)]
 
 
 def _is_linear(layer: nn.Module, inputs: Any) -> bool:
-    """Whether two halves of the weight add up to what the whole does."""
+    """Whether the outputs of two parts of the weight add up to the output of the whole weight."""
     weight = cast(nn.Parameter, layer.weight)
     for parameter in layer.parameters():
         if parameter is not weight:
-            parameter.fill_(1)  # a gain of zero would hide everything
+            parameter.fill_(1)  # a gain of zero would hide the weight
     whole = weight.clone()
     half, rest = (weight.clone(memory_format=torch.contiguous_format) for _ in range(2))
     half.view(-1)[::2] = 0

@@ -1,4 +1,4 @@
-"""Output channels of prunable layers: which go to meet a sparsity, and what goes with them."""
+"""Output channels of prunable layers: which to remove to meet a sparsity, and the weights that go with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lth_bench.pruning.zero_flow import Flow, Probe, first_input, has_scales, la
 
 @dataclass(frozen=True)
 class Structure:
-    """A network, its prunable weights, the batch norms that follow them by layer, and the shape of its inputs."""
+    """A network, its prunable weights, the batch norm that follows each layer, if any, and the shape of its inputs."""
 
     model: nn.Module
     weights: Mapping[str, nn.Parameter]
@@ -25,9 +25,9 @@ class Structure:
 
 
 def structure(model: nn.Module, weights: Mapping[str, nn.Parameter], shape: tuple[int, ...]) -> Structure:
-    """The structure of a network; a norm follows a layer if it has scales and takes this layer's output as it is.
+    """The structure of a network for inputs of this shape, C×H×W.
 
-    A norm that takes anything else as well follows none.
+    A norm follows a layer if it has scales and its only input is this layer's unchanged output.
     """
     outputs: list[tuple[str, Tensor]] = []
     sources: dict[nn.Module, set[str | None]] = {}
@@ -46,15 +46,16 @@ def structure(model: nn.Module, weights: Mapping[str, nn.Parameter], shape: tupl
     finally:
         for hook in hooks:
             hook.remove()
-    norms = {source: norm for norm, found in sources.items() if len(found) == 1 for source in found}
+    norms = {source: norm for norm, inputs in sources.items() if len(inputs) == 1 for source in inputs}
     return Structure(model, weights, {name: norms[name] for name in weights if name in norms}, shape)
 
 
 def chosen(whole: Structure, masks: Masks, scores: Scores, sparsity: float, gone: Masks) -> tuple[Masks, Masks]:
-    """The channels to keep by layer, and the masks that follow: as few of lowest score go as meet the sparsity.
+    """The channels to keep by layer, and the masks that follow from them.
 
-    The best channel of each layer stays; channels that were removed before, those that are False in `gone`, stay
-    removed; ties go to the earlier channel. Raises MaskError.
+    As few channels go as meet the sparsity, those of the lowest scores first. The best channel of each layer stays;
+    channels that are False in `gone` were removed before and stay removed; ties go to the earlier channel. Raises
+    MaskError.
     """
     _check_scores(scores, whole.weights)
     size = sum(mask.numel() for mask in masks.values())
@@ -69,17 +70,17 @@ def chosen(whole: Structure, masks: Masks, scores: Scores, sparsity: float, gone
         middle = (low + high) // 2
         enough = sum(kept(removed(middle)[1]).values()) <= (1 - sparsity) * size + 1e-6
         low, high = (low, middle) if enough else (middle + 1, high)
-    channels, found = removed(low)
-    if (left := sum(kept(found).values())) > (1 - sparsity) * size + 1e-6:
+    channels, thinned = removed(low)
+    if (remaining_weights := sum(kept(thinned).values())) > (1 - sparsity) * size + 1e-6:
         raise MaskError(
             f"a sparsity of {sparsity:.6g} cannot be reached by removing channels of {len(scores)} layers: with one "
-            f"left in each, {1 - left / size:.4f} is; ask for less, or choose a network with more of them"
+            f"channel in each, it is {1 - remaining_weights / size:.4f}; ask for less, or choose a wider network"
         )
-    return channels, found
+    return channels, thinned
 
 
 def remaining(scores: Scores, count: int, gone: Masks) -> Masks:
-    """The channels that stay when `count` of lowest score go over all layers, but for the best of each layer."""
+    """The channels that remain when the `count` of lowest score go, over all layers; the best of each layer remains."""
     alive = {name: gone.get(name, torch.ones_like(score, dtype=torch.bool)) for name, score in scores.items()}
     ranked = {name: score.detach().double().masked_fill(~alive[name], -torch.inf) for name, score in scores.items()}
     best = [torch.arange(len(score), device=score.device) == score.argmax() for score in ranked.values()]
@@ -91,26 +92,26 @@ def remaining(scores: Scores, count: int, gone: Masks) -> Masks:
 
 
 def gates(whole: Structure, channels: Masks) -> list[tuple[nn.Parameter, Tensor]]:
-    """The biases, scales and shifts that go with channels, and which of their elements are kept.
+    """The biases, scales and shifts that lose elements, and a mask of the elements that they keep.
 
-    Those of removed channels, and those that nothing but zeros would pass through.
+    They lose those of removed channels and those of channels that could only be zero otherwise.
     """
     outputs = {**channels, **_probe(whole).flow(channels).outputs}
     vectors = {name: [_bias(whole.model, name)] for name in whole.weights}
     vectors |= {path: [norm.weight, norm.bias] for path, norm in whole.model.named_modules() if has_scales(norm)}
-    pairs = [(vector, outputs[name]) for name, found in vectors.items() if name in outputs for vector in found]
+    pairs = [(vector, outputs[name]) for name, group in vectors.items() if name in outputs for vector in group]
     return [(cast(nn.Parameter, vector), alive) for vector, alive in pairs if vector is not None and not alive.all()]
 
 
 def thin(whole: Structure, masks: Masks, channels: Masks) -> Masks:
-    """Masks without the filters of channels that are gone, and without weights that read nothing but zeros then."""
+    """Masks without the filters of removed channels and without the weights that then read only zeros."""
     return _thinned(masks, channels, _probe(whole).flow(channels))
 
 
 def inner(whole: Structure, names: Iterable[str]) -> list[str]:
-    """The layers, of those named, whose channels nothing else is added to: with a channel goes all that reads it.
+    """The layers, of those named, to whose channels nothing is added: with a channel go all weights that read it.
 
-    So is the first convolution of a residual block, but neither its last one nor what the first block is added to.
+    The first convolution of a residual block is one; its last convolution is not, nor is the stem before the blocks.
     """
     probe = _probe(whole)
     nothing = {name: torch.zeros(len(weight), dtype=torch.bool) for name, weight in whole.weights.items()}
@@ -142,14 +143,14 @@ def _check_scores(scores: Scores, weights: Mapping[str, nn.Parameter]) -> None:
         if name not in weights:
             raise MaskError(f"channel scores given for {name!r}, which is no prunable layer; known: {sorted(weights)}")
         if tuple(score.shape) != (len(weights[name]),):
-            wanted = len(weights[name])
-            raise MaskError(f"layer {name!r} has {wanted} channels, its scores are of shape {tuple(score.shape)}")
+            count = len(weights[name])
+            raise MaskError(f"layer {name!r} has {count} channels, its scores have shape {tuple(score.shape)}")
         if not bool(score.isfinite().all()):
             raise MaskError(f"scores of the channels of layer {name!r} are NaN or infinite")
 
 
 def _columns(alive: Tensor, mask: Tensor) -> Tensor:
-    """Which weights read an input channel that is alive; grouped convolutions read a part of them each."""
+    """Which weights read an input channel that is alive; each group of a grouped convolution reads its own part."""
     groups = alive.numel() // mask.shape[1]
     rows = alive.view(groups, mask.shape[1]).repeat_interleave(mask.shape[0] // groups, dim=0)
     return rows.view(*rows.shape, *(1 for _ in mask.shape[2:])).expand_as(mask)
@@ -160,5 +161,5 @@ def _rows(channel: Tensor, mask: Tensor) -> Tensor:
 
 
 def _bias(model: nn.Module, name: str) -> Any:
-    """The bias that goes with a weight, if any; attention calls that of its fused projection `in_proj_bias`."""
+    """The bias beside a weight, if any; attention calls that of its fused projection `in_proj_bias`."""
     return getattr(layer_of(model, name), name.rpartition(".")[2].replace("weight", "bias"), None)

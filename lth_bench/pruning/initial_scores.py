@@ -1,4 +1,4 @@
-"""Scores of a network at initialisation, on the examples that the doctor looks at."""
+"""Scores of a network at initialisation, on a few training examples."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from lth_bench.pruning.allocation import SPARSITIES, kept_count
 from lth_bench.pruning.masks import Scores, check_scores, full, highest, kept
 from lth_bench.randomness import generator, kept_noise
 
-EXAMPLES = 32  # that scores are computed on, if images are small
-PIXELS = EXAMPLES * 64 * 64  # that they have at most
+EXAMPLES = 32  # for scores on small images
+PIXELS = EXAMPLES * 64 * 64  # of all examples together, at most
 TEMPERATURE = 200  # of GraSP's logits
 
 Weights = Mapping[str, nn.Parameter]
 
 
-def looked_at(data: Source) -> Batch:
-    """The examples that a network is looked at with: the same for every seed."""
+def diagnostic_batch(data: Source) -> Batch:
+    """The examples that networks are diagnosed with, the same for every seed; fewer of large images."""
     count = max(8, min(EXAMPLES, PIXELS // (data.shape[1] * data.shape[2])))
     order = torch.randperm(len(data), generator=generator(0, "doctor"))[:count]
     return data.batch(order.to(data.labels.device))
 
 
 def sensitivities(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor]:
-    """SNIP's scores, |gradient × weight|, with running statistics; without side effects."""
+    """SNIP's scores, |gradient × weight|, by layer, with running statistics; without side effects."""
     with kept_noise(batch.inputs.device), mode(network, training=False):
         loss = cross_entropy(network(batch.inputs), batch.labels)
         gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
@@ -42,9 +42,9 @@ def sensitivities(network: nn.Module, weights: Weights, batch: Batch) -> dict[st
 
 
 def gradient_flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor] | None:
-    """GraSP's scores, up to their sign, weight × Hessian × gradient; leaves batch statistics behind.
+    """GraSP's scores without their sign, weight × Hessian × gradient, by layer; changes running statistics.
 
-    Wang et al. 2020, arXiv:2002.07376, equation 8.
+    None where the network has no second derivative. Wang et al. 2020, arXiv:2002.07376, equation 8.
     """
     values = list(weights.values())
     with kept_noise(batch.inputs.device), mode(network, training=True), sdpa_kernel(SDPBackend.MATH):
@@ -60,10 +60,10 @@ def gradient_flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[s
 
 
 def surviving(scores: Scores) -> dict[str, tuple[int, ...]]:
-    """Weights above zero, by layer, that a global threshold at each of SPARSITIES leaves."""
+    """By layer, the number of weights with a score above zero that a global threshold keeps at each of SPARSITIES."""
     check_scores(scores, full(scores))
     size = sum(score.numel() for score in scores.values())
-    above = {name: score > 0 for name, score in scores.items()}
-    most = sum(kept(above).values())
-    left = [kept(highest(scores, above, min(most, kept_count(sparsity, size)))) for sparsity in SPARSITIES]
-    return {name: tuple(counts[name] for counts in left) for name in scores}
+    positive = {name: score > 0 for name, score in scores.items()}
+    most = sum(kept(positive).values())
+    counts = [kept(highest(scores, positive, min(most, kept_count(sparsity, size)))) for sparsity in SPARSITIES]
+    return {name: tuple(by_layer[name] for by_layer in counts) for name in scores}

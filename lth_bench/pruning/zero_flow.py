@@ -21,7 +21,7 @@ OTHER_NORMS = (nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d,
 
 @dataclass(frozen=True)
 class Flow:
-    """What can be other than zero: by layer, its input channels; by layer and by norm, its output channels."""
+    """The channels that can be other than zero: input channels by layer, output channels by layer and by norm."""
 
     inputs: Masks
     outputs: Masks
@@ -30,9 +30,9 @@ class Flow:
 class Probe:
     """A copy of a network that shows where zeros go.
 
-    It is passed a random positive image, its weights are random and positive, and batch norm passes on what it gets: so
-    what is zero in it is zero because of what was removed. Layer norm and its kin make other than zero of zeros, and so
-    do biases; those of prunable layers and of batch norm do not count, since they go with their channel.
+    The image and all weights are random and positive, and batch norm is the identity, so that a zero can only come from
+    a removed channel. Layer norm and its kin turn zeros into other values, and so do biases, except those of prunable
+    layers and of batch norm, which go with their channel.
     """
 
     @torch.no_grad()
@@ -52,7 +52,7 @@ class Probe:
                 module.register_forward_hook(partial(self._pass_on, path), with_kwargs=True)
 
     def flow(self, channels: Masks) -> Flow:
-        """What can be other than zero when of these layers only these channels are left."""
+        """The channels that can be other than zero when these layers have only these channels."""
         self._channels, self._inputs, self._outputs = channels, {}, {}
         run(self._model, self._image)
         return Flow(self._inputs, self._outputs)
@@ -69,7 +69,7 @@ class Probe:
         _note(self._inputs, name, first_input(inputs, named), _axis(layer))
 
     def _write(self, name: str, layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        """Numbers stay positive and about one, so that none is lost to a ReLU or in a deep network."""
+        """Keeps outputs positive and at most one, so that none vanishes in a ReLU or overflows in a deep network."""
         output = output.abs() / output.abs().amax().clamp(min=torch.finfo(output.dtype).tiny)
         if name in self._channels:
             kept = self._channels[name].to(output.device)
@@ -87,33 +87,36 @@ class Probe:
 
 
 def layer_of(model: nn.Module, name: str) -> Any:
+    """The layer that has the weight of this name."""
     return model.get_submodule(name.rpartition(".")[0])
 
 
 def has_scales(module: nn.Module) -> bool:
+    """Whether a module is a batch norm with a scale for each channel."""
     return isinstance(module, NORMS) and module.affine
 
 
 def first_input(inputs: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
-    """What a module is called with, by place or by name."""
+    """The first argument of a module's call, by position or by name."""
     return cast(Tensor, next(iter((*inputs, *named.values()))))
 
 
 @torch.no_grad()
 def run(model: nn.Module, images: Tensor) -> None:
+    """Passes images through a network in evaluation mode, so that its hooks run."""
     like = next(model.parameters())
     with mode(model, training=False):
         model(images.to(like.device, like.dtype))
 
 
-def _note(found: Masks, name: str, value: Tensor, axis: int) -> None:
-    """Adds which channels of a value are not all zeros."""
+def _note(alive_channels: Masks, name: str, value: Tensor, axis: int) -> None:
+    """Adds to the entry of `name` the channels of a value, along `axis`, that are not all zero."""
     alive = value.movedim(axis, 0).flatten(1).count_nonzero(1) > 0
-    found[name] = found[name] | alive if name in found else alive
+    alive_channels[name] = alive_channels[name] | alive if name in alive_channels else alive
 
 
 def _axis(layer: nn.Module) -> int:
-    """Where a layer has its channels: linear layers have them last."""
+    """The axis of a layer's channels: the last for linear layers."""
     return -1 if isinstance(layer, nn.Linear) else 1
 
 

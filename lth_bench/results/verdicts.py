@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lth_bench.results import statistics
+from lth_bench.results.arrays import Floats
 from lth_bench.results.frame import BLOCK
 from lth_bench.results.leaderboard import Board
 
@@ -24,8 +24,6 @@ QUESTIONS = {
     "invert": "Does the score matter?",
 }
 """What the controls answer; of others, the name stands."""
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from lth_bench.errors import DataError, DiskFault, Diverged, FileFault, Interrup
 from lth_bench.experiments.experiment import Experiment, from_json
 from lth_bench.methods.controls import Base
 from lth_bench.pruning.doctor import complaints
-from lth_bench.pruning.initial_scores import looked_at, sensitivities
+from lth_bench.pruning.initial_scores import diagnostic_batch, sensitivities
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Site, instance
 from lth_bench.running.evaluation import judge
@@ -203,7 +203,7 @@ def _about(experiment: Experiment, site: Site) -> Fields:
 def _unfit(experiment: Experiment, site: Site) -> list[str]:
     """What the doctor holds against an experiment's network, with the initial weights of seed 0."""
     network = site.network(experiment, 0)
-    batch = looked_at(site.training(experiment.dataset)[0])
+    batch = diagnostic_batch(site.training(experiment.dataset)[0])
     try:
         scores = sensitivities(network, site.prunable(experiment, network), batch)
         return complaints(network, scores, batch)

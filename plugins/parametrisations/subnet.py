@@ -9,7 +9,7 @@ from lth_bench_plugins.parametrisations.selection import straight_through
 
 
 class Subnet(nn.Module):
-    """Keeps so many weights, those of the largest |score|; the gradient passes straight through to every |score|."""
+    """Keeps the `kept` weights of the largest |score|; the gradient passes straight through to every |score|."""
 
     def __init__(self, scores: Tensor, kept: int) -> None:
         super().__init__()

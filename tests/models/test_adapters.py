@@ -185,7 +185,7 @@ def test_large_images_keep_the_stem():
     [
         ("vit_tiny_patch16_224", "the network has no convolutional stem; give it img_size and patch_size instead"),
         ("tresnet_m", "does not start with a downsampling by a layer's stride"),
-        ("hrnet_w18_small", "no downsampling of the network can be taken away so that it takes 3×28×28 images"),
+        ("hrnet_w18_small", "no downsampling of the network can be removed so that it takes 3×28×28 images"),
     ],
 )
 def test_networks_that_cannot_be_fitted_are_refused(name, reason):

@@ -181,7 +181,7 @@ def test_the_two_failures_of_the_defaults_are_found_and_mended():
         "its last feature map is 1×1 for images of 32×32",
     ]
     assert before.remedies == {"stem": "cifar", "zero_init_last": False}
-    assert sum(layer.left[0] for layer in before.layers) < 0.02 * before.weights
+    assert sum(layer.surviving[0] for layer in before.layers) < 0.02 * before.weights
     after = diagnose(Choice("resnet18", before.remedies), RECIPE, batch(), CLASSES)
     assert after.reasons == [] and after.remedies == {}
-    assert sum(layer.left[0] for layer in after.layers) == round(0.1 * after.weights) and not after.emptied(0)
+    assert sum(layer.surviving[0] for layer in after.layers) == round(0.1 * after.weights) and not after.emptied(0)

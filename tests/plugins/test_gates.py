@@ -25,7 +25,7 @@ from lth_bench_plugins.parametrisations.factors import Factors, folded, unfolded
 from lth_bench_plugins.parametrisations.hard_concrete import CLOSED, HardConcrete
 from lth_bench_plugins.parametrisations.noisy import Noisy, divergence
 from lth_bench_plugins.parametrisations.penalties import Ramp, exempt
-from lth_bench_plugins.parametrisations.ranks import matrix, numbers, saves, shared_out
+from lth_bench_plugins.parametrisations.ranks import elements, matrix, saves, shared_out
 from lth_bench_plugins.parametrisations.selection import Selection, settle
 from lth_bench_plugins.parametrisations.subnet import Subnet
 from lth_bench_plugins.parametrisations.thresholded import LongTailedStep, Thresholded
@@ -556,7 +556,7 @@ def test_a_factorised_convolution_is_two_convolutions():
 def test_ranks_by_hand():
     # a: 10 × 10, 20 numbers a rank up to 4; b: 4 × 6, 10 a rank up to 2; c: 1 × 5 saves nothing, 5 numbers.
     shapes = {"a": (10, 10), "b": (4, 6), "c": (1, 5)}
-    assert [numbers(shapes["a"], rank) for rank in (1, 4, 5, 9)] == [20, 80, 100, 100]
+    assert [elements(shapes["a"], rank) for rank in (1, 4, 5, 9)] == [20, 80, 100, 100]
     assert not saves(shapes["c"], 1)
     assert shared_out(shapes, 35) == {"a": 1, "b": 1, "c": 1}
     # The share of a is behind: 2/10 to 2/4; then 3/10 and 4/10 come before 2/4, 5/10, and b's 3/4, which is all of it.
@@ -576,13 +576,13 @@ def test_ranks_by_hand():
 )
 def test_ranks_use_a_budget_up_to_less_than_a_rank(shapes, share):
     named = {str(number): tuple(shape) for number, shape in enumerate(shapes)}
-    least, most = (sum(numbers(shape, rank) for shape in named.values()) for rank in (1, 99))
+    least, most = (sum(elements(shape, rank) for shape in named.values()) for rank in (1, 99))
     budget = least + round(share * (most - least))
     found = shared_out(named, budget)
-    used = sum(numbers(named[layer], rank) for layer, rank in found.items())
+    used = sum(elements(named[layer], rank) for layer, rank in found.items())
     assert used <= budget
     for layer, rank in found.items():
-        assert budget - used < numbers(named[layer], rank + 1) - numbers(named[layer], rank) or not saves(
+        assert budget - used < elements(named[layer], rank + 1) - elements(named[layer], rank) or not saves(
             named[layer], rank
         )
 
@@ -613,7 +613,7 @@ def test_low_rank_meets_its_target_from_below():
 
 def test_low_rank_leaves_the_first_and_the_last_layer_as_they_are():
     # 192, 96 and 24 weights; a rank of the middle layer takes 20 numbers, of the first 28.
-    for dense, sparsity, elements in (
+    for dense, sparsity, counts in (
         ("first_and_last", 0.1, [192, 60, 24]),  # of 281 numbers, 65 are for ranks
         (
             "last",
@@ -624,12 +624,12 @@ def test_low_rank_leaves_the_first_and_the_last_layer_as_they_are():
     ):
         session = make_session(RECIPES["adam"], sparsity)
         found = pruner("lowrank", {"dense": dense}).ranks(session)
-        used = [numbers(shape, found.get(layer, 99)) for layer, shape in session.shapes.items()]
-        assert used == elements
+        used = [elements(shape, found.get(layer, 99)) for layer, shape in session.shapes.items()]
+        assert used == counts
     refused = {
-        "first_and_last": r"leaves 94 numbers; .* 'first_and_last' and a rank of one .* take 236; .* 0\.2435",
-        "last": r"leaves 62 numbers; .* 'last' .* take 72; ask for 0\.7692 at most",
-        "none": r"leaves 31 numbers; .* 'none' .* take 59; ask for 0\.8108 at most",
+        "first_and_last": r"leaves 94 elements; .* 'first_and_last' and a rank of one .* take 236; .* 0\.2435",
+        "last": r"leaves 62 elements; .* 'last' .* take 72; ask for 0\.7692 at most",
+        "none": r"leaves 31 elements; .* 'none' .* take 59; ask for 0\.8108 at most",
     }
     for (dense, sentence), sparsity in zip(refused.items(), (0.7, 0.8, 0.9), strict=True):
         with pytest.raises(Unsuitable, match=sentence):

@@ -82,7 +82,7 @@ def test_channels_with_small_scales_go_over_all_layers(name):
         assert kept(session) == {"one": one, "two": two}
         assert sum(masks.kept(session.masks).values()) == left
         assert session.model.norm_two.bias[~session.channels["two.weight"]].count_nonzero() == 0
-    with pytest.raises(Unsuitable, match=r"one left in each, 0\.7778 is"):
+    with pytest.raises(Unsuitable, match=r"one channel in each, it is 0\.7778"):
         pruner(name)(triple_session(0.9))
 
 

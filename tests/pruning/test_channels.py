@@ -250,7 +250,7 @@ def test_as_few_go_as_meet_the_sparsity():
     ("scores", "words"),
     [
         ({"m9.weight": torch.ones(3)}, "'m9.weight', which is no prunable layer"),
-        ({"m0.weight": torch.ones(2)}, r"has 3 channels, its scores are of shape \(2,\)"),
+        ({"m0.weight": torch.ones(2)}, r"has 3 channels, its scores have shape \(2,\)"),
         ({"m0.weight": torch.tensor([1.0, torch.nan, 0.0])}, "NaN or infinite"),
     ],
 )
