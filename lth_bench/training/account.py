@@ -1,4 +1,4 @@
-"""What a Session is charged for: ticks, passes, and whatever is computed while the clock stands still."""
+"""The account of a Session: every tick, pass and product that the experiment is charged for."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Account:
         self._gauge = PausableMeter(lambda: topology.weights, self._charge_flops)
 
     def open_tick(self) -> None:
-        """Starts a tick; what passes until it closes is charged with the masks of its beginning."""
+        """Starts a tick; its passes are charged with the masks at its start."""
         self.tick_open, self.loss, self._examples = True, None, 0
         self._kind, self._kept = "train", self._topology.kept
 
     def passed(self, examples: int, *, dense: bool = False) -> None:
-        """Charges one pass both ways of so many examples; `dense` ones compute gradients of pruned weights too."""
+        """Charges a training pass of `examples` examples; a `dense` one computes gradients of pruned weights too."""
         self._progress()
         if self.scoring or not self.tick_open:
             self.ledger.charge("score", self._clock.step, 0, examples, self._topology.kept)
@@ -53,7 +53,7 @@ class Account:
         self.ledger.charge(self._kind, self._clock.step, 1, self._examples, self._kept)
 
     def abandon_tick(self) -> None:
-        """Charges the passes of a tick that never closed; they are no step."""
+        """Charges the passes of a tick that ended without an update; they count as no step."""
         if self.tick_open and self._examples:
             self.ledger.charge(self._kind, self._clock.step, 0, self._examples, self._kept)
         self.tick_open, self.loss = False, None
@@ -65,11 +65,11 @@ class Account:
         self.ledger.charge("train", start, steps, examples, self._topology.kept)
 
     def metered(self) -> AbstractContextManager[None]:
-        """Inside, what is computed outside ticks is measured in FLOPs and charged as scoring."""
+        """Inside, everything computed outside ticks is measured in FLOPs and charged as scoring."""
         return self._gauge.on()
 
     def unmetered(self) -> AbstractContextManager[None]:
-        """Inside, nothing is measured: what the harness computes for itself is not the method's."""
+        """Inside, nothing is measured: the harness computes for itself, not for the method."""
         return self._gauge.paused()
 
     def refuse(self, call: str) -> None:
@@ -90,7 +90,7 @@ class Account:
             raise SessionError(f"{call} outside a tick: call it once for every batch of batches()")
 
     def _charge_flops(self, name: str, flops: int) -> None:
-        """Charges a product that was computed outside ticks, and the share of it that belongs to kept weights."""
+        """Charges a product computed outside ticks, and the share of it that belongs to kept weights."""
         topology = self._topology
         mask, kept = topology.masks.get(name), dict(zip(topology.masks, topology.kept, strict=True))
         sparse = flops if mask is None else round(flops * kept[name] / mask.numel())

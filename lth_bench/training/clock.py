@@ -35,7 +35,7 @@ class Precomputed(dict[int, Value]):
 
 
 class Clock:
-    """The step that training has reached, the recipe that it follows, and what both decide.
+    """The step that training has reached, and the recipe that it follows.
 
     `total` is the recipe's length in steps.
     """
@@ -48,14 +48,14 @@ class Clock:
         self.follow(recipe)
 
     def follow(self, recipe: Recipe) -> None:
-        """Takes another recipe from now on."""
+        """Switches to another recipe."""
         self.recipe, self.schedule = recipe, Schedule(recipe, self._steps_per_epoch)
         self._rates = Precomputed(self.schedule.rate)
         self.total = self.schedule.total
         self.measure_every = max(1, self.steps(recipe.measure_every))
 
     def steps(self, until: Until) -> int:
-        """The step that a duration from the start, or a step, comes to; None is the recipe's end."""
+        """The step at the end of a duration counted from step 0; a step is itself, None is the recipe's end."""
         if until is None:
             return self.total
         if isinstance(until, str):

@@ -1,4 +1,4 @@
-"""What a Session has come to: its validation curve and best points, its ticket, and what has ended it."""
+"""The course of a Session: its validation curve and best points, its ticket, and the exception that ended it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lth_bench.training.state import Snapshot
 class Course:
     """Measures a network on the validation split, and marks the ticket: the state when the final masks took force.
 
-    `remaining` counts the weights that remain; `ended` is what has ended the Session, if anything has.
+    `remaining` is the number of weights left in the network; `ended` is the exception that ended the Session, if any.
     """
 
     def __init__(self, model: nn.Module, validation: Source, progress: Callable[[], None], remaining: int) -> None:
@@ -45,13 +45,13 @@ class Course:
         self.monitor.add(measured, lambda: state.dense(self._model))
 
     def count(self, remaining: int) -> None:
-        """Takes note of the weights that remain; best points belong to one sparsity, so others start anew."""
+        """Notes the number of weights left; another number forgets the best points, which belong to one sparsity."""
         if remaining != self.remaining:
             self.monitor.reset()
         self.remaining = remaining
 
     def mark_ticket(self, step: int) -> None:
-        """Takes the state of now for the ticket's, unless there is one."""
+        """Makes the present state the ticket, unless there is one."""
         if self.ticket is None:
             self.ticket = Snapshot(step, state.dense(self._model), None)
 
@@ -61,6 +61,6 @@ class Course:
         self.monitor.reset()
 
     def check(self) -> None:
-        """Raises what has ended the Session, whatever the pruner made of it."""
+        """Raises the exception that ended the Session, if any, even if the pruner has caught it."""
         if self.ended:
             raise self.ended

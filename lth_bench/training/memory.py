@@ -1,4 +1,4 @@
-"""Training that was computed before is looked up: it is a pure function of what is hashed here."""
+"""Looks up training that was computed before: training is a pure function of the inputs hashed here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from lth_bench.training.segments import Segment, Segments, flat
 from lth_bench.training.session import Session
 
 PIECE = 0.5  # seconds of training between two looks at the clock
-BRIEF = 50  # shorter than one part in so many of a recipe, only a segment from its beginning is stored
+BRIEF = 50  # segments shorter than a recipe by this factor are stored only if they start at step 0
 
 
 @dataclass
@@ -59,9 +59,9 @@ class _Stretch:
 
 
 class Memory:
-    """Trains a Session by looking up what it can and storing what it cannot; made for one Session.
+    """Trains one Session: looks up the segments in the store, computes and stores the others.
 
-    `about` holds what training depends on beside the Session's own state: the model and the data.
+    `about` describes the model and the data, on which training depends beside the Session's own state.
     """
 
     def __init__(self, store: Store, about: Mapping[str, Any], watch: Watch | None = None) -> None:
@@ -161,7 +161,7 @@ class Memory:
             except Diverged as error:
                 self.segments.write_diverged(key, error)
                 raise
-            session.model.train()  # a measurement may have left something behind that training clears
+            session.model.train()  # clears what a measurement may have left in evaluation mode
             return Segment(session.snapshot(), measured)
 
     @contextmanager

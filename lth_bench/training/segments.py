@@ -1,4 +1,4 @@
-"""Segments of training on disk: what training from one step to another led to."""
+"""Segments of training on disk: the state and measurements at the end of training from one step to another."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segment:
-    """What training from one step to another led to."""
+    """The end of a segment, and the measurements on the way."""
 
     end: Snapshot
     measured: Monitor
 
 
 class Segments:
-    """The segments in a store, under the hash of everything that they follow from."""
+    """The segments in a store, each under the hash of everything that decides it."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
 
     def load(self, session: Session, key: str, folder: str = "entries") -> Segment | None:
-        """The segment of a key if all of it is there and sound. Raises Diverged if that is what it led to."""
+        """The segment of a key, if it is complete and sound. Raises Diverged if the training diverged."""
         entry = self.store.read(key, folder)
         if entry is None:
             return None
@@ -60,7 +60,7 @@ class Segments:
             return None
 
     def _chained(self, session: Session, parts: list[str]) -> Segment | None:
-        """The segment that others make up, one after the other."""
+        """The segment made of others, one after the other."""
         measured, last = Monitor(), None
         for part in parts:
             entry = self.store.read(part)
@@ -71,7 +71,7 @@ class Segments:
         return last and Segment(last.end, measured)
 
     def _segment(self, session: Session, entry: dict[str, Any], objects: dict[str, State]) -> Segment:
-        """What an entry says, if it fits the network. Raises ValueError and the like if it does not."""
+        """The segment of an entry that fits the network. Raises ValueError and the like for another entry."""
         wanted = {name: (value.shape, value.dtype) for name, value in session.model.state_dict().items()}
         for digest in {entry["state"], *(best["state"] for best in (entry["accurate"], entry["early_stop"]) if best)}:
             if {name: (value.shape, value.dtype) for name, value in objects[digest].items()} != wanted:
@@ -86,7 +86,7 @@ class Segments:
         return Segment(Snapshot(entry["end"], objects[entry["state"]], optimizer), measured)
 
     def save(self, key: str, segment: Segment, start: int, folder: str = "entries") -> None:
-        """Stores a segment that started at step `start`; `folder` is "checkpoints" for one that goes on."""
+        """Stores a segment that started at step `start`; `folder` is "checkpoints" for an unfinished one."""
         measured = segment.measured
 
         def write(state: State) -> str:

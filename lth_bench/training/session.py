@@ -91,12 +91,12 @@ class Session:
 
     @property
     def masks(self) -> Masks:
-        """By layer, True where a weight is kept; to be read."""
+        """By layer, True where a weight is kept; read only."""
         return self.topology.masks
 
     @property
     def channels(self) -> Masks:
-        """By layer, True where an output channel is kept, for the layers that have lost some."""
+        """By layer, True where an output channel is kept; layers that have lost none are absent."""
         return self.topology.channels
 
     @property
@@ -106,16 +106,16 @@ class Session:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
+        """Channels, height and width of an input."""
         return self.order.data.shape
 
     @property
     def norms(self) -> dict[str, nn.Module]:
-        """By layer, the batch norm that takes its output as it is, for layers that have one with scales and shifts."""
+        """By layer, the batch norm right behind it, for layers that have one with scales and shifts."""
         return dict(self.topology.structure.norms)
 
     def steps(self, until: Until) -> int:
-        """The step that a duration from the start, or a step, comes to; None is the recipe's end."""
+        """The step at the end of a duration counted from step 0; a step is itself, None is the recipe's end."""
         return self.clock.steps(until)
 
     def train(self, until: Until = None) -> None:
@@ -135,7 +135,7 @@ class Session:
             self.clock.start_noise()
 
     def compute(self, until: Until) -> None:
-        """What `train` does where nothing is looked up."""
+        """Trains up to a step without looking anything up."""
         for batch in self._ticks(self.steps(until)):
             backward(self.loss(batch))
             self.update()
@@ -147,12 +147,12 @@ class Session:
         yield from self._ticks(self.steps(until))
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """The network's outputs, N × classes, for N inputs; charged as one pass both ways."""
+        """The network's outputs, N × classes, for N inputs; charged as a training pass."""
         self.account.passed(len(inputs))
         return self._forward(inputs)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as one pass both ways."""
+        """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as a training pass."""
         self.account.passed(batch.labels.shape[0])
         return self._loss(batch)
 
@@ -278,7 +278,7 @@ class Session:
         return Snapshot(self.step, state.copied(self.model), state.saved_optimizer(self.optimizer))
 
     def rewind(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot, under the masks of today."""
+        """Goes back to a snapshot, under the masks in force now."""
         self.account.refuse("rewind()")
         with self._at_work():
             self.restore(snapshot)
@@ -295,12 +295,12 @@ class Session:
         self.course.restart()
 
     def stretch(self, factor: float) -> None:
-        """Makes the recipe last `factor` times as long from now on, its warm-up and milestones with it."""
+        """Makes the recipe `factor` times as long, its warm-up and milestones with it."""
         self.account.refuse("stretch()")
         self.clock.follow(self.recipe.stretched(factor))
 
     def redraw(self, round: int = 1) -> None:
-        """Starts again at step 0 from other initial weights of the same distribution, under the masks of today.
+        """Starts again at step 0 from other initial weights of the same distribution, under the masks in force now.
 
         Inside `scoring()` the weights are drawn again and the clock stands still.
         """
@@ -316,7 +316,7 @@ class Session:
         self.notes[name] = value
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Puts a snapshot into force as it is; unlike `rewind`, it is no event for masks, ticket and best points."""
+        """Loads a snapshot; unlike `rewind`, leaves masks, ticket and best points alone."""
         state.load(self.model, snapshot.state)
         self.optimizer = restored(self.optimizer, snapshot.optimizer, self.recipe, self.model)
         self.clock.step = snapshot.step
@@ -345,7 +345,7 @@ class Session:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        """Around what the Session does when its pruner calls it."""
+        """Tells the observer where the Session's own work begins and ends."""
         if self._observer:
             self._observer.entered()
         yield
@@ -396,7 +396,7 @@ class Session:
             self.course.measure(self.step, self.account.loss, self.weights)
 
     def _forward(self, inputs: Tensor) -> Tensor:
-        """Outputs, computed by the recipe's precision; scores never see a lower one, so that few of them tie."""
+        """Outputs in the recipe's precision; scores are computed in float32 at least, so that few of them tie."""
         if self.account.scoring or self.clock.recipe.precision == "float32":
             logits: Tensor = self.model(inputs if self._precision is None else inputs.to(self._precision))
         else:
@@ -413,7 +413,7 @@ class Session:
         return loss
 
     def _recall(self, memory: SharedTraining[Session], end: int) -> None:
-        """Trains with a memory; what was looked up and what was computed leave the same Session behind."""
+        """Trains with a memory; the Session ends the same whether the memory computed or looked up."""
         check_trainable(self.optimizer, self.model)
         self.course.mark_ticket(self.step)
         try:
@@ -430,7 +430,7 @@ class Session:
             self.topology.set(masks, self.optimizer)
             if not parametrisation.parametrised(self.model):
                 self.course.count(sum(self.topology.kept))
-            # Between ticks a rewind, say, may change the state before the masks take force in the next tick.
+            # Between ticks the state may still change, by a rewind say; the next tick then marks the ticket.
             self.course.ticket = None
             if self.account.tick_open:
                 self.course.mark_ticket(self.step)
@@ -438,7 +438,7 @@ class Session:
                 self._observer.masks_set(rewired=rewired)
 
     def _check_in_force(self) -> None:
-        """Raises what has ended this Session, and SessionError where somebody has written into the masks."""
+        """Raises the exception that ended this Session, or SessionError where a mask was written to."""
         self.course.check()
         self.topology.check_unwritten()
 

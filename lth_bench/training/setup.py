@@ -1,4 +1,4 @@
-"""What a Session is made of, and who accompanies it."""
+"""The parts that a Session is made of, and the roles of those who accompany it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.layer_roles import prunable
 from lth_bench.models.predictions import nothing
 
-Session = TypeVar("Session", contravariant=True)  # stands below the Session that is made of a Setup
+Session = TypeVar("Session", contravariant=True)  # a type variable, because Session itself imports this module
 
 
 class SharedTraining(Protocol[Session]):
-    """Trains a Session, perhaps by looking up what was trained before; made for one Session."""
+    """Trains one Session, perhaps by looking up training that was computed before."""
 
     def attach(self, session: Session) -> None:
-        """Is told the Session when it is made."""
+        """Receives the Session when it is made."""
 
     def train(self, session: Session, end: int) -> None:
         """Brings the Session to step `end`, as if it had computed all of it. Raises Interrupted and Diverged."""
 
 
 class Observer(Protocol[Session]):
-    """Is told what a Session does, so that everything else is what its pruner does."""
+    """Is told what a Session does; everything else that happens is the pruner's doing."""
 
     def attach(self, session: Session) -> None:
-        """Is told the Session when it is made."""
+        """Receives the Session when it is made."""
 
     def entered(self) -> None:
         """The pruner has called the Session, which has not changed anything yet."""
@@ -53,7 +53,7 @@ class Observer(Protocol[Session]):
 
 @dataclass(frozen=True)
 class Setup:
-    """What a Session is made of: a network made from an initialisation seed, data, recipe, target and seed.
+    """The parts of a Session: a function from an initialisation seed to a network, data, recipe, target and seed.
 
     `prunable` finds the weights that may be pruned. A memory looks up segments that were trained before; `progress` is
     called at every tick and pass.

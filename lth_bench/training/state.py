@@ -1,4 +1,4 @@
-"""The state of a network: copied, loaded, and put back after whatever was done to it."""
+"""The state of a network: copied, loaded, and restored after scoring."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def saved_optimizer(optimizer: torch.optim.Optimizer | None) -> dict[str, Any] |
 
 @contextmanager
 def undone(model: nn.Module) -> Iterator[None]:
-    """Puts weights, buffers and gradients back as they were, values and types, whatever happens to them inside.
+    """Restores values and types of weights, buffers and gradients on leaving, whatever happens to them inside.
 
     Inside, there are no gradients at first.
     """
@@ -73,7 +73,7 @@ def undone(model: nn.Module) -> Iterator[None]:
 
 
 def _buffers_outside(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor]]:
-    """The buffers that no state holds: their modules, names, tensors and copies of these."""
+    """The non-persistent buffers: module, name, tensor and a copy of the tensor."""
     return [
         (module, name, buffer, buffer.clone())
         for module in model.modules()
@@ -83,11 +83,11 @@ def _buffers_outside(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Ten
 
 
 def _restore_types(model: nn.Module, state: State) -> None:
-    for name, value in model.named_parameters():
+    for name, parameter in model.named_parameters():
         if name in state:
-            value.data = value.data.to(state[name].dtype)
+            parameter.data = parameter.data.to(state[name].dtype)
     for path, module in model.named_modules():
         for name, buffer in module._buffers.items():
-            known = state.get(f"{path}.{name}".removeprefix("."))
-            if buffer is not None and known is not None:
-                module._buffers[name] = buffer.to(known.dtype)
+            value = state.get(f"{path}.{name}".removeprefix("."))
+            if buffer is not None and value is not None:
+                module._buffers[name] = buffer.to(value.dtype)

@@ -1,4 +1,4 @@
-"""Which weights of a Session's network are kept, and how masks come into force."""
+"""The topology of a Session's network: which weights are kept, and how masks come into force."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Sparsity = float | Mapping[str, float]
 
 
 class Topology:
-    """The prunable weights of a network and their masks; `channels` are the output channels kept, where some went.
+    """The prunable weights of a network and their masks; `channels` holds the kept output channels of thinned layers.
 
     `kept` counts the weights kept by layer, in the order of `masks`.
     """
@@ -48,7 +48,7 @@ class Topology:
 
     @property
     def structure(self) -> channelling.Structure:
-        """How the network's channels hang together."""
+        """Which layers, norms and channels of the network feed which."""
         if self._structure is None:
             with self._unmetered():
                 self._structure = channelling.structure(self._model, self.weights, self._input_shape)
@@ -90,7 +90,7 @@ class Topology:
         self.enforce(optimizer)
 
     def enforce(self, optimizer: torch.optim.Optimizer | None) -> None:
-        """Brings masks and channels into force on the weights that there are now."""
+        """Brings masks and channels into force on the present weights."""
         self._enforced = [
             (self.weights[name], mask.to(self.weights[name].dtype))
             for (name, mask), count in zip(self.masks.items(), self.kept, strict=True)
@@ -129,7 +129,7 @@ class Topology:
             self._inverted = before
 
     def rebuild(self) -> None:
-        """Looks for the prunable weights again, after parametrisations have ended, and masks them."""
+        """Finds the prunable weights again after parametrisations have ended, and masks them."""
         self.weights, self._structure = self._prunable(self._model), None
         self.enforce(None)
 
