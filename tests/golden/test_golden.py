@@ -15,10 +15,16 @@ from golden.checks import CHECKS, Unchecked, judge
 
 FOLDER = Path(__file__).parent
 
-try:
-    CASES = read_cases(Path(os.environ.get("LTH_BENCH_GOLDEN", FOLDER)))
-except FolderFault as fault:
-    pytest.fail(str(fault), pytrace=False)
+
+def cases_of(folder):
+    try:
+        return read_cases(folder)
+    except FolderFault as fault:
+        sentence = str(fault)
+    return pytest.fail(sentence, pytrace=False)
+
+
+CASES = cases_of(Path(os.environ.get("LTH_BENCH_GOLDEN", FOLDER)))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
