@@ -18,14 +18,16 @@ import torch
 from measuring import alone, in_turn, machine
 from torch import Tensor, nn
 
-from lth_bench.data.examples import Examples, held_out
+from lth_bench.data.examples import Examples
+from lth_bench.data.loading import held_out
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.methods.scores import magnitude
 from lth_bench.models.timm_models import register_models
 from lth_bench.training.optimizers import make_optimizer
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 SPARSITY = 0.8
 EVERY = Duration(f"{10**9}it")
@@ -81,7 +83,7 @@ def bare_block(
     named = dict(model.named_parameters())
     weights, masks = zip(*[(named[layer], mask.float()) for layer, mask in session.masks.items()], strict=True)
     optimizer = make_optimizer(session.recipe, model)
-    data, size = session._stream.data, session.recipe.batch_size
+    data, size = session.order.data, session.recipe.batch_size
 
     def places() -> Iterator[Tensor]:
         while True:

@@ -26,7 +26,8 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.timm_models import register_models
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 REPEATS = 9
 COMMON = {"duration": Duration("10it"), "batch_size": 4, "learning_rate": 0.01, "measure_every": Duration("10it")}

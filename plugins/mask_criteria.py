@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lth_bench.training.session import Session, Snapshot
+    from lth_bench.training.session import Session
+    from lth_bench.training.state import Snapshot
 
     Values = dict[str, Tensor]
 

@@ -139,7 +139,7 @@ def _about_trials(rule: str, trials: list[Trial]) -> Finding:
     for trial in trials:
         if rule == "sparsity" and (reason := trial.record.get("notes", {}).get("off_target")):
             return Finding(rule, "does not apply", str(reason))
-        fault = trial.session.faults.get(rule)
+        fault = trial.watcher.faults.get(rule)
         if fault is None and not trial.failure and rule in RESULTS:
             fault = RESULTS[rule](trial)
         if fault:

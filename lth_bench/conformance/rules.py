@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from lth_bench.conformance.trials import Run, Trial
-from lth_bench.conformance.watched import Observed
 from lth_bench.pruning import channels as channelling
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.pruning.masks import Masks, full, kept
+from lth_bench.training.session import Session
 
 SAME = ("sparsity", "test", "curve", "events", "notes")  # fields of a record that the seed decides
 
@@ -38,7 +38,7 @@ def sparsity(trial: Trial) -> str | None:
 
 def pruned(trial: Trial) -> str | None:
     """What is pruned is zero at every tick, in the ticket and at the end."""
-    if fault := trial.session.faults.get("pruned"):
+    if fault := trial.watcher.faults.get("pruned"):
         return fault
     ticket = trial.ticket
     for words, state in (("ticket", ticket.start), ("end", ticket.final)):
@@ -50,15 +50,15 @@ def pruned(trial: Trial) -> str | None:
 
 def clock(trial: Trial) -> str | None:
     """The events hold every tick, and every example that passed through the network to compute gradients."""
-    if fault := trial.session.faults.get("clock"):
+    if fault := trial.watcher.faults.get("clock"):
         return fault
-    events, session = trial.record["events"], trial.session
+    events, watcher = trial.record["events"], trial.watcher
     steps, examples = (sum(event[field] for event in events) for field in ("steps", "examples"))
-    if steps != session.ticks:
-        return f"{session.ticks} ticks were computed, the events hold {steps}"
-    if session.examples > examples:
+    if steps != watcher.ticks:
+        return f"{watcher.ticks} ticks were computed, the events hold {steps}"
+    if watcher.examples > examples:
         return (
-            f"{session.examples} examples passed through the network with gradients, the events hold {examples}; "
+            f"{watcher.examples} examples passed through the network with gradients, the events hold {examples}; "
             "use session.loss() and session.logits()"
         )
     return None
@@ -99,7 +99,7 @@ def _rank(shape: tuple[int, ...]) -> int:
     return shape[0] + torch.Size(shape[1:]).numel()
 
 
-def _is_structured(session: Observed) -> bool:
+def _is_structured(session: Session) -> bool:
     """Whether channels were removed, or every mask consists of whole rows and columns."""
     return bool(session.channels) or all(_is_outer(mask) for mask in session.masks.values())
 
@@ -110,7 +110,7 @@ def _is_outer(mask: Tensor) -> bool:
     return torch.equal(mask, outer.view(*outer.shape, *(1 for _ in mask.shape[2:])).expand_as(mask))
 
 
-def _gains(session: Observed) -> Iterator[int]:
+def _gains(session: Session) -> Iterator[int]:
     """How many weights there would be more, for each channel that was removed, with that one."""
     channels = session.channels or {name: mask.flatten(1).any(1) for name, mask in session.masks.items()}
     whole = channelling.structure(session.model, session.weights, session.input_shape)

@@ -16,9 +16,9 @@ import torch
 
 from lth_bench.conformance.specimens import DATASET, MODELS, RECIPE, Specimen
 from lth_bench.conformance.traces import undone
-from lth_bench.conformance.watched import Observed
+from lth_bench.conformance.watched import Watcher
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
-from lth_bench.experiments.plugins import Plugins, Registry, Source
+from lth_bench.experiments.plugins import Plugins, Provider, Registry
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Site
 from lth_bench.running.run import run
@@ -27,7 +27,7 @@ from lth_bench.storage.store import Store
 from lth_bench.training.session import Session
 
 NAME = "conformance"
-OURS = Source(NAME, __name__, "lth-bench", "")
+OURS = Provider(NAME, __name__, "lth-bench", "")
 NOISE = 271_828  # a seed that nobody else is likely to choose
 FRAME = re.compile(r'File "(.+?)", line (\d+)')
 
@@ -65,22 +65,27 @@ class Run:
 class Trial(Run):
     """A run whose Session was watched."""
 
-    session: Observed
+    watcher: Watcher
+
+    @property
+    def session(self) -> Session:
+        return self.watcher.session
 
 
 @dataclass
 class Laboratory(Site):
     """A Site whose Sessions are watched, unless there is a store."""
 
-    sessions: list[Observed] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
     watching: ExitStack = field(default_factory=ExitStack)
 
     def session(self, experiment: Experiment) -> Session:
         if self.store:
             return super().session(experiment)
-        session = Observed(self.setup(experiment))
-        self.watching.enter_context(session.watched())
-        self.sessions.append(session)
+        watcher = Watcher()
+        session = Session(dataclasses.replace(self.setup(experiment), observer=watcher))
+        self.watching.enter_context(watcher.watching())
+        self.watchers.append(watcher)
         return session
 
 
@@ -101,7 +106,7 @@ class Bench:
         site = self._site(None)
         with site.watching:
             made = self._run(site, specimen, seed, "watched")
-        return Trial(made.specimen, made.record, made.directory, site.sessions[0])
+        return Trial(made.specimen, made.record, made.directory, site.watchers[0])
 
     def repeated(self, specimen: Specimen, folder: str) -> Run:
         """The same run with other random states around it; what it trains is looked up, or else stored for the next."""

@@ -87,7 +87,7 @@ def train_dense(session: Session, ticket: Ticket) -> None:
 
 def start_from(session: Session, ticket: Ticket, weights: Mapping[str, Tensor]) -> None:
     """Puts the ticket's masks, weights and clock into force, with other weights in the layers named."""
-    from lth_bench.training.session import Snapshot
+    from lth_bench.training.state import Snapshot
 
     session.adopt(ticket.masks, ticket.channels)
     session.rewind(Snapshot(ticket.step, {**ticket.start, **weights}, None))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from lth_bench.training.session import Session, Snapshot
+    from lth_bench.training.session import Session
+    from lth_bench.training.state import Snapshot
 
 Retraining = Literal["weight_rewinding", "learning_rate_rewinding", "fine_tuning"]
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from lth_bench.training.session import Session, Until
+    from lth_bench.training.clock import Until
+    from lth_bench.training.session import Session
 
 Penalty = Annotated[float, Ge(0)]
 """How much a unit of a penalised size adds to the loss."""

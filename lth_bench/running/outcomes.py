@@ -42,21 +42,21 @@ class Outcome:
 def outcome(session: Session) -> Outcome:
     """The outcome of a Session whose pruner has returned. Raises Diverged."""
     session.finish()
-    assert session.ticket is not None
-    monitor = session.monitor
+    assert session.course.ticket is not None
+    monitor = session.course.monitor
     found = {"best_validation": monitor.accurate, "early_stop": monitor.early_stop}
     bests = {name: best for name, best in found.items() if best}
     last_measured = monitor.curve[-1].step if monitor.curve else None
     facts = {
         "step": session.step,
-        "ticket": session.ticket.step,
+        "ticket": session.course.ticket.step,
         "bests": {name: _place(best, last_measured) for name, best in bests.items()},
         "curve": _curve(monitor.curve),
-        "events": [without_defaults(event) for event in session.ledger.events],
+        "events": [without_defaults(event) for event in session.account.ledger.events],
         "notes": session.notes,
         "elements": session.elements,
     }
-    states = {"start": session.ticket.state, "last": session.snapshot().state}
+    states = {"start": session.course.ticket.state, "last": session.snapshot().state}
     return Outcome(
         {**states, **{name: best.state for name, best in bests.items()}}, session.masks, session.channels, facts
     )

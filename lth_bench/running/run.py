@@ -20,7 +20,8 @@ import torch
 from lth_bench.errors import DataError, DiskFault, Diverged, FileFault, Interrupted, ModelError, Unsuitable
 from lth_bench.experiments.experiment import Experiment, from_json
 from lth_bench.methods.controls import Base
-from lth_bench.pruning.doctor import complaints, looked_at, sensitivities
+from lth_bench.pruning.doctor import complaints
+from lth_bench.pruning.initial_scores import looked_at, sensitivities
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Site, instance
 from lth_bench.running.evaluation import judge
@@ -75,15 +76,15 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
         session = site.session(experiment)
         try:
             pruner = _pruner(experiment, directory, session, site)
-            with session.metered():
+            with session.account.metered():
                 pruner(session)
             path = outcome_path(directory, identity["key"], generation)
             return {"status": "trained", "handed": hand_over(path, outcome(session))}
         except BaseException:
-            session.check_ended()
+            session.course.check()
             raise
         finally:
-            spent.add(session.spent)
+            spent.add(session.account.spent)
 
     fields = _guarded(work)
     about = {} if fields["status"] == "trained" else _about(experiment, site)
@@ -231,7 +232,7 @@ def _environment(experiment: Experiment, site: Site) -> Fields:
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "plugins": {
-            kind: {**dataclasses.asdict(registry.sources[name]), "sha256": file_hash(registry[name])}
+            kind: {**dataclasses.asdict(registry.providers[name]), "sha256": file_hash(registry[name])}
             for kind, (registry, name) in chosen.items()
         },
     }

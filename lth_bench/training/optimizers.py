@@ -10,6 +10,7 @@ import timm.optim
 import torch
 from torch import Tensor, nn
 
+from lth_bench.errors import SessionError
 from lth_bench.experiments.recipe import Recipe
 
 
@@ -40,9 +41,29 @@ def restore_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> No
                 values[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value).detach()
 
 
+def restored(
+    optimizer: torch.optim.Optimizer | None, saved: dict[str, Any] | None, recipe: Recipe, model: nn.Module
+) -> torch.optim.Optimizer | None:
+    """The optimiser as it was when its state was saved: this one, or a new one; None if there was none then."""
+    if saved is None:
+        return None
+    optimizer = optimizer or make_optimizer(recipe, model)
+    restore_state(optimizer, saved)
+    return optimizer
+
+
 def clean(optimizer: torch.optim.Optimizer, masks: Mapping[nn.Parameter, Tensor]) -> None:
     """Empties the optimiser's state where a weight is pruned."""
     for weight, mask in masks.items():
         for value in optimizer.state.get(weight, {}).values():
             if isinstance(value, Tensor) and value.shape == mask.shape:
                 value.mul_(mask)
+
+
+def check_trainable(optimizer: torch.optim.Optimizer | None, model: nn.Module) -> None:
+    """Raises SessionError if what is trainable has changed since the optimiser was made."""
+    if optimizer is None:
+        return
+    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if owned != {id(parameter) for parameter in model.parameters() if parameter.requires_grad}:
+        raise SessionError("what is trainable has changed since the first update; freeze or add weights before it")

@@ -152,7 +152,7 @@ def test_wrong_masks_and_scores_are_refused_with_the_layer(tally):
             if layer not in str(error):
                 bad.append(str(error))
         bad.extend("changed" for a, b in zip(before, session.masks.values(), strict=True) if not torch.equal(a, b))
-        bad.extend("trained" for event in session.ledger.events if event.steps)
+        bad.extend("trained" for event in session.account.ledger.events if event.steps)
 
     attempt()
     tally("wrong mask: shape, dtype, NaN, unknown layer, non-binary", len(tries), bad, "refused with the layer named")

@@ -13,7 +13,8 @@ from golden.cases import Case
 from lth_bench.data.examples import Batch, Examples
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 RECIPE = Recipe(Duration("1it"), 1, 0.1)
 LAYERS: dict[int, Callable[..., nn.Module]] = {2: nn.Linear, 3: nn.Conv1d, 4: nn.Conv2d, 5: nn.Conv3d}

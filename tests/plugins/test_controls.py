@@ -14,7 +14,7 @@ from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
 from lth_bench.experiments.plan import plan, read_suite
-from lth_bench.experiments.plugins import Source, load_plugins
+from lth_bench.experiments.plugins import Provider, load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.pruning import masks
 from lth_bench.pruning.allocation import kept_count
@@ -26,7 +26,8 @@ from lth_bench.running.transfer import fitted, origin_faults
 from lth_bench.running.worker import make_site
 from lth_bench.storage.records import identity, read_records, write_plan, write_record
 from lth_bench.storage.store import Store
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import RECIPES, examples, make_session, network, states_equal
 
 PLUGINS = load_plugins()
@@ -47,7 +48,7 @@ def based(base, sparsity=0.75, seed=0):
     pruner, session = instantiate(PLUGINS.pruners, *base), session_of(sparsity, seed)
     pruner(session)
     session.finish()
-    made = Ticket(session.ticket.step, session.ticket.state, session.masks, session.model.state_dict())
+    made = Ticket(session.course.ticket.step, session.course.ticket.state, session.masks, session.model.state_dict())
     return Base(pruner, made), session
 
 
@@ -60,7 +61,7 @@ def controlled(name, base, sparsity=0.75, seed=0, **arguments):
 
 
 def steps(session):
-    return sum(event.steps for event in session.ledger.events)
+    return sum(event.steps for event in session.account.ledger.events)
 
 
 def differ(one, other):
@@ -192,7 +193,7 @@ def pair_base(pruner, **arguments):
     session, pruner = pair(), instantiate(PLUGINS.pruners, pruner, arguments)
     pruner(session)
     session.finish()
-    ticket = Ticket(session.ticket.step, session.ticket.state, session.masks, session.model.state_dict())
+    ticket = Ticket(session.course.ticket.step, session.course.ticket.state, session.masks, session.model.state_dict())
     return Base(pruner, ticket)
 
 
@@ -255,7 +256,7 @@ def test_a_control_is_unsuitable_where_nothing_is_pruned(name):
     session = session_of(0.0)
     with pytest.raises(Unsuitable, match="the ticket prunes nothing"):
         instantiate(PLUGINS.controls, name, {})(session, dense)
-    assert session.step == 0 and not session.ledger.events, "nothing is trained for that"
+    assert session.step == 0 and not session.account.ledger.events, "nothing is trained for that"
 
 
 @pytest.mark.parametrize("name", CONTROLS)
@@ -299,7 +300,7 @@ def channel_base():
     session.adopt(thin(whole, session.masks, channels), channels)
     session.train()
     session.finish()
-    return Base(lambda session: None, Ticket(0, session.ticket.state, session.masks, start, channels))
+    return Base(lambda session: None, Ticket(0, session.course.ticket.state, session.masks, start, channels))
 
 
 @pytest.mark.parametrize("name", ["shuffle", "random_layerwise"])
@@ -357,9 +358,9 @@ def test_an_output_layer_for_other_classes_is_drawn_anew_and_meets_the_target(ba
         assert torch.equal(value, mine[name] if name in fresh else found.ticket.start[name])
     instantiate(PLUGINS.controls, "transfer", {})(session, Base(found.pruner, ticket))
     session.finish()
-    assert session.ticket.step == found.ticket.step and steps(session) == 30 - found.ticket.step
+    assert session.course.ticket.step == found.ticket.step and steps(session) == 30 - found.ticket.step
     for layer, mask in ticket.masks.items():
-        assert torch.equal(session.ticket.state[layer], ticket.start[layer] * mask)
+        assert torch.equal(session.course.ticket.state[layer], ticket.start[layer] * mask)
 
 
 @pytest.mark.parametrize("name", CONTROLS[:4])
@@ -462,7 +463,7 @@ def some_digits(classes, size):
 def plugins():
     made = load_plugins()
     for name, dataset in (("few", some_digits(5, 8)), ("large", some_digits(10, 12))):
-        made.datasets.add(name, dataset, Source("", "", "", ""))
+        made.datasets.add(name, dataset, Provider("", "", "", ""))
     return made
 
 

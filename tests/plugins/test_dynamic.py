@@ -25,7 +25,8 @@ from lth_bench.pruning import masks
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import RECIPES, examples, make_session, network, recipe
 from support.pairs import Pair, kept, left, pruner
 
@@ -87,17 +88,17 @@ def test_the_target_is_met_to_one_weight(name, arguments, sparsity, seed):
 def test_training_lasts_as_long_as_the_recipe(name, arguments):
     session = make_session(sparsity=0.8)
     pruner(name, arguments)(session)
-    assert sum(event.steps for event in session.ledger.events) == session.step == 30
+    assert sum(event.steps for event in session.account.ledger.events) == session.step == 30
 
 
 @pytest.mark.parametrize(("name", "arguments"), [*MOVING, ("static", {})], ids=str)
 def test_the_sparsity_of_every_layer_is_the_same_at_every_step(name, arguments):
     session = make_session(sparsity=0.8)
     pruner(name, arguments)(session)
-    assert len({event.kept for event in session.ledger.events}) == 1
+    assert len({event.kept for event in session.account.ledger.events}) == 1
     spread = layer_sparsities(session, arguments.get("distribution", pruner(name, {}).distribution), 0.8)
     wanted = [kept_count(spread[layer], mask.numel()) for layer, mask in session.masks.items()]
-    assert session.ledger.events[0].kept == tuple(wanted)
+    assert session.account.ledger.events[0].kept == tuple(wanted)
 
 
 @every_moving
@@ -207,7 +208,7 @@ def test_a_topology_evolves_at_the_steps_given_and_at_no_other():
     session.prune(chance(session))
     evolve(session, [4, 9], lambda batch: exchanged(session, session.dense_gradients(batch), 0.3))
     assert [step for step, *_ in session.seen] == [4, 9]
-    assert [(event.kind, event.step, event.steps, event.examples) for event in session.ledger.events] == [
+    assert [(event.kind, event.step, event.steps, event.examples) for event in session.account.ledger.events] == [
         ("train", 0, 4, 40),
         ("dense_gradients", 4, 1, 10),
         ("train", 5, 4, 40),
@@ -248,7 +249,7 @@ def test_rigl_by_hand():
     assert left(session) == [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
     assert weights_left(session) == [[[0, 0], [3, 0]], [[0, 0], [0, 2.5]]]
     assert session.notes == {"explored": 0.75}
-    assert [(event.kind, event.step, event.steps) for event in session.ledger.events] == [
+    assert [(event.kind, event.step, event.steps) for event in session.account.ledger.events] == [
         ("dense_gradients", 0, 1),
         ("train", 1, 1),
     ]
@@ -267,7 +268,9 @@ def test_a_weight_that_rigl_drops_and_grows_again_keeps_its_value():
 def test_rigl_charges_dense_gradients_every_so_many_steps_until_its_end():
     session = make_session(sparsity=0.8)
     pruner("rigl", {"interval": "5it", "until": "70%"})(session)
-    dense = [(event.step, event.steps, event.examples) for event in session.ledger.events if "dense" in event.kind]
+    dense = [
+        (event.step, event.steps, event.examples) for event in session.account.ledger.events if "dense" in event.kind
+    ]
     assert dense == [(step, 1, 10) for step in (0, 5, 10, 15, 20)]
 
 
@@ -303,8 +306,8 @@ def test_set_grows_random_weights_after_every_epoch_without_gradients():
     session = Watched()
     pruner("set", {})(session)
     assert [step for step, *_ in session.seen] == [7, 14, 21, 28]
-    assert {event.kind for event in session.ledger.events} == {"train"}
-    assert sum(event.examples for event in session.ledger.events) == 260
+    assert {event.kind for event in session.account.ledger.events} == {"train"}
+    assert sum(event.examples for event in session.account.ledger.events) == 260
     grown_by_seed = set()
     for seed in range(60):
         session = pair_session(0.5, 2, seed)
@@ -336,7 +339,7 @@ def test_gmp_by_hand():
     session = pair_session(0.5, steps=4)
     pruner("gmp", schedule)(session)
     assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 0]]]
-    assert [(event.step, event.steps, event.kept) for event in session.ledger.events] == [
+    assert [(event.step, event.steps, event.kept) for event in session.account.ledger.events] == [
         (0, 1, (4, 4)),
         (1, 2, (3, 3)),
         (3, 1, (2, 2)),
@@ -345,7 +348,7 @@ def test_gmp_by_hand():
     session = pair_session(0.5, steps=4)
     pruner("gmp", {**schedule, "scope": "global"})(session)
     assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 0]]]
-    assert [(event.step, event.steps, event.kept) for event in session.ledger.events] == [
+    assert [(event.step, event.steps, event.kept) for event in session.account.ledger.events] == [
         (0, 1, (4, 4)),
         (1, 1, (2, 3)),
         (2, 2, (2, 2)),
@@ -358,7 +361,7 @@ def test_gmp_is_looked_up_when_it_was_computed_before(tmp_path):
         memory = Memory(Store(tmp_path), {})
         session = Session(Setup(network, examples(70), examples(20, 1), RECIPES["sgd"], 0.8, 0, memory))
         pruner("gmp", OFTEN)(session)
-        spent.append((session.spent.steps_computed, session.spent.steps_looked_up))
+        spent.append((session.account.spent.steps_computed, session.account.spent.steps_looked_up))
     assert spent == [(30, 0), (0, 30)]
 
 
@@ -394,7 +397,7 @@ def test_granet_by_hand():
     assert weights_left(session) == [[[0, 0], [3, -4]], [[5, -6], [0, 0]]]
     assert left(session) == [[[1, 0], [1, 1]], [[1, 1], [1, 0]]]
     assert session.notes == {"explored": 1.0}
-    assert [(event.kind, event.step, event.steps, event.kept) for event in session.ledger.events] == [
+    assert [(event.kind, event.step, event.steps, event.kept) for event in session.account.ledger.events] == [
         ("train", 0, 1, (4, 4)),
         ("dense_gradients", 1, 1, (4, 4)),
         ("dense_gradients", 2, 1, (3, 3)),
@@ -405,7 +408,7 @@ def test_granet_by_hand():
 def test_granet_starts_sparse_where_it_is_told_to():
     session = Watched(sparsity=0.9)
     pruner("granet", {"initial_sparsity": 0.5, **OFTEN})(session)
-    counts = [sum(event.kept) for event in session.ledger.events]
+    counts = [sum(event.kept) for event in session.account.ledger.events]
     assert counts[0] == 156
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] == kept_count(0.9, 312)

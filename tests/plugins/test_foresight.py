@@ -12,7 +12,8 @@ from lth_bench.experiments.plugins import load_plugins
 from lth_bench.models.timm_models import make_model, register_models
 from lth_bench.pruning import masks
 from lth_bench.pruning.allocation import kept_count
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from lth_bench_plugins.iterative_snip import fresh
 from lth_bench_plugins.synflow import exponential_rounds
 from support.networks import CLASSES, examples, make_session, recipe, states_equal
@@ -40,7 +41,7 @@ def literature_session(name, shape, sparsity):
 
 
 def examples_scored(session):
-    return sum(event.examples for event in session.ledger.events if event.kind == "score")
+    return sum(event.examples for event in session.account.ledger.events if event.kind == "score")
 
 
 # ---- what all have in common -----------------------------------------------------------------------------------------
@@ -69,7 +70,7 @@ def test_what_stays_has_its_initial_weight(name):
     pruner(name, examples_each)(session)
     assert kept(session) == kept_count(0.8, 312)
     for layer, mask in session.masks.items():
-        assert torch.equal(session.ticket.state[layer], initial[layer] * mask)
+        assert torch.equal(session.course.ticket.state[layer], initial[layer] * mask)
 
 
 @pytest.mark.parametrize("name", ["grasp", "iterative_snip", "force"])
@@ -260,7 +261,7 @@ def test_synflow_leaves_a_way_through_a_thousandfold_compressed_residual_network
         session = literature_session("cifar_resnet20", (3, 32, 32), 0.999)
         synflow = pruner("synflow", {"rounds": rounds})
         synflow(session)
-        session.rewind(session.ticket)
+        session.rewind(session.course.ticket)
         scores = synflow.scores(session)
         assert all(bool(scores[layer].any()) == expected for layer in ("conv1.weight", "fc.weight"))
 

@@ -16,7 +16,8 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.predictions import evaluate
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.running.outcomes import outcome
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from lth_bench_plugins.mask_criteria import Round
 from lth_bench_plugins.parametrisations.coins import Coins
 from lth_bench_plugins.parametrisations.criteria import ranks
@@ -95,10 +96,10 @@ def test_what_was_measured_last_is_what_is_left(name, arguments):
     """The network that is evaluated during training is the one that the weights are baked into."""
     session = make_session(RECIPES["adam"], 0.8)
     pruner(name, arguments)(session)
-    last = session.monitor.curve[-1]
-    assert (last.validation_loss, last.validation_accuracy) == evaluate(session.model, session._validation)
-    assert {point.kept for point in session.monitor.curve} == {kept(session)}
-    assert session.monitor.accurate is not None
+    last = session.course.monitor.curve[-1]
+    assert (last.validation_loss, last.validation_accuracy) == evaluate(session.model, session.course.validation)
+    assert {point.kept for point in session.course.monitor.curve} == {kept(session)}
+    assert session.course.monitor.accurate is not None
 
 
 @every_gated
@@ -137,7 +138,7 @@ def test_a_layer_of_zeros_that_is_never_trained_is_refused(name):
     session.weights["fc2.weight"].data.zero_()
     with pytest.raises(Unsuitable, match=r"all initial weights of layer 'fc2\.weight' are zero"):
         pruner(name, {})(session)
-    assert session.step == 0 and session.ledger.events == []
+    assert session.step == 0 and session.account.ledger.events == []
 
 
 @pytest.mark.parametrize(
@@ -374,7 +375,7 @@ def test_a_supermask_by_criterion_is_not_trained():
     trained.train()
     arguments = {"rounds": "one_shot", "criterion": "large_final_same_sign", "kept": "signed_constant"}
     pruner("mask_criteria", {**arguments, "retraining": "none"})(session)
-    assert (session.step, sum(event.steps for event in session.ledger.events)) == (0, 30)
+    assert (session.step, sum(event.steps for event in session.account.ledger.events)) == (0, 30)
     assert [int(mask.sum()) for mask in session.masks.values()] == [48, 24, 6]
     for layer, mask in session.masks.items():
         constant = start[layer].sign() * start[layer].std(correction=0)
@@ -677,7 +678,9 @@ def test_the_noise_of_weights_and_the_gates_do_not_decay():
                 found["gates"] = [p for key, p in self.model.named_parameters() if "log_" in key]
                 super().bake()
 
-        looking = Looking(Setup(session._network, session._stream.data, session._validation, session.recipe, 0.5, 0))
+        looking = Looking(
+            Setup(session._network, session.order.data, session.course.validation, session.recipe, 0.5, 0)
+        )
         pruner_(looking)
         assert len(found["gates"]) == 3
         assert {found[id(gate)] for gate in found["gates"]} == {0.0}

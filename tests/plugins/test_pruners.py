@@ -9,12 +9,13 @@ from lth_bench.data.examples import Examples
 from lth_bench.errors import Unsuitable
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.pruning import masks
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import RECIPES, make_session
 from support.pairs import Pair, kept, left, pair_session, pruner
 
 PLUGINS = load_plugins()
-BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.sources[name].distribution == "lth-bench"]
+BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.providers[name].distribution == "lth-bench"]
 ROUNDS = [
     {"rate": 0.5},
     {"rate": 0.5, "rewind_to": "3it"},
@@ -34,7 +35,7 @@ def test_every_bundled_plugin_can_be_loaded():
 def test_the_masks_of_imp_are_nested_over_its_rounds(arguments, monkeypatch):
     session, seen = make_session(sparsity=0.9), []
     adopt = session._set_masks
-    monkeypatch.setattr(session, "_set_masks", lambda masks: (seen.append(masks), adopt(masks)))
+    monkeypatch.setattr(session, "_set_masks", lambda masks, **rest: (seen.append(masks), adopt(masks, **rest)))
     pruner("imp", arguments)(session)
     assert len(seen) >= 4
     for earlier, later in pairwise(seen):
@@ -45,7 +46,7 @@ def test_dense_trains_once_and_prunes_nothing():
     session = make_session(sparsity=0.0)
     pruner("dense", {})(session)
     assert kept(session) == 312
-    assert [(event.step, event.steps) for event in session.ledger.events] == [(0, 30)]
+    assert [(event.step, event.steps) for event in session.account.ledger.events] == [(0, 30)]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def test_dense_trains_once_and_prunes_nothing():
 def test_every_way_of_retraining_takes_as_long(retraining, steps):
     session = make_session(sparsity=0.75)
     pruner("imp", {"rate": 0.5, "rewind_to": "3it", "retraining": retraining})(session)
-    assert sum(event.steps for event in session.ledger.events) == 30 + 2 * steps
+    assert sum(event.steps for event in session.account.ledger.events) == 30 + 2 * steps
 
 
 @pytest.mark.parametrize("name", ["imp", "magnitude", "l1_filter"])
@@ -63,7 +64,7 @@ def test_fine_tuning_at_a_learning_rate_of_zero_is_refused_before_training(name)
     falling = make_session(replace(RECIPES["sgd"], schedule="cosine"))
     with pytest.raises(Unsuitable, match=r'of a cosine schedule is zero; retrain by "learning_rate_rewinding" or '):
         pruner(name, arguments)(falling)
-    assert falling.ledger.events == []
+    assert falling.account.ledger.events == []
     pruner(name, arguments | {"retraining": "learning_rate_rewinding"})(falling)
 
 

@@ -17,7 +17,8 @@ from lth_bench.models.timm_models import register_models
 from lth_bench.pruning import masks
 from lth_bench.pruning.channels import thin
 from lth_bench.running.outcomes import outcome
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import RECIPES, examples, make_session, recipe, states_equal
 
 PLUGINS = load_plugins()
@@ -155,7 +156,7 @@ def test_the_search_ends_when_masks_have_settled():
     session.model.norm.weight.data = torch.arange(1.0, 13.0)
     pruner("early_bird", interval="2it", queue=2)(session)
     assert session.notes == {"epoch": pytest.approx(6 / 7), "settled": True, "distances": [0.0] * 2}
-    assert (session.ticket.step, session.step) == (6, 42)
+    assert (session.course.ticket.step, session.step) == (6, 42)
 
 
 def test_a_search_that_does_not_settle_ends_at_the_latest_step():
@@ -163,7 +164,7 @@ def test_a_search_that_does_not_settle_ends_at_the_latest_step():
     pruner("early_bird", latest="10it", interval="4it")(session)
     assert session.notes["settled"] is False and session.notes["epoch"] == pytest.approx(10 / 7)
     assert len(session.notes["distances"]) == 2, "masks after 4, 8 and 10 steps"
-    assert (session.ticket.step, session.step) == (10, 42)
+    assert (session.course.ticket.step, session.step) == (10, 42)
     made = outcome(session)
     assert made.facts["notes"]["settled"] is False
 
@@ -187,8 +188,8 @@ def test_the_penalty_may_stay_after_the_search():
 def test_ways_of_training_again(how, steps):
     session = make_session(sparsity=0.5)
     pruner("slimming", retraining=how, rewind_to="6it")(session)
-    assert sum(event.steps for event in session.ledger.events) == 30 + steps
-    assert session.ticket.step == {"fine_tuning": 30, "scratch_e": 0}.get(how, 6)
+    assert sum(event.steps for event in session.account.ledger.events) == 30 + steps
+    assert session.course.ticket.step == {"fine_tuning": 30, "scratch_e": 0}.get(how, 6)
 
 
 def test_from_scratch_means_other_initial_weights_in_the_channels_that_were_found():
@@ -200,7 +201,7 @@ def test_from_scratch_means_other_initial_weights_in_the_channels_that_were_foun
     pruner("l1_filter", layers="all")(found)
     assert states_equal(session.channels, found.channels)
     for name, mask in session.masks.items():
-        drawn = session.ticket.state[name]
+        drawn = session.course.ticket.state[name]
         assert torch.equal(drawn, other.weights[name] * mask)
         assert not (drawn[mask] == first.weights[name][mask]).any()
 
@@ -214,7 +215,7 @@ def test_with_as_many_operations_training_lasts_longer_but_not_more_than_twice()
         assert session.notes == {"stretched": expected or dense / left}
         steps = round(30 * (expected or dense / left))
         assert session.total_steps == session.step == steps
-        assert sum(event.steps for event in session.ledger.events) == 30 + steps
+        assert sum(event.steps for event in session.account.ledger.events) == 30 + steps
 
 
 # ---- networks --------------------------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def test_the_target_is_met_by_less_than_one_channel(name, arguments, network):
     session.finish()
     size = sum(mask.numel() for mask in session.masks.values())
     left = sum(masks.kept(session.masks).values())
-    full, anatomy = masks.full(session.weights), session._anatomy()
+    full, anatomy = masks.full(session.weights), session.topology.structure
     assert states_equal(session.masks, thin(anatomy, full, session.channels)) and left <= 0.2 * size
     back = (
         sum(
@@ -292,7 +293,7 @@ def test_networks_that_do_not_fit_are_refused_before_training(name, arguments, n
     session = on(sparsity=0.8, **network)
     with pytest.raises(Unsuitable, match=words):
         pruner(name, **arguments)(session)
-    assert session.step == 0 and session.ledger.events == []
+    assert session.step == 0 and session.account.ledger.events == []
 
 
 def test_only_the_first_convolution_of_a_block_is_pruned_unless_all_are_asked_for():
@@ -365,4 +366,4 @@ def test_the_memory_serves_what_is_trained_without_a_penalty(tmp_path):
         session.finish()
         ends.append(session.model.state_dict())
     assert states_equal(ends[0], ends[1]) and states_equal(ends[1], ends[2])
-    assert session.spent.steps_computed == 0
+    assert session.account.spent.steps_computed == 0

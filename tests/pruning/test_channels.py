@@ -16,7 +16,9 @@ from lth_bench.data.examples import Examples
 from lth_bench.errors import MaskError
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.models.flops import passage
-from lth_bench.models.timm_models import mode, prunable, register_models
+from lth_bench.models.layer_roles import prunable
+from lth_bench.models.modes import mode
+from lth_bench.models.timm_models import register_models
 from lth_bench.pruning import masks as masking
 from lth_bench.pruning.channels import chosen, gates, inner, remaining, structure, thin
 from lth_bench.pruning.tickets import Ticket, read_ticket, write_ticket
@@ -24,7 +26,8 @@ from lth_bench.running.evaluation import _layer
 from lth_bench.running.outcomes import hand_over, outcome, take
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import RECIPES, examples, make_session, recipe, states_equal
 
 register_models(load_plugins().models.items)
@@ -269,7 +272,7 @@ def test_the_sparsity_is_met_by_less_than_one_channel_and_nested(sparsity, seed)
     assert all(not bool((channel & ~half[name]).any()) for name, channel in session.channels.items())
     assert all(bool(channel.any()) for channel in session.channels.values())
     if count := sum(int((~channel).sum()) for channel in session.channels.values()):
-        one_more = thin(session._anatomy(), dense, remaining(scores, count - 1, {}))
+        one_more = thin(session.topology.structure, dense, remaining(scores, count - 1, {}))
         assert sum(masking.kept(one_more).values()) > target
 
 
@@ -340,7 +343,7 @@ def test_a_network_that_is_physically_thin_computes_the_same():
     session.train(until=3)
     first, second = bits("110100"), bits("01101")
     channels = {"m0.weight": first, "m3.weight": second}
-    session.adopt(thin(session._anatomy(), session.masks, channels), channels)
+    session.adopt(thin(session.topology.structure, session.masks, channels), channels)
     session.train(until=10)
     small = sequence(
         conv(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), conv(3, 3, 3, bias=True), nn.ReLU(), nn.Flatten(), nn.Linear(48, 3)
@@ -411,7 +414,7 @@ def scale_scores(session):
 
 def removed(session):
     """All parameters that channels took with them, with what of them is gone."""
-    vectors = gates(session._anatomy(), session.channels)
+    vectors = gates(session.topology.structure, session.channels)
     return [
         *((vector, ~alive) for vector, alive in vectors),
         *((w, ~session.masks[n]) for n, w in session.weights.items()),
@@ -451,8 +454,8 @@ def test_what_is_removed_stays_zero_in_training_with_its_optimiser_state(name):
     session.train()
     session.finish()
     assert_nothing_came_back(session)
-    assert not session.ticket.state["norm.weight"][~session.channels["fc1.weight"]].any()
-    best = session.monitor.accurate.state
+    assert not session.course.ticket.state["norm.weight"][~session.channels["fc1.weight"]].any()
+    best = session.course.monitor.accurate.state
     assert not best["fc1.bias"][~session.channels["fc1.weight"]].any()
 
 
@@ -494,8 +497,8 @@ def test_training_of_channels_is_looked_up_and_is_the_same(tmp_path, name):
         assert_nothing_came_back(session)
         session.train()
         session.finish()
-        ends.append((session.snapshot().state, session.channels, session.ticket.state))
-        spent.append(session.spent.steps_looked_up)
+        ends.append((session.snapshot().state, session.channels, session.course.ticket.state))
+        spent.append(session.account.spent.steps_looked_up)
     for end in ends[1:]:
         assert all(states_equal(one, other) for one, other in zip(ends[0], end, strict=True))
     assert spent == [0, 0, 30]
@@ -512,7 +515,7 @@ def test_channels_are_part_of_what_training_depends_on(tmp_path):
         other._memory.attach(other)
         other.adopt(masks, channels)
         other.train()
-        assert other.spent.steps_computed == 30
+        assert other.account.spent.steps_computed == 30
         assert bool(other.model.fc2.bias[~session.channels["fc2.weight"]].any()) == (not channels)
 
 
@@ -540,7 +543,7 @@ def test_looking_at_channels_leaves_nothing_behind():
         one.train(until=3)
     before, noise = session.snapshot().state, torch.get_rng_state()
     session.channel_masks(scale_scores(session))
-    inner(session._anatomy(), session.weights)
+    inner(session.topology.structure, session.weights)
     session.flops(session.masks)
     assert torch.equal(noise, torch.get_rng_state()) and session.model.training
     assert states_equal(before, session.snapshot().state)

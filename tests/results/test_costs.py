@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import re
 
 import msgspec
 import pytest
 import timm
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lth_bench.data.examples import Examples
@@ -18,8 +21,9 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.flops import Gauge, passage
-from lth_bench.models.timm_models import make_model, prunable, register_models
+from lth_bench.models.flops import ATTENTION_FORMULAS, PausableMeter, passage
+from lth_bench.models.layer_roles import prunable
+from lth_bench.models.timm_models import make_model, register_models
 from lth_bench.pruning import allocation
 from lth_bench.results.costs import Costing, shapes, training
 from lth_bench.results.excerpts import Event, Excerpt, Network
@@ -27,7 +31,8 @@ from lth_bench.running.metrics import calibration_error, described, on_paths
 from lth_bench.running.run import run
 from lth_bench.running.worker import make_site
 from lth_bench.storage.records import identity
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import make_session, network
 
 PLAIN = [
@@ -49,7 +54,7 @@ def made(name):
 def test_dense_flops_are_those_of_torchs_counter(name):
     model, shape = made(name)
     found = passage(model, prunable(model), shape)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         model.eval()(torch.ones(1, *shape))
     assert sum(found.layers.values()) + found.other == counter.get_total_flops()
     assert all(found.layers.values()), "every layer was seen"
@@ -77,6 +82,76 @@ def test_the_products_of_attention_by_hand():
     assert found.other == 2 * 2 * 6 * 6 * 8
 
 
+BACKENDS = [
+    SDPBackend.MATH, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION,
+]  # fmt: skip
+BATCHED, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 8, 16, 32
+NO_BACKEND = "No available kernel|No viable backend"
+
+
+def metered_attention(backend, device, dropout):
+    """FLOPs that a meter reports: forward, and forward and backward together."""
+    dtype = torch.float32 if device == "cpu" else torch.float16
+    queries, keys, values = (
+        torch.ones(BATCHED, HEADS, tokens, WIDTH, device=device, dtype=dtype, requires_grad=True)
+        for tokens in (QUERIES, KEYS, KEYS)
+    )
+    reported = []
+    with PausableMeter(dict, lambda _, flops: reported.append(flops)).on(), sdpa_kernel(backend):
+        out = nn.functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
+        forward = sum(reported)
+        out.sum().backward()
+    return forward, sum(reported)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch says why it takes no backend
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_attention_costs_the_same_on_every_backend_forward_and_back(backend, dropout, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    products = 2 * 2 * BATCHED * HEADS * QUERIES * KEYS * WIDTH
+    try:
+        measured = metered_attention(backend, device, dropout)
+    except RuntimeError as error:
+        if not re.search(NO_BACKEND, str(error)):
+            raise
+        pytest.skip(f"torch has no such backend here: {error}")
+    assert measured == (products, 3 * products)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_attention_of_a_network_costs_what_its_products_cost_whatever_computes_it(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    model, shape = made("vit_tiny_patch16_224")
+    model.to(device)
+    reported = []
+    with PausableMeter(dict, lambda _, flops: reported.append(flops)).on(), torch.no_grad():
+        model.eval()(torch.ones(1, *shape, device=device))
+    whole = passage(model, prunable(model), shape)
+    assert sum(reported) == sum(whole.layers.values()) + whole.other
+
+
+def test_every_fused_attention_of_torch_has_a_formula():
+    """One without a formula would count as nothing: this fails when a new torch brings one."""
+    names = {name.removeprefix("aten::").split(".")[0] for name in torch._C._dispatch_get_all_op_names()}
+    fused = {name for name in names if name.startswith("_scaled_dot_product")} - {"_scaled_dot_product_attention_math"}
+    assert {getattr(torch.ops.aten, name) for name in fused} == set(ATTENTION_FORMULAS)
+
+
+def test_the_formulas_of_attention_by_hand():
+    # Six heads of queries share three of keys; values are wider.
+    meta = functools.partial(torch.empty, device="meta")
+    queries, keys, values = meta(2, 6, 8, 4), meta(2, 3, 16, 4), meta(2, 3, 16, 5)
+    products = 2 * (2 * 6) * 8 * 16 * (4 + 5)
+    for packet, formula in ATTENTION_FORMULAS.items():
+        backward = str(packet).endswith("_backward")
+        gradients = [meta(2, 6, 8, 5)] if backward else []
+        assert formula(*gradients, queries, keys, values, None, 0.0) == (2 if backward else 1) * products
+
+
 def test_depthwise_and_transposed_convolutions_by_hand_forward_and_back():
     model = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.ConvTranspose2d(4, 2, 2, stride=2))
     heard = {}
@@ -85,7 +160,7 @@ def test_depthwise_and_transposed_convolutions_by_hand_forward_and_back():
         heard[name] = heard.get(name, 0) + flops
 
     weights = {name: weight for name, weight in model.named_parameters() if "weight" in name}
-    with Gauge(lambda: weights, hear).on():
+    with PausableMeter(lambda: weights, hear).on():
         out = model(torch.ones(2, 4, 6, 6))
         assert heard == {"0.weight": 2 * 2 * 36 * 36, "1.weight": 2 * 2 * 36 * 4 * 2 * 4}
         forward = dict(heard)
@@ -158,9 +233,9 @@ def seeded(seed):
 def ran(name, sparsity, **arguments):
     """A Session that a pruner has driven, and its costs: of kept weights alone, and on dense matrices."""
     session = two_layers(sparsity)
-    with session.metered():
+    with session.account.metered():
         instantiate(load_plugins().pruners, name, arguments)(session)
-    events = msgspec.convert([without_defaults(event) for event in session.ledger.events], list[Event])
+    events = msgspec.convert([without_defaults(event) for event in session.account.ledger.events], list[Event])
     return session, training(network_shapes(session.model, session.weights, session.input_shape), events)
 
 
@@ -171,7 +246,7 @@ def forward(kept):
 def test_the_ledger_of_imp_by_hand():
     # Rounds of one half: 18, 9 and 5 weights (0.7 of 18 is 12.6, so that 5 are left), 8 steps of 5 examples each.
     session, (sparse, dense) = ran("imp", 0.7, rate=0.5)
-    kept = [event.kept for event in session.ledger.events]
+    kept = [event.kept for event in session.account.ledger.events]
     assert [sum(counts) for counts in kept] == [18, 9, 5]
     assert sparse == sum(3 * 8 * BATCH * forward(counts) for counts in kept)
     assert dense == 3 * 3 * 8 * BATCH * DENSE
@@ -180,11 +255,11 @@ def test_the_ledger_of_imp_by_hand():
 def test_the_ledger_of_rigl_by_hand():
     # Eight ticks, of which those at 2 and 4 have dense gradients, and do no update.
     session, (sparse, dense) = ran("rigl", 0.5, interval="2it", until="75%", distribution="uniform")
-    ticks = [(event.kind, event.step, event.steps) for event in session.ledger.events]
+    ticks = [(event.kind, event.step, event.steps) for event in session.account.ledger.events]
     dense_ticks = sum(steps for kind, _, steps in ticks if kind == "dense_gradients")
     assert sum(steps for *_, steps in ticks) == 8 and dense_ticks >= 2
     thin = forward((6, 3))
-    assert {event.kept for event in session.ledger.events} == {(6, 3)}
+    assert {event.kept for event in session.account.ledger.events} == {(6, 3)}
     assert sparse == BATCH * ((8 - dense_ticks) * 3 * thin + dense_ticks * (2 * thin + DENSE))
     assert dense == BATCH * 8 * 3 * DENSE
 
@@ -193,8 +268,8 @@ def test_scoring_is_measured_by_hand():
     # One pass over 10 examples; nobody asks for the gradient of the images, so that the first layer costs two.
     session, (sparse, dense) = ran("snip", 0.5, examples=10)
     scoring = 10 * (2 * FIRST + 3 * SECOND)
-    trained = session.ledger.events[-1].kept
-    assert (session.ledger.events[0].flops, session.ledger.events[0].examples) == (scoring, 10)
+    trained = session.account.ledger.events[-1].kept
+    assert (session.account.ledger.events[0].flops, session.account.ledger.events[0].examples) == (scoring, 10)
     assert dense == scoring + 3 * 8 * BATCH * DENSE
     assert sparse == scoring + 3 * 8 * BATCH * forward(trained)
 
@@ -205,7 +280,7 @@ def test_scoring_a_pruned_network_costs_what_its_weights_need():
                   {"first.weight": 0.5, "second.weight": 0.5})  # fmt: skip
     with session.scoring():
         session.loss(session.sample(10)).backward()
-    (event,) = session.ledger.events
+    (event,) = session.account.ledger.events
     assert event.flops == 10 * (2 * FIRST + 3 * SECOND)
     # Forward both layers and back through the second at half; gradients for weights are dense.
     assert event.sparse_flops == 10 * (FIRST / 2 + 2 * SECOND / 2 + FIRST + SECOND)
@@ -213,20 +288,20 @@ def test_scoring_a_pruned_network_costs_what_its_weights_need():
 
 def test_what_is_computed_outside_ticks_is_charged_whatever_computes_it():
     session = two_layers(0.5)
-    with session.metered():
+    with session.account.metered():
         session.model(torch.ones(3, 4))
-        assert session.ledger.events[0].flops == 3 * DENSE
+        assert session.account.ledger.events[0].flops == 3 * DENSE
         for batch in session.batches(until=2):
             session.loss(batch).backward()
             session.update()
         session.model(torch.ones(1, 4))
-    assert [(event.kind, event.flops) for event in session.ledger.events] == [
+    assert [(event.kind, event.flops) for event in session.account.ledger.events] == [
         ("score", 3 * DENSE),
         ("train", 0),
         ("score", DENSE),
     ]
     session.model(torch.ones(3, 4))
-    assert sum(event.flops for event in session.ledger.events) == 4 * DENSE, "outside, nothing is heard"
+    assert sum(event.flops for event in session.account.ledger.events) == 4 * DENSE, "outside, nothing is heard"
 
 
 def test_metering_changes_no_bit():
@@ -235,7 +310,7 @@ def test_metering_changes_no_bit():
         session = make_session(sparsity=0.8)
         pruner = instantiate(load_plugins().pruners, "grasp", {"per_class": 3})
         if metered:
-            with session.metered():
+            with session.account.metered():
                 pruner(session)
         else:
             pruner(session)

@@ -247,7 +247,7 @@ class KeenOnRanks:
 class Soft:
     def __call__(self, session: Session) -> None:
         session.prune(magnitude(session))
-        session.masks = {name: mask.float() for name, mask in session.masks.items()}
+        session.masks.update({name: mask.float() for name, mask in session.masks.items()})
         session.train()
 
 
@@ -298,7 +298,7 @@ class Swapper:
     def __call__(self, session: Session) -> None:
         start = session.snapshot()
         Honest()(session)
-        session.ticket = start
+        session.course.ticket = start
 
 
 # ---- scoring, random states, the clock -------------------------------------------------------------------------------
@@ -399,7 +399,7 @@ class Smuggler:
 class Embezzler:
     def __call__(self, session: Session) -> None:
         Honest()(session)
-        session.ledger.events.clear()
+        session.account.ledger.events.clear()
 
 
 # ---- what is left behind ---------------------------------------------------------------------------------------------
@@ -479,7 +479,7 @@ class Timekeeper:
 
     def __call__(self, session: Session) -> None:
         session.train(until=8)
-        scores = magnitude(session) if session.spent.steps_computed else chance(session)
+        scores = magnitude(session) if session.account.spent.steps_computed else chance(session)
         session.prune(scores)
         session.train()
 

@@ -10,7 +10,8 @@ from torch import nn
 from lth_bench.data.examples import Examples
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 CLASSES = 3
 

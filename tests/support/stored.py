@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from lth_bench.training.memory import Memory
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import RECIPES, examples, network
 
 
@@ -13,17 +14,17 @@ def session(store, recipe=RECIPES["sgd"], sparsity=0.5, watch=None, **about):
 
 
 def spent(session):
-    return session.spent.steps_computed, session.spent.steps_looked_up
+    return session.account.spent.steps_computed, session.account.spent.steps_looked_up
 
 
 def outcome(session):
     """All that a record and a ticket are made of."""
     session.finish()
-    monitor = session.monitor
+    monitor = session.course.monitor
     bests = [best and (best.measurement, _values(best.state)) for best in (monitor.accurate, monitor.early_stop)]
-    ticket = (session.ticket.step, _values(session.ticket.state))
+    ticket = (session.course.ticket.step, _values(session.course.ticket.state))
     masks = _values(session.masks)
-    return monitor.curve, bests, session.ledger.events, ticket, masks, _values(session.model.state_dict())
+    return monitor.curve, bests, session.account.ledger.events, ticket, masks, _values(session.model.state_dict())
 
 
 def _values(state):

@@ -25,7 +25,8 @@ from lth_bench.storage.sealed import read_json
 from lth_bench.storage.store import Store, collect, survey, verify
 from lth_bench.training.memory import Memory, Watch
 from lth_bench.training.numerics import numerics
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import RECIPES, examples, network, recipe
 from support.stored import outcome, session, spent
 
@@ -60,7 +61,7 @@ def test_everything_is_the_same_without_a_store_and_with_a_cold_and_a_warm_one(t
         outcomes.append(outcome(made))
         sessions.append(made)
     assert outcomes[0] == outcomes[1] == outcomes[2]
-    steps = sum(event.steps for event in sessions[0].ledger.events)
+    steps = sum(event.steps for event in sessions[0].account.ledger.events)
     assert sum(spent(sessions[1])) == steps and spent(sessions[2]) == (0, steps)
 
 
@@ -295,8 +296,8 @@ def test_a_stopped_segment_goes_on_from_its_checkpoint_bit_by_bit(tmp_path_facto
 def test_checkpoints_are_written_while_a_segment_is_computed(tmp_path):
     made = session(Store(tmp_path), watch=Watch(checkpoint_every=0))
     written = []
-    write = made._memory.save
-    made._memory.save = lambda *arguments: (written.append(arguments[2:]), write(*arguments))
+    write = made._memory.segments.save
+    made._memory.segments.save = lambda *arguments: (written.append(arguments[2:]), write(*arguments))
     made.train()
     assert [arguments[-1] for arguments in written].count("checkpoints") >= 2
 

@@ -20,7 +20,8 @@ from lth_bench.errors import Diverged
 from lth_bench.storage.source_hash import modules_hash
 from lth_bench.storage.store import Store, survey
 from lth_bench.training.memory import Memory, Watch
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 from support.networks import RECIPES, examples, network, recipe
 from support.stored import outcome, session, spent
 
@@ -82,15 +83,15 @@ def another_class(made):
 
 
 def another_schedule(made):
-    made.total_steps = 60
+    made.clock.total = 60
 
 
 def another_recipe(made):
-    made.recipe = dataclasses.replace(made.recipe, weight_decay=0.02)
+    made.clock.recipe = dataclasses.replace(made.recipe, weight_decay=0.02)
 
 
 def another_seed(made):
-    made.seed = 1
+    made.clock.seed = 1
 
 
 NETWORKS = [parametrised, frozen, hooked, gradient_hooked, patched, replaced, retuned, configured, laid_out_otherwise]

@@ -49,8 +49,8 @@ def test_training_in_pieces_is_bit_identical(recipe, middle, other):
         pieces.train(until=until)
     pieces.train()
     assert states_equal(state(whole), state(pieces))
-    assert whole.monitor.curve == pieces.monitor.curve
-    assert whole.ledger.events == pieces.ledger.events
+    assert whole.course.monitor.curve == pieces.course.monitor.curve
+    assert whole.account.ledger.events == pieces.account.ledger.events
 
 
 @every_recipe
@@ -62,11 +62,11 @@ def test_rewinding_replays_the_same_training(recipe, k, sparsity):
     session.prune(chance(session), sparsity)
     start = session.snapshot()
     session.train()
-    first, curve = copy.deepcopy(state(session)), session.monitor.curve[:]
+    first, curve = copy.deepcopy(state(session)), session.course.monitor.curve[:]
     session.rewind(start)
     session.train()
     assert states_equal(first, state(session))
-    assert session.monitor.curve[len(curve) :] == [point for point in curve if point.step > k]
+    assert session.course.monitor.curve[len(curve) :] == [point for point in curve if point.step > k]
 
 
 def test_rewind_replays_the_same_batches():
@@ -175,7 +175,7 @@ def test_validation_is_measured_by_the_clock_and_never_where_a_segment_ends():
     session = make_session(recipe(duration="13it", measure_every="5it"))
     session.train(until=7)
     session.train()
-    assert [point.step for point in session.monitor.curve] == [5, 10, 13]
+    assert [point.step for point in session.course.monitor.curve] == [5, 10, 13]
 
 
 def test_best_points_count_only_after_the_last_rewind_under_the_final_masks():
@@ -183,11 +183,11 @@ def test_best_points_count_only_after_the_last_rewind_under_the_final_masks():
     start = session.snapshot()
     session.train()
     session.prune(magnitude(session))
-    assert session.monitor.early_stop is None
+    assert session.course.monitor.early_stop is None
     session.rewind(start)
     session.train(until=10)
-    assert session.monitor.early_stop.measurement.step in (5, 10)
-    assert session.monitor.early_stop.measurement.kept == 156
+    assert session.course.monitor.early_stop.measurement.step in (5, 10)
+    assert session.course.monitor.early_stop.measurement.kept == 156
 
 
 def test_the_ticket_is_the_state_at_which_the_final_mask_took_force():
@@ -199,9 +199,9 @@ def test_the_ticket_is_the_state_at_which_the_final_mask_took_force():
     session.rewind(start)
     session.train()
     session.finish()
-    assert session.ticket.step == 4
+    assert session.course.ticket.step == 4
     for name, mask in session.masks.items():
-        assert torch.equal(session.ticket.state[name], start.state[name] * mask)
+        assert torch.equal(session.course.ticket.state[name], start.state[name] * mask)
 
 
 def test_a_prune_inside_a_tick_takes_force_there():
@@ -213,8 +213,8 @@ def test_a_prune_inside_a_tick_takes_force_there():
         session.loss(batch).backward()
         session.update()
     session.finish()
-    assert session.ticket.step == 5
-    assert states_equal(session.ticket.state, pruned)
+    assert session.course.ticket.step == 5
+    assert states_equal(session.course.ticket.state, pruned)
 
 
 def test_a_snapshot_from_later_can_be_gone_back_to():
@@ -232,7 +232,7 @@ def test_a_pass_that_ends_in_no_update_is_charged_all_the_same():
     for batch in session.batches():
         session.loss(batch).backward()
         break
-    assert [(event.kind, event.steps, event.examples) for event in session.ledger.events] == [("train", 0, 10)]
+    assert [(event.kind, event.steps, event.examples) for event in session.account.ledger.events] == [("train", 0, 10)]
 
 
 def test_fine_tuning_goes_on_at_the_last_learning_rate():
@@ -271,7 +271,7 @@ def test_rewiring_gives_birth_at_zero_and_ends_the_tick():
     assert session.step == 4
     session.train(until=6)
     assert outside(session) == 0
-    assert [event.kind for event in session.ledger.events] == ["train", "dense_gradients", "train"]
+    assert [event.kind for event in session.account.ledger.events] == ["train", "dense_gradients", "train"]
 
 
 def test_adopting_masks_prunes_by_them():
@@ -301,7 +301,10 @@ def test_events_count_what_was_done():
     session.train(until=5)
     session.prune(magnitude(session))
     session.train(until=8)
-    seen = [(event.kind, event.step, event.steps, event.examples, sum(event.kept)) for event in session.ledger.events]
+    seen = [
+        (event.kind, event.step, event.steps, event.examples, sum(event.kept))
+        for event in session.account.ledger.events
+    ]
     assert seen == [("score", 0, 0, 17, 312), ("train", 0, 5, 50, 312), ("train", 5, 3, 30, 156)]
 
 

@@ -194,7 +194,9 @@ class Curver:
 
         session.prune({name: weight.detach().abs() for name, weight in session.weights.items()})
         session.train()
-        session.monitor.curve[0] = dataclasses.replace(session.monitor.curve[0], validation_loss=float("nan"))
+        session.course.monitor.curve[0] = dataclasses.replace(
+            session.course.monitor.curve[0], validation_loss=float("nan")
+        )
 
 
 @dataclass(frozen=True)
