@@ -1,163 +1,145 @@
-"""The cases of tests/golden: what official code computed, and Sessions on the networks it computed it with."""
+"""The cases of a folder in the format of README.md: files read and checked, and the facts and arrays of one variant."""
 
 from __future__ import annotations
 
 import json
-import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor
 
-from lth_bench.data.examples import Examples
-from lth_bench.experiments.durations import Duration
-from lth_bench.experiments.recipe import Recipe
-from lth_bench.training.session import Session
-from lth_bench.training.setup import Setup
+DTYPES = {"f32": torch.float32, "f64": torch.float64}
 
-FOLDER = Path(os.environ.get("LTH_BENCH_GOLDEN", Path(__file__).parent))
-RECIPE = Recipe(Duration("1it"), 1, 0.1)
+
+class FolderFault(Exception):
+    """A folder that holds no cases, or files that are none."""
+
+
+class Unchecked(Exception):
+    """Why no check here can judge a case."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Cases of a family in which our numbers are not the official ones, and why; the cases are told by their facts."""
+
+    family: str
+    concerns: Callable[[Case], bool]
+    reason: str
 
 
 @dataclass(frozen=True)
 class Case:
-    """One variant of one golden file."""
+    """One variant of one file: what the official code was asked, and what it computed."""
 
     path: Path
     variant: str
+
+    def __str__(self) -> str:
+        return f"{self.path.stem}-{self.variant}"
 
     @property
     def family(self) -> str:
         return self.path.stem.split("__")[0]
 
     @property
-    def meta(self):
+    def meta(self) -> dict[str, Any]:
         return _meta(self.path)
 
     @property
-    def result(self):
+    def facts(self) -> dict[str, Any]:
+        """What the file says of this variant alone."""
         return self.meta["results"][self.variant]
 
-    def arrays(self, prefix: str) -> dict[str, torch.Tensor]:
-        """The arrays below a prefix, by what follows it."""
+    @property
+    def function(self) -> str:
+        """The official function, and how it was called."""
+        return str(self.facts.get("function", ""))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return DTYPES[self.facts.get("dtype", "f32")]
+
+    @property
+    def batch_statistics(self) -> bool:
+        """Whether batch norm used the statistics of the batch rather than the running ones."""
+        return self.facts.get("bn_mode", "eval") == "train"
+
+    def by(self, owner: str) -> bool:
+        """Whether the official code is from this owner's repository."""
+        return str(self.facts.get("repo", "")).startswith(owner)
+
+    def called_with(self, pattern: str, default: str | None = None) -> str | None:
+        """What a pattern with one group captures in the call of the official function."""
+        found = re.search(pattern, self.function)
+        return found[1] if found else default
+
+    def arrays(self, prefix: str) -> dict[str, Tensor]:
+        """The arrays whose names start so, by the rest of their names."""
         stored = _arrays(self.path)
-        return {key[len(prefix) :]: torch.from_numpy(stored[key]) for key in stored if key.startswith(prefix)}
+        return {name[len(prefix) :]: torch.from_numpy(stored[name]) for name in stored if name.startswith(prefix)}
 
-    def own(self, part: str = "") -> dict[str, torch.Tensor]:
-        return self.arrays(f"res/{self.variant}/{part}")
+    def own(self, prefix: str = "") -> dict[str, Tensor]:
+        """The arrays of this variant whose names start so, by the rest of their names."""
+        return self.arrays(f"res/{self.variant}/{prefix}")
 
-    def masks(self):
-        """The masks of this variant, by name: dicts of boolean tensors by layer, weights only."""
-        found = {key.split("/")[0] for key in self.own() if key.startswith("mask")}
-        return {name: {k: m.bool() for k, m in self.own(f"{name}/").items() if k.endswith(".weight")} for name in found}
+    def value(self, name: str) -> Tensor | None:
+        """The array of this variant with this name, if there is one."""
+        return self.own(name).get("")
+
+    @property
+    def masks(self) -> dict[str, dict[str, Tensor]]:
+        """The masks of this variant by name, each by layer; those of biases are left out."""
+        names = {name.split("/")[0] for name in self.own("mask") if "/" in name}
+        return {f"mask{name}": self._mask(f"mask{name}/") for name in sorted(names)}
+
+    @property
+    def mask(self) -> dict[str, Tensor]:
+        """The one mask of this variant."""
+        (mask,) = self.masks.values()
+        return mask
+
+    def _mask(self, prefix: str) -> dict[str, Tensor]:
+        return {name: mask.bool() for name, mask in self.own(prefix).items() if name.endswith(".weight")}
+
+
+def read_cases(folder: Path) -> list[Case]:
+    """Every variant of every file of a folder. Raises FolderFault, with one sentence that names all files at fault."""
+    if not folder.is_dir():
+        raise FolderFault(f"{folder} is no folder")
+    paths = sorted(folder.glob("*.json"))
+    if faults := [f"{path.name} {fault}" for path in paths if (fault := _fault(path))]:
+        raise FolderFault(f"{folder} holds files that are no golden cases: {'; '.join(faults)}")
+    if not paths:
+        raise FolderFault(f"{folder} holds no golden cases: looked for FAMILY__NAME.json beside FAMILY__NAME.npz")
+    return [Case(path, variant) for path in paths for variant in _meta(path)["results"]]
+
+
+def _fault(path: Path) -> str | None:
+    try:
+        variants = _meta(path)["results"].keys()
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return 'is no JSON object with an object "results"'
+    try:
+        names = [name.removeprefix("res/") for name in _arrays(path) if name.startswith("res/")]
+    except (OSError, ValueError):
+        return "has no readable file of arrays beside it"
+    without = [variant for variant in variants if not any(name.startswith(f"{variant}/") for name in names)]
+    return f"has no arrays for {', '.join(without)}" if without else None
 
 
 @cache
-def _meta(path):
+def _meta(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
 @cache
-def _arrays(path):
+def _arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
-        return {key: stored[key] for key in stored.files if key != "meta_json"}
-
-
-def cases():
-    """Every variant of every case; those of one row of `res/` are one test each."""
-    return [Case(path, variant) for path in sorted(FOLDER.glob("*.json")) for variant in _meta(path)["results"]]
-
-
-class Graph(nn.Module):
-    """The network that a case describes, or just its weights where it describes none."""
-
-    def __init__(self, nodes):
-        super().__init__()
-        self.nodes = nodes
-        for node in nodes:
-            if (made := _module(node)) is not None:
-                self.add_module(node["id"], made)
-
-    def forward(self, x):
-        values = {"x": x}
-        for node in self.nodes:
-            inputs = [values[name] for name in node["in"]]
-            values[node["id"]] = _apply(self, node, inputs)
-        return values[self.nodes[-1]["id"]]
-
-
-def _module(node):
-    if node["op"] == "conv2d":
-        names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "groups", "bias")
-        return nn.Conv2d(**{name: node[name] for name in names})
-    if node["op"] == "linear":
-        return nn.Linear(node["in_features"], node["out_features"], node["bias"])
-    if node["op"] == "batchnorm2d":
-        return nn.BatchNorm2d(node["num_features"], node["eps"], node["momentum"])
-    return None
-
-
-def _apply(graph, node, inputs):
-    if node["op"] == "relu":
-        return inputs[0].relu()
-    if node["op"] == "add":
-        return inputs[0] + inputs[1]
-    if node["op"] == "global_avg_pool":
-        return inputs[0].mean((2, 3))
-    return getattr(graph, node["id"])(inputs[0])
-
-
-class Weights(nn.Module):
-    """Layers that hold given weights under given (dotted) names, and compute nothing."""
-
-    def __init__(self, weights):
-        super().__init__()
-        for name, weight in weights.items():
-            *path, leaf = name.removesuffix(".weight").split(".")
-            parent = self
-            for part in path:
-                if not hasattr(parent, part):
-                    parent.add_module(part, nn.Module())
-                parent = getattr(parent, part)
-            out, inner, *kernel = weight.shape
-            layer = nn.Conv2d(inner, out, tuple(kernel), bias=False) if kernel else nn.Linear(inner, out, bias=False)
-            layer.weight.data = weight.clone()
-            parent.add_module(leaf, layer)
-
-
-def network_session(case: Case, dtype: torch.dtype) -> Session:
-    """A Session on the case's network with the case's weights, checked against the case's logits."""
-    graph = Graph(case.meta["network"]["nodes"])
-    graph.load_state_dict(case.arrays("param/") | case.arrays("buffer/"), strict=False)
-    graph = graph.to(dtype)
-    inputs, labels = (case.arrays(name).get("", torch.zeros(1, 1)) for name in ("x", "y"))
-    data = Examples(inputs.to(dtype), labels.long())
-    session = Session(Setup(lambda seed: graph, data, data, RECIPE, 0.5, 0))
-    for mode, logits in case.arrays("check/logits_f64.").items():
-        with torch.no_grad(), session.scoring(training=mode == "train"):
-            tolerance = 1e-12 if dtype == torch.float64 else 1e-4
-            assert torch.allclose(graph(data.images).double(), logits, atol=tolerance, rtol=tolerance)
-    return session
-
-
-def weights_session(weights) -> Session:
-    data = Examples(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64))
-    return Session(Setup(lambda seed: Weights(weights), data, data, RECIPE, 0.5, 0))
-
-
-def share_pruned(mask):
-    kept, size = (sum(int(f(m)) for m in mask.values()) for f in (torch.count_nonzero, torch.numel))
-    return 1 - kept / size
-
-
-def layer_sparsities(mask):
-    return {name: 1 - int(m.count_nonzero()) / m.numel() for name, m in mask.items()}
-
-
-def assert_masks_equal(session, expected):
-    assert session.masks.keys() == expected.keys()
-    for name, mask in expected.items():
-        assert torch.equal(session.masks[name], mask), name
+        return {name: stored[name] for name in stored.files if name != "meta_json"}
