@@ -116,8 +116,8 @@ def test_a_warm_up_rises_to_the_full_rate():
     ("changes", "words"),
     [
         ({"warmup": Duration("4it")}, "a warmup of 4 steps does not fit into the 4"),
-        ({"schedule": "step", "milestones": (Duration("5it"),)}, r"lie within the 4 steps of the recipe, unlike \[5\]"),
-        ({"schedule": "step", "milestones": (Duration("2it"), Duration("1it"))}, r"must rise .* unlike \[2, 1\]"),
+        ({"schedule": "step", "milestones": (Duration("5it"),)}, r"lie within the 4 steps of the recipe, not \[5\]"),
+        ({"schedule": "step", "milestones": (Duration("2it"), Duration("1it"))}, r"must rise .* not \[2, 1\]"),
         ({"schedule": "step"}, "schedule 'step' needs milestones, such as"),
         (
             {"milestones": (Duration("1it"),)},
