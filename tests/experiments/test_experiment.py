@@ -124,9 +124,9 @@ def test_a_warm_up_rises_to_the_full_rate():
             "milestones go with schedule 'step', not with 'constant'",
         ),
         ({"factor": 0.0}, "factor must be positive"),
-        ({"label_smoothing": 1.0}, r"label_smoothing lies in \[0, 1\)"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\)"),
         ({"nesterov": True}, "nesterov needs a momentum"),
-        ({"nesterov": True, "label_smoothing": 2.0}, r"label_smoothing lies in .*; nesterov needs a momentum"),
+        ({"nesterov": True, "label_smoothing": 2.0}, r"label_smoothing must lie in .*; nesterov needs a momentum"),
         ({"crop": -1}, "crop must be finite and not negative"),
     ],
 )
