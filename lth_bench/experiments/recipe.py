@@ -71,7 +71,7 @@ class Recipe:
             if not 0 <= getattr(self, name) < math.inf:
                 yield f"{name} must be finite and not negative, not {getattr(self, name)}"
         if not 0 <= self.label_smoothing < 1:
-            yield f"label_smoothing lies in [0, 1), unlike {self.label_smoothing}"
+            yield f"label_smoothing must lie in [0, 1), not {self.label_smoothing}"
         if self.momentum and self.optimizer != "sgd":
             yield f"momentum is for sgd; {self.optimizer} has none"
         if self.nesterov and not self.momentum:
@@ -105,7 +105,7 @@ class Schedule:
         rising = self._milestones == sorted(set(self._milestones))
         if not rising or max(self._milestones, default=0) > self.total:
             raise ValueError(
-                f"milestones must rise and lie within the {self.total} steps of the recipe, unlike {self._milestones}"
+                f"milestones must rise and lie within the {self.total} steps of the recipe, not {self._milestones}"
             )
 
     def rate(self, step: int) -> float:

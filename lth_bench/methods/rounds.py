@@ -72,7 +72,7 @@ def _rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> floa
         return sum(sizes[name] * density for name, density in _thinned(rates, rounds).items())
 
     if bad := {name: rate for name, rate in rates.items() if not 0 <= rate < 1}:
-        raise ValueError(f"a rate lies in [0, 1), unlike {bad}")
+        raise ValueError(f"rates must lie in [0, 1), not {bad}")
     if target < (fixed := sum(size for name, size in sizes.items() if not rates[name])):
         raise ValueError(f"a sparsity of {sparsity} cannot be reached: layers of rate 0 hold {fixed} weights")
     low, high = 0.0, 1.0

@@ -116,17 +116,17 @@ def test_a_warm_up_rises_to_the_full_rate():
     ("changes", "words"),
     [
         ({"warmup": Duration("4it")}, "a warmup of 4 steps does not fit into the 4"),
-        ({"schedule": "step", "milestones": (Duration("5it"),)}, r"lie within the 4 steps of the recipe, unlike \[5\]"),
-        ({"schedule": "step", "milestones": (Duration("2it"), Duration("1it"))}, r"must rise .* unlike \[2, 1\]"),
+        ({"schedule": "step", "milestones": (Duration("5it"),)}, r"lie within the 4 steps of the recipe, not \[5\]"),
+        ({"schedule": "step", "milestones": (Duration("2it"), Duration("1it"))}, r"must rise .* not \[2, 1\]"),
         ({"schedule": "step"}, "schedule 'step' needs milestones, such as"),
         (
             {"milestones": (Duration("1it"),)},
             "milestones go with schedule 'step', not with 'constant'",
         ),
         ({"factor": 0.0}, "factor must be positive"),
-        ({"label_smoothing": 1.0}, r"label_smoothing lies in \[0, 1\)"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must lie in \[0, 1\)"),
         ({"nesterov": True}, "nesterov needs a momentum"),
-        ({"nesterov": True, "label_smoothing": 2.0}, r"label_smoothing lies in .*; nesterov needs a momentum"),
+        ({"nesterov": True, "label_smoothing": 2.0}, r"label_smoothing must lie in .*; nesterov needs a momentum"),
         ({"crop": -1}, "crop must be finite and not negative"),
     ],
 )

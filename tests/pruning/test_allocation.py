@@ -67,7 +67,7 @@ def test_a_layer_may_be_left_alone_if_the_target_can_still_be_reached():
     assert counts(LENET, layerwise(LENET, 0.9, rates))["fc3"] == 1000
     with pytest.raises(ValueError, match="cannot be reached: layers of rate 0 hold 1000 weights"):
         layerwise(LENET, 0.999, rates)
-    with pytest.raises(ValueError, match=r"a rate lies in \[0, 1\)"):
+    with pytest.raises(ValueError, match=r"rates must lie in \[0, 1\)"):
         layerwise(LENET, 0.9, {**RATES, "fc1": 1.0})
 
 
