@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from lth_bench.running.worker import make_site
+from lth_bench.running.worker import make_context
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) 
 
 def alone() -> None:
     """One thread, and everything else as in a worker."""
-    make_site(None, "cpu")
+    make_context(None, "cpu")
 
 
 def machine() -> str:

@@ -16,7 +16,7 @@ from injection import finish
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.pruning.tickets import read_ticket, write_ticket
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.run import run
 from lth_bench.storage.records import identity, read_records, write_record
 
@@ -146,7 +146,7 @@ def test_an_experiment_twice_gives_the_same_record_but_for_timings(tmp_path):
     plugins = load_plugins()
     path = suite(tmp_path, "random", "magnitude", "snip", GOOD)
     name, content = read_suite(str(path), plugins)
-    site = Site(plugins, None, torch.device("cpu"))
+    site = Context(plugins, None, torch.device("cpu"))
     for planned in plan(content, plugins):
         records = []
         for folder in ("one", "two"):
@@ -160,7 +160,7 @@ def test_an_experiment_twice_gives_the_same_record_but_for_timings(tmp_path):
 def test_a_ticket_is_read_back_and_damage_is_noticed(tmp_path):
     plugins = load_plugins()
     name, content = read_suite(str(suite(tmp_path, "snip")), plugins)
-    site = Site(plugins, None, torch.device("cpu"))
+    site = Context(plugins, None, torch.device("cpu"))
     record = run(identity(name, plan(content, plugins)[0]), tmp_path, site)
     path = tmp_path / "tickets" / f"{record['key']}.safetensors"
     ticket = read_ticket(path, record["ticket"]["sha256"])

@@ -24,7 +24,7 @@ from lth_bench.results.frame import results
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
 from lth_bench.running.transfer import fitted, origin_faults
-from lth_bench.running.worker import make_site
+from lth_bench.running.worker import make_context
 from lth_bench.storage.records import identity, read_records, write_plan, write_record
 from lth_bench.storage.store import Store
 from lth_bench.training.session import Session, Setup
@@ -471,7 +471,7 @@ def run_suite(tmp_path, plugins, controls):
     path = tmp_path / "t.toml"
     path.write_text(SUITE.format(controls=f"controls = [{controls}]"))
     planned = plan(read_suite(str(path), plugins)[1], plugins)
-    site = dataclasses.replace(make_site(None, "cpu", Store(tmp_path / "store")), plugins=plugins)
+    site = dataclasses.replace(make_context(None, "cpu", Store(tmp_path / "store")), plugins=plugins)
     write_plan(tmp_path / "out", "t", planned)
     for item in planned:
         write_record(tmp_path / "out", run(identity("t", item), tmp_path / "out", site))
@@ -510,7 +510,7 @@ def test_a_ticket_that_cannot_fit_ends_in_a_sentence(tmp_path, plugins):
 
 
 def test_what_does_not_fit_can_be_told_before_anything_starts(plugins):
-    site = dataclasses.replace(make_site(None, "cpu"), plugins=plugins)
+    site = dataclasses.replace(make_context(None, "cpu"), plugins=plugins)
     recipe = Recipe(Duration("1it"), 10, 0.1)
     here = Experiment(
         Choice("digits"), Choice("lenet_300_100"), recipe, Choice("imp"), 0.9, 0, Choice("transfer"), origin=Origin()

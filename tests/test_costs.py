@@ -26,7 +26,7 @@ from lth_bench.results.costs import Costing, shapes, training
 from lth_bench.results.excerpts import Event, Excerpt, Network
 from lth_bench.running.metrics import calibration_error, described, on_paths
 from lth_bench.running.run import run
-from lth_bench.running.worker import make_site
+from lth_bench.running.worker import make_context
 from lth_bench.storage.records import identity
 from lth_bench.training.session import Session, Setup
 
@@ -329,7 +329,7 @@ def test_the_calibration_error_by_hand():
 def test_a_record_holds_what_costs_need(tmp_path):
     recipe = Recipe(Duration("4it"), 32, 0.05)
     experiment = Experiment(Choice("digits"), Choice("lenet_300_100"), recipe, Choice("snip"), 0.9, 0)
-    record = run(identity("made", Planned(experiment, "SNIP", "r", False)), tmp_path, make_site(None, "cpu"))
+    record = run(identity("made", Planned(experiment, "SNIP", "r", False)), tmp_path, make_context(None, "cpu"))
     assert record["status"] == "done"
     found = costs(record)
     sizes = [64 * 300, 300 * 100, 100 * 10]

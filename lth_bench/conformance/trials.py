@@ -20,7 +20,7 @@ from lth_bench.conformance.watched import Observed
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
 from lth_bench.experiments.plugins import Plugins, Registry, Source
 from lth_bench.pruning.tickets import Ticket, read_ticket
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.run import run
 from lth_bench.storage.records import identity, ticket_path
 from lth_bench.storage.store import Store
@@ -69,8 +69,8 @@ class Trial(Run):
 
 
 @dataclass
-class Laboratory(Site):
-    """A Site whose Sessions are watched, unless there is a store."""
+class Laboratory(Context):
+    """A Context whose Sessions are watched, unless there is a store."""
 
     sessions: list[Observed] = field(default_factory=list)
     watching: ExitStack = field(default_factory=ExitStack)
@@ -98,25 +98,25 @@ class Bench:
 
     def trial(self, specimen: Specimen, seed: int = 0) -> Trial:
         """A run whose Session is watched."""
-        site = self._site(None)
-        with site.watching:
-            made = self._run(site, specimen, seed, "watched")
-        return Trial(made.specimen, made.record, made.directory, site.sessions[0])
+        context = self._site(None)
+        with context.watching:
+            made = self._run(context, specimen, seed, "watched")
+        return Trial(made.specimen, made.record, made.directory, context.sessions[0])
 
     def repeated(self, specimen: Specimen, folder: str) -> Run:
         """The same run with other random states around it; what it trains is looked up, or else stored for the next."""
-        site = self._site(Store(self.directory / "store"))
-        return self._run(site, specimen, 0, folder, noise=1)
+        context = self._site(Store(self.directory / "store"))
+        return self._run(context, specimen, 0, folder, noise=1)
 
     def _site(self, store: Store | None) -> Laboratory:
         return Laboratory(_with_ours(self.plugins), None, torch.device("cpu"), store)
 
-    def _run(self, site: Site, specimen: Specimen, seed: int, folder: str, noise: int = 0) -> Run:
+    def _run(self, context: Context, specimen: Specimen, seed: int, folder: str, noise: int = 0) -> Run:
         sparsity = specimen.sparsity if self.sparsity is None else self.sparsity
         experiment = Experiment(Choice(NAME), specimen.choice, RECIPE, self.pruner, sparsity, seed)
         directory = self.directory / folder
         with apart(noise):
-            record = run(identity(NAME, Planned(experiment, self.pruner.name, NAME, False)), directory, site)
+            record = run(identity(NAME, Planned(experiment, self.pruner.name, NAME, False)), directory, context)
         if record.get("error", {}).get("exception") == "KeyboardInterrupt":
             raise KeyboardInterrupt
         return Run(specimen, record, directory)

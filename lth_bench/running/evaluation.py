@@ -15,23 +15,23 @@ from lth_bench.errors import Diverged
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.pruning.masks import check_masks, full, kept
 from lth_bench.pruning.tickets import Ticket, write_ticket
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.metrics import answers, described, latency, on_paths
 from lth_bench.running.outcomes import BESTS, InvalidResult, Outcome
 from lth_bench.storage.records import ticket_path
 from lth_bench.storage.tensors import State
 
 
-def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) -> dict[str, Any]:
+def judge(experiment: Experiment, made: Outcome, directory: Path, context: Context) -> dict[str, Any]:
     """Counts, evaluates and writes the ticket; returns these fields of the record.
 
     Raises InvalidResult, Diverged and DiskFault.
     """
-    network = site.network(experiment, 0)
-    weights = site.prunable(experiment, network)
+    network = context.network(experiment, 0)
+    weights = context.prunable(experiment, network)
     _check(made, network, weights)
-    test = site.test(experiment.dataset)
-    results = _test(made, network, test, site)
+    test = context.test(experiment.dataset)
+    results = _test(made, network, test, context)
     network.load_state_dict(made.states["last"])
     about, pace = described(network, weights, test.shape), latency(network, test.shape)
     joined = on_paths(network, weights, test.shape)
@@ -41,7 +41,7 @@ def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) ->
         "network": about,
         "test": results,
         "latency": pace,
-        "data": {"training": site.read(experiment.dataset).digest, "test": test.digest()},
+        "data": {"training": context.read(experiment.dataset).digest, "test": test.digest()},
         "curve": made.facts["curve"],
         "events": made.facts["events"],
         **({"notes": made.facts["notes"]} if made.facts["notes"] else {}),
@@ -102,7 +102,7 @@ def _layer(made: Outcome, name: str) -> dict[str, int]:
     return {"size": mask.numel(), "mask": int(mask.count_nonzero()), "kept": least, **channels}
 
 
-def _test(made: Outcome, network: nn.Module, test: Source, site: Site) -> dict[str, Any]:
+def _test(made: Outcome, network: nn.Module, test: Source, context: Context) -> dict[str, Any]:
     """What the states answer; one that is the same as another, as the best are at times, is not asked again."""
     facts = made.facts
     asked: list[tuple[State, dict[str, float]]] = []
@@ -113,7 +113,7 @@ def _test(made: Outcome, network: nn.Module, test: Source, site: Site) -> dict[s
                 return found
         with torch.no_grad():
             network.load_state_dict(state)
-        found = answers(network, test, site.watch.progress)
+        found = answers(network, test, context.watch.progress)
         if not math.isfinite(found["loss"]):
             raise Diverged(facts["step"], f"a test loss of {found['loss']}")
         asked.append((state, found))

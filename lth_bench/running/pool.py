@@ -10,7 +10,7 @@ from lth_bench.running.queue import Identity
 from lth_bench.running.sweep import POLL, Sweep
 
 
-class Crew:
+class WorkerPool:
     """Workers for experiments: as many as are wanted or, by default, as there is room for; they start at once."""
 
     def __init__(self, sweep: Sweep, experiments: int, wanted: int | None = None) -> None:

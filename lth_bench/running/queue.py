@@ -41,7 +41,7 @@ class Task:
         return str(self.identity["key"])
 
 
-class Board:
+class Queue:
     """Hands out experiments in order: seeds breadth-first, and what a control waits for before the rest of its seed.
 
     Higher sparsities come first, as to reach them trains longest, and leaves most for others to look up. One that had

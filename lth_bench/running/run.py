@@ -22,7 +22,7 @@ from lth_bench.experiments.experiment import Experiment, from_json
 from lth_bench.methods.controls import Base
 from lth_bench.pruning.doctor import complaints, looked_at, sensitivities
 from lth_bench.pruning.tickets import Ticket, read_ticket
-from lth_bench.running.context import Site, instance
+from lth_bench.running.context import Context, instance
 from lth_bench.running.evaluation import judge
 from lth_bench.running.outcomes import InvalidResult, hand_over, outcome, take
 from lth_bench.running.transfer import fitted
@@ -57,13 +57,15 @@ KINDS: dict[type[BaseException], str] = {
 }
 
 
-def run(identity: Fields, directory: Path, site: Site) -> Fields:
+def run(identity: Fields, directory: Path, context: Context) -> Fields:
     """Trains and evaluates in this process; returns the record, not yet written."""
-    trained = train(identity, directory, site, Spent())
-    return evaluate(identity, trained, directory, site) if trained["status"] == "trained" else {**identity, **trained}
+    trained = train(identity, directory, context, Spent())
+    return (
+        evaluate(identity, trained, directory, context) if trained["status"] == "trained" else {**identity, **trained}
+    )
 
 
-def train(identity: Fields, directory: Path, site: Site, spent: Spent, generation: int = 1) -> Fields:
+def train(identity: Fields, directory: Path, context: Context, spent: Spent, generation: int = 1) -> Fields:
     """Runs the pruner and hands its outcome over to `evaluate`: status "trained", or what went wrong.
 
     Adds to what was spent on earlier tries; `generation` tells this try from others that may still be under way.
@@ -72,9 +74,9 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
     experiment = from_json(identity["experiment"])
 
     def work() -> Fields:
-        session = site.session(experiment)
+        session = context.session(experiment)
         try:
-            pruner = _pruner(experiment, directory, session, site)
+            pruner = _pruner(experiment, directory, session, context)
             with session.metered():
                 pruner(session)
             path = outcome_path(directory, identity["key"], generation)
@@ -86,13 +88,13 @@ def train(identity: Fields, directory: Path, site: Site, spent: Spent, generatio
             spent.add(session.spent)
 
     fields = _guarded(work)
-    about = {} if fields["status"] == "trained" else _about(experiment, site)
-    environment = _environment(experiment, site)
-    timing = {**fields["timing"], **vars(spent), "peak_memory": _peak_memory(site)}
+    about = {} if fields["status"] == "trained" else _about(experiment, context)
+    environment = _environment(experiment, context)
+    timing = {**fields["timing"], **vars(spent), "peak_memory": _peak_memory(context)}
     return {**about, **fields, "environment": environment, "timing": timing}
 
 
-def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, generation: int = 1) -> Fields:
+def evaluate(identity: Fields, trained: Fields, directory: Path, context: Context, generation: int = 1) -> Fields:
     """The record of an experiment that was trained, not yet written."""
     experiment = from_json(identity["experiment"])
     path = outcome_path(directory, identity["key"], generation)
@@ -102,7 +104,7 @@ def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, gen
             made = take(path, trained["handed"])
         except FileFault as error:
             return failure("lost", f"what training left behind is gone: {error}")
-        return {"status": "done", **judge(experiment, made, directory, site)}
+        return {"status": "done", **judge(experiment, made, directory, context)}
 
     fields = _guarded(work)
     remove(path)
@@ -110,7 +112,7 @@ def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, gen
     seconds = timing["seconds"] + fields["timing"]["seconds"]
     return {
         **identity,
-        **_about(experiment, site),
+        **_about(experiment, context),
         **fields,
         "environment": trained["environment"],
         "timing": {**timing, "seconds": seconds},
@@ -162,17 +164,17 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _pruner(experiment: Experiment, directory: Path, session: Session, site: Site) -> Callable[[Session], None]:
+def _pruner(experiment: Experiment, directory: Path, session: Session, context: Context) -> Callable[[Session], None]:
     """What drives the Session: the experiment's pruner, or its control from the ticket of its base."""
     if experiment.control is None:
-        return cast(Callable[[Session], None], instance(site.plugins.pruners, experiment.pruner))
-    base = _base(experiment, directory, session, site)
-    return partial(instance(site.plugins.controls, experiment.control), base=base)
+        return cast(Callable[[Session], None], instance(context.plugins.pruners, experiment.pruner))
+    base = _base(experiment, directory, session, context)
+    return partial(instance(context.plugins.controls, experiment.control), base=base)
 
 
-def _base(experiment: Experiment, directory: Path, session: Session, site: Site) -> Base:
+def _base(experiment: Experiment, directory: Path, session: Session, context: Context) -> Base:
     ticket = _base_ticket(experiment, directory)
-    pruner = instance(site.plugins.pruners, experiment.pruner)
+    pruner = instance(context.plugins.pruners, experiment.pruner)
     return Base(pruner, fitted(ticket, session) if experiment.origin else ticket)
 
 
@@ -191,43 +193,43 @@ def _base_ticket(experiment: Experiment, directory: Path) -> Ticket:
         raise NoTicket(f"the control needs the ticket of experiment {key}: {error}") from error
 
 
-def _about(experiment: Experiment, site: Site) -> Fields:
+def _about(experiment: Experiment, context: Context) -> Fields:
     """What a record says of its data and of its model, so far as it can be said."""
     try:
-        return {"data": {"training": site.read(experiment.dataset).digest}, "unfit": _unfit(experiment, site)}
+        return {"data": {"training": context.read(experiment.dataset).digest}, "unfit": _unfit(experiment, context)}
     except Exception:  # the record says already what is wrong with them
         return {}
 
 
-def _unfit(experiment: Experiment, site: Site) -> list[str]:
+def _unfit(experiment: Experiment, context: Context) -> list[str]:
     """What the doctor holds against an experiment's network, with the initial weights of seed 0."""
-    network = site.network(experiment, 0)
-    batch = looked_at(site.training(experiment.dataset)[0])
+    network = context.network(experiment, 0)
+    batch = looked_at(context.training(experiment.dataset)[0])
     try:
-        scores = sensitivities(network, site.prunable(experiment, network), batch)
+        scores = sensitivities(network, context.prunable(experiment, network), batch)
         return complaints(network, scores, batch)
     except Exception as error:  # a network that trains is not to fail for this
         return [f"it could not be examined ({type(error).__name__}: {_text(_words(error))[:200]})"]
 
 
-def _peak_memory(site: Site) -> int:
+def _peak_memory(context: Context) -> int:
     """The most bytes that training held: on the GPU where there is one, else of this whole process."""
-    if site.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(site.device)
+    if context.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(context.device)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if platform.system() == "Darwin" else 1024 * most
 
 
-def _environment(experiment: Experiment, site: Site) -> Fields:
-    chosen = {"pruner": (site.plugins.pruners, experiment.pruner.name)}
+def _environment(experiment: Experiment, context: Context) -> Fields:
+    chosen = {"pruner": (context.plugins.pruners, experiment.pruner.name)}
     if experiment.control:
-        chosen["control"] = (site.plugins.controls, experiment.control.name)
-    gpu = torch.cuda.get_device_name(site.device) if site.device.type == "cuda" else None
+        chosen["control"] = (context.plugins.controls, experiment.control.name)
+    gpu = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else None
     return {
         "python": platform.python_version(),
         **{package: version(package) for package in ("lth-bench", "torch", "timm", "numpy")},
         "system": f"{platform.system()} {platform.machine()}",
-        "device": gpu or site.device.type,
+        "device": gpu or context.device.type,
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "plugins": {

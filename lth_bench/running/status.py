@@ -35,7 +35,7 @@ class Seen:
     word: str = ""
 
 
-def examine(directory: Path) -> list[Seen]:
+def survey(directory: Path) -> list[Seen]:
     """The state of every experiment that was planned or has a record. Raises FileFault if there is none."""
     planned = {entry["key"]: entry for entry in read_plan(directory)}
     recorded = [name.removesuffix(".json") for name in names(directory / "records") if not name.startswith(".")]

@@ -9,9 +9,9 @@ from typing import Any
 
 from lth_bench.errors import FileFault
 from lth_bench.running.messages import Message
-from lth_bench.running.pool import Crew
+from lth_bench.running.pool import WorkerPool
 from lth_bench.running.processes import Died, Process
-from lth_bench.running.queue import Board, Record, Task, Tell
+from lth_bench.running.queue import Queue, Record, Task, Tell
 from lth_bench.running.sweep import POLL, Sweep
 from lth_bench.storage import leases
 from lth_bench.storage.files import names, remove, tidy
@@ -45,21 +45,21 @@ class Killed(Exception):
     """The sweep is to end at once."""
 
 
-def run_all(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
-    """Works from a board until nothing is left to do, or it says stop. Raises what a worker cannot deal with."""
+def run_all(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
+    """Works through a queue until nothing is left to do, or it says stop. Raises what a worker cannot deal with."""
     for folder in ("records", "tickets", "leases", "outcomes"):
         tidy(sweep.directory / folder)
     _remove_outcomes(sweep)
-    guardians = [_Guardian(sweep, board, tell, process) for process in crew.processes]
-    threads = [threading.Thread(target=guardian.serve) for guardian in guardians]
+    supervisors = [Supervisor(sweep, queue, tell, process) for process in pool.processes]
+    threads = [threading.Thread(target=supervisor.serve) for supervisor in supervisors]
     for thread in threads:
         thread.start()
     for thread in threads:
         while thread.is_alive():
             thread.join(POLL)
-    for guardian in guardians:
-        if guardian.fault:
-            raise guardian.fault
+    for supervisor in supervisors:
+        if supervisor.fault:
+            raise supervisor.fault
 
 
 def _remove_outcomes(sweep: Sweep) -> None:
@@ -72,52 +72,52 @@ def _remove_outcomes(sweep: Sweep) -> None:
             remove(sweep.directory / "outcomes" / name)
 
 
-class _Guardian:
+class Supervisor:
     """Sees one experiment after the other through: claims it, has it trained and evaluated, publishes its record."""
 
-    def __init__(self, sweep: Sweep, board: Board, tell: Tell, process: Process) -> None:
-        self.sweep, self.board, self.tell = sweep, board, tell
+    def __init__(self, sweep: Sweep, queue: Queue, tell: Tell, process: Process) -> None:
+        self.sweep, self.queue, self.tell = sweep, queue, tell
         self.process: Process | None = process
         self.fault: BaseException | None = None
 
     def serve(self) -> None:
         try:
-            while task := self.board.next(self.tell):
+            while task := self.queue.next(self.tell):
                 self.tell("start", task.identity)
                 self.tell(self._attend(task), task.identity)
         except BaseException as error:
             self.fault = None if isinstance(error, Killed) else error
-            self.board.stopping = True
+            self.queue.stopping = True
         finally:
             self._dismiss()
 
     def _attend(self, task: Task) -> str:
         """Works on a task; returns how that ended."""
         try:
-            answer = self._ask(task, {"task": "train", "spent": self.board.spent(task)})
+            answer = self._ask(task, {"task": "train", "spent": self.queue.spent(task)})
             if answer["status"] == "busy":
-                self.board.park(task, answer["segment"], answer["spent"])
+                self.queue.park(task, answer["segment"], answer["spent"])
                 return "parked"
             if answer["status"] == "stopped":
-                self.board.give_back(task, "stopped", answer["spent"])
+                self.queue.give_back(task, "stopped", answer["spent"])
                 return "stopped"
             if answer["status"] == "trained":
                 self._keep(task)
                 answer = self._ask(task, {"task": "evaluate", "trained": answer})
         except (TakenOver, Killed) as error:
-            self.board.give_back(task, "dropped" if isinstance(error, TakenOver) else "stopped")
+            self.queue.give_back(task, "dropped" if isinstance(error, TakenOver) else "stopped")
             if isinstance(error, Killed):
                 raise
             return "dropped"
         except BaseException:
-            self.board.give_back(task, "stopped")
+            self.queue.give_back(task, "stopped")
             raise
         finally:
             for generation in range(1, task.lease.generation + 1):
                 remove(outcome_path(self.sweep.directory, task.key, generation))
         if answer["status"] == "failed" and answer["error"]["kind"] in ("lost", "oom"):
-            return self.board.lose(task, answer)
-        return self.board.publish(task, answer)
+            return self.queue.lose(task, answer)
+        return self.queue.publish(task, answer)
 
     def _ask(self, task: Task, request: Message) -> Record:
         """Asks the worker and waits for its answer, or for the failure that takes the place of one."""
@@ -167,9 +167,9 @@ class _Guardian:
                 if answer is None:
                     raise Died(message["idle"])
                 return answer
-            if self.board.killed:
+            if self.queue.killed:
                 raise Killed
-            if self.board.stopping and not told and answer is None:
+            if self.queue.stopping and not told and answer is None:
                 process.ask({"stop": True})
                 told = True
             if now - beaten > limits.patience / 4:

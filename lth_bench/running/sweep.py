@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import Message
-from lth_bench.running.queue import Board, Identity
+from lth_bench.running.queue import Identity, Queue
 from lth_bench.storage.store import Store
 
 POLL = 0.2
@@ -28,10 +28,10 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     loaders: int = 0
 
-    def board(self, identities: list[Identity]) -> Board:
-        """The board of these experiments."""
+    def queue(self, identities: list[Identity]) -> Queue:
+        """The queue of these experiments."""
         store = Store(self.store, self.limits.patience) if self.store else None
-        return Board(self.directory, identities, store, self.limits.patience)
+        return Queue(self.directory, identities, store, self.limits.patience)
 
     def settings(self) -> Message:
         """What a worker process has to know, as JSON."""

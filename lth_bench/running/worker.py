@@ -23,7 +23,7 @@ import torch
 from lth_bench.errors import Busy, DiskFault, FileFault, Stopped
 from lth_bench.experiments.experiment import from_json
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import Channel, Message
 from lth_bench.running.placement import room
@@ -39,8 +39,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LOOK = 0.5  # seconds between two looks at what the main thread has done
 
 
-def make_site(data_root: Path | None, device: Device, store: Store | None = None) -> Site:
-    """The site of this process, with torch made fast and repeatable; nothing of CUDA is started here."""
+def make_context(data_root: Path | None, device: Device, store: Store | None = None) -> Context:
+    """The context of this process, with torch made fast and repeatable; nothing of CUDA is started here."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     keep_memory()
@@ -48,7 +48,7 @@ def make_site(data_root: Path | None, device: Device, store: Store | None = None
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-    return Site(load_plugins(), data_root, torch.device(device), store)
+    return Context(load_plugins(), data_root, torch.device(device), store)
 
 
 def keep_memory() -> None:
@@ -81,7 +81,7 @@ def choose(wanted: str) -> Device:
     return "cpu" if status else "cuda"
 
 
-class Desk:
+class Heartbeat:
     """The worker's end of the connection, in the process of one experiment: requests to stop, and signs of life."""
 
     def __init__(self, channel: Channel, watch: Watch) -> None:
@@ -127,8 +127,8 @@ def serve(channel: Channel) -> None:
     limits = Limits(**settings["limits"])
     store = Store(Path(settings["store"]), limits.patience) if settings["store"] else None
     try:
-        site = make_site(settings["data"] and Path(settings["data"]), choose(settings["device"]), store)
-        site.loaders = settings["loaders"]
+        context = make_context(settings["data"] and Path(settings["data"]), choose(settings["device"]), store)
+        context.loaders = settings["loaders"]
     except ValueError as error:
         channel.send({"faults": [str(error)]})
         return
@@ -139,7 +139,7 @@ def serve(channel: Channel) -> None:
         except EOFError:
             return
         if "identity" in request and (kind := str(request["identity"]["experiment"]["dataset"])) not in warm:
-            warm_up(site, request["identity"])
+            warm_up(context, request["identity"])
             warm.add(kind)
         if "task" not in request:
             continue
@@ -148,7 +148,7 @@ def serve(channel: Channel) -> None:
         if pid == 0:
             gc.enable()
             os.setpgid(0, 0)
-            _answer(request, Path(settings["directory"]), site, Desk(channel, site.watch), limits)
+            _answer(request, Path(settings["directory"]), context, Heartbeat(channel, context.watch), limits)
         with suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)
         status = _wait(pid, channel)
@@ -170,31 +170,31 @@ def _wait(child: int, channel: Channel) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def warm_up(site: Site, identity: Message) -> None:
+def warm_up(context: Context, identity: Message) -> None:
     """Reads the training data and imports what a Session imports late.
 
     Nothing of this may start a thread or a device: the process is about to fork.
     """
     with suppress(Exception):  # whatever is wrong, the experiment will say so
         experiment = from_json(identity["experiment"])
-        site.read(experiment.dataset)
-        if site.device.type == "cpu":
-            session = site.session(experiment)
+        context.read(experiment.dataset)
+        if context.device.type == "cpu":
+            session = context.session(experiment)
             make_optimizer(session.recipe, session.model)
 
 
-def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: Limits) -> NoReturn:
+def _answer(request: Message, directory: Path, context: Context, heartbeat: Heartbeat, limits: Limits) -> NoReturn:
     """Works on a request, sends the answer, and ends the process."""
     try:
         if limits.memory and request["task"] == "train":
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
-        desk.open(limits)
-        desk.channel.send({"began": os.getpid()})
+        heartbeat.open(limits)
+        heartbeat.channel.send({"began": os.getpid()})
         try:
-            answer = TASKS[request["task"]](request, directory, site)
+            answer = TASKS[request["task"]](request, directory, context)
         except DiskFault as error:
             answer = {"status": "fault", "message": str(error)}
-        desk.channel.send(answer)
+        heartbeat.channel.send(answer)
         with suppress(Exception):  # a plugin may have closed it
             sys.stdout.flush()
     except BaseException:
@@ -205,26 +205,26 @@ def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: L
     os._exit(0)
 
 
-def _check(request: Message, directory: Path, site: Site) -> Message:
+def _check(request: Message, directory: Path, context: Context) -> Message:
     """What is known to be wrong with experiments; if asked for, how many of them may run at a time."""
     experiments = [from_json(experiment) for experiment in request["experiments"]]
-    faults = preflight(experiments, site)
-    return {"faults": faults, "room": room(experiments, site) if request["room"] and not faults else 0}
+    faults = preflight(experiments, context)
+    return {"faults": faults, "room": room(experiments, context) if request["room"] and not faults else 0}
 
 
-def _train(request: Message, directory: Path, site: Site) -> Message:
+def _train(request: Message, directory: Path, context: Context) -> Message:
     """The answer of `train`, or that the experiment has to wait for a segment, or was stopped."""
     spent = Spent(**request["spent"])
     try:
-        return train(request["identity"], directory, site, spent, request["generation"])
+        return train(request["identity"], directory, context, spent, request["generation"])
     except Busy as error:
         return {"status": "busy", "segment": error.key, "spent": vars(spent)}
     except Stopped:
         return {"status": "stopped", "spent": vars(spent)}
 
 
-def _evaluate(request: Message, directory: Path, site: Site) -> Message:
-    return evaluate(request["identity"], request["trained"], directory, site, request["generation"])
+def _evaluate(request: Message, directory: Path, context: Context) -> Message:
+    return evaluate(request["identity"], request["trained"], directory, context, request["generation"])
 
 
 TASKS = {"check": _check, "train": _train, "evaluate": _evaluate}

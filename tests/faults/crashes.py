@@ -21,8 +21,8 @@ from lth_bench.errors import DiskFault
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.running.context import Site
-from lth_bench.running.queue import Board
+from lth_bench.running.context import Context
+from lth_bench.running.queue import Queue
 from lth_bench.running.run import run
 from lth_bench.running.status import missing
 from lth_bench.storage import files
@@ -42,16 +42,16 @@ class Workload:
         self.name, content = read_suite(suite, self.plugins)
         self.planned = plan(content, self.plugins)
         self.identities = [identity(self.name, item) for item in self.planned]
-        self.site = Site(self.plugins, None, torch.device("cpu"))
+        self.site = Context(self.plugins, None, torch.device("cpu"))
         self.site.training(Choice("digits"))
 
     def __call__(self, directory: Path) -> None:
         store = Store(directory / "store", patience=60)
         write_plan(directory, self.name, self.planned)
-        board = Board(directory, missing(directory, self.identities), store, 60)
+        queue = Queue(directory, missing(directory, self.identities), store, 60)
         site = dataclasses.replace(self.site, store=store)
-        while task := board.next(lambda *event: None):
-            assert board.publish(task, run(task.identity, directory, site)) == "done"
+        while task := queue.next(lambda *event: None):
+            assert queue.publish(task, run(task.identity, directory, site)) == "done"
 
 
 def in_child(work, *arguments) -> int:

@@ -19,7 +19,7 @@ import pytest
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.running.run import run
-from lth_bench.running.worker import make_site
+from lth_bench.running.worker import make_context
 from lth_bench.storage.records import identity, read_records, write_plan, write_record
 from lth_bench.storage.store import Store
 
@@ -156,7 +156,7 @@ def finish(path: Path, directory: Path) -> None:
     name, content = read_suite(str(path), plugins)
     planned = plan(content, plugins)
     write_plan(directory, name, planned)
-    site = make_site(None, "cpu", Store(directory / "store"))
+    site = make_context(None, "cpu", Store(directory / "store"))
     for entry in (identity(name, item) for item in planned):
         assert write_record(directory, run(entry, directory, site))
 

@@ -17,7 +17,7 @@ from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.results.frame import load
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.storage.files import names
 from lth_bench.storage.records import read_records
 from lth_bench.storage.sealed import publish_json
@@ -248,7 +248,7 @@ def test_cheating_has_no_effect_or_is_refused(tmp_path, path_of_plugins, runners
 def finds_what_is_held(suite, folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     plugins = load_plugins()
-    site = Site(plugins, None, torch.device("cpu"))
+    site = Context(plugins, None, torch.device("cpu"))
     held = site.test(Choice("digits"))
     planned = plan(read_suite(str(suite), plugins)[1], plugins)
     with pytest.raises(RuntimeError, match="found the test split"):

@@ -165,9 +165,9 @@ class Forger:
     def __call__(self, session):
         import gc
 
-        (desk,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Desk")
+        (heartbeat,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Heartbeat")
         best = {"step": 1, "loss": 0.0, "accuracy": 1.0}
-        desk.channel.send({"status": "done", "test": {"last": best}, "sparsity": {"measured": 0.9}})
+        heartbeat.channel.send({"status": "done", "test": {"last": best}, "sparsity": {"measured": 0.9}})
         os._exit(0)
 
 
@@ -178,10 +178,10 @@ class Halver:
     def __call__(self, session):
         import gc
 
-        (desk,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Desk")
-        desk.channel.send({"status": "failed"})
-        desk.channel.send({"status": "busy"})
-        desk.channel.end.sendall(b'\n[1]\nxyz\n{"status": "trained", "hand')
+        (heartbeat,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Heartbeat")
+        heartbeat.channel.send({"status": "failed"})
+        heartbeat.channel.send({"status": "busy"})
+        heartbeat.channel.end.sendall(b'\n[1]\nxyz\n{"status": "trained", "hand')
         os._exit(0)
 
 
