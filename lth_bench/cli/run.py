@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from lth_bench.results.frame import Results
     from lth_bench.running.limits import Limits
     from lth_bench.running.pool import WorkerPool
-    from lth_bench.running.queue import Identity, Queue, Tell
+    from lth_bench.running.queue import Queue, Tell
     from lth_bench.running.sweep import Sweep
+    from lth_bench.storage.record import Identity
 
 
 class Device(StrEnum):
@@ -61,7 +62,7 @@ def run(
     """Run what is missing of a suite, then print its leaderboard."""
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
-    from lth_bench.storage.records import identity
+    from lth_bench.storage.record import identity
 
     limits = _limits(time_limit, memory_limit, stall_limit)
     plugins = installed_plugins()
@@ -76,7 +77,7 @@ def run(
         _run_missing(Sweep(directory, data, device.value, shared, limits, loaders), selected, todo, workers)
     else:
         out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
-    _finish(directory, {item["key"] for item in identities})
+    _finish(directory, {item.key for item in identities})
 
 
 def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:
@@ -169,7 +170,7 @@ def _finish(directory: Path, keys: set[str]) -> None:
 def _tell_failures(found: Results, keys: set[str], directory: Path) -> None:
     """Says which of these experiments are not done, and why; status 1 if there are any."""
     bad = found.frame[found.frame["key"].isin(keys) & (found.frame["status"] != "done")]
-    words = {bad["key"]: bad["error"]["message"] for bad in found.evidence.troubles}
+    words = {trouble.key: trouble.message for trouble in found.evidence.troubles}
     for row in bad.itertuples():
         why = " ".join(words.get(str(row.key), "no record").split())[:300]
         place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,8 @@ from lth_bench.experiments.plugins import Plugins, Registry, Source
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Context
 from lth_bench.running.run import run
-from lth_bench.storage.records import identity, ticket_path
+from lth_bench.storage.record import Record, identity
+from lth_bench.storage.records import ticket_path
 from lth_bench.storage.store import Store
 from lth_bench.training.session import Session
 
@@ -37,28 +37,28 @@ class Run:
     """What came of a pruner on a network: its record, and the folder of its ticket."""
 
     specimen: Specimen
-    record: dict[str, Any]
+    record: Record
     directory: Path
 
     @property
     def unsuitable(self) -> str | None:
         """Why the pruner says that it cannot be used there."""
-        error = self.record.get("error", {})
-        return str(error["message"]) if error.get("kind") == "unsuitable" else None
+        error = self.record.error
+        return error.message if error and error.kind == "unsuitable" else None
 
     @property
     def failure(self) -> str | None:
         """Why there is no result."""
-        if self.record["status"] == "done":
+        if (error := self.record.error) is None:
             return None
-        error = self.record["error"]
-        frames = FRAME.findall(error.get("traceback", ""))
-        place = f" ({':'.join(frames[-1])})" if frames and error["kind"] == "plugin_error" else ""
-        return f"{error.get('exception', error['kind'])}: {error['message']}{place}"
+        frames = FRAME.findall(error.traceback or "")
+        place = f" ({':'.join(frames[-1])})" if frames and error.kind == "plugin_error" else ""
+        return f"{error.exception or error.kind}: {error.message}{place}"
 
     @property
     def ticket(self) -> Ticket:
-        return read_ticket(ticket_path(self.directory, self.record["key"]), self.record["ticket"]["sha256"])
+        assert self.record.ticket is not None
+        return read_ticket(ticket_path(self.directory, self.record.key), self.record.ticket.sha256)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class Bench:
         directory = self.directory / folder
         with apart(noise):
             record = run(identity(NAME, Planned(experiment, self.pruner.name, NAME, False)), directory, context)
-        if record.get("error", {}).get("exception") == "KeyboardInterrupt":
+        if record.error and record.error.exception == "KeyboardInterrupt":
             raise KeyboardInterrupt
         return Run(specimen, record, directory)
 
