@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from injection import COMMAND, finish, pruner, results, write_suite
 
 from lth_bench.errors import FileFault
 from lth_bench.experiments.plugins import Registry, Source
@@ -21,6 +20,8 @@ from lth_bench.storage.files import publish
 from lth_bench.storage.records import read_record, read_records
 from lth_bench.storage.sealed import publish_json, sealed
 from lth_bench.storage.store import Store, verify
+from support.places import COMMAND
+from support.suites import finish, pruner, results, write_suite
 
 CRASHES = Path(__file__).with_name("crashes.py")
 

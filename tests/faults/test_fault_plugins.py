@@ -7,10 +7,8 @@ import time
 
 import pytest
 import torch
-from conftest import make_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from injection import finish, journal, pruner, results, write_suite
 
 from lth_bench.errors import MaskError
 from lth_bench.experiments.experiment import Choice
@@ -22,6 +20,9 @@ from lth_bench.storage.files import names
 from lth_bench.storage.records import read_records
 from lth_bench.storage.sealed import publish_json
 from lth_bench.training.numerics import numerics
+from support.networks import make_session
+from support.runners import journal
+from support.suites import finish, pruner, results, write_suite
 
 SPARSITIES = [0.9]
 
