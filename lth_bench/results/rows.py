@@ -114,7 +114,7 @@ class Reader:
             self.rows.append(self._row(record))
         except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise FileFault(f"the record {record.key} is not as a record is: {words}") from error
+            raise FileFault(f"the record {record.key} does not have the fields of a record: {words}") from error
 
     def evidence(self) -> Evidence:
         """What all the rows rest on."""

@@ -99,7 +99,7 @@ def _fault(path: Path, what: str, error: Exception) -> FileFault:
             f"{path} has schema {schema!r}; this version reads {SCHEMA}: "
             "use the version of lth-bench that wrote it, or another directory"
         )
-    return FileFault(f"{path} is not as a {what} is: {error}; move it away to have it made again")
+    return FileFault(f"{path} does not have the fields of a {what}: {error}; move it away to have it made again")
 
 
 _RECORD = decoder(Record)

@@ -18,8 +18,10 @@ from lth_bench.running.context import Context
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
-from lth_bench.storage.records import identity, read_records, write_record
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_record
 from lth_bench.storage.store import Store
+from support.documents import read_documents
 from support.networks import recipe
 from support.places import COMMAND
 
@@ -94,14 +96,14 @@ def record(root, out="here"):
     name, content = read_suite(str(root / "suite.toml"), PLUGINS)
     (planned,) = plan(content, PLUGINS)
     write_record(root / out, run(identity(name, planned), root / out, make_context(root, "cpu", Store(root / "store"))))
-    return read_records(root / out)[0]
+    return read_documents(root / out)[0]
 
 
 def test_a_suite_on_a_folder_gives_the_same_record_with_and_without_loaders(root):
     (root / "suite.toml").write_text(SUITE)
     done = call("run", root / "suite.toml", "--data", root, "--out", root / "out", "--loaders", 2)
     assert done.returncode == 0, done.stderr
-    (one,), two = read_records(root / "out"), record(root)
+    (one,), two = read_documents(root / "out"), record(root)
     assert one["status"] == "done" and one["unfit"] == []
     own = ("timing", "checksum")
     assert {k: v for k, v in one.items() if k not in own} == {k: v for k, v in two.items() if k not in own}

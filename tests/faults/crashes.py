@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import torch
+from msgspec import structs
 
 from lth_bench.errors import DiskFault
 from lth_bench.experiments.experiment import Choice
@@ -27,7 +28,8 @@ from lth_bench.running.run import run
 from lth_bench.running.status import missing
 from lth_bench.storage import files
 from lth_bench.storage.leases import find_all
-from lth_bench.storage.records import identity, read_record, record_path, write_plan
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import read_record, record_path, write_plan
 from lth_bench.storage.store import Store, verify
 
 CRASHED, FULL, WRONG = 70, 71, 72
@@ -93,9 +95,9 @@ def content(workload: Workload, directory: Path) -> dict[str, object]:
     """The records without what may differ; raises FileFault for one that is neither before nor after."""
     found = {}
     for entry in workload.identities:
-        path = record_path(directory, entry["key"])
+        path = record_path(directory, entry.key)
         if path.exists():
-            found[entry["key"]] = {n: v for n, v in read_record(path).items() if n != "timing"}
+            found[entry.key] = structs.replace(read_record(path), timing=None)
     return found
 
 

@@ -24,9 +24,11 @@ from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
 from lth_bench.running.transfer import fitted, origin_faults
 from lth_bench.running.worker import make_context
-from lth_bench.storage.records import identity, read_records, write_plan, write_record
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_plan, write_record
 from lth_bench.storage.store import Store
 from lth_bench.training.session import Session, Setup
+from support.documents import entry, read_documents, write_document
 from support.networks import RECIPES, examples, make_session, network, states_equal
 
 PLUGINS = load_plugins()
@@ -475,7 +477,7 @@ def run_suite(tmp_path, plugins, controls):
     write_plan(tmp_path / "out", "t", planned)
     for item in planned:
         write_record(tmp_path / "out", run(identity("t", item), tmp_path / "out", site))
-    return {f"{r['label']}@{r['experiment']['dataset']['name']}": r for r in read_records(tmp_path / "out")}
+    return {f"{r['label']}@{r['experiment']['dataset']['name']}": r for r in read_documents(tmp_path / "out")}
 
 
 def test_a_suite_transfers_tickets_between_data_sets_and_recipes(tmp_path, plugins):
@@ -526,5 +528,5 @@ def test_names_that_stand_for_tickets_from_different_places_are_told_apart(tmp_p
     here = Experiment(Choice("digits"), Choice("m"), RECIPES["sgd"], Choice("imp"), 0.9, 0, Choice("transfer"))
     for recipe in (RECIPES["adam"], RECIPES["adamw"]):
         item = Planned(dataclasses.replace(here, origin=Origin(recipe=recipe)), "found with r", "s", False)
-        write_record(tmp_path, {**identity("t", item), "status": "failed", "error": {}})
+        write_document(tmp_path, {**entry(item), "status": "failed", "error": {"kind": "lost", "message": ""}})
     assert results(tmp_path)["method"].nunique() == 2

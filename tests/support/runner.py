@@ -13,7 +13,8 @@ from lth_bench.running.pool import WorkerPool
 from lth_bench.running.status import missing
 from lth_bench.running.supervisor import run_all
 from lth_bench.running.sweep import Sweep
-from lth_bench.storage.records import identity, write_plan
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_plan
 
 
 def main() -> None:

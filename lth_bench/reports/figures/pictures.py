@@ -154,10 +154,9 @@ def _places(frame: pd.DataFrame, targets: dict[Place, float]) -> dict[str, tuple
 
 def _left(record: Record) -> dict[str, float]:
     """Shares of weights left, by layer in the order of the network."""
-    if record.sparsity is None or record.network is None:
-        return {}
-    counts = {layer.name: record.sparsity.layers[layer.name] for layer in record.network.layers}
-    return {name: count.kept / count.size for name, count in counts.items()}
+    counts = record.sparsity.layers if record.sparsity else {}
+    order = [layer.name for layer in record.network.layers] if record.network else list(counts)
+    return {name: counts[name].kept / counts[name].size for name in order if name in counts}
 
 
 def _last_training(record: Record) -> pd.Series[float]:

@@ -166,8 +166,9 @@ class Forger:
         import gc
 
         (heartbeat,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Heartbeat")
-        best = {"step": 1, "loss": 0.0, "accuracy": 1.0}
-        heartbeat.channel.send({"status": "done", "test": {"last": best}, "sparsity": {"measured": 0.9}})
+        best = '{"step":1,"loss":0.0,"accuracy":1.0}'
+        record = f'"status":"done","test":{{"last":{best}}},"sparsity":{{"measured":0.9}}'
+        heartbeat.channel.end.sendall(f'\n{{"type":"Ended","record":{{{record}}}}}\n'.encode())
         os._exit(0)
 
 
@@ -179,9 +180,8 @@ class Halver:
         import gc
 
         (heartbeat,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Heartbeat")
-        heartbeat.channel.send({"status": "failed"})
-        heartbeat.channel.send({"status": "busy"})
-        heartbeat.channel.end.sendall(b'\n[1]\nxyz\n{"status": "trained", "hand')
+        heartbeat.channel.end.sendall(b'\n{"type":"Ended"}\n{"type":"MustWait"}\n')
+        heartbeat.channel.end.sendall(b'\n[1]\nxyz\n{"type":"Trained","hand')
         os._exit(0)
 
 
