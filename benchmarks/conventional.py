@@ -34,7 +34,9 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from lth_bench.data.examples import Examples, examples, held_out
+from lth_bench.data.examples import Examples
+from lth_bench.data.loading import examples, held_out
+from lth_bench.data.pixels import scale_and_shift
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
@@ -223,9 +225,8 @@ def digits(folder: Path) -> tuple[Examples, Examples]:
 
 
 def crowd(images: np.ndarray, labels: list[int]) -> tuple[Examples, Examples]:
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    data = Examples(pixels, torch.tensor(labels), 1 / (255 * std), -mean / std)
+    data = Examples(pixels, torch.tensor(labels), *scale_and_shift(MEAN, STD))
     return data, data.subset(torch.arange(len(data) // 10))
 
 

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from lth_bench.data.examples import Examples
+from lth_bench.data.pixels import scale_and_shift
 from lth_bench.running.worker import make_context
 from lth_bench.training.session import Session
 
@@ -77,8 +78,7 @@ def session(model: str, count: int, device: str) -> Session:
     images, labels = drawn(model, count)
     if model == "cifar_resnet20":
         return harness(model, crowd(images, labels), RECIPES[model], device)
-    scale, shift = (torch.tensor([value]).view(1, 1, 1, 1) for value in (1 / (255 * 0.3081), -0.1307 / 0.3081))
-    data = Examples(torch.from_numpy(images[:, None]), torch.tensor(labels), scale, shift)
+    data = Examples(torch.from_numpy(images[:, None]), torch.tensor(labels), *scale_and_shift([0.1307], [0.3081]))
     return harness(model, (data, data.subset(torch.arange(count // 10))), RECIPES[model], device)
 
 

@@ -13,8 +13,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from lth_bench.data.batches import Stream
+from lth_bench.data.batches import BatchOrder
 from lth_bench.data.examples import Examples
+from lth_bench.data.pixels import scale_and_shift
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe
 
@@ -50,10 +51,9 @@ def main() -> None:
     print(machine())
     images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(0, 10, (IMAGES,))
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    data = Examples(images, labels, 1 / (255 * std), -mean / std)
+    data = Examples(images, labels, *scale_and_shift(MEAN, STD))
     recipe = Recipe(Duration("1ep"), BATCH, 0.1, crop=4, flip=True)
-    stream = Stream(data, recipe, 0)
+    stream = BatchOrder(data, recipe, 0)
     loader = DataLoader(Photographs(images, labels), BATCH, shuffle=True, drop_last=True)
 
     def ours() -> None:

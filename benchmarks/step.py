@@ -18,7 +18,8 @@ import torch
 from measuring import alone, in_turn, machine
 from torch import Tensor, nn
 
-from lth_bench.data.examples import Examples, held_out
+from lth_bench.data.examples import Examples
+from lth_bench.data.loading import held_out
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe

@@ -13,7 +13,7 @@ import lth_bench
 from lth_bench.experiments import hookspecs
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.plan import plan
-from lth_bench.experiments.plugins import KINDS, Registry, Source, load_plugins
+from lth_bench.experiments.plugins import KINDS, Provider, Registry, load_plugins
 from lth_bench.experiments.suite import Suite
 from lth_bench.pruning import masks
 from support.networks import make_session
@@ -60,7 +60,7 @@ def registered(block):
     registry, module = Registry("pruners"), ModuleType("example")
     sys.modules["example"] = module
     exec(compile(block, "example", "exec"), vars(module))
-    module.register_pruners(lambda name, item: registry.add(name, item, Source("", "", "", "")))
+    module.register_pruners(lambda name, item: registry.add(name, item, Provider("", "", "", "")))
     return registry
 
 

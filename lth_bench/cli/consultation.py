@@ -18,7 +18,8 @@ from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.suite import Located
-from lth_bench.pruning.doctor import EXAMPLES, Findings, examine, looked_at
+from lth_bench.pruning.doctor import Findings, diagnose
+from lth_bench.pruning.initial_scores import EXAMPLES, looked_at
 from lth_bench.randomness import generator
 from lth_bench.running.context import Context
 
@@ -58,9 +59,9 @@ def consult(question: Question, plugins: Plugins, root: Path | None) -> Consulta
     chosen = model_choice(plugins, question.model, dict(assigned(text, "stem=cifar") for text in question.options))
     wanted = cast(Recipe, plugins.recipes[question.recipe]) if question.recipe else NEUTRAL
     batch, classes, images = _images(site, question.dataset)
-    findings = examine(chosen, wanted, batch, classes)
+    findings = diagnose(chosen, wanted, batch, classes)
     mended = dataclasses.replace(chosen, arguments={**chosen.arguments, **findings.remedies})
-    remedied = examine(mended, wanted, batch, classes) if findings.remedies else None
+    remedied = diagnose(mended, wanted, batch, classes) if findings.remedies else None
     return Consultation(chosen, images, findings, mended, remedied)
 
 

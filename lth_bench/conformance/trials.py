@@ -17,7 +17,7 @@ from lth_bench.conformance.specimens import DATASET, MODELS, RECIPE, Specimen
 from lth_bench.conformance.traces import undone
 from lth_bench.conformance.watched import Observed
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
-from lth_bench.experiments.plugins import Plugins, Registry, Source
+from lth_bench.experiments.plugins import Plugins, Provider, Registry
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Context
 from lth_bench.running.run import run
@@ -27,7 +27,7 @@ from lth_bench.storage.store import Store
 from lth_bench.training.session import Session
 
 NAME = "conformance"
-OURS = Source(NAME, __name__, "lth-bench", "")
+OURS = Provider(NAME, __name__, "lth-bench", "")
 NOISE = 271_828  # a seed that nobody else is likely to choose
 FRAME = re.compile(r'File "(.+?)", line (\d+)')
 

@@ -24,19 +24,18 @@ def register_pruners(register: Callable[[str, type], None]) -> None:
 def register_controls(register: Callable[[str, type], None]) -> None:
     """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Base.
 
-    The class attribute `reads_ticket = False` is for one that searches anew, so that a ticket from elsewhere is nothing
-    to it.
+    A control that searches anew instead of reading a ticket has the class attribute `reads_ticket = False`.
     """
 
 
 @hookspec
 def register_models(register: Callable[[str, Callable[..., Any]], None]) -> None:
-    """Call `register(name, function)`: the function becomes a model of timm's."""
+    """Call `register(name, function)`: `timm.create_model(name)` calls the function from then on."""
 
 
 @hookspec
 def register_datasets(register: Callable[[str, Dataset | type], None]) -> None:
-    """Call `register(name, dataset)`: a Dataset, or a frozen dataclass whose instances give one when called."""
+    """Call `register(name, dataset)`: a Dataset, or a frozen dataclass whose instances return one when called."""
 
 
 @hookspec

@@ -140,18 +140,16 @@ def exchanged(session: Session, growth: Scores, fraction: float) -> Masks:
 
 def dropped(mask: Tensor, importance: Tensor, count: int) -> Tensor:
     """A mask without its `count` weights of least importance; ties go to the earlier weight."""
-    return _highest(importance, mask, int(mask.count_nonzero()) - count)
+    from lth_bench.pruning.masks import top
+
+    return top(importance, int(mask.count_nonzero()) - count, among=mask)
 
 
 def grown(mask: Tensor, growth: Tensor, count: int) -> Tensor:
     """A mask with `count` more weights, those of the highest scores; ties go to the earlier weight."""
-    return mask | _highest(growth, ~mask, count)
+    from lth_bench.pruning.masks import top
 
-
-def _highest(scores: Tensor, among: Tensor, count: int) -> Tensor:
-    from lth_bench.pruning.masks import highest
-
-    return highest({"": scores}, {"": among}, count)[""]
+    return mask | top(growth, count, among=~mask)
 
 
 def _require_finite(session: Session, what: str, values: Mapping[str, Tensor]) -> None:

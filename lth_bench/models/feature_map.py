@@ -11,7 +11,7 @@ import torch
 from timm.layers.blur_pool import BlurPool2d
 from torch import Tensor, nn
 
-from lth_bench.models.timm_models import mode
+from lth_bench.models.modes import mode
 from lth_bench.randomness import kept_noise
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, BlurPool2d)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.timm_models import prunable
+from lth_bench.models.layer_roles import prunable
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -1,4 +1,4 @@
-"""Which layers of a network are the first, the last and the depthwise ones."""
+"""Which weights of a network are prunable, and which layers are the first, the last and the depthwise ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,29 @@ from typing import Any, Literal, cast
 
 from torch import nn
 
-from lth_bench.models.timm_models import output_layer, prunable
+PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The convolution and linear weights by name, in module order; never biases or norm layers.
+
+    The fused projection of queries, keys and values in `nn.MultiheadAttention` is one of them.
+    """
+    found: dict[str, nn.Parameter] = {}
+    for name, module in model.named_modules():
+        if isinstance(module, PRUNABLE):
+            found[f"{name}.weight"] = cast(nn.Parameter, module.weight)
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            found[f"{name}.in_proj_weight"] = module.in_proj_weight
+    return found
+
+
+def output_layer(model: nn.Module) -> str:
+    """The name of the last layer's weight: the classifier that timm names, else the last prunable weight."""
+    weights = prunable(model)
+    classifier = cast(Any, model).get_classifier() if hasattr(model, "get_classifier") else None
+    named = [name for name, weight in weights.items() if weight is getattr(classifier, "weight", None)]
+    return named[0] if named else list(weights)[-1]
 
 
 def first_weights(model: nn.Module) -> list[str]:

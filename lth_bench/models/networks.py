@@ -14,10 +14,11 @@ from lth_bench.errors import ModelError
 from lth_bench.experiments.adapters import Adapters, split
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.cifar_stem import cifar_stem, small_patches
+from lth_bench.models.cifar_stem import cifar_stem
 from lth_bench.models.initialisation import initialise
-from lth_bench.models.layer_roles import kept_dense
-from lth_bench.models.timm_models import make_model, model_function, prunable
+from lth_bench.models.layer_roles import kept_dense, prunable
+from lth_bench.models.patch_embedding import small_patches
+from lth_bench.models.timm_models import make_model, model_function
 from lth_bench.models.zero_init import mend
 from lth_bench.randomness import kept_noise
 

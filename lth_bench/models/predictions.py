@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from lth_bench.data.examples import Source
-from lth_bench.models.timm_models import mode, nothing
+from lth_bench.models.modes import mode
 
 CHUNK = 500
+
+
+def nothing() -> None:
+    pass
 
 
 @torch.no_grad()

@@ -9,8 +9,7 @@ from timm.layers.grn import GlobalResponseNorm
 from torch import Tensor, nn
 
 from lth_bench.experiments.adapters import Adapters
-from lth_bench.models.layer_roles import output_weights
-from lth_bench.models.timm_models import prunable
+from lth_bench.models.layer_roles import output_weights, prunable
 
 NORM_SCALE = re.compile(r"weight|gain|skipinit_gain")
 LAYER_SCALE = re.compile(r"(gamma|ls|scale|layer_scale)_?\w*")

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import cross_entropy
 
-from lth_bench.data.examples import Batch, Source
+from lth_bench.data.examples import Batch
 from lth_bench.errors import ModelError
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.feature_map import last_feature_map, patch_grids
-from lth_bench.models.layer_roles import output_weights
+from lth_bench.models.layer_roles import output_weights, prunable
 from lth_bench.models.networks import make_network, prunable_weights
-from lth_bench.models.timm_models import mode, prunable, transformed
+from lth_bench.models.weight_transforms import transformed
 from lth_bench.models.zero_init import layer_scales, norm_scales, zero_weights
-from lth_bench.pruning.allocation import SPARSITIES, erk_densities, kept_count
-from lth_bench.pruning.masks import Scores, check_scores, full, highest, kept
-from lth_bench.randomness import generator, kept_noise
+from lth_bench.pruning.allocation import SPARSITIES, erk_densities
+from lth_bench.pruning.initial_scores import gradient_flows, sensitivities, surviving
+from lth_bench.pruning.masks import Scores
 
-EXAMPLES = 32  # that scores are computed on, if images are small
-PIXELS = EXAMPLES * 64 * 64  # that they have at most
 SMALL = 0.1  # a layer scale below it puts the scores behind it as far below the others
 GRID = 4  # patches a side that a transformer needs
-TEMPERATURE = 200  # of GraSP's logits
-
-Weights = Mapping[str, nn.Parameter]
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerFindings:
     """A prunable layer: the shares of its SNIP and GraSP scores that are exactly zero, and what is left of it.
 
     `left` holds, for each of SPARSITIES, the weights above zero that a global threshold on SNIP scores leaves; `dense`
@@ -85,7 +77,7 @@ class Findings:
     zero; `remedies` are arguments of the model that would mend it.
     """
 
-    layers: list[Layer]
+    layers: list[LayerFindings]
     dense: list[str]
     feature_map: tuple[int, int] | None
     zeros: list[str]
@@ -96,12 +88,12 @@ class Findings:
     def weights(self) -> int:
         return sum(layer.weights for layer in self.layers)
 
-    def emptied(self, place: int) -> list[Layer]:
+    def emptied(self, place: int) -> list[LayerFindings]:
         """Layers of which a global threshold at SPARSITIES[place] leaves nothing although not all scores are zero."""
         return [layer for layer in self.layers if not layer.left[place] and layer.snip_zeros < 1]
 
 
-def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findings:
+def diagnose(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findings:
     """Looks at a model with the initial weights of seed 0. Raises ModelError."""
     network = make_network(model, recipe, batch.inputs.shape[1:], classes, seed=0).to(batch.inputs.device)
     weights = prunable_weights(model, network)
@@ -113,7 +105,7 @@ def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findin
         size = tuple(batch.inputs.shape[1:])
         raise ModelError(f"{model.name!r} cannot take inputs of shape {size}: {error}") from error
     seen = signs(network, scores, batch)
-    layers = _layers(scores, _flows(network, weights, batch))
+    layers = _layers(scores, gradient_flows(network, weights, batch))
     remedies = _remedies(model, network, seen)
     fault = standardised(network, batch.inputs[:2])  # last, because it leaves the network changed
     return Findings(
@@ -124,25 +116,6 @@ def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findin
         reasons=[*_reasons(seen), *([f"it {fault}"] if fault else [])],
         remedies={} if fault else remedies,
     )
-
-
-def looked_at(data: Source) -> Batch:
-    """The examples that a network is looked at with: the same for every seed."""
-    count = max(8, min(EXAMPLES, PIXELS // (data.shape[1] * data.shape[2])))
-    order = torch.randperm(len(data), generator=generator(0, "doctor"))[:count]
-    return data.batch(order.to(data.labels.device))
-
-
-def sensitivities(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor]:
-    """SNIP's scores, |gradient × weight|, with running statistics; without side effects."""
-    with kept_noise(batch.inputs.device), mode(network, training=False):
-        loss = cross_entropy(network(batch.inputs), batch.labels)
-        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-    pairs = zip(weights.items(), gradients, strict=True)
-    return {
-        name: torch.zeros_like(weight) if gradient is None else (gradient * weight).detach().abs()
-        for (name, weight), gradient in pairs
-    }
 
 
 def signs(network: nn.Module, scores: Scores, batch: Batch) -> Signs:
@@ -211,30 +184,12 @@ def _zeros(values: Tensor) -> int:
     return values.numel() - int(values.count_nonzero())
 
 
-def _flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor] | None:
-    """GraSP's scores, up to their sign, weight × Hessian × gradient; leaves batch statistics behind.
-
-    Wang et al. 2020, arXiv:2002.07376, equation 8.
-    """
-    values = list(weights.values())
-    with kept_noise(batch.inputs.device), mode(network, training=True), sdpa_kernel(SDPBackend.MATH):
-        try:
-            loss = cross_entropy(network(batch.inputs) / TEMPERATURE, batch.labels)
-            gradients = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True)
-            product = torch.stack([(g.detach() * g).sum() for g in gradients if g is not None]).sum()
-            seconds = torch.autograd.grad(product, values, allow_unused=True)
-        except RuntimeError:
-            return None
-    pairs = zip(weights.items(), seconds, strict=True)
-    return {name: torch.zeros_like(weight) if h is None else (weight * h).detach() for (name, weight), h in pairs}
-
-
-def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[Layer]:
+def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[LayerFindings]:
     shapes = {name: tuple(score.shape) for name, score in scores.items()}
     left = surviving(scores)
     densities = {sparsity: erk_densities(shapes, sparsity) for sparsity in SPARSITIES}
     return [
-        Layer(
+        LayerFindings(
             name=name,
             shape=shapes[name],
             snip_zeros=_zeros(score) / score.numel(),
@@ -244,13 +199,3 @@ def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[
         )
         for name, score in scores.items()
     ]
-
-
-def surviving(scores: Scores) -> dict[str, tuple[int, ...]]:
-    """Weights above zero, by layer, that a global threshold at each of SPARSITIES leaves."""
-    check_scores(scores, full(scores))
-    size = sum(score.numel() for score in scores.values())
-    above = {name: score > 0 for name, score in scores.items()}
-    most = sum(kept(above).values())
-    left = [kept(highest(scores, above, min(most, kept_count(sparsity, size)))) for sparsity in SPARSITIES]
-    return {name: tuple(counts[name] for counts in left) for name in scores}

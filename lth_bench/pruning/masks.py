@@ -109,9 +109,13 @@ def highest(scores: Scores, masks: Masks, count: int) -> Masks:
     return chosen
 
 
-def top(scores: Tensor, count: int) -> Tensor:
-    """A boolean mask over the `count` highest scores of a tensor; ties go to the earlier weight."""
-    return highest({"": scores}, {"": torch.ones_like(scores, dtype=torch.bool)}, count)[""]
+def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
+    """A boolean mask of the `count` highest scores of a tensor, or of those that `among` is True for.
+
+    Ties go to the earlier weight.
+    """
+    mask = torch.ones_like(scores, dtype=torch.bool) if among is None else among
+    return highest({"": scores}, {"": mask}, count)[""]
 
 
 def _threshold(scores: Scores, masks: Masks, count: int) -> Tensor:

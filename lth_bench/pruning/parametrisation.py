@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lth_bench.models.timm_models import mode
+from lth_bench.models.modes import mode
 from lth_bench.storage.tensors import State
 
 Make = Callable[[str, nn.Parameter], nn.Module]
@@ -68,6 +68,6 @@ def _place(name: str) -> int:
     return name == "bias"
 
 
-def left(state: Mapping[str, Tensor], names: Mapping[str, object]) -> int:
+def nonzero_count(state: Mapping[str, Tensor], names: Mapping[str, object]) -> int:
     """Weights of the dense architecture that are not zero."""
     return sum(int(state[name].count_nonzero()) for name in names)

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lth_bench.data.examples import Source, examples, held_out, settled
-from lth_bench.data.lazy import Streamed
+from lth_bench.data.examples import Source
+from lth_bench.data.lazy import LazyExamples
+from lth_bench.data.loading import completed, examples, held_out
 from lth_bench.errors import DataError
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.datasets import Arrays, Dataset, Listing
@@ -74,7 +75,7 @@ class Context:
         if name not in self._read:
             wanted = dataset_named(self.plugins.datasets, dataset)
             content = wanted.read("train", self.data_root)
-            known = settled(wanted, content)
+            known = completed(wanted, content)
             whole = self._source(known, content)
             if not 0 < known.validation < len(whole):
                 raise DataError(
@@ -141,7 +142,7 @@ class Context:
     def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
         if isinstance(content, Listing):
             assert dataset.mean is not None and dataset.std is not None
-            return Streamed(content, dataset.mean, dataset.std, self.loaders)
+            return LazyExamples(content, dataset.mean, dataset.std, self.loaders)
         return examples(dataset, content)
 
 

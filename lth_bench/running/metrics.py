@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lth_bench.data.examples import Source
-from lth_bench.models.predictions import predictions
-from lth_bench.models.timm_models import mode, nothing
+from lth_bench.models.modes import mode
+from lth_bench.models.predictions import nothing, predictions
 from lth_bench.storage.record import Network, RecordedLayer
 
 BINS = 15  # of the calibration error

@@ -8,8 +8,8 @@ import torch
 
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.machine import processors
+from lth_bench.models.modes import mode
 from lth_bench.models.predictions import CHUNK
-from lth_bench.models.timm_models import mode
 from lth_bench.running.context import Context
 
 CONTEXT = 700 << 20  # bytes that a process takes on a GPU beside its tensors

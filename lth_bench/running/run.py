@@ -21,7 +21,8 @@ from msgspec import structs
 from lth_bench.errors import DataError, DiskFault, Diverged, FileFault, Interrupted, ModelError, Unsuitable
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.methods.controls import Base
-from lth_bench.pruning.doctor import complaints, looked_at, sensitivities
+from lth_bench.pruning.doctor import complaints
+from lth_bench.pruning.initial_scores import looked_at, sensitivities
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Context, instance
 from lth_bench.running.evaluation import judge
@@ -241,7 +242,7 @@ def _environment(experiment: Experiment, context: Context) -> Environment:
         threads=torch.get_num_threads(),
         processors=os.cpu_count(),
         plugins={
-            kind: RecordedPlugin(**dataclasses.asdict(registry.sources[name]), sha256=file_hash(registry[name]))
+            kind: RecordedPlugin(**dataclasses.asdict(registry.providers[name]), sha256=file_hash(registry[name]))
             for kind, (registry, name) in chosen.items()
         },
     )

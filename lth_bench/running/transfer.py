@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lth_bench.errors import Unsuitable
-from lth_bench.models.timm_models import output_layer
+from lth_bench.models.layer_roles import output_layer
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.pruning.masks import kept
 from lth_bench.pruning.tickets import Ticket

@@ -17,7 +17,7 @@ from torch.nn.modules import module as global_hooks
 from torch.optim import optimizer as optimizer_hooks
 
 import lth_bench.training.session as session_module
-from lth_bench.data.lazy import Streamed
+from lth_bench.data.lazy import LazyExamples
 from lth_bench.hashing import sha256
 from lth_bench.storage.tensors import NAMES, serialized
 from lth_bench.training.optimizers import make_optimizer
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SIMPLE = (int, float, complex, str, bool, bytes, type(None), range, slice)
 FUNCTIONS = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, property)
 TORCH = (torch.dtype, torch.device, torch.memory_format, torch.layout)
-FIXED = (nn.Module, Streamed, *FUNCTIONS, *TORCH, re.Pattern, PurePath)
+FIXED = (nn.Module, LazyExamples, *FUNCTIONS, *TORCH, re.Pattern, PurePath)
 """What is compared by identity: it has no state, or its state is looked at where it belongs."""
 
 

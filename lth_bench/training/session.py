@@ -14,14 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lth_bench.data.batches import Stream
+from lth_bench.data.batches import BatchOrder
 from lth_bench.data.examples import Batch, Source
 from lth_bench.errors import Diverged, Interrupted, MaskError, SessionError
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe, Schedule
-from lth_bench.models.flops import Gauge, Passage, passage
-from lth_bench.models.predictions import evaluate
-from lth_bench.models.timm_models import mode, nothing, output_layer, prunable
+from lth_bench.models.flops import Passage, PausableMeter, passage
+from lth_bench.models.layer_roles import output_layer, prunable
+from lth_bench.models.modes import mode
+from lth_bench.models.predictions import evaluate, nothing
 from lth_bench.pruning import channels as channelling
 from lth_bench.pruning import masks as masking
 from lth_bench.pruning import parametrisation
@@ -94,7 +95,7 @@ class Session:
         self._memory, self._progress = setup.memory, setup.progress
         self._ended: Interrupted | Diverged | None = None
         self._network, self._prunable, self._validation = setup.network, setup.prunable, setup.validation
-        self._stream = Stream(setup.training, setup.recipe, setup.seed)
+        self._stream = BatchOrder(setup.training, setup.recipe, setup.seed)
         self._start_noise = noise(next(self.model.parameters()).device)
         self._noise_seeds = Ahead(lambda step: stream_seed(setup.seed, "noise", step))
         self._follow(self.recipe)
@@ -105,7 +106,7 @@ class Session:
         self._tick_loss: Tensor | None = None
         self._kept = self._counts()
         self._held, self._tick_kept = sum(self._kept), self._kept
-        self._gauge = Gauge(lambda: self.weights, self._charge_flops)
+        self._gauge = PausableMeter(lambda: self.weights, self._charge_flops)
         self._structure: channelling.Structure | None = None
         self._passage: Passage | None = None
         self._masked: list[tuple[nn.Parameter, Tensor]] = []
@@ -511,7 +512,7 @@ class Session:
             self._ended = Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
             raise self._ended
         if parametrisation.parametrised(self.model):
-            self._hold(parametrisation.left(self._dense_state(), self.weights))
+            self._hold(parametrisation.nonzero_count(self._dense_state(), self.weights))
         measured = Measurement(self.step, self._held, training_loss, loss, accuracy)
         self.monitor.add(measured, self._dense_state)
 

@@ -17,5 +17,5 @@ class Subnet(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         size = self.scores.abs()
-        mask = top(size.detach().flatten(), self.kept).view(size.shape)
+        mask = top(size.detach(), self.kept)
         return weight * straight_through(mask, size)

@@ -18,12 +18,12 @@ from lth_bench.cli.scaffold import ScaffoldError, class_name, write_plugin
 from lth_bench.conformance import contract
 from lth_bench.conformance.examination import RULES, examine, examine_variants, glance
 from lth_bench.conformance.variants import variants
-from lth_bench.experiments.plugins import Plugins, Source, load_plugins
+from lth_bench.experiments.plugins import Plugins, Provider, load_plugins
 from support import broken_pruners
 from support.places import ROOT
 
 PLUGINS = Plugins()
-broken_pruners.register_pruners(lambda name, kind: PLUGINS.pruners.add(name, kind, Source("", "", "tests", "0")))
+broken_pruners.register_pruners(lambda name, kind: PLUGINS.pruners.add(name, kind, Provider("", "", "tests", "0")))
 EVERYWHERE = ("networks", "stored", "other seed")  # rules that one network and one seed do not show
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torchvision import datasets
 
-from lth_bench.data.batches import Stream
-from lth_bench.data.examples import examples as to_examples
-from lth_bench.data.examples import held_out
+from lth_bench.data.batches import BatchOrder
+from lth_bench.data.loading import examples as to_examples
+from lth_bench.data.loading import held_out
 from lth_bench.errors import DataError
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.plugins import load_plugins
@@ -148,16 +148,16 @@ def test_validation_is_held_out_of_training_and_the_same_for_every_seed():
 
 
 def test_a_stream_can_be_sought_at_any_step():
-    stream, other = Stream(examples(50), recipe(batch_size=8), 1), Stream(examples(50), recipe(batch_size=8), 1)
+    stream, other = BatchOrder(examples(50), recipe(batch_size=8), 1), BatchOrder(examples(50), recipe(batch_size=8), 1)
     in_order = [stream.batch(step).inputs for step in range(20)]
     for step in (19, 3, 11, 0):
         assert torch.equal(other.batch(step).inputs, in_order[step])
     with pytest.raises(ValueError, match="batch_size is 51, but there are only 50"):
-        Stream(examples(50), recipe(batch_size=51), 0)
+        BatchOrder(examples(50), recipe(batch_size=51), 0)
 
 
 def test_what_is_done_to_a_batch_stays_with_its_taker():
-    stream = Stream(examples(50), recipe(batch_size=8), 1)
+    stream = BatchOrder(examples(50), recipe(batch_size=8), 1)
     first, second = (stream.batch(step).inputs.clone() for step in (0, 1))
     stream.batch(0).inputs.zero_()
     assert torch.equal(stream.batch(1).inputs, second)

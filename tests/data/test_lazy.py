@@ -11,7 +11,7 @@ from PIL import Image
 from timm.data import create_transform
 
 from lth_bench.data.examples import Draw
-from lth_bench.data.lazy import Streamed
+from lth_bench.data.lazy import LazyExamples
 from lth_bench.errors import DataError
 from lth_bench.experiments.datasets import Listing
 from support.networks import recipe
@@ -35,8 +35,8 @@ class Folder:
         return Image.fromarray(np.random.default_rng(i).integers(0, 256, shape, np.uint8))
 
 
-def streamed(loaders: int = 0, count: int = 23, broken: int | None = None) -> Streamed:
-    return Streamed(Listing(np.arange(count) % 5, Folder(broken), 24, 3, "content"), MEAN, STD, loaders)
+def streamed(loaders: int = 0, count: int = 23, broken: int | None = None) -> LazyExamples:
+    return LazyExamples(Listing(np.arange(count) % 5, Folder(broken), 24, 3, "content"), MEAN, STD, loaders)
 
 
 def draw(start: int, epoch: int = 0, seed: int = 0, count: int = 23, transforms=STRONG) -> Draw:
@@ -212,11 +212,11 @@ def test_the_digest_stands_for_content_choice_and_normalisation():
     listing = Listing(np.arange(23) % 5, Folder(), 24, 3, "content")
     others = [
         data.subset(torch.arange(22)),
-        Streamed(replace(listing, digest="other"), MEAN, STD),
-        Streamed(replace(listing, size=32), MEAN, STD),
-        Streamed(listing, STD, STD),
+        LazyExamples(replace(listing, digest="other"), MEAN, STD),
+        LazyExamples(replace(listing, size=32), MEAN, STD),
+        LazyExamples(listing, STD, STD),
     ]
-    assert Streamed(listing, MEAN, STD, 2).digest() == data.digest() == data.subset(torch.arange(23)).digest()
+    assert LazyExamples(listing, MEAN, STD, 2).digest() == data.digest() == data.subset(torch.arange(23)).digest()
     assert len({data.digest(), *(other.digest() for other in others)}) == 5
 
 

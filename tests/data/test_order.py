@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lth_bench.data.batches import Stream
+from lth_bench.data.batches import BatchOrder
 from lth_bench.errors import SuiteError
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
@@ -62,7 +62,7 @@ def streams(root, seed=0, **changes):
     site = Context(PLUGINS, root, torch.device("cpu"))
     options = recipe(batch_size=8, **changes)
     entries = [{"path": "set", "validation": 4}, {"path": "set", "validation": 4, "size": 12}]
-    return [Stream(site.training(Choice("images", entry))[0], options, seed) for entry in entries]
+    return [BatchOrder(site.training(Choice("images", entry))[0], options, seed) for entry in entries]
 
 
 def test_the_order_of_examples_is_the_same_in_memory_and_read_as_needed(root):

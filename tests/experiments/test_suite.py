@@ -161,7 +161,7 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
         ),
         (
             with_controls('{ name = "invert", found_on = "mnist" }'),
-            ["controls[0]: 'invert' searches anew where it is trained, whatever was found elsewhere; leave found_on"],
+            ["controls[0]: 'invert' searches anew where it is trained and reads no ticket; leave found_on"],
         ),
         (
             with_controls('"redraw", { name = "redraw" }'),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from lth_bench.errors import FileFault
-from lth_bench.experiments.plugins import Registry, Source
+from lth_bench.experiments.plugins import Provider, Registry
 from lth_bench.hashing import sha256
 from lth_bench.storage.files import publish
 from lth_bench.storage.records import read_record
@@ -146,7 +146,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, tally):
     bad = []
     for name in names:
         try:
-            Registry("suites").add(name, tmp_path, Source("a", "b", "c", "d"))
+            Registry("suites").add(name, tmp_path, Provider("a", "b", "c", "d"))
             bad.append(name)
         except ValueError:
             pass

@@ -16,8 +16,7 @@ from lth_bench.errors import ModelError
 from lth_bench.experiments.adapters import Adapters
 from lth_bench.models.cifar_stem import cifar_stem
 from lth_bench.models.feature_map import last_feature_map
-from lth_bench.models.layer_roles import kept_dense, output_weights
-from lth_bench.models.timm_models import prunable
+from lth_bench.models.layer_roles import kept_dense, output_weights, prunable
 from lth_bench.models.zero_init import layer_scales, mend, norm_scales, zero_weights
 from lth_bench_plugins import conv, lenet
 

@@ -11,9 +11,11 @@ from lth_bench.data.examples import Batch, Examples
 from lth_bench.errors import ModelError
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import load_plugins
+from lth_bench.models.layer_roles import prunable
 from lth_bench.models.networks import make_network, prunable_weights
-from lth_bench.models.timm_models import prunable, register_models
-from lth_bench.pruning.doctor import examine, sensitivities
+from lth_bench.models.timm_models import register_models
+from lth_bench.pruning.doctor import diagnose
+from lth_bench.pruning.initial_scores import sensitivities
 from lth_bench.training.session import Session, Setup
 from support.networks import recipe
 from support.places import ROOT
@@ -116,9 +118,9 @@ def row(name, before, after):
 def test_a_family_is_found_examined_mended_and_trained(name, record_property):
     model = Choice(name, FAMILIES[name])
     found(model)
-    before = examine(model, RECIPE, batch(), CLASSES)
+    before = diagnose(model, RECIPE, batch(), CLASSES)
     mended = Choice(name, {**model.arguments, **before.remedies})
-    after = examine(mended, RECIPE, batch(), CLASSES) if before.remedies else before
+    after = diagnose(mended, RECIPE, batch(), CLASSES) if before.remedies else before
     line = row(name, before, after)
     record_property("family", json.dumps(line))
     if name in REFUSED:
@@ -168,17 +170,17 @@ def trained(model):
 
 def test_a_model_that_cannot_take_the_images_is_told():
     with pytest.raises(ModelError, match=r"'inception_v4' cannot take inputs of shape \(3, 32, 32\)"):
-        examine(Choice("inception_v4"), RECIPE, batch(), CLASSES)
+        diagnose(Choice("inception_v4"), RECIPE, batch(), CLASSES)
 
 
 def test_the_two_failures_of_the_defaults_are_found_and_mended():
-    before = examine(Choice("resnet18"), RECIPE, batch(), CLASSES)
+    before = diagnose(Choice("resnet18"), RECIPE, batch(), CLASSES)
     assert before.reasons == [
         "98.3% of its prunable weights, all of 16 of its 21 layers, have a SNIP score of exactly zero",
         "its last feature map is 1×1 for images of 32×32",
     ]
     assert before.remedies == {"stem": "cifar", "zero_init_last": False}
     assert sum(layer.left[0] for layer in before.layers) < 0.02 * before.weights
-    after = examine(Choice("resnet18", before.remedies), RECIPE, batch(), CLASSES)
+    after = diagnose(Choice("resnet18", before.remedies), RECIPE, batch(), CLASSES)
     assert after.reasons == [] and after.remedies == {}
     assert sum(layer.left[0] for layer in after.layers) == round(0.1 * after.weights) and not after.emptied(0)

@@ -7,7 +7,8 @@ import timm
 import torch
 from torch import nn
 
-from lth_bench.models.timm_models import prunable, transformed
+from lth_bench.models.layer_roles import prunable
+from lth_bench.models.weight_transforms import transformed
 
 SMALL = {
     "resnet18": 32,

@@ -14,7 +14,7 @@ from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
 from lth_bench.experiments.plan import plan, read_suite
-from lth_bench.experiments.plugins import Source, load_plugins
+from lth_bench.experiments.plugins import Provider, load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.pruning import masks
 from lth_bench.pruning.allocation import kept_count
@@ -464,7 +464,7 @@ def some_digits(classes, size):
 def plugins():
     made = load_plugins()
     for name, dataset in (("few", some_digits(5, 8)), ("large", some_digits(10, 12))):
-        made.datasets.add(name, dataset, Source("", "", "", ""))
+        made.datasets.add(name, dataset, Provider("", "", "", ""))
     return made
 
 

@@ -11,7 +11,8 @@ from torch import nn
 
 from lth_bench.errors import ModelError
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.models.timm_models import make_model, output_layer, prunable, register_models
+from lth_bench.models.layer_roles import output_layer, prunable
+from lth_bench.models.timm_models import make_model, register_models
 from support.places import ROOT
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
@@ -52,7 +53,7 @@ def made(name, shape=COLOUR, **arguments):
 
 
 def test_all_are_registered_and_counted():
-    ours = {name for name in load_plugins().models if load_plugins().models.sources[name].distribution == "lth-bench"}
+    ours = {name for name in load_plugins().models if load_plugins().models.providers[name].distribution == "lth-bench"}
     assert ours == set(WEIGHTS)
 
 

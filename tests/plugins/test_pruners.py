@@ -14,7 +14,7 @@ from support.networks import RECIPES, make_session
 from support.pairs import Pair, kept, left, pair_session, pruner
 
 PLUGINS = load_plugins()
-BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.sources[name].distribution == "lth-bench"]
+BUNDLED = [name for name in PLUGINS.pruners if PLUGINS.pruners.providers[name].distribution == "lth-bench"]
 ROUNDS = [
     {"rate": 0.5},
     {"rate": 0.5, "rewind_to": "3it"},

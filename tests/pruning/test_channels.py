@@ -16,7 +16,9 @@ from lth_bench.data.examples import Examples
 from lth_bench.errors import MaskError
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.models.flops import passage
-from lth_bench.models.timm_models import mode, prunable, register_models
+from lth_bench.models.layer_roles import prunable
+from lth_bench.models.modes import mode
+from lth_bench.models.timm_models import register_models
 from lth_bench.pruning import masks as masking
 from lth_bench.pruning.channels import chosen, gates, inner, remaining, structure, thin
 from lth_bench.pruning.tickets import Ticket, read_ticket, write_ticket

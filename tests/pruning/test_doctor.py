@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from lth_bench.data.examples import Batch
-from lth_bench.models.timm_models import prunable
+from lth_bench.models.layer_roles import prunable
 from lth_bench.pruning.allocation import SPARSITIES
-from lth_bench.pruning.doctor import complaints, sensitivities, surviving
+from lth_bench.pruning.doctor import complaints
+from lth_bench.pruning.initial_scores import sensitivities, surviving
 from lth_bench.pruning.masks import full, pruned
 from support.documents import read_documents
 from support.networks import network

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
+import re
 
 import msgspec
 import pytest
 import timm
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lth_bench.data.examples import Examples
@@ -18,8 +21,9 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.flops import Gauge, passage
-from lth_bench.models.timm_models import make_model, prunable, register_models
+from lth_bench.models.flops import ATTENTION_FORMULAS, PausableMeter, passage
+from lth_bench.models.layer_roles import prunable
+from lth_bench.models.timm_models import make_model, register_models
 from lth_bench.pruning import allocation
 from lth_bench.results.costs import Costing, shapes, training
 from lth_bench.results.excerpts import Excerpt
@@ -49,7 +53,7 @@ def made(name):
 def test_dense_flops_are_those_of_torchs_counter(name):
     model, shape = made(name)
     found = passage(model, prunable(model), shape)
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         model.eval()(torch.ones(1, *shape))
     assert sum(found.layers.values()) + found.other == counter.get_total_flops()
     assert all(found.layers.values()), "every layer was seen"
@@ -77,6 +81,76 @@ def test_the_products_of_attention_by_hand():
     assert found.other == 2 * 2 * 6 * 6 * 8
 
 
+BACKENDS = [
+    SDPBackend.MATH, SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.CUDNN_ATTENTION,
+]  # fmt: skip
+BATCHED, HEADS, QUERIES, KEYS, WIDTH = 2, 3, 8, 16, 32
+NO_BACKEND = "No available kernel|No viable backend"
+
+
+def metered_attention(backend, device, dropout):
+    """FLOPs that a meter reports: forward, and forward and backward together."""
+    dtype = torch.float32 if device == "cpu" else torch.float16
+    queries, keys, values = (
+        torch.ones(BATCHED, HEADS, tokens, WIDTH, device=device, dtype=dtype, requires_grad=True)
+        for tokens in (QUERIES, KEYS, KEYS)
+    )
+    reported = []
+    with PausableMeter(dict, lambda _, flops: reported.append(flops)).on(), sdpa_kernel(backend):
+        out = nn.functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout)
+        forward = sum(reported)
+        out.sum().backward()
+    return forward, sum(reported)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch says why it takes no backend
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("backend", BACKENDS, ids=str)
+def test_attention_costs_the_same_on_every_backend_forward_and_back(backend, dropout, device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    products = 2 * 2 * BATCHED * HEADS * QUERIES * KEYS * WIDTH
+    try:
+        measured = metered_attention(backend, device, dropout)
+    except RuntimeError as error:
+        if not re.search(NO_BACKEND, str(error)):
+            raise
+        pytest.skip(f"torch has no such backend here: {error}")
+    assert measured == (products, 3 * products)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_attention_of_a_network_costs_what_its_products_cost_whatever_computes_it(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    model, shape = made("vit_tiny_patch16_224")
+    model.to(device)
+    reported = []
+    with PausableMeter(dict, lambda _, flops: reported.append(flops)).on(), torch.no_grad():
+        model.eval()(torch.ones(1, *shape, device=device))
+    whole = passage(model, prunable(model), shape)
+    assert sum(reported) == sum(whole.layers.values()) + whole.other
+
+
+def test_every_fused_attention_of_torch_has_a_formula():
+    """One without a formula would count as nothing: this fails when a new torch brings one."""
+    names = {name.removeprefix("aten::").split(".")[0] for name in torch._C._dispatch_get_all_op_names()}
+    fused = {name for name in names if name.startswith("_scaled_dot_product")} - {"_scaled_dot_product_attention_math"}
+    assert {getattr(torch.ops.aten, name) for name in fused} == set(ATTENTION_FORMULAS)
+
+
+def test_the_formulas_of_attention_by_hand():
+    # Six heads of queries share three of keys; values are wider.
+    meta = functools.partial(torch.empty, device="meta")
+    queries, keys, values = meta(2, 6, 8, 4), meta(2, 3, 16, 4), meta(2, 3, 16, 5)
+    products = 2 * (2 * 6) * 8 * 16 * (4 + 5)
+    for packet, formula in ATTENTION_FORMULAS.items():
+        backward = str(packet).endswith("_backward")
+        gradients = [meta(2, 6, 8, 5)] if backward else []
+        assert formula(*gradients, queries, keys, values, None, 0.0) == (2 if backward else 1) * products
+
+
 def test_depthwise_and_transposed_convolutions_by_hand_forward_and_back():
     model = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.ConvTranspose2d(4, 2, 2, stride=2))
     heard = {}
@@ -85,7 +159,7 @@ def test_depthwise_and_transposed_convolutions_by_hand_forward_and_back():
         heard[name] = heard.get(name, 0) + flops
 
     weights = {name: weight for name, weight in model.named_parameters() if "weight" in name}
-    with Gauge(lambda: weights, hear).on():
+    with PausableMeter(lambda: weights, hear).on():
         out = model(torch.ones(2, 4, 6, 6))
         assert heard == {"0.weight": 2 * 2 * 36 * 36, "1.weight": 2 * 2 * 36 * 4 * 2 * 4}
         forward = dict(heard)

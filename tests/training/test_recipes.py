@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
 from lth_bench.data.augmentation import augmented
-from lth_bench.data.batches import Stream
+from lth_bench.data.batches import BatchOrder
 from lth_bench.data.examples import Draw
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice
@@ -79,8 +79,8 @@ def test_a_cut_out_is_a_black_square_that_may_reach_over_the_edge(size):
 
 def test_training_batches_are_augmented_and_samples_are_not():
     data, options = examples(50), recipe(batch_size=10, crop=1)
-    stream = Stream(data, options, 0)
-    batch, plain = stream.batch(7), Stream(data, recipe(batch_size=10), 0).batch(7)
+    stream = BatchOrder(data, options, 0)
+    batch, plain = stream.batch(7), BatchOrder(data, recipe(batch_size=10), 0).batch(7)
     assert torch.equal(batch.labels, plain.labels) and not torch.equal(batch.inputs, plain.inputs)
     draw = Draw(options, 0, 7, 1, stream._order, 20)
     assert torch.equal(next(data.training_batches([draw])).inputs, batch.inputs)
