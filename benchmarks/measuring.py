@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from lth_bench.running.processes import ALLOCATOR
 from lth_bench.running.worker import make_context
 
 
@@ -60,7 +62,9 @@ def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) 
 
 
 def alone() -> None:
-    """One thread, and everything else as in a worker."""
+    """One thread, and everything else as in a worker; starts the script anew with what its C library needs to hear."""
+    if not ALLOCATOR.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**ALLOCATOR, **os.environ})
     make_context(None, "cpu")
 
 

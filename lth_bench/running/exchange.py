@@ -17,7 +17,7 @@ from lth_bench.running.messages import (
     Train,
     Trained,
 )
-from lth_bench.storage.record import Record
+from lth_bench.storage.record import OF_RESULTS, Record
 
 STARTUP = 600.0  # seconds for imports and for reading data, before the limits of an experiment count
 
@@ -64,5 +64,4 @@ def _answers(request: Train | Evaluate, message: Answer) -> bool:
 def _is_whole(record: Record) -> bool:
     if record.status != "done":
         return record.error is not None and record.timing is not None
-    parts = (record.sparsity, record.test, record.ticket, record.environment, record.timing)
-    return record.error is None and all(part is not None for part in parts)
+    return record.error is None and all(getattr(record, name) is not None for name in OF_RESULTS)

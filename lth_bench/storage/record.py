@@ -197,6 +197,10 @@ class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):
     timing: Timing | None = None
 
 
+OF_RESULTS = ("sparsity", "network", "test", "data", "curve", "events", "ticket", "environment", "timing")
+"""Fields of every record whose status is "done"; one with another status has an `error`."""
+
+
 class Plan(Struct, frozen=True):
     """Every experiment that was ever asked for in a run directory."""
 
