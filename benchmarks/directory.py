@@ -14,9 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from lth_bench.experiments.experiment import Planned
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.storage.records import identity, read_records, record_path, write_plan
+from lth_bench.storage.record import Record, builtins, identified, identity
+from lth_bench.storage.records import read_records, record_path, write_plan
 from lth_bench.storage.sealed import sealed
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
@@ -46,14 +48,13 @@ def fill(directory: Path, suite: Path, seeds: int) -> int:
     published = {kind(record): record for record in read_records(PUBLISHED)}
     (directory / "records").mkdir()
     for item in planned:
-        fields = identity(name, item)
-        record_path(directory, fields["key"]).write_bytes(sealed({**published[kind(fields)], **fields}))
+        record = identified(published[kind(item)], identity(name, item))
+        record_path(directory, record.key).write_bytes(sealed(builtins(record)))
     return len(planned)
 
 
-def kind(fields: dict) -> tuple:
-    experiment = fields["experiment"]
-    return fields["label"], experiment["model"]["name"], experiment["sparsity"]
+def kind(item: Record | Planned) -> tuple:
+    return item.label, item.experiment.model.name, item.experiment.sparsity
 
 
 def timed(command: list) -> float:

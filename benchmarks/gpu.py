@@ -23,7 +23,7 @@ from torchvision import transforms
 
 from lth_bench.data.examples import Examples
 from lth_bench.data.pixels import scale_and_shift
-from lth_bench.running.worker import make_site
+from lth_bench.running.worker import make_context
 from lth_bench.training.session import Session
 
 RECIPES = {"lenet_300_100": LENET, "cifar_resnet20": RESNET}
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=8, help="experiments at a time")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     options = parser.parse_args()
-    make_site(None, options.device)
+    make_context(None, options.device)
     print(machine())
     loaders = max(1, (os.cpu_count() or 1) - 1)
     counts = [count for count in (1, 2, 4, 8) if count <= options.most]
@@ -86,8 +86,8 @@ _training = {}
 
 
 def prepare(count: int, device: str) -> None:
-    """Prepares a worker process to train either network."""
-    make_site(None, device)
+    """Makes a worker ready to train either network."""
+    make_context(None, device)
     _training.update({model: epoch(session(model, count, device)) for model in RECIPES})
 
 

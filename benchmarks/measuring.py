@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from lth_bench.running.worker import make_site
+from lth_bench.running.processes import ALLOCATOR
+from lth_bench.running.worker import make_context
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,10 @@ def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) 
 
 
 def alone() -> None:
-    """Restricts this process to one thread, with all else as in a worker."""
-    make_site(None, "cpu")
+    """One thread, and everything else as in a worker; starts the script anew with what its C library needs to hear."""
+    if not ALLOCATOR.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**ALLOCATOR, **os.environ})
+    make_context(None, "cpu")
 
 
 def machine() -> str:

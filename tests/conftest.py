@@ -54,7 +54,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(autouse=True)
 def processor():
-    """One thread; and what a worker sets for its own process (`make_site`) does not outlive a test."""
+    """One thread; and what a worker sets for its own process (`make_context`) does not outlive a test."""
     torch.set_num_threads(1)
     yield
     torch.set_flush_denormal(False)

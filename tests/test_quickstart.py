@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lth_bench.storage.records import read_records
+from support.documents import read_documents
 from support.places import COMMAND
 
 
@@ -19,7 +19,7 @@ def test_the_quickstart_fills_its_leaderboard(tmp_path, seeds):
     command += ["--only", f"seed < {seeds}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    records = read_records(tmp_path)
+    records = read_documents(tmp_path)
     experiments = [record["experiment"] for record in records]
     assert {record["status"] for record in records} == {"done"}
     assert len({e["pruner"]["name"] for e in experiments}) >= 5

@@ -86,9 +86,9 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 def status(directory: RunDirectory) -> None:
     """Show what is done, running and failed in a run directory, and what the next run would do again."""
     from lth_bench.cli.display import print_state
-    from lth_bench.running.status import examine
+    from lth_bench.running.status import survey
 
-    print_state(out, examine(directory))
+    print_state(out, survey(directory))
 
 
 for command in (run, plan, table, leaderboard, report, doctor):

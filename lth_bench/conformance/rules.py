@@ -18,22 +18,23 @@ SAME = ("sparsity", "test", "curve", "events", "notes")  # fields of a record th
 
 def sparsity(trial: Trial) -> str | None:
     """Exactly the target; or below it in weights by less than one channel or rank, for what removes those."""
-    found = trial.record["sparsity"]
-    target = kept_count(found["asked"], found["prunable"])
-    if target in (found["mask"], found["kept"]):
+    found = trial.record.sparsity
+    assert found is not None
+    target = kept_count(found.asked, found.prunable)
+    if target in (found.mask, found.kept):
         return None
-    asked = f"a sparsity of {found['asked']} leaves {target} of {found['prunable']} weights"
-    if found["kept"] > target:
-        return f"{asked}, here {found['kept']} are left, {found['kept'] - target} too many"
-    missing = target - found["kept"]
+    asked = f"a sparsity of {found.asked} leaves {target} of {found.prunable} weights"
+    if found.kept > target:
+        return f"{asked}, here {found.kept} are left, {found.kept - target} too many"
+    missing = target - found.kept
     if trial.session.elements:
         rank = max(_rank(shape) for shape in trial.session.shapes.values())
-        return None if missing < rank else f"{asked}, here {found['kept']} numbers are left, more than a rank too few"
+        return None if missing < rank else f"{asked}, here {found.kept} numbers are left, more than a rank too few"
     if not _is_structured(trial.session):
-        return f"{asked}, here {found['mask']} are left by the masks, and no channel or rank explains it"
+        return f"{asked}, here {found.mask} are left by the masks, and no channel or rank explains it"
     if any(missing < more for more in _gains(trial.session)):
         return None
-    return f"{asked}, here {found['kept']} are left, {missing} too few, more than any one channel that was removed"
+    return f"{asked}, here {found.kept} are left, {missing} too few, more than any one channel that was removed"
 
 
 def pruned(trial: Trial) -> str | None:
@@ -52,8 +53,8 @@ def clock(trial: Trial) -> str | None:
     """The events hold every tick, and every example that passed through the network to compute gradients."""
     if fault := trial.watcher.faults.get("clock"):
         return fault
-    events, watcher = trial.record["events"], trial.watcher
-    steps, examples = (sum(event[field] for event in events) for field in ("steps", "examples"))
+    events, watcher = trial.record.events or [], trial.watcher
+    steps, examples = sum(event.steps for event in events), sum(event.examples for event in events)
     if steps != watcher.ticks:
         return f"{watcher.ticks} ticks were computed, the events hold {steps}"
     if watcher.examples > examples:
@@ -68,7 +69,7 @@ def same(first: Run, again: Run) -> str | None:
     """Both came to the same weights, masks and numbers."""
     if again.failure:
         return again.failure
-    differing = [name for name in SAME if first.record.get(name) != again.record.get(name)]
+    differing = [name for name in SAME if getattr(first.record, name) != getattr(again.record, name)]
     one, other = first.ticket, again.ticket
     tensors = {"masks": (one.masks, other.masks), "tickets": (one.start, other.start), "ends": (one.final, other.final)}
     differing += [name for name, pair in tensors.items() if not _equal(*pair)]

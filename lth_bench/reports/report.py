@@ -248,10 +248,7 @@ def _number(value: float, how: str, unit: str = "") -> str:
 
 def _troubles(evidence: Evidence) -> list[str]:
     """What failed or diverged, one line each."""
-    lines = [
-        f"- `{bad['key']}` {markdown(bad['label'])}: {bad['status']}: {markdown(bad['error']['message'])}"
-        for bad in evidence.troubles
-    ]
+    lines = [f"- `{bad.key}` {markdown(bad.label)}: {bad.status}: {markdown(bad.message)}" for bad in evidence.troubles]
     return ["## What did not finish", "\n".join(lines)] if lines else []
 
 

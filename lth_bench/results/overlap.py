@@ -34,7 +34,7 @@ def overlaps(results: Results) -> pd.DataFrame:
     held = frame[frame["key"].isin(tickets)]
     if held.empty:
         return pd.concat([_kept(directory) for directory in results.directories], ignore_index=True)
-    hashes = {r["key"]: r["ticket"]["sha256"] for r in results.records() if r["status"] == "done"}
+    hashes = {record.key: record.ticket.sha256 for record in results.records() if record.ticket}
     parts = []
     for place, rows in held.groupby([*BLOCK, "asked"], sort=False):
         packed = [_packed(tickets[key], hashes[key]) for key in rows["key"]]

@@ -1,4 +1,4 @@
-"""Where experiments run: the plugins, the data root, the device and the store."""
+"""The context in which experiments run: plugins, data root, device and store."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Training:
 
 
 @dataclass
-class Site:
+class Context:
     """Where experiments run. Training splits that were read are kept; the test split never is.
 
     Without a store, everything is computed. `loaders` processes read ahead what is not held in memory.

@@ -10,13 +10,16 @@ import sys
 
 import pytest
 import torch
+from msgspec import structs
 
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.pruning.tickets import read_ticket, write_ticket
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.run import run
-from lth_bench.storage.records import identity, read_records, write_record
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_record
+from support.documents import read_documents
 from support.places import COMMAND
 from support.suites import finish
 
@@ -82,7 +85,7 @@ def test_a_fault_costs_its_own_experiment_only(third_party, tmp_path):
     out = tmp_path / "out"
     done = call("run", path, "--out", out, "--workers", 1, path=third_party)
     assert done.returncode == 1, done.stderr
-    records = {record["label"]: record for record in read_records(out)}
+    records = {record["label"]: record for record in read_documents(out)}
     assert {label: record["status"] for label, record in records.items()} == {
         "dense": "done",
         "imp (rate=0.7)": "done",
@@ -133,7 +136,7 @@ def test_a_finished_directory_is_only_read_and_needs_no_torch(tmp_path, command)
     for kind in ("md", "csv", "json", "tex"):
         printed = command("leaderboard", out, "--format", kind)
         assert printed.stdout == (out / f"leaderboard.{kind}").read_text()
-    accuracy = {record["label"]: record["test"]["last"]["accuracy"] for record in read_records(out)}
+    accuracy = {record["label"]: record["test"]["last"]["accuracy"] for record in read_documents(out)}
     board = json.loads((out / "leaderboard.json").read_text())
     assert {row["method"]: round(row["accuracy"], 4) for row in board} == {
         label: pytest.approx(100 * value) for label, value in accuracy.items()
@@ -145,33 +148,33 @@ def test_an_experiment_twice_gives_the_same_record_but_for_timings(tmp_path):
     plugins = load_plugins()
     path = suite(tmp_path, "random", "magnitude", "snip", GOOD)
     name, content = read_suite(str(path), plugins)
-    site = Site(plugins, None, torch.device("cpu"))
+    site = Context(plugins, None, torch.device("cpu"))
     for planned in plan(content, plugins):
         records = []
         for folder in ("one", "two"):
             record = run(identity(name, planned), tmp_path / folder, site)
             write_record(tmp_path / folder, record)
-            records.append({key: value for key, value in record.items() if key != "timing"})
-        assert records[0]["status"] == "done", records[0]["error"]
+            records.append(structs.replace(record, timing=None))
+        assert records[0].status == "done", records[0].error
         assert records[0] == records[1]
 
 
 def test_a_ticket_is_read_back_and_damage_is_noticed(tmp_path):
     plugins = load_plugins()
     name, content = read_suite(str(suite(tmp_path, "snip")), plugins)
-    site = Site(plugins, None, torch.device("cpu"))
+    site = Context(plugins, None, torch.device("cpu"))
     record = run(identity(name, plan(content, plugins)[0]), tmp_path, site)
-    path = tmp_path / "tickets" / f"{record['key']}.safetensors"
-    ticket = read_ticket(path, record["ticket"]["sha256"])
+    path = tmp_path / "tickets" / f"{record.key}.safetensors"
+    ticket = read_ticket(path, record.ticket.sha256)
     assert {layer: int(mask.sum()) for layer, mask in ticket.masks.items()} == {
-        layer: count["mask"] for layer, count in record["sparsity"]["layers"].items()
+        layer: count.mask for layer, count in record.sparsity.layers.items()
     }
-    assert write_ticket(tmp_path / "again", ticket) == record["ticket"]["sha256"]
+    assert write_ticket(tmp_path / "again", ticket) == record.ticket.sha256
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(Exception, match="is damaged"):
-        read_ticket(path, record["ticket"]["sha256"])
+        read_ticket(path, record.ticket.sha256)
 
 
 @pytest.mark.parametrize(

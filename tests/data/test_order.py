@@ -14,12 +14,14 @@ from lth_bench.errors import SuiteError
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
-from lth_bench.running.worker import make_site
-from lth_bench.storage.records import identity, read_records, write_record
+from lth_bench.running.worker import make_context
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_record
 from lth_bench.storage.store import Store
+from support.documents import read_documents
 from support.networks import recipe
 from support.places import COMMAND
 
@@ -57,7 +59,7 @@ def root(tmp_path):
 
 def streams(root, seed=0, **changes):
     """The training batches of one data set, in memory and read as needed."""
-    site = Site(PLUGINS, root, torch.device("cpu"))
+    site = Context(PLUGINS, root, torch.device("cpu"))
     options = recipe(batch_size=8, **changes)
     entries = [{"path": "set", "validation": 4}, {"path": "set", "validation": 4, "size": 12}]
     return [BatchOrder(site.training(Choice("images", entry))[0], options, seed) for entry in entries]
@@ -93,15 +95,15 @@ def record(root, out="here"):
     """The record of the suite's experiment, run in this process with the store of `root`."""
     name, content = read_suite(str(root / "suite.toml"), PLUGINS)
     (planned,) = plan(content, PLUGINS)
-    write_record(root / out, run(identity(name, planned), root / out, make_site(root, "cpu", Store(root / "store"))))
-    return read_records(root / out)[0]
+    write_record(root / out, run(identity(name, planned), root / out, make_context(root, "cpu", Store(root / "store"))))
+    return read_documents(root / out)[0]
 
 
 def test_a_suite_on_a_folder_gives_the_same_record_with_and_without_loaders(root):
     (root / "suite.toml").write_text(SUITE)
     done = call("run", root / "suite.toml", "--data", root, "--out", root / "out", "--loaders", 2)
     assert done.returncode == 0, done.stderr
-    (one,), two = read_records(root / "out"), record(root)
+    (one,), two = read_documents(root / "out"), record(root)
     assert one["status"] == "done" and one["unfit"] == []
     own = ("timing", "checksum")
     assert {k: v for k, v in one.items() if k not in own} == {k: v for k, v in two.items() if k not in own}
@@ -131,7 +133,7 @@ def faults(root):
         planned = plan(content, PLUGINS)
     except SuiteError as error:
         return error.faults
-    return preflight([item.experiment for item in planned], Site(PLUGINS, root, torch.device("cpu")))
+    return preflight([item.experiment for item in planned], Context(PLUGINS, root, torch.device("cpu")))
 
 
 def test_a_recipe_that_does_not_fit_is_refused_before_anything_starts(root):

@@ -175,7 +175,7 @@ def test_two_runners_in_one_directory_share_the_work(tmp_path, undisturbed, runn
 
 
 def computed(directory):
-    return sum(record["timing"]["steps_computed"] for record in load(directory).records())
+    return sum(record.timing.steps_computed for record in load(directory).records())
 
 
 INTERRUPTIONS = {

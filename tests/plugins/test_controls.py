@@ -23,11 +23,13 @@ from lth_bench.results.frame import results
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
 from lth_bench.running.transfer import fitted, origin_faults
-from lth_bench.running.worker import make_site
-from lth_bench.storage.records import identity, read_records, write_plan, write_record
+from lth_bench.running.worker import make_context
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_plan, write_record
 from lth_bench.storage.store import Store
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
+from support.documents import entry, read_documents, write_document
 from support.networks import RECIPES, examples, make_session, network, states_equal
 
 PLUGINS = load_plugins()
@@ -472,11 +474,11 @@ def run_suite(tmp_path, plugins, controls):
     path = tmp_path / "t.toml"
     path.write_text(SUITE.format(controls=f"controls = [{controls}]"))
     planned = plan(read_suite(str(path), plugins)[1], plugins)
-    site = dataclasses.replace(make_site(None, "cpu", Store(tmp_path / "store")), plugins=plugins)
+    site = dataclasses.replace(make_context(None, "cpu", Store(tmp_path / "store")), plugins=plugins)
     write_plan(tmp_path / "out", "t", planned)
     for item in planned:
         write_record(tmp_path / "out", run(identity("t", item), tmp_path / "out", site))
-    return {f"{r['label']}@{r['experiment']['dataset']['name']}": r for r in read_records(tmp_path / "out")}
+    return {f"{r['label']}@{r['experiment']['dataset']['name']}": r for r in read_documents(tmp_path / "out")}
 
 
 def test_a_suite_transfers_tickets_between_data_sets_and_recipes(tmp_path, plugins):
@@ -511,7 +513,7 @@ def test_a_ticket_that_cannot_fit_ends_in_a_sentence(tmp_path, plugins):
 
 
 def test_what_does_not_fit_can_be_told_before_anything_starts(plugins):
-    site = dataclasses.replace(make_site(None, "cpu"), plugins=plugins)
+    site = dataclasses.replace(make_context(None, "cpu"), plugins=plugins)
     recipe = Recipe(Duration("1it"), 10, 0.1)
     here = Experiment(
         Choice("digits"), Choice("lenet_300_100"), recipe, Choice("imp"), 0.9, 0, Choice("transfer"), origin=Origin()
@@ -527,5 +529,5 @@ def test_names_that_stand_for_tickets_from_different_places_are_told_apart(tmp_p
     here = Experiment(Choice("digits"), Choice("m"), RECIPES["sgd"], Choice("imp"), 0.9, 0, Choice("transfer"))
     for recipe in (RECIPES["adam"], RECIPES["adamw"]):
         item = Planned(dataclasses.replace(here, origin=Origin(recipe=recipe)), "found with r", "s", False)
-        write_record(tmp_path, {**identity("t", item), "status": "failed", "error": {}})
+        write_document(tmp_path, {**entry(item), "status": "failed", "error": {"kind": "lost", "message": ""}})
     assert results(tmp_path)["method"].nunique() == 2

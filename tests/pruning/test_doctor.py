@@ -14,7 +14,7 @@ from lth_bench.pruning.allocation import SPARSITIES
 from lth_bench.pruning.doctor import complaints
 from lth_bench.pruning.initial_scores import sensitivities, surviving
 from lth_bench.pruning.masks import full, pruned
-from lth_bench.storage.records import read_records
+from support.documents import read_documents
 from support.networks import network
 from support.places import COMMAND
 from support.suites import finish
@@ -90,7 +90,7 @@ def test_records_and_leaderboards_say_which_models_are_not_fit(tmp_path):
     path.write_text(SUITE)
     done = call("run", path, "--out", tmp_path / "out", "--workers", 1)
     assert done.returncode == 0, done.stderr
-    records = {record["experiment"]["model"]["name"]: record for record in read_records(tmp_path / "out")}
+    records = {record["experiment"]["model"]["name"]: record for record in read_documents(tmp_path / "out")}
     assert records["lenet_300_100"]["unfit"] == []
     told = records["resnet10t"]["unfit"]
     assert "have a SNIP score of exactly zero" in told[0] and told[1] == "its last feature map is 1×1 for images of 8×8"
@@ -107,7 +107,7 @@ def test_records_and_leaderboards_say_which_models_are_not_fit(tmp_path):
 def test_a_training_that_diverges_says_so_too(tmp_path, command):
     (tmp_path / "suite.toml").write_text(SUITE.replace('"lenet_300_100", ', "").replace("= 0.1", "= 1e30"))
     finish(tmp_path / "suite.toml", tmp_path / "out")
-    (record,) = read_records(tmp_path / "out")
+    (record,) = read_documents(tmp_path / "out")
     assert record["status"] == "diverged" and "at step 2" in record["error"]["message"]
     assert "have a SNIP score of exactly zero" in record["unfit"][0] and set(record["data"]) == {"training"}
     done = command("leaderboard", tmp_path / "out")

@@ -23,7 +23,8 @@ from lth_bench.results.leaderboard import arranged, board, overall
 from lth_bench.results.merging import load_all
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
-from lth_bench.storage.records import ticket_path, write_plan, write_record
+from lth_bench.storage.records import ticket_path, write_plan
+from support.documents import write_document
 from support.records import RECIPE, planned, record, recorded
 
 DENSE = (0.90, 0.92, 0.94)
@@ -110,7 +111,7 @@ def test_leaderboards_are_by_recipe_and_a_method_with_its_own_stands_in_that_of_
     ]
     rows = [*seeds("imp", (0.9,)), *seeds("snip", (0.9,), own=True, recipe=dataclasses.replace(RECIPE, batch_size=7))]
     write_plan(tmp_path, "second", [other[0][0]])
-    write_record(tmp_path, {**record(*other[0]), "suite": "second"})
+    write_document(tmp_path, {**record(*other[0]), "suite": "second"})
     found = recorded(tmp_path, rows)
     assert [table.title for table in tables(found)] == [
         "lenet_300_100 on digits, recipe longer",
@@ -176,7 +177,7 @@ def test_a_ticket_that_trains_longer_than_the_dense_network_does_not_win(tmp_pat
         made = record(item, value)
         late = {**made["test"]["last"], "step": 20, "censored": True}
         longer = item.label == "imp"
-        write_record(tmp_path, {**made, "test": dict.fromkeys(made["test"], late)} if longer else made)
+        write_document(tmp_path, {**made, "test": dict.fromkeys(made["test"], late)} if longer else made)
     (only,) = verdicts(board(results(tmp_path))).to_dict("records")
     assert only["verdict"] == "fails" and "in more steps" in only["why"]
 
@@ -212,7 +213,7 @@ def test_details_for_programs_carry_every_figure(tmp_path):
 def filled(folder, rows, **fields):
     write_plan(folder, "made", [item for item, _ in rows])
     for item, value in rows:
-        write_record(folder, {**record(item, value), **fields})
+        write_document(folder, {**record(item, value), **fields})
     return folder
 
 
@@ -289,7 +290,7 @@ def test_overlaps_of_masks_by_hand(tmp_path):
         path = ticket_path(tmp_path, item.experiment.key)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        write_record(tmp_path, record(item, 0.9, ticket={"sha256": sha256(content), "step": 0}))
+        write_document(tmp_path, record(item, 0.9, ticket={"sha256": sha256(content), "step": 0}))
     found = overlaps(load(tmp_path))
     (matrix,) = matrices(found).values()
     assert matrix.loc["imp", "snip"] == matrix.loc["snip", "imp"] == pytest.approx((2 / 6 + 1) / 2)
@@ -304,7 +305,7 @@ def test_overlaps_of_masks_by_hand(tmp_path):
 
 def test_a_ticket_of_something_else_is_refused(tmp_path):
     item = planned("imp", 0.5, 0)
-    write_record(tmp_path, record(item, 0.9, ticket={"sha256": "0" * 64, "step": 0}))
+    write_document(tmp_path, record(item, 0.9, ticket={"sha256": "0" * 64, "step": 0}))
     path = ticket_path(tmp_path, item.experiment.key)
     path.parent.mkdir()
     path.write_bytes(save({"mask/a": np.zeros(1, dtype=np.uint8)}))

@@ -26,11 +26,11 @@ from lth_bench.models.layer_roles import prunable
 from lth_bench.models.timm_models import make_model, register_models
 from lth_bench.pruning import allocation
 from lth_bench.results.costs import Costing, shapes, training
-from lth_bench.results.excerpts import Event, Excerpt, Network
+from lth_bench.results.excerpts import Excerpt
 from lth_bench.running.metrics import calibration_error, described, on_paths
 from lth_bench.running.run import run
-from lth_bench.running.worker import make_site
-from lth_bench.storage.records import identity
+from lth_bench.running.worker import make_context
+from lth_bench.storage.record import RecordedEvent, builtins, identity
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
 from support.networks import make_session, network
@@ -235,7 +235,7 @@ def ran(name, sparsity, **arguments):
     session = two_layers(sparsity)
     with session.account.metered():
         instantiate(load_plugins().pruners, name, arguments)(session)
-    events = msgspec.convert([without_defaults(event) for event in session.account.ledger.events], list[Event])
+    events = msgspec.convert([without_defaults(event) for event in session.account.ledger.events], list[RecordedEvent])
     return session, training(network_shapes(session.model, session.weights, session.input_shape), events)
 
 
@@ -325,8 +325,16 @@ def test_sizes_in_bytes_by_hand():
     session = two_layers(0.5)
     described_as = described(session.model, session.weights, session.input_shape)
     layers = {"first.weight": {"kept": 5}, "second.weight": {"kept": 2}}
-    known = {"suite": "made", "label": "SNIP", "recipe": "r", "own_recipe": False, "experiment": {}, "status": "done"}
-    found = costs(known | {"network": described_as, "sparsity": {"layers": layers}})
+    known = {
+        "schema": 1,
+        "suite": "made",
+        "label": "SNIP",
+        "recipe": "r",
+        "own_recipe": False,
+        "experiment": {},
+        "status": "done",
+    }
+    found = costs(known | {"network": builtins(described_as), "sparsity": {"measured": 0.5, "layers": layers}})
     assert found.inference_flops == 2 * 7 and found.theoretical_speedup == 18 / 7
     assert (found.parameters, found.bytes_dense) == (7, 4 * 18)
     assert found.bytes_bitmap == 4 * 7 + 2 + 1
@@ -345,7 +353,7 @@ def test_parameters_that_are_not_prunable_are_counted_whole():
 
 
 def network_shapes(*about):
-    return shapes(msgspec.convert(described(*about), Network))
+    return shapes(described(*about))
 
 
 def test_weights_on_no_path_are_found():
@@ -404,13 +412,13 @@ def test_the_calibration_error_by_hand():
 def test_a_record_holds_what_costs_need(tmp_path):
     recipe = Recipe(Duration("4it"), 32, 0.05)
     experiment = Experiment(Choice("digits"), Choice("lenet_300_100"), recipe, Choice("snip"), 0.9, 0)
-    record = run(identity("made", Planned(experiment, "SNIP", "r", False)), tmp_path, make_site(None, "cpu"))
-    assert record["status"] == "done"
-    found = costs(record)
+    record = run(identity("made", Planned(experiment, "SNIP", "r", False)), tmp_path, make_context(None, "cpu"))
+    assert record.status == "done"
+    found = costs(builtins(record))
     sizes = [64 * 300, 300 * 100, 100 * 10]
-    assert [layer["flops"] for layer in record["network"]["layers"]] == [2 * size for size in sizes]
+    assert [layer.flops for layer in record.network.layers] == [2 * size for size in sizes]
     assert found.inference_share == pytest.approx(0.1, abs=1e-4)
-    assert found.parameters == record["sparsity"]["kept"] + 410
-    assert 0 <= record["test"]["last"]["calibration_error"] <= 1 and "top5_accuracy" not in record["test"]["last"]
-    assert record["sparsity"]["measured"] <= record["sparsity"]["effective"] <= 1
-    assert record["timing"]["latency"] > 0 and record["timing"]["peak_memory"] > 1e6
+    assert found.parameters == record.sparsity.kept + 410
+    assert 0 <= record.test.last.calibration_error <= 1 and record.test.last.top5_accuracy is None
+    assert record.sparsity.measured <= record.sparsity.effective <= 1
+    assert record.timing.latency > 0 and record.timing.peak_memory > 1e6

@@ -13,6 +13,7 @@ from lth_bench.results.excerpts import plan_excerpts, read_excerpt
 from lth_bench.results.frame import load
 from lth_bench.storage.records import plan_path, read_record, record_path, record_paths, write_plan
 from lth_bench.storage.sealed import sealed
+from support.documents import whole
 from support.records import planned, record, recorded
 
 
@@ -66,14 +67,14 @@ def test_damaged_records_are_refused_as_by_whoever_reads_all_of_them(tmp_path, d
     [
         ({"schema": 2}, "schema 2; this version reads 1"),
         ({"key": "other"}, "not the record of that experiment"),
-        ({"status": "lost"}, "with a status of"),
-        ({"status": "missing"}, "with a status of"),
-        ({"experiment": None}, "not as records are: .*`object`, got `null`"),
-        ({"label": 3}, r"not as records are: .*\$\.label"),
-        ({"events": [{"kept": "all"}]}, r"not as records are: .*\$\.events\[0\]\.kept"),
-        ({"experiment": {"seed": 0}}, "not as records are: .*sparsity"),
-        ({"network": {"layers": 3}}, r"not as records are: .*\$\.layers"),
-        ({"sparsity": {"layers": {}}}, "not as records are: KeyError"),
+        ({"status": "lost"}, r"the fields of a record: .*'lost' - at `\$\.status`"),
+        ({"status": "missing"}, r"the fields of a record: .*'missing' - at `\$\.status`"),
+        ({"experiment": None}, "the fields of a record: .*`object`, got `null`"),
+        ({"label": 3}, r"the fields of a record: .*\$\.label"),
+        ({"events": [{"kept": "all"}]}, r"the fields of a record: .*\$\.events\[0\]\.kept"),
+        ({"experiment": {"seed": 0}}, "the fields of a record: .*sparsity"),
+        ({"network": {"layers": 3}}, r"the fields of a record: .*\$\.layers"),
+        ({"sparsity": {"measured": 0.5, "layers": {}}}, "the fields of a record: KeyError"),
     ],
 )
 def test_what_is_no_record_is_refused_with_its_field(tmp_path, change, words):
@@ -84,9 +85,9 @@ def test_what_is_no_record_is_refused_with_its_field(tmp_path, change, words):
     }
     path = record_path(tmp_path, content["key"])
     path.parent.mkdir()
-    path.write_bytes(sealed(content))
+    path.write_bytes(sealed(whole(content)))
     assert load(tmp_path).frame["inference_flops"].tolist() == [4.0]
-    path.write_bytes(sealed(content | change))
+    path.write_bytes(sealed(whole(content) | change))
     with pytest.raises(FileFault, match=words) as found:
         load(tmp_path)
     assert content["key"] in str(found.value)
@@ -108,6 +109,6 @@ def test_a_damaged_plan_is_refused(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"imp", b"IMP", 1))
     with pytest.raises(Damaged, match=r"plan\.json is damaged"):
         load(tmp_path)
-    path.write_bytes(sealed({"schema": 1, "experiments": [{"key": "a"}]}))
-    with pytest.raises(FileFault, match=r"plan\.json is not as plans are: .*suite"):
+    path.write_bytes(sealed({"schema": 1, "experiments": [{"schema": 1, "key": "a"}]}))
+    with pytest.raises(FileFault, match=r"plan\.json does not have the fields of a plan: .*suite"):
         load(tmp_path)

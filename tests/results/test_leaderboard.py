@@ -18,7 +18,8 @@ from lth_bench.reports.report import made, write_report, write_tables
 from lth_bench.reports.tables import formatted, sentence, tables
 from lth_bench.results.frame import load, results
 from lth_bench.results.leaderboard import board
-from lth_bench.storage.records import read_records, suite_copy, write_record
+from lth_bench.storage.records import suite_copy
+from support.documents import read_documents, write_document
 from support.places import ROOT
 from support.records import RECIPE, planned, record, recorded
 
@@ -80,14 +81,14 @@ def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
 
 
 def test_a_row_that_exceeds_its_target_stands_there_with_what_was_measured(tmp_path):
-    write_record(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.523))
-    write_record(tmp_path, record(planned("exact", 0.5, 0), 0.8))
+    write_document(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.523))
+    write_document(tmp_path, record(planned("exact", 0.5, 0), 0.8))
     (block,) = tables(board(results(tmp_path)))
     assert block.cells["50.0%"].to_dict() == {"structured": "90.00 at 52.3%", "exact": "80.00"}
 
 
 def test_a_row_that_misses_its_target_is_placed_by_what_was_measured(tmp_path):
-    write_record(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.483))
+    write_document(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.483))
     (block,) = tables(board(results(tmp_path)))
     assert list(block.cells.columns) == ["48.3%"]
 
@@ -126,7 +127,7 @@ def test_a_difference_is_to_the_dense_run_of_the_same_recipe_and_says_how_many_s
 
 def test_a_pruner_that_ignores_its_target_stands_where_it_was_measured(tmp_path):
     for sparsity in (0.5, 0.9):
-        write_record(tmp_path, record(planned("dense", sparsity, 0), 0.9, measured=0.0))
+        write_document(tmp_path, record(planned("dense", sparsity, 0), 0.9, measured=0.0))
     (block,) = tables(board(results(tmp_path)))
     assert list(block.cells.columns) == ["0.0%"]
 
@@ -161,7 +162,7 @@ def test_published_tables_and_reports_are_those_of_their_records(folder, tmp_pat
 def test_published_records_are_whole_and_of_the_suite_as_it_is(folder):
     plugins = load_plugins()
     wanted = {item.experiment.key for item in plan(read_suite(folder.name, plugins)[1], plugins)}
-    found = read_records(folder)
+    found = read_documents(folder)
     assert {record["key"] for record in found} == wanted
     assert {record["status"] for record in found} == {"done"}
     assert suite_copy(folder, folder.name).read_bytes() == plugins.suites[folder.name].read_bytes()

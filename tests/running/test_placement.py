@@ -11,7 +11,7 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.running.placement import CONTEXT, SHARE, packed, room
-from lth_bench.running.worker import make_site
+from lth_bench.running.worker import make_context
 
 GIB = 1 << 30
 
@@ -39,10 +39,10 @@ def experiment(batch):
 def test_processors_share_nothing_and_have_one_experiment_each():
     assert room(
         [experiment(32)],
-        make_site(None, "cpu"),
+        make_context(None, "cpu"),
     ) == len(os.sched_getaffinity(0))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_is_shared_by_experiments_that_need_little_of_it():
-    assert room([experiment(32), experiment(64)], make_site(None, "cuda")) >= 2
+    assert room([experiment(32), experiment(64)], make_context(None, "cuda")) >= 2

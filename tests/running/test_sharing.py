@@ -6,16 +6,19 @@ import dataclasses
 
 import pytest
 
-from lth_bench.experiments.experiment import without_defaults
+from lth_bench.experiments.experiment import Planned
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.results.frame import load
-from lth_bench.running.queue import Board
+from lth_bench.running.queue import Queue
 from lth_bench.running.run import run
-from lth_bench.running.worker import make_site
+from lth_bench.running.worker import make_context
 from lth_bench.storage.files import append
-from lth_bench.storage.records import identity, read_records, write_plan, write_record
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_plan, write_record
 from lth_bench.storage.store import Store
+from lth_bench.training.ledger import Spent
+from support.documents import read_documents
 from support.suites import results
 
 
@@ -34,7 +37,7 @@ def filled(directory, table, site):
     write_plan(directory, name, planned)
     for item in planned:
         write_record(directory, run(identity(name, item), directory, site))
-    return read_records(directory)
+    return read_documents(directory)
 
 
 def shared(directory):
@@ -44,7 +47,7 @@ def shared(directory):
 
 
 def test_a_paper_table_trains_at_most_two_fifths_of_what_isolated_experiments_do(tmp_path, table):
-    site = make_site(None, "cpu", Store(tmp_path / "store"))
+    site = make_context(None, "cpu", Store(tmp_path / "store"))
     filled(tmp_path / "cold", table, site)
     computed, charged = shared(tmp_path / "cold")
     isolated = filled(tmp_path / "isolated", table, dataclasses.replace(site, store=None))
@@ -63,51 +66,51 @@ def test_a_parked_experiment_goes_behind_one_seed_more_each_time(tmp_path, table
     seeds = (3, 1, 2)
     _, planned = table
     wanted = [dataclasses.replace(item.experiment, seed=seed) for item in planned for seed in seeds]
-    identities = [{"key": item.key, "experiment": without_defaults(item)} for item in wanted]
-    board = Board(tmp_path, identities, Store(tmp_path / "store"), 60)
-    short, long = {"steps_computed": 0, "steps_looked_up": 0}, {"steps_computed": 0, "steps_looked_up": 10}
+    identities = [identity("made", Planned(item, "label", "r", False)) for item in wanted]
+    queue = Queue(tmp_path, identities, Store(tmp_path / "store"), 60)
+    short, long = Spent(0, 0), Spent(0, 10)
 
     def taken():
-        return board.next(lambda *event: None)
+        return queue.next(lambda *event: None)
 
     first = taken()
-    assert first.identity["experiment"]["sparsity"] == 0
-    board.park(first, "a segment that is there", short)
+    assert first.identity.experiment.sparsity == 0
+    queue.park(first, "a segment that is there", short)
     assert taken().key == first.key, "nothing is lost"
     once, twice = taken(), taken()
-    assert once.identity["experiment"]["sparsity"] == max(item.sparsity for item in wanted)
+    assert once.identity.experiment.sparsity == max(item.sparsity for item in wanted)
     for task in (once, twice):
-        board.park(task, "a segment that is there", long)
+        queue.park(task, "a segment that is there", long)
     keys = [taken().key for _ in range(len(identities) // 3 - 3)]
     assert not {once.key, twice.key} & set(keys), "the others of the seed come first"
     assert taken().key == once.key
     again = taken()
     assert again.key == twice.key
-    board.park(again, "a segment that is there", long)
+    queue.park(again, "a segment that is there", long)
     rest = [taken() for _ in range(len(identities) * 2 // 3 + 1)]
-    found = [task.identity["experiment"]["seed"] for task in rest]
+    found = [task.identity.experiment.seed for task in rest]
     half = len(identities) // 3
     assert found == [1] * half + [3] + [2] * half
 
 
 def test_what_was_spent_on_an_experiment_is_known_to_whoever_takes_it_next(tmp_path, table):
     _, planned = table
-    identities = [{"key": item.experiment.key, "experiment": without_defaults(item.experiment)} for item in planned[:2]]
-    first, second = (Board(tmp_path, identities, Store(tmp_path / "store"), 60) for _ in range(2))
+    identities = [identity("made", item) for item in planned[:2]]
+    first, second = (Queue(tmp_path, identities, Store(tmp_path / "store"), 60) for _ in range(2))
 
-    def taken(board):
-        task = board.next(lambda *event: None)
-        return task, board.spent(task)["steps_computed"]
+    def taken(queue):
+        task = queue.next(lambda *event: None)
+        return task, queue.spent(task).steps_computed
 
     task, spent = taken(first)
     assert spent == 0
-    first.park(task, "a segment that is there", {"steps_computed": 152, "steps_looked_up": 0})
+    first.park(task, "a segment that is there", Spent(152, 0))
     for steps in ("[]", '"many"', "1e999", "NaN"):
         line = f'{{"event": "parked", "key": "{task.key}", "steps_computed": {steps}}}\n{{"event": 3\n[]\n'
         append(tmp_path / "journal.jsonl", line.encode())
     again, spent = taken(second)
     assert (again.key, spent) == (task.key, 152)
     assert taken(second)[1] == 0, "of this one nobody has computed anything"
-    second.give_back(again, "stopped", {"steps_computed": 200, "steps_looked_up": 152})
+    second.give_back(again, "stopped", Spent(200, 152))
     last, spent = taken(first)
     assert (last.key, spent) == (task.key, 200)

@@ -9,7 +9,8 @@ from lth_bench.experiments.experiment import Choice, Experiment, Planned
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.results.frame import results
 from lth_bench.results.leaderboard import board
-from lth_bench.storage.records import identity, write_plan, write_record
+from lth_bench.storage.records import write_plan
+from support.documents import entry, write_document
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
 DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
@@ -24,7 +25,7 @@ def record(item, accuracy, measured=None, **changes):
     """A record with only what tables read."""
     point = {"accuracy": accuracy, "loss": 1.0, "step": 10, "censored": False}
     return {
-        **identity("made", item),
+        **entry(item),
         "status": "done",
         "sparsity": {"measured": item.experiment.sparsity if measured is None else measured},
         "test": {"last": point, "best_validation": point, "early_stop": point},
@@ -39,8 +40,8 @@ def recorded(tmp_path, rows):
     write_plan(tmp_path, "made", [item for item, _ in rows])
     for item, value in rows:
         if isinstance(value, float):
-            write_record(tmp_path, record(item, value))
+            write_document(tmp_path, record(item, value))
         elif value != "missing":
             error = {"kind": "x", "message": "a | <b>", "traceback": ""}
-            write_record(tmp_path, {**identity("made", item), "status": value, "error": error})
+            write_document(tmp_path, {**entry(item), "status": value, "error": error})
     return board(results(tmp_path))

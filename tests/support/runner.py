@@ -9,11 +9,12 @@ from pathlib import Path
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.running.limits import Limits
-from lth_bench.running.pool import Crew
+from lth_bench.running.pool import WorkerPool
 from lth_bench.running.status import missing
 from lth_bench.running.supervisor import run_all
 from lth_bench.running.sweep import Sweep
-from lth_bench.storage.records import identity, write_plan
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_plan
 
 
 def main() -> None:
@@ -25,7 +26,7 @@ def main() -> None:
     todo = missing(directory, [identity(name, item) for item in planned])
     if todo:
         sweep = Sweep(directory, None, "cpu", directory / "store", Limits(**limits))
-        run_all(sweep, sweep.board(todo), Crew(sweep, len(todo), 1), lambda *event: None)
+        run_all(sweep, sweep.queue(todo), WorkerPool(sweep, len(todo), 1), lambda *event: None)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from pathlib import Path
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.running.run import run
-from lth_bench.running.worker import make_site
-from lth_bench.storage.records import identity, read_records, write_plan, write_record
+from lth_bench.running.worker import make_context
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_plan, write_record
 from lth_bench.storage.store import Store
+from support.documents import read_documents
 
 HEAD = """
 title = "faults"
@@ -48,7 +50,7 @@ def finish(path: Path, directory: Path) -> None:
     name, content = read_suite(str(path), plugins)
     planned = plan(content, plugins)
     write_plan(directory, name, planned)
-    site = make_site(None, "cpu", Store(directory / "store"))
+    site = make_context(None, "cpu", Store(directory / "store"))
     for entry in (identity(name, item) for item in planned):
         assert write_record(directory, run(entry, directory, site))
 
@@ -57,5 +59,5 @@ def results(directory: Path) -> dict[str, dict]:
     """The records by key, without what may differ from one try to the next."""
     return {
         record["key"]: {name: value for name, value in record.items() if name not in ("timing", "checksum")}
-        for record in read_records(directory)
+        for record in read_documents(directory)
     }

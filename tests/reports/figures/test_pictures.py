@@ -23,7 +23,8 @@ from lth_bench.reports.figures.pictures import pictures, save, save_all
 from lth_bench.reports.figures.style import STYLE, marks, spread, width, wrapped
 from lth_bench.results.frame import Results, load
 from lth_bench.results.leaderboard import board
-from lth_bench.storage.records import identity, write_plan, write_record
+from lth_bench.storage.records import write_plan
+from support.documents import entry, write_document
 from support.hostile import HOSTILE
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
@@ -52,7 +53,7 @@ def record(item, accuracy, **changes):
     early = {"accuracy": accuracy, "loss": 1.0, "step": step, "censored": False}
     train = {"kind": "train", "step": 0, "steps": 10, "examples": 50, "kept": list(kept.values())}
     return {
-        **identity("made", item),
+        **entry(item),
         "status": "done",
         "sparsity": {
             "measured": sparsity,
@@ -82,12 +83,12 @@ def written(tmp_path, rows):
     write_plan(tmp_path, "made", [item for item, _ in rows])
     for item, value in rows:
         if isinstance(value, float):
-            write_record(tmp_path, record(item, value))
+            write_document(tmp_path, record(item, value))
         elif isinstance(value, dict):
-            write_record(tmp_path, record(item, 0.9, **value))
+            write_document(tmp_path, record(item, 0.9, **value))
         elif value != "missing":
             error = {"kind": "x", "message": "a | <b>", "traceback": ""}
-            write_record(tmp_path, {**identity("made", item), "status": value, "error": error})
+            write_document(tmp_path, {**entry(item), "status": value, "error": error})
     return load(tmp_path)
 
 
@@ -233,7 +234,7 @@ def test_a_title_names_the_recipe_only_where_there_are_several(tmp_path):
     changed = planned("imp", 0.5, 0, recipe=dataclasses.replace(RECIPE, batch_size=7))
     other = dataclasses.replace(changed, recipe="other")
     write_plan(tmp_path, "second", [other])
-    write_record(tmp_path, {**record(other, 0.9), "suite": "second"})
+    write_document(tmp_path, {**record(other, 0.9), "suite": "second"})
     assert "lenet_300_100 on digits, recipe other" in {picture.caption.split(":")[0] for picture in all_of(tmp_path)}
 
 
@@ -275,7 +276,7 @@ def test_older_records_have_figures_without_costs(tmp_path):
     for item, accuracy in rows:
         older = record(item, accuracy)
         del older["network"], older["curve"]
-        write_record(tmp_path, older)
+        write_document(tmp_path, older)
     assert list(drawn(load(tmp_path))) == ["accuracy", "early-stop", "layers", "overlap"]
 
 

@@ -22,7 +22,9 @@ from lth_bench.reports.page.render import LONGEST, Content, page
 from lth_bench.reports.tables import verdict_sentence
 from lth_bench.results.frame import BLOCK, load
 from lth_bench.results.leaderboard import board
-from lth_bench.storage.records import identity, write_plan, write_record
+from lth_bench.results.rows import Trouble
+from lth_bench.storage.records import write_plan
+from support.documents import entry, write_document
 from support.hostile import HOSTILE
 
 RECIPE = Recipe(Duration("10it"), 5, 0.1)
@@ -57,7 +59,7 @@ def record(item, accuracy, **changes):
         "events": [{"steps": 10}],
         "timing": {"seconds": 1.0, "latency": 0.001},
     }
-    return {**identity("made", item), **done, **changes}
+    return {**entry(item), **done, **changes}
 
 
 def made(folder):
@@ -76,9 +78,9 @@ def made(folder):
     for item, value in rows:
         error = {"error": {"kind": "plugin_error", "message": f"a | <b>{value}</b>", "traceback": ""}}
         if isinstance(value, float):
-            write_record(folder, record(item, value))
+            write_document(folder, record(item, value))
         elif value != "missing":
-            write_record(folder, {**identity("made", item), "status": value, **error})
+            write_document(folder, {**entry(item), "status": value, **error})
     return load(folder)
 
 
@@ -120,7 +122,7 @@ def hostile_content(folder):
     for number, text in enumerate(WRITABLE):
         key = f"{number:020x}"
         item = planned("imp", 0.5, number)
-        write_record(folder, record(item, 0.5, key=key, label=text, notes={text: [text]}, __proto__={"x": text}))
+        write_document(folder, record(item, 0.5, key=key, label=text, notes={text: [text]}, __proto__={"x": text}))
     results = load(folder)
     frame = results.frame
     for name in ("dataset", "model", "recipe"):
@@ -130,7 +132,7 @@ def hostile_content(folder):
     frame = frame.assign(method=[next(labels) for _ in frame.index], suite=[next(labels) for _ in frame.index])
     frame = frame.assign(unfit=[next(labels) for _ in frame.index], environment=[next(labels) for _ in frame.index])
     frame.loc[frame["status"] != "done", "key"] = HOSTILE[1]
-    trouble = [{"key": t, "label": t, "status": t, "error": {"kind": t, "message": t}} for t in HOSTILE]
+    trouble = [Trouble(*[text] * 5) for text in HOSTILE]
     evidence = dataclasses.replace(results.evidence, troubles=trouble)
     for counts in evidence.environment.values():
         counts.update(HOSTILE)
@@ -222,7 +224,7 @@ def test_a_page_is_whole_without_a_browser(source):
 def test_every_experiment_has_its_record_and_its_command(source, made_content):
     seen = Seen(source)
     records = {item["key"]: item for item in map(json.loads, seen.json[:-1])}
-    assert records == {item["key"]: item for item in made_content.results.records()}
+    assert records == {key: json.loads(text) for key, text in made_content.results.documents()}
     rows = [attributes for tag, attributes in seen.elements if tag == "tr" and "data-command" in attributes]
     assert len(rows) == len(made_content.results.frame) == len(records) + 1
     named = {

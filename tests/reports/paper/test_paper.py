@@ -25,7 +25,8 @@ from lth_bench.reports.paper.cells import Cell, PaperTable
 from lth_bench.reports.paper.formats import FORMATS, rendered
 from lth_bench.reports.paper.layouts import LAYOUTS, Wanted, tables
 from lth_bench.results.frame import load
-from lth_bench.storage.records import identity, write_plan, write_record
+from lth_bench.storage.records import write_plan
+from support.documents import entry, write_document
 from support.hostile import HOSTILE
 from support.places import ROOT
 
@@ -47,7 +48,7 @@ def record(item, accuracy, measured=None, **changes):
     """A record with only what tables read."""
     point = {"accuracy": accuracy, "loss": 1.0, "step": 10, "censored": False}
     return {
-        **identity("made", item),
+        **entry(item),
         "status": "done",
         "sparsity": {"measured": item.experiment.sparsity if measured is None else measured},
         "test": {"last": point, "best_validation": point, "early_stop": point},
@@ -69,10 +70,10 @@ def made(folder, rows, layout="sparsities", **wanted):
     write_plan(folder, "made", [item for item, _ in rows])
     for item, value in rows:
         if isinstance(value, float):
-            write_record(folder, record(item, value))
+            write_document(folder, record(item, value))
         elif value != "missing":
             error = {"kind": "x", "message": "y", "traceback": ""}
-            write_record(folder, {**identity("made", item), "status": value, "error": error})
+            write_document(folder, {**entry(item), "status": value, "error": error})
     return tables(load(folder), layout, Wanted(**wanted))
 
 
@@ -128,9 +129,9 @@ def test_what_did_not_finish_is_shown(tmp_path):
 
 def test_a_measured_sparsity_is_told_where_it_differs_and_is_not_compared_where_it_is_missed(tmp_path):
     for seed, accuracy in enumerate((0.9, 0.91)):
-        write_record(tmp_path, record(planned("below", 0.5, seed), accuracy, measured=0.483))
-        write_record(tmp_path, record(planned("above", 0.5, seed), accuracy - 0.1, measured=0.523))
-        write_record(tmp_path, record(planned("exact", 0.5, seed), accuracy - 0.2))
+        write_document(tmp_path, record(planned("below", 0.5, seed), accuracy, measured=0.483))
+        write_document(tmp_path, record(planned("above", 0.5, seed), accuracy - 0.1, measured=0.523))
+        write_document(tmp_path, record(planned("exact", 0.5, seed), accuracy - 0.2))
     (table,) = tables(load(tmp_path), "sparsities", Wanted())
     notes = {name: (cells[0].note, cells[0].bold) for name, cells in rows_of(table).items()}
     assert notes == {"below": ("48.3%", False), "above": ("52.3%", True), "exact": ("", False)}
@@ -183,8 +184,8 @@ def test_models_stand_side_by_side_with_mean_ranks(tmp_path):
 def test_costs_by_hand(tmp_path):
     """Training is 3 passes of 2000 FLOPs, times what is kept; a bitmap has 125 bytes, and a number 4."""
     for seed, accuracy in enumerate((0.90, 0.94)):
-        write_record(tmp_path, priced(planned("dense", 0.0, seed), accuracy, 1000, 50))
-        write_record(tmp_path, priced(planned("imp", 0.9, seed), accuracy - 0.02, 100, 150))
+        write_document(tmp_path, priced(planned("dense", 0.0, seed), accuracy, 1000, 50))
+        write_document(tmp_path, priced(planned("imp", 0.9, seed), accuracy - 0.02, 100, 150))
     (table,) = tables(load(tmp_path), "costs", Wanted())
     assert plain(table.header[-1]) == "size (kB)"
     dense, imp = ([(cell.text, cell.spread) for cell in cells] for cells in rows_of(table).values())
@@ -231,7 +232,7 @@ def test_published_numbers_of_one_paper_that_differ_are_a_range(tmp_path):
     assert len(reported) > 5
     pruner = {"dataset": Choice("cifar10"), "model": Choice("cifar_vgg19"), "pruner": Choice("grasp")}
     item = Planned(dataclasses.replace(DENSE, sparsity=0.98, **pruner), "mine", "r", False)
-    write_record(tmp_path, record(item, 0.9))
+    write_document(tmp_path, record(item, 0.9))
     (table,) = tables(load(tmp_path), "sparsities", Wanted(methods="mine", published=True))
     assert {name.split()[0] for name in (row[0].text for row in table.sections[-1])} >= {"GraSP"}
     assert "SNIP (Wang et al. 2020)" not in rows_of(table), "only those of the methods that are shown"
