@@ -15,13 +15,13 @@ everything: $(VENV)/.installed-test lint
 	$(BIN)/pytest -n 2 --dist worksteal --long
 
 fast: $(VENV)/.installed-test
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --ignore tests/faults --ignore tests/test_quickstart.py --ignore tests/test_families.py
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow" --ignore tests/faults --ignore tests/test_quickstart.py --ignore tests/models/test_families.py
 
 faults: $(VENV)/.installed-test
 	$(BIN)/pytest -n 2 --dist worksteal tests/faults --long --faults reports/faults.md
 
 families: $(VENV)/.installed-test
-	$(BIN)/pytest -n 2 --dist worksteal tests/test_families.py --families docs/families.md
+	$(BIN)/pytest -n 2 --dist worksteal tests/models/test_families.py --families docs/families.md
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

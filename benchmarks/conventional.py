@@ -1,14 +1,14 @@
-"""An epoch of the harness beside one of a conventional training script.
+"""Compares an epoch of the harness with an epoch of a conventional training script.
 
-The conventional script is what most repositories of the field have, written fairly: torchvision's data sets behind a
+The conventional script does what most repositories of the field do, written fairly: torchvision's data sets behind a
 DataLoader, a masked network, the loss read at every step, evaluation through a loader after the epoch; gradients are
-cleared by setting them to None. Both train on the same 55,000 images and evaluate on the other 5,000 (MNIST, from
---data), or on as many random ones as are asked for of the size of CIFAR-10, padded, cropped and mirrored.
+cleared by setting them to None. Both sides train on the same 55,000 images and evaluate on the other 5,000 (MNIST, from
+--data), or on random images of the size of CIFAR-10, padded, cropped and mirrored (--images says how many).
 
-One process each, with one thread, that of the script as torch is out of the box: with no loader workers and, for LeNet
-at batches of 60 and of 128, with two. Then both as they are used on two cores: two processes of the harness with one
-thread each, beside two such processes of the script with no loader workers, and beside one process of the script with
-two threads and two loader workers.
+First, one process with one thread on each side; the script has no loader workers and, for LeNet at batches of 60 and of
+128, also two. Then both as they are used on two cores: two processes of the harness with one thread each, against two
+processes of the script with one thread each and no loader workers, and against one process of the script with two
+threads and two loader workers.
 
     python benchmarks/conventional.py --data DIR [--pairs 5] [--images 5000] [--only LeNet]
 """
@@ -34,13 +34,16 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
-from lth_bench.data.examples import Examples, examples, held_out
+from lth_bench.data.examples import Examples
+from lth_bench.data.loading import examples, held_out
+from lth_bench.data.pixels import scale_and_shift
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.methods.scores import magnitude
 from lth_bench.models.timm_models import register_models
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 SPARSITY, VALIDATION = 0.8, 5_000
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
@@ -52,7 +55,7 @@ RESNET = Recipe(
 
 
 class Photographs(Dataset[tuple[torch.Tensor, int]]):
-    """As torchvision.datasets.CIFAR10 has them: an array, and a PIL image made of it for every item."""
+    """Images as in torchvision.datasets.CIFAR10: an array, of which each item becomes a PIL image."""
 
     def __init__(self, images: np.ndarray, labels: list[int], transform: Any) -> None:
         self.images, self.labels, self.transform = images, labels, transform
@@ -83,21 +86,21 @@ def main() -> None:
             scripts = {workers: Script(model, images[model], recipe, workers, masks) for workers in (0, 2)}
             one, both = (partial(pool.map, trained, [name] * count, chunksize=1) for count in (1, 2))
             for workers in (0, 2) if model == "lenet_300_100" else (0,):
-                found = in_turn(scripts[workers].epoch, one, options.pairs)
-                tell(f"{name}, {workers} loader workers", found)
+                pairs = in_turn(scripts[workers].epoch, one, options.pairs)
+                tell(f"{name}, {workers} loader workers", pairs)
             theirs = partial(others.map, trained, [name] * 2, chunksize=1)
             tell(f"{name}, two processes each", in_turn(theirs, both, options.pairs))
             torch.set_num_threads(2)
-            found = in_turn(scripts[2].epoch, both, options.pairs)
+            pairs = in_turn(scripts[2].epoch, both, options.pairs)
             torch.set_num_threads(1)
-            tell(f"{name}, both cores", Pairs([(theirs, ours / 2) for theirs, ours in found.times]))
+            tell(f"{name}, both cores", Pairs([(theirs, ours / 2) for theirs, ours in pairs.times]))
 
 
 Case = tuple[str, Recipe, tuple[Examples, Examples]]
 
 
 def cases(folder: Path, count: int) -> dict[str, Case]:
-    """What the harness trains: model, recipe and data."""
+    """A training of the harness: model, recipe and data."""
     mnist_digits = digits(folder)
     return {
         "LeNet-300-100, batch 60": ("lenet_300_100", LENET, mnist_digits),
@@ -107,13 +110,13 @@ def cases(folder: Path, count: int) -> dict[str, Case]:
 
 
 def datasets(folder: Path, count: int) -> dict[str, tuple[Dataset, Dataset]]:
-    """What the script trains on, by model."""
+    """The script's training and evaluation data, by model."""
     return {"lenet_300_100": mnist(folder), "cifar_resnet20": loaded(*photographs(count))}
 
 
-def tell(name: str, found: Pairs) -> None:
-    theirs, ours = found.medians()
-    print(f"{name}: conventional {theirs:.2f} s an epoch, ours {ours:.2f} s, ratio {found}", flush=True)
+def tell(name: str, pairs: Pairs) -> None:
+    theirs, ours = pairs.medians()
+    print(f"{name}: conventional {theirs:.2f} s an epoch, ours {ours:.2f} s, ratio {pairs}", flush=True)
 
 
 # -- the conventional script -------------------------------------------------------------------------------------------
@@ -151,7 +154,7 @@ class Script:
         self.evaluate()
 
     def train(self, steps: int) -> None:
-        """As many epochs as these steps take."""
+        """Trains for this many steps, over as many epochs as they take."""
         self.model.train()
         total = 0.0
         batches = chain.from_iterable(repeat(self.loader))
@@ -177,7 +180,7 @@ class Script:
 
 
 def mnist(folder: Path) -> tuple[Dataset, Dataset]:
-    """torchvision's data set, filled by us: its own reader does not take files that are zipped."""
+    """torchvision's data set with images set from outside, since its own reader takes no gzipped files."""
     data = MNIST.__new__(MNIST)
     images, labels = load_plugins().datasets["mnist"].read("train", folder)
     data.data, data.targets = torch.from_numpy(images[:, 0]), torch.from_numpy(labels)
@@ -207,8 +210,8 @@ def harness(model: str, data: tuple[Examples, Examples], recipe: Recipe, device:
     layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
     torch.manual_seed(0)
     splits = [split.to(torch.device(device)) for split in data]
-    made = Setup(lambda seed: timm.create_model(model).to(device, memory_format=layout), *splits, recipe, SPARSITY, 0)
-    session = Session(made)
+    setup = Setup(lambda seed: timm.create_model(model).to(device, memory_format=layout), *splits, recipe, SPARSITY, 0)
+    session = Session(setup)
     session.prune(magnitude(session))
     return session
 
@@ -223,9 +226,8 @@ def digits(folder: Path) -> tuple[Examples, Examples]:
 
 
 def crowd(images: np.ndarray, labels: list[int]) -> tuple[Examples, Examples]:
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-    data = Examples(pixels, torch.tensor(labels), 1 / (255 * std), -mean / std)
+    data = Examples(pixels, torch.tensor(labels), *scale_and_shift(MEAN, STD))
     return data, data.subset(torch.arange(len(data) // 10))
 
 
@@ -238,14 +240,14 @@ _training: dict[str, Callable[[], None]] = {}
 
 
 def prepare(folder: Path, count: int) -> None:
-    """Makes a worker ready, with one thread."""
+    """Prepares a worker process of the harness, with one thread."""
     alone()
     for name, (model, recipe, data) in cases(folder, count).items():
         _training[name] = epoch(harness(model, data, recipe))
 
 
 def prepare_scripts(folder: Path, count: int) -> None:
-    """The same for the script, with no loader workers."""
+    """Prepares a worker process of the script, with one thread and no loader workers."""
     torch.set_num_threads(1)
     images = datasets(folder, count)
     for name, (model, recipe, data) in cases(folder, count).items():

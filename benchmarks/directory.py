@@ -1,6 +1,6 @@
-"""How long a finished run directory takes to be looked at: `run` once more on 504 experiments, `status` on 10,080.
+"""Times reading a finished run directory: a second `run` on 504 experiments, and `status` on 10,080.
 
-The directories are made from the published records of the suite quickstart, repeated over more seeds.
+The directories hold the published records of the suite quickstart, repeated over more seeds.
 
     python benchmarks/directory.py
 """
@@ -14,9 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+from lth_bench.experiments.experiment import Planned
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.storage.records import identity, read_records, record_path, write_plan
+from lth_bench.storage.record import Record, builtins, identified, identity
+from lth_bench.storage.records import read_records, record_path, write_plan
 from lth_bench.storage.sealed import sealed
 
 COMMAND = Path(sys.executable).with_name("lth-bench")
@@ -36,24 +38,23 @@ def main() -> None:
 
 
 def fill(directory: Path, suite: Path, seeds: int) -> int:
-    """Writes a suite with that many seeds, and a record for each of its experiments; returns how many."""
+    """Writes a suite with this many seeds and a record for each of its experiments; returns the number of records."""
     plugins = load_plugins()
     source = plugins.suites["quickstart"].read_text()
     suite.write_text(source.replace("seeds = [0, 1, 2]", f"seeds = {list(range(seeds))}"))
     name, content = read_suite(str(suite), plugins)
     planned = plan(content, plugins)
     write_plan(directory, name, planned)
-    known = {kind(record): record for record in read_records(PUBLISHED)}
+    published = {kind(record): record for record in read_records(PUBLISHED)}
     (directory / "records").mkdir()
     for item in planned:
-        fields = identity(name, item)
-        record_path(directory, fields["key"]).write_bytes(sealed({**known[kind(fields)], **fields}))
+        record = identified(published[kind(item)], identity(name, item))
+        record_path(directory, record.key).write_bytes(sealed(builtins(record)))
     return len(planned)
 
 
-def kind(fields: dict) -> tuple:
-    experiment = fields["experiment"]
-    return fields["label"], experiment["model"]["name"], experiment["sparsity"]
+def kind(item: Record | Planned) -> tuple:
+    return item.label, item.experiment.model.name, item.experiment.sparsity
 
 
 def timed(command: list) -> float:

@@ -1,8 +1,8 @@
-"""Examples a second on one GPU: an eager loop with a DataLoader, and the harness with 1, 2, 4, 8 experiments at a time.
+"""Examples per second on one GPU: an eager loop with a DataLoader, and the harness with 1, 2, 4, 8 experiments at once.
 
 The loop is that of `conventional.py`, with pinned memory and a loader process for every core but one; each experiment
 is a process of its own, as in a run, with its data on the GPU. All train an epoch and evaluate after it, on random
-images of the size of MNIST and of CIFAR-10 (these are padded, cropped and mirrored).
+images of the size of MNIST and of CIFAR-10 (the latter are padded, cropped and mirrored).
 
     python benchmarks/gpu.py [--pairs 5] [--images 50000] [--most 8] [--device cuda]
 """
@@ -22,7 +22,8 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from lth_bench.data.examples import Examples
-from lth_bench.running.worker import make_site
+from lth_bench.data.pixels import scale_and_shift
+from lth_bench.running.worker import make_context
 from lth_bench.training.session import Session
 
 RECIPES = {"lenet_300_100": LENET, "cifar_resnet20": RESNET}
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=8, help="experiments at a time")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     options = parser.parse_args()
-    make_site(None, options.device)
+    make_context(None, options.device)
     print(machine())
     loaders = max(1, (os.cpu_count() or 1) - 1)
     counts = [count for count in (1, 2, 4, 8) if count <= options.most]
@@ -47,13 +48,13 @@ def main() -> None:
             script = Script(model, conventional(model, options.images), recipe, loaders, masks, options.device)
             for count in counts:
                 work = partial(pool.map, trained, [model] * count, chunksize=1)
-                found = in_turn(script.epoch, work, options.pairs)
-                tell(model, count, options.images, Pairs([(theirs, ours / count) for theirs, ours in found.times]))
+                pairs = in_turn(script.epoch, work, options.pairs)
+                tell(model, count, options.images, Pairs([(theirs, ours / count) for theirs, ours in pairs.times]))
 
 
-def tell(model: str, count: int, images: int, found: Pairs) -> None:
-    theirs, ours = (images / seconds for seconds in found.medians())
-    print(f"{model}, {count} at a time: {ours:,.0f} examples/s, eager loop {theirs:,.0f}, ratio {found}", flush=True)
+def tell(model: str, count: int, images: int, pairs: Pairs) -> None:
+    theirs, ours = (images / seconds for seconds in pairs.medians())
+    print(f"{model}, {count} at a time: {ours:,.0f} examples/s, eager loop {theirs:,.0f}, ratio {pairs}", flush=True)
 
 
 def drawn(model: str, count: int) -> Arrays:
@@ -77,8 +78,7 @@ def session(model: str, count: int, device: str) -> Session:
     images, labels = drawn(model, count)
     if model == "cifar_resnet20":
         return harness(model, crowd(images, labels), RECIPES[model], device)
-    scale, shift = (torch.tensor([value]).view(1, 1, 1, 1) for value in (1 / (255 * 0.3081), -0.1307 / 0.3081))
-    data = Examples(torch.from_numpy(images[:, None]), torch.tensor(labels), scale, shift)
+    data = Examples(torch.from_numpy(images[:, None]), torch.tensor(labels), *scale_and_shift([0.1307], [0.3081]))
     return harness(model, (data, data.subset(torch.arange(count // 10))), RECIPES[model], device)
 
 
@@ -87,7 +87,7 @@ _training = {}
 
 def prepare(count: int, device: str) -> None:
     """Makes a worker ready to train either network."""
-    make_site(None, device)
+    make_context(None, device)
     _training.update({model: epoch(session(model, count, device)) for model in RECIPES})
 
 

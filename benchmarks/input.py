@@ -1,8 +1,8 @@
-"""How many augmented images a second come out of memory on one core, beside torchvision's transforms in a DataLoader.
+"""Augmented images per second from memory on one core, compared with torchvision's transforms in a DataLoader.
 
     python benchmarks/input.py
 
-Both give normalised batches of 128 images of 3×32×32, padded by 4, cropped and mirrored at random.
+Both sides yield normalised batches of 128 images of 3×32×32, padded by 4, cropped and mirrored at random.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from lth_bench.data.batches import Stream
+from lth_bench.data.batches import BatchOrder
 from lth_bench.data.examples import Examples
+from lth_bench.data.pixels import scale_and_shift
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe
 
@@ -25,7 +26,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
 class Photographs(Dataset[tuple[torch.Tensor, int]]):
-    """As torchvision.datasets.CIFAR10 has them: an array, and a PIL image made of it for every item."""
+    """Images as in torchvision.datasets.CIFAR10: an array, of which each item becomes a PIL image."""
 
     def __init__(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         self.images, self.labels = images.permute(0, 2, 3, 1).numpy(), labels.tolist()
@@ -50,10 +51,9 @@ def main() -> None:
     print(machine())
     images = torch.randint(0, 256, (IMAGES, 3, 32, 32), dtype=torch.uint8)
     labels = torch.randint(0, 10, (IMAGES,))
-    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
-    data = Examples(images, labels, 1 / (255 * std), -mean / std)
+    data = Examples(images, labels, *scale_and_shift(MEAN, STD))
     recipe = Recipe(Duration("1ep"), BATCH, 0.1, crop=4, flip=True)
-    stream = Stream(data, recipe, 0)
+    stream = BatchOrder(data, recipe, 0)
     loader = DataLoader(Photographs(images, labels), BATCH, shuffle=True, drop_last=True)
 
     def ours() -> None:
@@ -64,9 +64,9 @@ def main() -> None:
         for _ in loader:
             pass
 
-    found = in_turn(theirs, ours, PAIRS)
-    slow, fast = (stream.steps_per_epoch * BATCH / took for took in found.medians())
-    print(f"in memory {fast:,.0f} images/s, torchvision loader {slow:,.0f} images/s, ratio {found}")
+    pairs = in_turn(theirs, ours, PAIRS)
+    slow, fast = (stream.steps_per_epoch * BATCH / took for took in pairs.medians())
+    print(f"in memory {fast:,.0f} images/s, torchvision loader {slow:,.0f} images/s, ratio {pairs}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Global pruning of 100 million weights to an exact count, beside the usual way: sort all scores, cut at a threshold.
+"""Compares global pruning of 100 million weights to an exact count with sorting all scores and cutting at a threshold.
 
-Both prune dense layers to 90 %, and then what is left to 99 %. Each run is a process of its own with one thread; memory
-is its peak beside what it had before there were scores, in multiples of the scores themselves.
+Both sides prune dense layers to 90 %, and the remaining weights to 99 %. Each run is a process of its own with one
+thread; its memory is the peak above the state before there were scores, in multiples of the scores' size.
 
     python benchmarks/masks.py [--weights 100_000_000] [--layers 20] [--pairs 5]
 """
@@ -33,9 +33,9 @@ def main() -> None:
     print(machine())
     runs = [(measured("ours", options), measured("sorted", options)) for _ in range(options.pairs)]
     for number, sparsity in enumerate(SPARSITIES):
-        found = Pairs([(ours[0][number], theirs[0][number]) for ours, theirs in runs])
-        ours, theirs = found.medians()
-        print(f"to {sparsity:.0%}: {ours:.2f} s, by sorting {theirs:.2f} s, ratio {found}")
+        pairs = Pairs([(ours[0][number], theirs[0][number]) for ours, theirs in runs])
+        ours, theirs = pairs.medians()
+        print(f"to {sparsity:.0%}: {ours:.2f} s, by sorting {theirs:.2f} s, ratio {pairs}")
     ours, theirs = (statistics.median(run[side][1] for run in runs) for side in (0, 1))
     print(f"peak memory: {ours:.2f} × the scores, by sorting {theirs:.2f} ×")
 
@@ -46,21 +46,21 @@ def measured(how: str, options: argparse.Namespace) -> tuple[list[float], float]
 
 
 def prune(how: str, weights: int, layers: int) -> tuple[list[float], float]:
-    """The seconds that each round took, and the peak of memory in multiples of the scores."""
+    """The seconds of each round, and the peak of memory in multiples of the scores' size."""
     alone()
     before = peak()
     generator = torch.Generator().manual_seed(0)
     scores = {str(layer): torch.rand(weights // layers, generator=generator) for layer in range(layers)}
-    found, work, times = masks.full(scores), {"ours": masks.pruned, "sorted": by_sorting}[how], []
+    remaining, work, times = masks.full(scores), {"ours": masks.pruned, "sorted": by_sorting}[how], []
     for sparsity in SPARSITIES:
         started = time.perf_counter()
-        found = work(scores, found, sparsity)
+        remaining = work(scores, remaining, sparsity)
         times.append(time.perf_counter() - started)
     return times, (peak() - before) / (4 * weights)
 
 
 def by_sorting(scores: dict[str, torch.Tensor], alive: Masks, sparsity: float) -> Masks:
-    """As most code does it; keeps more than was asked for where scores tie."""
+    """The usual way; where scores tie it keeps more weights than the target asks for."""
     flat = torch.cat([scores[name][mask] for name, mask in alive.items()])
     count = round((1 - sparsity) * sum(score.numel() for score in scores.values()))
     threshold = flat.sort(descending=True).values[count - 1]

@@ -1,10 +1,11 @@
-"""How these scripts measure: two things side by side in one run, in turn, and the median of the ratios."""
+"""How these scripts measure: two sides in turn within one run, and the median of the ratios of pairs."""
 
 from __future__ import annotations
 
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ from pathlib import Path
 
 import torch
 
-from lth_bench.running.worker import make_site
+from lth_bench.running.processes import ALLOCATOR
+from lth_bench.running.worker import make_context
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Seconds of one thing and of another, measured in turn."""
+    """The seconds of two sides, measured in turn, as pairs."""
 
     times: Sequence[tuple[float, float]]
 
@@ -27,7 +29,7 @@ class Pairs:
 
     @property
     def spread(self) -> tuple[float, float]:
-        """Between which ratios the middle half of them lies."""
+        """The quartiles of the ratios."""
         ratios, quarter = sorted(one / other for one, other in self.times), len(self.times) // 4
         return ratios[quarter], ratios[-1 - quarter]
 
@@ -47,7 +49,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) -> Pairs:
-    """Each is done once before anything is measured; which of the two comes first changes from pair to pair."""
+    """Runs each side once unmeasured, then measures pairs; the side that comes first alternates."""
     one(), other()
     times = []
     for number in range(pairs):
@@ -60,12 +62,14 @@ def in_turn(one: Callable[[], object], other: Callable[[], object], pairs: int) 
 
 
 def alone() -> None:
-    """One thread, and everything else as in a worker."""
-    make_site(None, "cpu")
+    """One thread, and everything else as in a worker; starts the script anew with what its C library needs to hear."""
+    if not ALLOCATOR.keys() <= os.environ.keys():
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**ALLOCATOR, **os.environ})
+    make_context(None, "cpu")
 
 
 def machine() -> str:
-    """What the figures were measured on."""
+    """A description of the machine and versions that were measured on."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{_processor()}, {os.cpu_count()} logical cores, {device}, torch {torch.__version__}"
 

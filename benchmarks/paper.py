@@ -1,10 +1,10 @@
-"""The table of a LeNet paper: `lth-bench run`, beside a conventional script that is run for every cell on its own.
+"""Times the table of a LeNet paper: `lth-bench run`, compared with a conventional script that computes each cell alone.
 
 Dense, random, one-shot magnitude, IMP with reset and with rewinding, and SNIP, at six sparsities, for one seed on MNIST
-(--data). Both sides use two processes with one thread each and train for as many steps; ours runs before and after the
-script, which takes long enough for a machine to change its speed, and its mean counts. Everything that is charged is
-computed on the conventional side: an IMP of n rounds trains n + 1 times. Its processes stay alive from cell to cell and
-take the longest cells first, so that it loses nothing by starting Python or by waiting.
+(--data). Both sides use two processes with one thread each and train for the same number of steps. The script takes so
+long that a machine may change its speed meanwhile; so the harness runs before and after it, and the mean counts. The
+script computes everything that the harness charges: an IMP of n rounds trains n + 1 times. Its processes stay alive
+between cells and take the longest cells first, so that it loses no time by starting Python or by waiting.
 
     python benchmarks/paper.py --data DIR [--steps 400] [--pairs 1]
 """
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def ours(steps: int, data: Path) -> None:
-    """The whole command, in a directory of its own."""
+    """Seconds of the whole command, in a directory of its own."""
     source = load_plugins().suites["paper-table"].read_text()
     changes = {'"digits"': '"mnist"', '"10ep"': f'"{steps}it"', '"1ep"': f'"{steps // 10}it"'}
     for old, new in changes.items():
@@ -72,7 +72,7 @@ def ours(steps: int, data: Path) -> None:
 
 
 def cells() -> list[tuple[str, int]]:
-    """Methods and rounds, those that take longest first."""
+    """Pairs of a method and its rounds, the longest first."""
     several = [(method, rounds) for method in ("reset", "rewound") for rounds in ROUNDS]
     one = [(method, rounds) for method in ("magnitude", "random", "snip") for rounds in ROUNDS]
     return [*sorted(several, key=lambda cell: -cell[1]), *one, ("dense", 0)]
@@ -88,14 +88,14 @@ def prepare(folder: Path) -> None:
 
 
 def warm(number: int) -> int:
-    """Makes sure that a worker is ready."""
+    """Does nothing but show that a worker process is ready."""
     return os.getpid()
 
 
 def cell(steps: int, place: tuple[str, int]) -> float:
-    """The accuracy of a method's network that keeps 0.8 to the power of so many rounds."""
+    """The accuracy of a method's network with a share 0.8^rounds of its weights."""
     method, rounds = place
-    script, early = made({}), steps // 10
+    script, early = masked_script({}), steps // 10
     start = state(script)
     if method in ("reset", "rewound"):
         if method == "rewound":
@@ -106,7 +106,7 @@ def cell(steps: int, place: tuple[str, int]) -> float:
             script.train(length)
             masks = kept({name: weight.abs() for name, weight in trained(script)}, 0.8**number)
             script.evaluate()
-            script = made(masks, start)
+            script = masked_script(masks, start)
         script.train(length)
     elif method == "dense":
         script.train(steps)
@@ -118,12 +118,12 @@ def cell(steps: int, place: tuple[str, int]) -> float:
             scores = {name: torch.rand_like(weight) for name, weight in trained(script)}
         else:
             scores = sensitivities(script)
-        script = made(kept(scores, 0.8**rounds), start)
+        script = masked_script(kept(scores, 0.8**rounds), start)
         script.train(steps)
     return script.evaluate()
 
 
-def made(masks: Weights, weights: Weights | None = None) -> Script:
+def masked_script(masks: Weights, weights: Weights | None = None) -> Script:
     script = Script("lenet_300_100", _data[0], LENET, 0, masks)
     if weights:
         script.model.load_state_dict(weights)
@@ -149,7 +149,7 @@ def sensitivities(script: Script) -> Weights:
 
 
 def kept(scores: Weights, share: float) -> Weights:
-    """What is pruned has a score of zero, and stays pruned."""
+    """Scores for magnitude pruning; pruned weights have a score of zero, and so stay pruned."""
     flat = torch.cat([score.flatten() for score in scores.values()])
     threshold = flat.sort(descending=True).values[round(share * len(flat)) - 1]
     return {name: (score >= threshold).float() for name, score in scores.items()}

@@ -1,7 +1,7 @@
-"""What a whole `lth-bench run` takes beside the sum of its steps: start, evaluation, records, store and tables.
+"""Compares a whole `lth-bench run` with the sum of its steps: the rest is start, evaluation, records, store and tables.
 
 LeNet-300-100 on MNIST (--data), batches of 60, evaluated once an epoch, one worker: dense, random, SNIP and IMP of
-three rounds. The sum is measured: as many steps of the bare masked loop of `step.py`, in turn with the runs.
+three rounds. The sum is measured too: the same number of steps of the bare masked loop of `step.py`, in turn with runs.
 
     python benchmarks/run.py --data DIR [--epochs 10] [--pairs 3]
 """
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def run(epochs: int, data: Path) -> tuple[float, int]:
-    """The seconds of a run, and the steps that it computed."""
+    """The seconds of a run, and the number of steps that it computed."""
     with tempfile.TemporaryDirectory() as folder:
         suite, directory = Path(folder, "whole.toml"), Path(folder, "out")
         suite.write_text(SUITE.replace("EPOCHS", str(epochs)))

@@ -1,4 +1,4 @@
-"""How much sooner two `lth-bench run` on one directory are done than one, each with one worker; and what is done twice.
+"""Compares two simultaneous `lth-bench run` on one directory with one, each with one worker; checks for double work.
 
 python benchmarks/runners.py [PAIRS]
 """
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def timed(runners: int) -> float:
-    """The seconds until that many runners, started at the same time, have finished a directory."""
+    """The seconds until this many runs, started at the same time, have finished a directory."""
     with tempfile.TemporaryDirectory() as folder:
         suite, directory = Path(folder, "suite.toml"), Path(folder, "out")
         suite.write_text(SUITE)
@@ -58,7 +58,7 @@ def timed(runners: int) -> float:
 
 
 def check(directory: Path) -> None:
-    """Every experiment was published once, and no segment of training was computed twice."""
+    """Checks that every experiment was published once and no segment of training was computed twice."""
     lines = [json.loads(line) for line in (directory / "journal.jsonl").read_text().splitlines()]
     published = Counter(line["key"] for line in lines if line["event"] == "published")
     results = load(directory)

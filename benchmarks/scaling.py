@@ -1,9 +1,8 @@
-"""Whether time grows with the number of experiments and with nothing else: 1, 2, 4 and 8 times as many.
+"""Checks that time is linear in the number of experiments, with 1, 2, 4 and 8 times as many.
 
 Each run is a whole `lth-bench run` of one-shot pruners on digits with two workers, into a directory of its own, over
-more and more seeds. A line through the times says what a run and what an experiment takes, and how far they are from
-it.
-Beside that, how long a plan of 100,000 experiments is made.
+more and more seeds. A line fitted to the times gives the cost of a run and of an experiment, and the deviations from
+it. The time of a plan of 100,000 experiments is measured too.
 
     python benchmarks/scaling.py [--seeds 8] [--pairs 3]
 """
@@ -53,12 +52,12 @@ def main() -> None:
     runs = [[run(count) for count in counts] for _ in range(options.pairs)]
     took = [statistics.median(times) for times in zip(*runs, strict=True)]
     each, start = np.polyfit(counts, took, 1)
-    for count, found in zip(counts, took, strict=True):
+    for count, time in zip(counts, took, strict=True):
         line = start + each * count
-        print(f"{EXPERIMENTS * count:>5} experiments: {found:6.1f} s, {found / line - 1:+.1%} beside the line")
+        print(f"{EXPERIMENTS * count:>5} experiments: {time:6.1f} s, {time / line - 1:+.1%} beside the line")
     print(f"a line: {start:.1f} s and {1000 * each / EXPERIMENTS:.0f} ms an experiment")
-    made, memory = plan(-(-PLAN // EXPERIMENTS))
-    print(f"a plan of {PLAN:,} experiments: {made:.1f} s, {memory / 1e9:.2f} GB")
+    duration, memory = plan(-(-PLAN // EXPERIMENTS))
+    print(f"a plan of {PLAN:,} experiments: {duration:.1f} s, {memory / 1e9:.2f} GB")
 
 
 def run(seeds: int) -> float:
@@ -68,7 +67,7 @@ def run(seeds: int) -> float:
 
 
 def plan(seeds: int) -> tuple[float, int]:
-    """The seconds that `lth-bench plan` takes, and its peak of memory in bytes."""
+    """The seconds of `lth-bench plan`, and its peak of memory in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         command = [str(COMMAND), "plan", str(suite(folder, seeds))]
         silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]

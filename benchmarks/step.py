@@ -1,8 +1,7 @@
-"""What the harness adds to a training step: its loop against a bare masked PyTorch loop of the same maths.
+"""Compares a training step of the harness with one of a bare masked PyTorch loop of the same maths.
 
-Both train at 80 % sparsity on the same batches, taken from the same uint8 tensors in memory, the bare loop in the
-fastest way that we know. Blocks of steps of the two alternate in one process on one thread. No step is measured on
-validation data on either side.
+Both train at 80 % sparsity on the same batches from the same uint8 tensors in memory, the bare loop in the fastest way
+that we know. Blocks of steps of the two alternate in one process on one thread. Neither side measures validation data.
 
     python benchmarks/step.py [--pairs 100] [--only lenet_300_100]
 """
@@ -18,14 +17,16 @@ import torch
 from measuring import alone, in_turn, machine
 from torch import Tensor, nn
 
-from lth_bench.data.examples import Examples, held_out
+from lth_bench.data.examples import Examples
+from lth_bench.data.loading import held_out
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.methods.scores import magnitude
 from lth_bench.models.timm_models import register_models
 from lth_bench.training.optimizers import make_optimizer
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 SPARSITY = 0.8
 EVERY = Duration(f"{10**9}it")
@@ -49,11 +50,11 @@ def main() -> None:
     for model, shape, size, steps, recipe in CASES:
         if options.only in (None, model):
             session = make_session(model, shape, Recipe(EVERY, size, measure_every=EVERY, **recipe))
-            found = in_turn(
+            pairs = in_turn(
                 harness_block(session, steps), bare_block(timm.create_model(model), session, steps), options.pairs
             )
-            ours, bare = (1e6 * value / steps for value in found.medians())
-            print(f"{model}, batch {size}: {ours:,.0f} µs a step, bare {bare:,.0f} µs, ratio {found}", flush=True)
+            ours, bare = (1e6 * value / steps for value in pairs.medians())
+            print(f"{model}, batch {size}: {ours:,.0f} µs a step, bare {bare:,.0f} µs, ratio {pairs}", flush=True)
 
 
 def make_session(model: str, shape: tuple[int, ...], recipe: Recipe) -> Session:
@@ -75,13 +76,13 @@ def harness_block(session: Session, steps: int) -> Callable[[], None]:
 def bare_block(
     model: nn.Module, session: Session, steps: int, shuffled: Callable[[int], Tensor] = torch.randperm
 ) -> Callable[[], None]:
-    """The loop that one would write by hand for a masked network; every block goes on where the last one ended."""
+    """The loop that one would write by hand for a masked network; each block goes on where the last one ended."""
     model.train()
     parameters = list(model.parameters())
     named = dict(model.named_parameters())
     weights, masks = zip(*[(named[layer], mask.float()) for layer, mask in session.masks.items()], strict=True)
     optimizer = make_optimizer(session.recipe, model)
-    data, size = session._stream.data, session.recipe.batch_size
+    data, size = session.order.data, session.recipe.batch_size
 
     def places() -> Iterator[Tensor]:
         while True:

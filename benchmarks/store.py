@@ -1,8 +1,9 @@
-"""What remembering a training segment costs, beside computing it.
+"""Times storing and loading a segment of training, beside computing it.
 
-A segment of one step is trained without a store, with one that does not know it (hash the state, take the lease, write)
-and with one that does (hash, load, verify), for a state of the size of ResNet-50 with momentum (25.6 million weights,
-205 MB) and for LeNet-300-100 with Adam. Every repeat starts from other weights; medians of what comes on top.
+A segment of one step is trained without a store, with a store that lacks it (hash the state, take the lease, write) and
+with a store that has it (hash, load, verify), for a state of the size of ResNet-50 with momentum (25.6 million weights,
+205 MB) and for LeNet-300-100 with Adam. Every repeat starts from other weights; the figures are medians of the added
+time.
 
     python benchmarks/store.py
 """
@@ -26,7 +27,8 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.timm_models import register_models
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 REPEATS = 9
 COMMON = {"duration": Duration("10it"), "batch_size": 4, "learning_rate": 0.01, "measure_every": Duration("10it")}
@@ -46,8 +48,8 @@ def measure(name: str, network: Callable[[], nn.Module], recipe: Recipe, channel
         plain, storing = (session(network, recipe, channels, store) for store in (None, Store(Path(folder))))
         written, loaded = [], []
         for _ in range(REPEATS):
-            for made in (plain, storing):
-                for parameter in made.model.parameters():
+            for started in (plain, storing):
+                for parameter in started.model.parameters():
                     parameter.data.add_(0.001)
             start = storing.snapshot()
             bare, cold = timed(plain), timed(storing)
@@ -66,14 +68,14 @@ def session(network: Callable[[], nn.Module], recipe: Recipe, channels: int, sto
     images = torch.zeros(4, channels, size, size, dtype=torch.uint8)
     one = torch.ones(1, 1, 1, 1)
     data = Examples(images, torch.tensor([0, 1, 0, 1]), one / 255, 0 * one)
-    made = Session(Setup(lambda seed: network(), data, data, recipe, 0.5, 0, Memory(store, {}) if store else None))
-    made.train(until=1)
-    return made
+    started = Session(Setup(lambda seed: network(), data, data, recipe, 0.5, 0, Memory(store, {}) if store else None))
+    started.train(until=1)
+    return started
 
 
-def timed(made: Session) -> float:
+def timed(started: Session) -> float:
     started = time.perf_counter()
-    made.train(until=made.step + 1)
+    started.train(until=started.step + 1)
     return time.perf_counter() - started
 
 

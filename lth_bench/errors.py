@@ -1,4 +1,4 @@
-"""Everything that the project raises on purpose."""
+"""The errors that the project raises on purpose."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ class FileFault(Exception):
 
 
 class Damaged(FileFault):
-    """A file whose content is not what was written; of no use to anybody."""
+    """A file whose content is not what was written."""
 
 
 class DiskFault(FileFault):
-    """A file that cannot be written, on a full disk for instance; nothing that was there before is harmed."""
+    """A file that cannot be written, on a full disk for instance; files that were there before are intact."""
 
 
 class SessionError(RuntimeError):
-    """A Session used in a way that has no meaning."""
+    """A call that has no meaning at this point of a Session."""
 
 
 class Diverged(Exception):
-    """Training reached a loss or a weight that is not finite."""
+    """Training reached a loss or a weight that is not finite; `what` says which, at which `step`."""
 
     def __init__(self, step: int, what: str) -> None:
         super().__init__(f"{what} at step {step}")
@@ -28,11 +28,11 @@ class Diverged(Exception):
 
 
 class Unsuitable(ValueError):
-    """A network, data set or target that a method cannot be used on; says why, and what to do instead."""
+    """A network, data set or target that a method cannot be used on; the sentence says why and what to do instead."""
 
 
 class Interrupted(BaseException):
-    """The harness has to end this Session now; not an Exception, so that a pruner's own handling lets it pass."""
+    """The harness ends this Session now; a BaseException, so that a pruner's `except Exception` does not catch it."""
 
 
 class MaskError(ValueError):
@@ -44,7 +44,7 @@ class ModelError(ValueError):
 
 
 class DataError(Exception):
-    """A data set that is absent or cannot be read; the sentence says where it was looked for."""
+    """A data set that is absent or cannot be read; the sentence says where the harness looked for it."""
 
 
 class UnknownName(LookupError):
@@ -52,7 +52,7 @@ class UnknownName(LookupError):
 
 
 class Busy(Interrupted):
-    """Another worker computes this segment now."""
+    """Another worker computes the segment `key` now."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"segment {key} is being computed by another worker")
@@ -60,11 +60,11 @@ class Busy(Interrupted):
 
 
 class Stopped(Interrupted):
-    """The sweep was asked to stop; what was computed of the segment is in a checkpoint."""
+    """The sweep was asked to stop; a checkpoint holds the segment as far as it was computed."""
 
 
 class SuiteError(Exception):
-    """A suite that cannot be run; `faults` names every fault with its place."""
+    """A suite that cannot be run; `faults` has a sentence for every fault, with its place."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("\n".join(faults))

@@ -11,12 +11,12 @@ Content = bytes | Iterable[bytes | memoryview]
 
 
 def canonical(value: Any) -> str:
-    """JSON that is the same text for the same value."""
+    """JSON text that is the same for equal values: keys sorted, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def sha256(content: Content) -> str:
-    """The SHA-256 of bytes, or of the bytes that an iterable gives one after the other, in hexadecimal."""
+    """The SHA-256, in hexadecimal, of bytes or of the parts of an iterable joined."""
     digest = hashlib.sha256()
     for part in [content] if isinstance(content, bytes) else content:
         digest.update(part)

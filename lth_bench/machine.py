@@ -1,4 +1,4 @@
-"""This machine: its processors and its identity."""
+"""This machine: its processors, its identity and its processes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 def processors() -> int:
-    """How many this process may use."""
+    """The number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def identity() -> list[str]:
-    """This machine since it was started, and what of its processes is seen from here."""
+    """Names this machine since it was booted, and the process namespace that this process sees."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return [socket.gethostname(), boot, str(Path("/proc/self/ns/pid").readlink())]
@@ -24,7 +24,7 @@ def identity() -> list[str]:
 
 
 def started(pid: int) -> int | None:
-    """When a process started, in ticks since boot; None if there is none, or no way to know."""
+    """When a process started, in clock ticks since boot; None if it does not run or the system does not say."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Random streams: every draw comes from a generator made of the seed and what it is for."""
+"""Random streams: every draw comes from a generator made of the seed and the purpose of the draw."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import torch
 
 
 def stream_seed(seed: int, *purpose: object) -> int:
-    """A 63-bit seed, the same for the same words on every machine."""
+    """A 63-bit seed for a purpose, the same on every machine."""
     text = "/".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *purpose: object) -> torch.Generator:
-    """A CPU generator at the start of the stream for this purpose."""
+    """A CPU generator at the start of the stream of a purpose."""
     return torch.Generator().manual_seed(stream_seed(seed, *purpose))
 
 
 def noise(device: torch.device) -> Callable[[int], object]:
-    """What starts torch's own stream, which dropout and stochastic depth draw from on this device, at a seed."""
+    """The function that seeds torch's own stream on a device, from which dropout and stochastic depth draw."""
     return torch.default_generator.manual_seed if device.type == "cpu" else _everywhere
 
 
-def _everywhere(start: int) -> None:
-    torch.default_generator.manual_seed(start)
-    torch.cuda.manual_seed_all(start)
+def _everywhere(seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+    torch.cuda.manual_seed_all(seed)
 
 
 def kept_noise(device: torch.device) -> AbstractContextManager[None]:
-    """A context that puts torch's own streams, on the CPU and on this device, back as they were."""
+    """A context that restores torch's own streams, on the CPU and on this device, when it ends."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])

@@ -9,7 +9,7 @@ from lth_bench_plugins.torchvision_sets import absent, folder_of, published, sou
 def read(name, split, root):
     """Images N×3×32×32 and labels of the set that torchvision calls `name`; raises DataError.
 
-    The files are pickles: torchvision opens none whose MD5 is not that of the published one.
+    The files are pickles: torchvision opens only those with the MD5 of the published file.
     """
     import numpy as np
     from torchvision import datasets

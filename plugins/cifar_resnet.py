@@ -1,7 +1,7 @@
 """Residual networks for 32×32 images: those of He et al., wide ones, and one of preactivated bottlenecks.
 
-What papers call ResNet-18 and ResNet-32 differs: the ResNet-18 of Frankle & Carbin 2019 is `cifar_resnet20`, the
-ResNet-32 of GraSP (Wang et al. 2020) is `cifar_resnet32` with `width = 2`; timm's `resnet18` is neither.
+Papers mean different networks by ResNet-18 and ResNet-32: the ResNet-18 of Frankle & Carbin 2019 is `cifar_resnet20`,
+the ResNet-32 of GraSP (Wang et al. 2020) is `cifar_resnet32` with `width = 2`; timm's `resnet18` is neither.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def resnet(depth):
 
     make.__doc__ = f"""ResNet-{depth} for 32×32 images, `width` times as wide (He et al. 2016, arXiv:1512.03385, 4.2).
 
-    Where the shape changes, the shortcut is a 1×1 convolution with norm. Initialised by Kaiming normal.
+    Where the shape changes, the shortcut is a 1×1 convolution with norm. Kaiming normal weights.
     """
     return make
 
@@ -41,14 +41,15 @@ def wide_resnet(depth, width):
 
     make.__doc__ = f"""WRN-{depth}-{width} (Zagoruyko & Komodakis 2016, arXiv:1605.07146), without dropout.
 
-    Initialised by Kaiming normal.
+    Kaiming normal weights.
     """
     return make
 
 
 def preresnet_101(pretrained=False, in_chans=3, num_classes=10, **others):
-    """PreResNet-101 for 32×32 images, of bottlenecks (He et al. 2016, arXiv:1603.05027; You et al. 2020,
-    arXiv:1909.11957). Initialised by Kaiming normal.
+    """PreResNet-101 for 32×32 images, of bottlenecks.
+
+    He et al. 2016, arXiv:1603.05027; You et al. 2020, arXiv:1909.11957. Kaiming normal weights.
     """
     from lth_bench.models.initialisation import kaiming_normal
     from lth_bench_plugins.networks.residual import PreactivatedBottleneck, SmallResNet

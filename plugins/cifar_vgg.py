@@ -17,9 +17,9 @@ def vgg(depth):
 
     make.__doc__ = f"""VGG-{depth} with batch norm for 32×32 images, `width` times as wide.
 
-    Mean pooling and one linear layer are at its end:
-    Simonyan & Zisserman 2015, arXiv:1409.1556, as the pruning literature uses it (GraSP, arXiv:2002.07376). timm's
-    `vgg{depth}_bn` has two more layers of 4,096 units. Initialised by Kaiming normal.
+    Simonyan & Zisserman 2015, arXiv:1409.1556, as the pruning literature uses it (GraSP, arXiv:2002.07376): it ends in
+    mean pooling and one linear layer, where timm's `vgg{depth}_bn` has two more layers of 4,096 units. Kaiming normal
+    weights.
     """
     return make
 

@@ -20,7 +20,7 @@ def conv(depth):
     make.__doc__ = (
         f"{depth} 3×3 convolutions in modules of two, then 256 and 256 units; {WEIGHTS[depth]} M prunable weights at "
         "32×32.\n\n    Conv-2, 4 and 6: Frankle & Carbin 2019, arXiv:1803.03635, figure 2; Conv-8: Ramanujan et al. "
-        "2020,\n    arXiv:1911.13299. Initialised by Glorot normal with zero biases.\n"
+        "2020,\n    arXiv:1911.13299. Glorot normal weights, zero biases.\n"
     )
     return make
 

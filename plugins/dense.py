@@ -1,4 +1,4 @@
-"""Training without pruning: what every method is compared with."""
+"""Training without pruning, the baseline of every method."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Dense:
-    """Train the whole network; ask for sparsity 0."""
+    """Train the whole network; takes sparsity 0 alone."""
 
     def __call__(self, session: Session) -> None:
         from lth_bench import Unsuitable

@@ -8,7 +8,7 @@ TEST = 400
 
 
 def read(split, root):
-    """A fixed split, stratified by class; values 0..16 become 0..255."""
+    """A fixed split, stratified by class; pixel values 0 to 16 become 0 to 255."""
     import numpy as np
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

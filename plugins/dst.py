@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DST:
-    """Train a threshold for every output of a layer together with the weights, of which those above it are kept.
+    """Train a threshold for every output of a layer together with the weights, and keep the weights above it.
 
     Liu et al. 2020, arXiv:2005.06870, section 3: the mask is a step of |w| - t with the paper's long-tailed derivative,
-    and the loss has `coefficient` times the sum of exp(-t) added; thresholds start at zero, and start again where a
-    layer has hardly any weight left. What the method itself came to is in the notes of the record as `native_sparsity`.
+    and `coefficient` times the sum of exp(-t) is added to the loss; thresholds start at zero, and start again in layers
+    with hardly any weight above them. The sparsity that the method reaches by itself is noted as `native_sparsity`.
+    Choose a coefficient that brings it close to the target.
 
-    Deviations: the paper has the sparsity that comes out; here the highest |w| - t of all layers together are kept,
-    exactly as many as asked for, in evaluations during training too. Choose a coefficient that comes close to that.
+    Deviations:
+    - The weights of the highest |w| - t of all layers together are kept, exactly as many as the target asks for, also
+      in evaluations during training (the paper keeps all weights above their threshold).
     """
 
     coefficient: Coefficient = 5e-6

@@ -1,4 +1,4 @@
-"""Early-Bird tickets: channels that batch norm settles on early in training."""
+"""Early-Bird tickets: channels whose ranking by batch norm settles early in training."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
 class EarlyBird:
     """Train until the channels with the largest batch-norm scales hardly change, remove the others, train on.
 
-    You et al. 2020, arXiv:1909.11957, algorithm 1: scales are trained with an L1 `penalty`; after every `interval`, the
-    channels are found that would stay, by |scale| over all layers. The search ends when the last `queue` distances
-    between consecutive masks, as shares of the channels, are below `threshold`. At `latest` it ends anyway. In the
-    notes of the record are the `epoch` at which channels were removed, whether masks had `settled`, and the
-    `distances` of consecutive masks.
+    You et al. 2020, arXiv:1909.11957, algorithm 1: scales are trained with an L1 `penalty`; after every `interval`, a
+    mask is made of the channels that would be kept, by |scale| over all layers. The search ends when the last `queue`
+    distances between consecutive masks, as shares of the channels, are below `threshold`, at the latest at `latest`.
+    Notes the `epoch` at which channels were removed, whether masks had `settled`, and the `distances` of consecutive
+    masks.
 
-    The authors' code compares the newest of `queue` masks with each of the others: `compared` "newest". It keeps the
-    penalty after the search: `later_penalty`.
+    The authors' code compares the newest of `queue` masks with each of the others (`compared` "newest"), and keeps the
+    penalty after the search (`later_penalty`).
 
-    Deviations: channels go until the share of weights, not of channels, is reached; the best of each layer stays.
-    The scales of norms that do not directly follow a prunable layer, as before activation in a residual block, are
-    neither penalised nor ranked (the authors' code masks what such a norm puts out).
+    Deviations:
+    - Channels go until the share of weights, not of channels, is reached; the best channel of each layer is kept.
+    - The scales of norms that do not directly follow a prunable layer, as in preactivated residual blocks, are neither
+      penalised nor ranked (the authors' code masks the output of such a norm).
     """
 
     penalty: Penalty = 1e-4
@@ -53,7 +54,7 @@ class EarlyBird:
         train_with_penalty(session, self.later_penalty)
 
     def search(self, session: Session) -> bool:
-        """Trains until the masks have settled, or the latest step has come; which of the two."""
+        """Trains until the masks have settled, at most to the latest step; returns whether they have settled."""
         masks: list[Tensor] = []
         schedule = update_steps(session, self.interval, self.latest)
         for step in (*schedule[1:], schedule.stop):
@@ -65,15 +66,15 @@ class EarlyBird:
         return False
 
     def mask(self, session: Session) -> Tensor:
-        """Which channels would stay now, over all layers that have scales."""
+        """A mask of the channels that would be kept now, over all layers that have scales."""
         import torch
 
-        found = scales(session)
-        masks = session.channel_masks(found)
-        return torch.cat([masks[name] for name in found])
+        scores = scales(session)
+        masks = session.channel_masks(scores)
+        return torch.cat([masks[name] for name in scores])
 
     def distances(self, masks: Sequence[Tensor]) -> list[float]:
-        """The distances that have to be small, of masks in the order in which they were found; fewer at the start."""
+        """The distances that must be below the threshold, of masks in order of time; fewer at the start."""
         if self.compared == "newest":
             return [distance(mask, masks[-1]) for mask in masks[-self.queue : -1]]
         return [distance(*pair) for pair in pairwise(masks[-self.queue - 1 :])]

@@ -1,4 +1,4 @@
-"""Edge-popup: find a subnetwork of a random network that works without training a weight."""
+"""Edge-popup: find a subnetwork of a random network that works although no weight is trained."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EdgePopup:
-    """Train a score for every weight of a frozen network, of which the largest |scores| of each layer are kept.
+    """Train a score for every weight of a frozen network, and keep the weights of the largest |scores| in each layer.
 
-    Ramanujan et al. 2020, arXiv:1911.13299, section 3.2. The gradient passes straight through the choice, to the scores
-    of weights that are not kept too; scores start from Kaiming's uniform distribution (a = √5). The share kept is the
-    same in every layer. Everything else stays as it was initialised: biases, and the scales of norm layers.
+    Ramanujan et al. 2020, arXiv:1911.13299, section 3.2. The gradient passes straight through the choice to all scores,
+    also to those of weights that are not kept; scores start from Kaiming's uniform distribution (a = √5). Every layer
+    keeps the same share of its weights. Biases and the scales of norm layers keep their initial values.
 
-    `initialisation` (sections 4.3 and 4.5): weights as the model and the recipe have them ("own"), drawn by Kaiming, or
-    constants: Kaiming's or Glorot's standard deviation with the sign of the initial weight ("signed_constant",
-    "glorot_constant") or without. `fan` counts the inputs or the outputs. `scale_fan` multiplies it by the share of
-    weights "kept"; the authors' code multiplies by the share "pruned".
+    `initialisation` (sections 4.3 and 4.5) draws weights as the model and the recipe do ("own") or by Kaiming, or sets
+    them to a constant: Kaiming's standard deviation with the sign of the initial weight ("signed_constant") or without
+    ("unsigned_constant"), or Glorot's with the sign ("glorot_constant"). `fan` counts the inputs or the outputs.
+    `scale_fan` multiplies it by the share of weights "kept"; the authors' code multiplies by the share "pruned".
 
-    Deviations: the network's biases and affine norm layers, which the paper's have not, are frozen too.
-    What the layers keep is rounded so that the total is exact.
+    Deviations:
+    - Biases and affine norm layers, which the paper's networks do not have, are frozen too.
+    - The number of weights that a layer keeps is rounded such that the total is exact.
     """
 
     initialisation: Literal[
@@ -57,7 +58,7 @@ class EdgePopup:
         settle(session, lambda: {layer: subnet.scores.abs() for layer, subnet in subnets.items()}, sparsities)
 
     def initial(self, weight: Tensor, kept: float, rng: torch.Generator) -> Tensor:
-        """The values that a layer's initial weights are replaced by, where such a share will be kept."""
+        """The initial weights of a layer that will keep the share `kept`."""
         if self.initialisation == "own":
             return weight
         if self.initialisation == "glorot_constant":
@@ -79,13 +80,13 @@ class EdgePopup:
 
 
 def fans(weight: Tensor) -> tuple[int, int]:
-    """Inputs and outputs of a unit."""
+    """Fan-in and fan-out of a weight."""
     field = math.prod(weight.shape[2:])
     return weight.shape[1] * field, weight.shape[0] * field
 
 
 def initial_scores(weight: Tensor, rng: torch.Generator) -> Tensor:
-    """Kaiming's uniform distribution with a = √5, as torch draws the weights of its own layers."""
+    """Draws from Kaiming's uniform distribution with a = √5, as torch draws the weights of its layers."""
     bound = 1 / math.sqrt(fans(weight)[0])
     return weight.new_empty(weight.shape, device="cpu").uniform_(-bound, bound, generator=rng).to(weight.device)
 

@@ -1,4 +1,4 @@
-"""FORCE: progressive skeletonisation, in which weights may come back."""
+"""FORCE: progressive skeletonisation, where removed weights may come back."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FORCE:
-    """Round by round, choose anew among all weights those that the thinned network needs, then train.
+    """Round by round, choose among all weights those to which the sparse network is most sensitive, then train.
 
     De Jorge et al. 2021, arXiv:2006.09081, section 4, algorithm 1: in every round the score of a weight is |gradient in
-    the thinned network × initial weight|, for weights that are out as well, which may so come back. Only the last
-    round's choice prunes. Schedule, batches and defaults as for iterative SNIP.
+    the sparse network × initial weight|, also for weights that the round before removed, so that they may come back.
+    Only the choice of the last round prunes. Schedule, batches and defaults are those of iterative SNIP.
 
     Deviations:
-    the examples are not augmented (in the authors' code they are).
+    - The examples are not augmented (in the authors' code they are).
     """
 
     rounds: Count = 60
@@ -45,7 +45,7 @@ class FORCE:
         session.train()
 
     def scores(self, session: Session, masks: Masks, batches: list[Batch]) -> dict[str, Tensor]:
-        """Sensitivities of all weights in the network that the masks leave."""
+        """Sensitivities of all weights, with gradients in the network under these masks."""
         with session.scoring(training=self.batch_statistics):
             for name, weight in session.weights.items():
                 weight.data.mul_(masks[name])

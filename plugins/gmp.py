@@ -1,4 +1,4 @@
-"""Gradual magnitude pruning: prune a little more every so often while the network trains."""
+"""Gradual magnitude pruning: prune more and more weights while the network trains."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class GMP:
     """Train, and prune the smallest weights of every layer by a schedule that is steep at first and flat at the end.
 
     Zhu & Gupta 2017, arXiv:1710.01878, equation 1, with an initial sparsity of zero: pruning is due at every `interval`
-    after `begin` and last at `end`; training goes on behind it. Shares at which to begin and end are those of the
-    CIFAR-10 experiments in Evci et al. 2020, arXiv:1911.11134, since the paper's are of its own trainings. `scope`
-    "global" ranks the weights of all layers together.
+    after `begin` and for the last time at `end`; training goes on after that. The default spans are those of the
+    CIFAR-10 experiments in Evci et al. 2020, arXiv:1911.11134; the paper has none for these recipes. `scope` "global"
+    ranks the weights of all layers together.
 
-    Deviations: every prunable layer is pruned (the paper leaves some dense, by architecture).
-    A pruned weight is zero and stays so (in the authors' code it keeps its value and may come back).
+    Deviations:
+    - Every prunable layer is pruned (the paper leaves some dense, by architecture).
+    - A pruned weight is zero and stays zero (in the authors' code it keeps its value and may come back).
     """
 
     begin: Duration = Duration("20%")

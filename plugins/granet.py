@@ -24,17 +24,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GraNet:
-    """Prune gradually by magnitude; each time, drop a further share and regrow as many by their gradients.
+    """Prune gradually by magnitude; each time, drop a further share of the weights and grow as many by gradient.
 
-    Liu et al. 2021, arXiv:2106.10404. At every `interval` after `begin`, and at `end`, weights of all layers
+    Liu et al. 2021, arXiv:2106.10404. At every `interval` after `begin`, and at `end`, the weights of all layers
     together are pruned to the sparsity of Zhu & Gupta's schedule; then the share `regeneration`, annealed, of each
     layer's weights is dropped by magnitude and as many are grown by the gradient of the current batch. Regeneration
-    goes on `until` later. With an `initial_sparsity` of 0.5 training is sparse from the start, by `distribution`.
-    Spans are those of the authors' scripts for CIFAR-10 (epochs 0 to 80 of 160), where regeneration never ends.
+    goes on after `end`, up to `until`. With an `initial_sparsity` of 0.5, training is sparse from the start, by
+    `distribution`. The default spans are those of the authors' scripts for CIFAR-10 (epochs 0 to 80 of 160), where
+    regeneration never ends.
 
-    Deviations: an update takes the place of a training step (in the authors' code it follows one).
-    The target is met exactly, at `end` (the authors' code prunes last one interval before, just short of it).
-    The share regenerated ends at zero (in the authors' code at 0.005).
+    Deviations:
+    - A change of the topology replaces a training step (in the authors' code it follows one).
+    - The target is met exactly, at `end` (the authors' code prunes for the last time one interval earlier, just short
+      of the target).
+    - The share that is regenerated falls to zero (in the authors' code to 0.005).
     """
 
     initial_sparsity: Share = 0.0

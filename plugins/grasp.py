@@ -22,18 +22,18 @@ class GraSP:
     """Remove the weights whose removal would reduce the gradient flow least, at initialisation, then train.
 
     Wang et al. 2020, arXiv:2002.07376, equation 8: with the gradient g and the Hessian H of the loss of a batch with
-    `per_class` examples of every class, the score of a weight θ is θ · Hg, and the highest stay (the paper's sign is
-    the opposite, and the highest go). Logits are divided by `temperature`. `score` "absolute" keeps the largest
-    |θ · Hg| instead (GraSP-abs: Frankle et al. 2021, arXiv:2009.08576). `batch_statistics` scores with those of the
-    batch in batch norm instead of the running ones.
+    `per_class` examples of every class, the score of a weight θ is θ · Hg, and the highest scores are kept (the paper's
+    score has the opposite sign, and the highest are removed). Logits are divided by `temperature`. `score` "absolute"
+    keeps the largest |θ · Hg| instead (GraSP-abs: Frankle et al. 2021, arXiv:2009.08576). With `batch_statistics`,
+    batch norm uses the statistics of the batch for scoring instead of the running ones.
 
-    With `parts` above 1 the batch, which is sorted by class, is cut in as many, and gradients and products of the
-    parts' mean losses are summed: the authors' code cuts it in 2, each with its own batch statistics.
+    With `parts` above 1 the batch, which is sorted by class, is cut into that many parts, and the gradients and
+    products of their mean losses are summed; the authors' code cuts it into 2, each with its own batch statistics.
 
     Deviations:
-    scores are not divided by their sum (the authors' code does, which changes no ranking);
-    the weights that were scored are the ones trained (the authors' code draws linear layers anew for scoring);
-    the recipe's label smoothing is part of the loss.
+    - Scores are not divided by their sum (the authors' code divides them, which changes no ranking).
+    - The weights that were scored are trained (the authors' code draws linear layers anew for scoring).
+    - The recipe's label smoothing is part of the loss.
     """
 
     per_class: Count = 10
@@ -53,14 +53,14 @@ class GraSP:
     def scores(self, session: Session, batches: list[Batch]) -> dict[str, Tensor]:
         from torch.nn.attention import SDPBackend, sdpa_kernel
 
-        # Of the ways to compute attention only this one can be differentiated twice.
+        # Only this backend of attention can be differentiated twice.
         with session.scoring(training=self.batch_statistics), sdpa_kernel(SDPBackend.MATH):
             products = self.products(session, batches)
         scores = {name: (session.weights[name] * product).detach() for name, product in products.items()}
         return {name: score.abs() if self.score == "absolute" else score for name, score in scores.items()}
 
     def products(self, session: Session, batches: list[Batch]) -> dict[str, Tensor]:
-        """Hg by layer; one part's graph at a time."""
+        """Hg by layer; holds the graph of one part at a time."""
         weights = list(session.weights.values())
         totals = _summed([_gradients(self.loss(session, batch), weights) for batch in batches])
         products = []

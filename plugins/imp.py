@@ -1,4 +1,4 @@
-"""Iterative magnitude pruning: the lottery-ticket search, with reset, rewinding, or fine-tuning."""
+"""Iterative magnitude pruning: the lottery-ticket search with reset, rewinding or fine-tuning."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class IMP:
-    """Train, prune the smallest weights, go back, and repeat until the target.
+    """Train, prune the smallest weights, go back, and repeat up to the target sparsity.
 
-    Frankle & Carbin 2019, arXiv:1803.03635 (reset: `rewind_to` "0it"; layer-wise with the output layer at half the
-    rate); Frankle et al. 2020, arXiv:1912.05671 (rewinding to an early step; global); Renda et al. 2020,
-    arXiv:2003.02389 (the other two ways of `retraining`). `rate` is the share pruned in a round; the last round is
-    trimmed to the target.
+    Frankle & Carbin 2019, arXiv:1803.03635 (reset: `rewind_to` "0it"; `scope` "layer" with the output layer at half
+    the rate); Frankle et al. 2020, arXiv:1912.05671 (rewinding to an early step; `scope` "global"); Renda et al. 2020,
+    arXiv:2003.02389 (the other two ways of `retraining`). A round prunes the share `rate` of the remaining weights; the
+    last round is trimmed to the target.
     """
 
     rate: Rate = 0.2

@@ -1,4 +1,4 @@
-"""Iterative SNIP: connection sensitivity, anew in every round."""
+"""Iterative SNIP: connection sensitivity, computed anew in every round."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class IterativeSNIP:
     """Round by round, keep the weights to which the pruned network is most sensitive at initialisation, then train.
 
     De Jorge et al. 2021, arXiv:2006.09081, section 4: in every round the score of a weight is |gradient × weight| in
-    the network as it is pruned by then, with the gradient of the mean loss over `batches` fresh batches of `examples`;
-    what is pruned stays pruned. The number of weights left falls exponentially over the `rounds`. The defaults are
-    those of the authors' commands for CIFAR-10 (10 batches for CIFAR-100, 20 for Tiny-ImageNet), batch statistics in
-    batch norm included.
+    the network as pruned so far, where the gradients of the mean losses of `batches` fresh batches of `examples` are
+    summed; pruned weights stay pruned. The number of remaining weights falls exponentially over the `rounds`. The
+    defaults are those of the authors' commands for CIFAR-10 (10 batches for CIFAR-100, 20 for Tiny-ImageNet), and so
+    are the batch statistics in batch norm.
 
     Deviations:
-    the examples are not augmented (in the authors' code they are).
+    - The examples are not augmented (in the authors' code they are).
     """
 
     rounds: Count = 60
@@ -47,7 +47,7 @@ class IterativeSNIP:
 
 
 def fresh(session: Session, examples: int, batches: int, round: int) -> list[Batch]:
-    """Batches to score on that no other round has."""
+    """Batches to score on, other ones in every round."""
     return [session.sample(examples, round * batches + number) for number in range(batches)]
 
 

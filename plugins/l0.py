@@ -1,4 +1,4 @@
-"""L0 regularisation: learn a gate for every weight, at the price of every gate that is open."""
+"""L0 regularisation: learn a gate for every weight, with a penalty for every gate that is open."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class L0:
-    """Train with a random gate on every weight, and the expected number of open ones added to the loss.
+    """Train with a random gate on every weight, and with the expected number of open gates in the loss.
 
     Louizos et al. 2018, arXiv:1712.01312: gates follow the hard concrete distribution (β = 2/3, γ = -0.1, ζ = 1.1), and
-    their expected number is multiplied by `coefficient` over the number of training examples. As in Gale et al. 2019,
-    arXiv:1902.09574, it sets in linearly from `begin` to `end`, and log α starts from N(log(p / (1 - p)), 0.01²) with
-    the probability p of `initial_share`. The share of gates that are closed in the network of expected gates, which is
-    the sparsity that the method itself came to, is in the notes of the record as `native_sparsity`.
+    the expected number of open gates is multiplied by `coefficient` and divided by the number of training examples. As
+    in Gale et al. 2019, arXiv:1902.09574, this penalty sets in linearly from `begin` to `end`, and log α starts from
+    N(log(p / (1 - p)), 0.01²) with the probability p of `initial_share`. The share of gates that are closed in the
+    network of expected gates, the sparsity that the method reaches by itself, is noted as `native_sparsity`. Choose a
+    coefficient that brings it close to the target.
 
-    Deviations: the papers remove what is closed; here the highest log α of all layers together are kept, exactly as
-    many as asked for, in evaluations during training too; a closed gate that is kept for it is open by a millionth.
-    Choose a coefficient that comes close to the sparsity asked for.
-    Weights decay as the recipe says; log α does not.
+    Deviations:
+    - The weights of the highest log α of all layers together are kept, exactly as many as the target asks for, also in
+      evaluations during training (the papers remove the weights whose gates are closed).
+    - A gate that is closed but kept is open by a millionth.
+    - Weights decay as the recipe says; log α does not decay.
     """
 
     coefficient: Coefficient = 0.1

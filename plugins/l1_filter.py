@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 class L1Filter:
     """Train, remove the filters with the smallest sum of absolute weights, the same share in every layer, train again.
 
-    Li et al. 2017, arXiv:1608.08710, section 3.1. As there, filters whose outputs are added to others stay, so that of
-    a residual block only the first convolution (of a bottleneck, the first two) is pruned; `branches` "all" prunes the
-    others too. `layers` "all" prunes neurons of hidden linear layers by the same rule. "fine_tuning" lasts as long as
-    training does from `rewind_to` on, in the paper a quarter of it; the other ways of `retraining` are those of Renda
-    et al. 2020, arXiv:2003.02389, and "scratch_e" and "scratch_b" of Liu et al. 2019, arXiv:1810.05270: other random
-    weights in the channels found, trained for as many steps, or for as many operations but at most twice as many steps.
+    Li et al. 2017, arXiv:1608.08710, section 3.1. As there, filters whose outputs are added to others are kept, so that
+    only the first convolution of a residual block (of a bottleneck, the first two) is pruned; `branches` "all" prunes
+    the others too. `layers` "all" prunes neurons of hidden linear layers by the same rule. "fine_tuning" takes as many
+    steps as training takes from `rewind_to` on, by default a quarter, as in the paper; the other ways of `retraining`
+    are those of Renda et al. 2020, arXiv:2003.02389, and "scratch_e" and "scratch_b" of Liu et al. 2019,
+    arXiv:1810.05270: the remaining channels get new random weights and are trained for as many steps, or for as many
+    FLOPs but at most twice as many steps.
 
-    Deviations: the share is the same in all layers, and such that the target is met (the paper chooses it by stage,
-    and leaves layers alone that it found sensitive).
+    Deviations:
+    - The share is the same in all layers, such that the target is met (the paper chooses it by stage, and does not
+      prune layers that it finds sensitive).
     """
 
     layers: Layers = "convolutions"

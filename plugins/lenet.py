@@ -7,7 +7,7 @@ from lth_bench_plugins.networks import check
 
 
 def mlp(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, widths=(300, 100), **others):
-    """Fully connected on the pixels, hidden units as in `widths`; initialised by Glorot normal with zero biases."""
+    """A fully connected network on pixels with hidden layers of `widths`; Glorot normal weights, zero biases."""
     from lth_bench_plugins.networks import plain
 
     check("mlp", pretrained, others, "img_size, widths")
@@ -15,9 +15,9 @@ def mlp(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, widths=
 
 
 def lenet_300_100(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, **others):
-    """Fully connected, 300 and 100 hidden units (LeCun et al. 1998); 266,200 prunable weights at 28×28.
+    """A fully connected network, 300 and 100 hidden units (LeCun et al. 1998); 266,200 prunable weights at 28×28.
 
-    Initialised by Glorot normal with zero biases (Frankle & Carbin 2019, arXiv:1803.03635, figure 2).
+    Glorot normal weights, zero biases (Frankle & Carbin 2019, arXiv:1803.03635, figure 2).
     """
     check("lenet_300_100", pretrained, others, "img_size")
     return mlp(pretrained, img_size, in_chans, num_classes)
@@ -26,8 +26,9 @@ def lenet_300_100(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=1
 def lenet_5(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, width=1, norm=False, **others):
     """Two convolutions of 20 and 50 filters and 500 units, as in Caffe; 430,500 prunable weights at 28×28.
 
-    The LeNet-5 of SNIP (Lee et al. 2019, arXiv:1810.02340). Initialised by Glorot normal with zero biases. `width`
-    scales it; `norm` puts batch norm behind every layer but the last, and ReLU behind those of the convolutions.
+    The LeNet-5 of SNIP (Lee et al. 2019, arXiv:1810.02340). Glorot normal weights, zero biases. `width` multiplies the
+    number of filters and units; `norm` adds batch norm after every layer but the last, and ReLU after the norms of
+    convolutions.
     """
     from lth_bench_plugins.networks import plain
 

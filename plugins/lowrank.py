@@ -1,4 +1,4 @@
-"""Factorised layers: train every weight as the product of two thin matrices."""
+"""Factorised layers: train every weight as the product of two matrices of low rank."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from lth_bench import hookimpl
 from lth_bench.pruning.allocation import kept_count
 from lth_bench_plugins.parametrisations.penalties import exempt, train
-from lth_bench_plugins.parametrisations.ranks import numbers, saves, shared_out
+from lth_bench_plugins.parametrisations.ranks import elements, saves, shared_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,17 +22,19 @@ class LowRank:
     """Replace weights by products U·V of low rank before training, and train the factors.
 
     Khodak et al. 2021, arXiv:2105.01029, section 2: factors start from the singular value decomposition of the initial
-    weight (spectral initialisation). With `decay` "frobenius" the recipe's weight decay is that of the product, by half
-    of its squared Frobenius norm in the loss, in place of that of the "factors". The weight of a 2D convolution is a
-    matrix of outputs × height by inputs × width.
+    weight (spectral initialisation). `decay` "frobenius" applies the recipe's weight decay to the product, by half of
+    its squared Frobenius norm in the loss; "factors" applies it to the factors. The weight of a 2D convolution is a
+    matrix of outputs × height rows and inputs × width columns.
 
-    The first and the last layer stay as they are, as in the authors' code, unless `dense` says otherwise. All others
-    get the same share of their full rank, up to what a rank costs, and one rank at least; one that this leaves with no
-    fewer numbers than its weight has stays as it is too. The sparsity is met, or passed by less than a rank.
+    The first and the last layer are not factorised, as in the authors' code, unless `dense` says otherwise. All others
+    get the same share of their full rank, as far as whole ranks allow, and a rank of at least one; a layer whose
+    factors would have no fewer elements than its weight is not factorised either. The sparsity meets the target or
+    exceeds it by less than one rank.
 
-    Deviations: dense layers count for the target (in the authors' code, all parameters do).
-    The authors' code cuts the weights of convolutions into matrices in another order than it puts them together.
-    With AdamW, which decays weights apart from the loss, Frobenius decay is part of the loss nevertheless.
+    Deviations:
+    - The weights of dense layers count for the target (in the authors' code, all parameters do).
+    - Weights of convolutions are folded back as they were unfolded (the authors' code uses another order).
+    - With AdamW, which decays weights apart from the loss, Frobenius decay is part of the loss nevertheless.
     """
 
     dense: Literal["first_and_last", "last", "none"] = "first_and_last"
@@ -57,20 +59,22 @@ class LowRank:
         train(session, lambda: session.recipe.weight_decay / 2 * sum(squared_norm(*pair) for pair in pairs))
 
     def ranks(self, session: Session) -> dict[str, int]:
-        """Ranks of the layers that are factorised. Raises Unsuitable where ranks of one are too much already."""
+        """Ranks of the layers to factorise. Raises Unsuitable where ranks of one exceed the target already."""
         from lth_bench import Unsuitable
 
         shapes, size = session.shapes, sum(math.prod(shape) for shape in session.shapes.values())
         dense = self.dense_layers(session)
         thin = {layer: shape for layer, shape in shapes.items() if layer not in dense}
-        held, budget = sum(math.prod(shapes[layer]) for layer in dense), kept_count(session.sparsity, size)
-        if (least := held + sum(numbers(shape, 1) for shape in thin.values())) > budget:
+        dense_size, budget = sum(math.prod(shapes[layer]) for layer in dense), kept_count(session.sparsity, size)
+        if (least := dense_size + sum(elements(shape, 1) for shape in thin.values())) > budget:
             most = math.floor(1e4 * (1 - least / size)) / 1e4
             raise Unsuitable(
-                f"a sparsity of {session.sparsity:.6g} leaves {budget} numbers; the dense layers of {self.dense!r} and "
-                f"a rank of one in all others take {least}; ask for {most} at most, or fewer dense layers"
+                f"a sparsity of {session.sparsity:.6g} leaves {budget} elements; the dense layers of {self.dense!r} "
+                f"and a rank of one in all others take {least}; ask for {most} at most, or fewer dense layers"
             )
-        return {layer: rank for layer, rank in shared_out(thin, budget - held).items() if saves(thin[layer], rank)}
+        return {
+            layer: rank for layer, rank in shared_out(thin, budget - dense_size).items() if saves(thin[layer], rank)
+        }
 
     def dense_layers(self, session: Session) -> set[str]:
         ends = {"first_and_last": {next(iter(session.shapes)), session.output_layer}, "last": {session.output_layer}}

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 class Magnitude:
     """Keep the largest weights, once: of the untrained network, or of the trained one, which is then retrained.
 
-    After training, `retraining` goes back to the weights at `rewind_to` (by default the initial ones), or to the
-    learning rate of that moment, or goes on at the last learning rate for as long (Renda et al. 2020,
-    arXiv:2003.02389). `scope` ranks weights over the network or in each layer; then the layers' sparsities stand to
-    each other as those of layer-wise IMP at `rate` and `output_rate`.
+    `retraining` goes back to the weights at `rewind_to` (by default the initial ones), goes back to the learning rate
+    of that step, or takes as many steps at the last learning rate (Renda et al. 2020, arXiv:2003.02389). `scope`
+    "global" ranks the weights of the whole network, "layer" those of each layer; the sparsities of layers are then
+    those of layer-wise IMP with the same `rate` and `output_rate`.
     """
 
     prune_at: Literal["initialisation", "end"] = "end"

@@ -1,4 +1,4 @@
-"""Mask criteria: which weights of a trained network to keep, what to set them to, and what the others."""
+"""Mask criteria: which weights of a trained network to keep, and what to set kept and pruned weights to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from lth_bench.training.session import Session, Snapshot
+    from lth_bench.training.session import Session
+    from lth_bench.training.state import Snapshot
 
     Values = dict[str, Tensor]
 
@@ -46,7 +47,7 @@ Kept = Literal[
 
 @dataclass(frozen=True)
 class Round:
-    """By layer, the weights that a round of training started from and ended in, and the masks it was under."""
+    """A round of training: by layer, the weights at its start and at its end, and the masks in force."""
 
     initial: Values
     final: Values
@@ -55,21 +56,22 @@ class Round:
 
 @dataclass(frozen=True)
 class MaskCriteria:
-    """Train, keep the weights of every layer that a criterion prefers, set them and the others, and train again or not.
+    """Train, keep the weights of every layer that a criterion prefers, set kept and pruned weights, and train again.
 
-    Zhou et al. 2019, arXiv:1905.01067, sections 2 to 5. `criterion` ranks a weight by its initial and its final value;
-    for those with a sign, weights whose sign has changed, or has not, count as zero. `rate` and `output_rate` are those
-    of layer-wise iterative pruning, whose last masks `rounds` "one_shot" takes at once.
+    Zhou et al. 2019, arXiv:1905.01067, sections 2 to 5. `criterion` scores a weight by its initial and its final value;
+    "same_sign" and "diff_sign" count a weight as zero unless its sign is the same in both, or different. `rate` and
+    `output_rate` are those of layer-wise iterative pruning; `rounds` "one_shot" prunes to its last masks at once.
 
-    `kept` is what the kept weights are set to: their "initial" or their "final" values; others of their layer's initial
-    values ("reinit"), of those of its kept weights ("reshuffle"), or the standard deviation of the former ("constant"),
-    each with the sign of the initial weight ("signed") or not ("random"). `pruned` weights are zero, or frozen at their
-    "initial" values, or at these if they moved away from zero and at zero otherwise ("by_movement"); the record then
-    has the sparsity that is measured. With `retraining` "none" nothing is trained once the last mask is found: a
-    supermask by criterion, section 5.1.
+    `kept` sets the kept weights: to their "initial" or "final" values; to a permutation of their layer's initial values
+    ("reinit") or of those of its kept weights ("reshuffle"); or to the standard deviation of its initial values
+    ("constant"), each with the sign of the initial weight ("signed") or without regard to it ("random"). `pruned`
+    weights are zero, or frozen at their "initial" values, or frozen there if they moved away from zero and at zero
+    otherwise ("by_movement"); the record then has the sparsity that is measured. With `retraining` "none" nothing is
+    trained under the last mask: a supermask by criterion, section 5.1.
 
-    Deviations: running statistics of batch norm are the initial ones, or the final ones with "final" weights (the
-    paper's networks have none).
+    Deviations:
+    - Batch norm has its initial running statistics, or the final ones with "final" weights (the paper's networks have
+      no batch norm).
     """
 
     criterion: Criterion = "large_final"
@@ -100,7 +102,7 @@ class MaskCriteria:
         return [layerwise(session.shapes, session.sparsity, rates)] if session.sparsity else []
 
     def choose(self, session: Session, round: Round, target: dict[str, float]) -> Values:
-        """The masks of the next round, in force already if what they prune is zero."""
+        """The masks of the next round; they are in force already if pruned weights are zero."""
         from lth_bench.pruning.masks import pruned
 
         scores = self.scores(round, session.rng)
@@ -110,7 +112,7 @@ class MaskCriteria:
         return dict(session.masks)
 
     def scores(self, round: Round, rng: torch.Generator) -> Values:
-        """Ranks within each layer; what is pruned comes first, and what the criterion does not tell apart at random."""
+        """Ranks within each layer; pruned weights come first, and ties of the criterion are broken at random."""
         from lth_bench_plugins.parametrisations.criteria import preference, ranks
 
         return {
@@ -119,7 +121,7 @@ class MaskCriteria:
         }
 
     def go_back(self, session: Session, start: Snapshot, round: Round, masks: Values) -> Values:
-        """Sets the weights that the next round starts from; returns them."""
+        """Sets the weights that the next round starts from, and returns them."""
         from lth_bench_plugins.parametrisations.partly_frozen import PartlyFrozen
 
         if self.pruned != "zero":
@@ -141,7 +143,7 @@ class MaskCriteria:
         return initial
 
     def value(self, initial: Tensor, final: Tensor, mask: Tensor, rng: torch.Generator) -> Tensor:
-        """What the kept weights of a layer are set to."""
+        """The values for the kept weights of a layer."""
         from lth_bench_plugins.parametrisations.criteria import redrawn
 
         if self.kept in ("initial", "final"):
@@ -149,7 +151,7 @@ class MaskCriteria:
         return redrawn(self.kept, initial, mask, rng)
 
     def elsewhere(self, first: Tensor, round: Round, layer: str) -> Tensor:
-        """What the pruned weights of a layer are set to; those that were pruned before stay as they are."""
+        """The values for the pruned weights of a layer; weights that were pruned before keep theirs."""
         initial, final, mask = round.initial[layer], round.final[layer], round.masks[layer]
         if self.pruned == "by_movement":
             first = first.where(final.abs() >= initial.abs(), 0.0)
@@ -157,7 +159,7 @@ class MaskCriteria:
 
 
 def weights(session: Session) -> Values:
-    """Copies of the prunable weights, of those in force where they are computed."""
+    """Copies of the prunable weights; a parametrised weight has the value that is in force."""
     from lth_bench.pruning.parametrisation import dense_state
 
     state = dense_state(session.model)

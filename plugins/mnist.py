@@ -27,24 +27,24 @@ def read(name, split, root):
 
 
 def _idx(path, dimensions):
-    """An array of unsigned bytes from an IDX file, or from the same with .gz behind."""
+    """An array of unsigned bytes from an IDX file, or from the gzipped file with .gz after its name."""
     import numpy as np
 
     zipped = path.with_name(path.name + ".gz")
-    found = next((file for file in (path, zipped) if file.is_file()), None)
-    if found is None:
+    file = next((file for file in (path, zipped) if file.is_file()), None)
+    if file is None:
         raise absent(path.parent.parent.name, f"{path} and {zipped.name}")
     try:
-        content = gzip.decompress(found.read_bytes()) if found is zipped else found.read_bytes()
+        content = gzip.decompress(file.read_bytes()) if file is zipped else file.read_bytes()
     except (OSError, EOFError, gzip.zlib.error) as error:
-        raise DataError(f"{found} cannot be read: {error}") from error
+        raise DataError(f"{file} cannot be read: {error}") from error
     start = 4 + 4 * dimensions
     header = np.frombuffer(content[:start], ">u4") if len(content) >= start else [0]
     shape = tuple(int(size) for size in header[1:])
     if header[0] != 0x800 + dimensions:
-        raise DataError(f"{found} is not an IDX file of unsigned bytes in {dimensions} dimensions")
+        raise DataError(f"{file} is not an IDX file of unsigned bytes in {dimensions} dimensions")
     if len(content) != start + math.prod(shape):
-        raise DataError(f"{found} is truncated: {len(content)} bytes do not fit its shape {shape}")
+        raise DataError(f"{file} is truncated: {len(content)} bytes do not fit its shape {shape}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
 

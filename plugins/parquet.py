@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from lth_bench import Count, DataError, Dataset, hookimpl
-from lth_bench_plugins.images import Mean, Std, absolute, decoded, stacked
+from lth_bench_plugins.image_files import Mean, Std, absolute, decoded, stacked
 
 SPLITS = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 IMAGES = ("img", "image")
@@ -15,11 +15,10 @@ ROWS = 1024
 
 @dataclass(frozen=True)
 class Parquet:
-    """Images in the parquet files of a Hugging Face data set, train-*.parquet and test-*.parquet or validation-*.
+    """Images in the parquet files of a Hugging Face data set: train-*.parquet, and test-*.parquet or validation-*.
 
-    They lie in the folder `path` or in data/ in it. Images are JPEG or PNG in a column `img` or `image`, labels are in
-    the column `label` unless another is named. All images must have one size. `mean` and `std` are measured unless they
-    are given.
+    The files lie in the folder `path` or in its data/. Images are JPEG or PNG of one size, in a column `img` or
+    `image`; labels are in the column that `label` names. `mean` and `std` are measured unless they are given.
     """
 
     path: str
@@ -56,7 +55,7 @@ class Parquet:
 
 
 def _files(folder, split):
-    """The files of a split, in order, all of them."""
+    """The files of a split in order. Raises DataError where some or all are missing."""
     places = [folder, folder / "data"]
     for pattern in (f"{name}-*.parquet" for name in SPLITS[split]):
         for place in places:
@@ -71,11 +70,13 @@ def _files(folder, split):
 
 
 def _check_complete(files):
-    """Names such as train-00001-of-00005 tell how many files there are."""
-    if told := re.fullmatch(r"(.*)-\d+-of-(\d+).*\.parquet", files[0].name):
-        number = int(told[2])
+    """Raises DataError unless there are as many files as names such as train-00001-of-00005 say."""
+    if match := re.fullmatch(r"(.*)-\d+-of-(\d+).*\.parquet", files[0].name):
+        number = int(match[2])
         if len(files) != number:
-            raise DataError(f"{files[0].parent} holds {len(files)} of {number} files {told[1]}-*.parquet; get the rest")
+            raise DataError(
+                f"{files[0].parent} holds {len(files)} of {number} files {match[1]}-*.parquet; get the rest"
+            )
 
 
 def _opened(file):
@@ -126,7 +127,7 @@ def _label(value, name):
 
 
 def _noting(rows, labels):
-    """Pairs of a name and an image, while the labels are written down."""
+    """Pairs of a name and an image; each row's label is written into `labels` on the way."""
     for i, (name, image, label) in enumerate(rows):
         labels[i] = label
         yield name, image

@@ -1,4 +1,4 @@
-"""Random masks at initialisation, with a choice of how sparsity is spread over the layers."""
+"""Random masks at initialisation, with a choice of sparsities by layer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Random:
     """Keep random weights of the untrained network, then train.
 
     `distribution` is "uniform" (the same sparsity in every layer), "erk" (Erdős-Rényi-Kernel, Evci et al. 2020,
-    arXiv:1911.11134) or "layerwise": the sparsities that layer-wise IMP has at the same `rate` and `output_rate`, so
-    that the two differ in which weights they keep and in nothing else.
+    arXiv:1911.11134) or "layerwise": the sparsities of layer-wise IMP with the same `rate` and `output_rate`, so that
+    the two methods differ only in which weights they keep.
     """
 
     distribution: Literal["uniform", "erk", "layerwise"] = "uniform"

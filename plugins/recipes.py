@@ -1,4 +1,4 @@
-"""The training recipes of papers, by name; docs/recipes.md says what of each is not as in the paper."""
+"""The training recipes of papers, by name; docs/recipes.md lists how each differs from its paper."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def at(*milestones):
 
 
 def steps(duration, batch_size, learning_rate, *milestones, **others):
-    """SGD with momentum and a rate that falls at milestones."""
+    """SGD with momentum and a learning rate that falls at milestones."""
     fields = {"momentum": 0.9, **others}
     return Recipe(Duration(duration), batch_size, learning_rate, schedule="step", milestones=at(*milestones), **fields)
 

@@ -1,4 +1,4 @@
-"""RigL: sparse training that grows weights where the dense gradient is large."""
+"""RigL: sparse training that grows weights whose gradient is large."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RigL:
-    """Start from a random sparse network; every so often, drop small weights and grow those of large gradients.
+    """Start from a random sparse network; at intervals, drop small weights and grow weights of large gradient.
 
-    Evci et al. 2020, arXiv:1911.11134, algorithm 1. At every `interval` before `until`, the `drop_fraction`, annealed,
-    of each layer's weights is dropped by magnitude, and as many are grown by the gradient of the current batch; this
-    takes the place of a training step. `distribution` is the paper's best; what it calls uniform is
-    "uniform_first_dense" here. `training` makes the recipe last so many times as long (the paper's 5×).
+    Evci et al. 2020, arXiv:1911.11134, algorithm 1. At every `interval` before `until`, the share `drop_fraction`,
+    annealed, of each layer's weights is dropped by magnitude, and as many are grown by the gradient of the current
+    batch; this replaces a training step. The default `distribution` is the paper's best; the paper's uniform one is
+    "uniform_first_dense" here. `training` multiplies the length of the recipe (the paper's 5×).
 
     With `interval` "4000it", `drop_fraction` 0.5 and `until` "100%" this is RigL-ITOP (Liu et al. 2021,
-    arXiv:2102.02887); the share of weights ever active is in the notes of the record as `explored`.
+    arXiv:2102.02887); the share of weights that were ever active is noted as `explored`.
 
-    Deviations: dense layers of a distribution count for the target, which is met exactly (in the authors' code, a first
-    layer that is kept dense is left out of it).
-    The authors' code adds noise of 1e-5 to magnitudes, and its CIFAR-10 scripts do not anneal unless told to.
+    Deviations:
+    - Dense layers of a distribution count for the target, which is met exactly (in the authors' code, a dense first
+      layer does not count).
+    - Magnitudes have no noise (the authors' code adds noise of 1e-5).
+    - The share is annealed (the authors' CIFAR-10 scripts anneal only if asked to).
     """
 
     distribution: Distribution = "erk"

@@ -30,16 +30,18 @@ if TYPE_CHECKING:
 class SET:
     """Start from a random sparse network; after every epoch, drop the weights nearest to zero and grow random ones.
 
-    Mocanu et al. 2018, arXiv:1707.04780, algorithm 1: of each layer's positive weights the `drop_fraction` that is
-    smallest goes, and of its negative ones the same share ("sign"). Later papers drop by magnitude, whatever the sign:
-    with `drop` "magnitude", `distribution` "erk", `annealing` "cosine" and `interval` "100it", `until` "75%" this is
-    SET as in Evci et al. 2020, arXiv:1911.11134; with `interval` "1500it" and `drop_fraction` 0.5, SET-ITOP (Liu et al.
-    2021, arXiv:2102.02887). The share of weights ever active is in the notes of the record as `explored`. `training`
-    makes the recipe last so many times as long.
+    Mocanu et al. 2018, arXiv:1707.04780, algorithm 1: the smallest share `drop_fraction` of each layer's positive
+    weights is dropped, and the same share of its negative weights (`drop` "sign"). Later papers drop by magnitude: with
+    `drop` "magnitude", `distribution` "erk", `annealing` "cosine", `interval` "100it" and `until` "75%" this is SET as
+    in Evci et al. 2020, arXiv:1911.11134; with `interval` "1500it" and `drop_fraction` 0.5, SET-ITOP (Liu et al. 2021,
+    arXiv:2102.02887). The share of weights that were ever active is noted as `explored`. `training` multiplies the
+    length of the recipe.
 
-    Deviations: the sparsity is the target's, not that of the paper's ε, and exact at every step.
-    A rewiring takes the place of the first training step of an epoch.
-    Just-dropped weights may be grown again and keep their value then (in the authors' code they start at zero).
+    Deviations:
+    - The sparsity is the target, not that of the paper's ε, and exact at every step.
+    - A change of the topology replaces the first training step of an epoch.
+    - Weights that were just dropped may be grown again and then keep their value (in the authors' code they start at
+      zero).
     """
 
     distribution: Distribution = "er"
@@ -62,7 +64,7 @@ class SET:
         evolve(session, updates[1:], rewired)
 
     def masks(self, session: Session, growth: Scores, fraction: float) -> Masks:
-        """The masks after a share of each layer's weights is dropped and as many are grown by a score."""
+        """Masks in which a share of each layer's weights is dropped and as many are grown by a score."""
         return {
             name: self.exchanged(mask, session.weights[name].detach(), growth[name], fraction)
             for name, mask in session.masks.items()
@@ -70,9 +72,9 @@ class SET:
 
     def exchanged(self, mask: Tensor, weight: Tensor, growth: Tensor, fraction: float) -> Tensor:
         groups = [mask & (weight >= 0), mask & (weight < 0)] if self.drop == "sign" else [mask]
-        going = [int(fraction * int(group.count_nonzero())) for group in groups]
-        left = sum(dropped(group, weight.abs(), count) for group, count in zip(groups, going, strict=True))
-        return grown(left.bool(), growth, sum(going))
+        counts = [int(fraction * int(group.count_nonzero())) for group in groups]
+        remaining = sum(dropped(group, weight.abs(), count) for group, count in zip(groups, counts, strict=True))
+        return grown(remaining.bool(), growth, sum(counts))
 
 
 @hookimpl

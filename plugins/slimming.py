@@ -1,4 +1,4 @@
-"""Network slimming: channels with small batch-norm scales are removed after training with a penalty on them."""
+"""Network slimming: train with a penalty on batch-norm scales, and remove the channels of small scales."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Slimming:
-    """Train with an L1 penalty on the scales of batch norm, remove the channels with the smallest, train again.
+    """Train with an L1 penalty on the scales of batch norm, remove the channels of the smallest scales, train again.
 
-    Liu et al. 2017, arXiv:1708.06519, section 3: channels are ranked by |scale| over all layers. `penalty` is that of
-    their VGG; for ResNet and DenseNet it is 1e-5. They train again by the schedule of the first training, which is
-    "learning_rate_rewinding" to step 0. The other ways of `retraining` are those of Renda et al. 2020,
-    arXiv:2003.02389, from `rewind_to` on, and "scratch_e" and "scratch_b" of Liu et al. 2019, arXiv:1810.05270: other
-    random weights in the channels found, trained for as many steps, or for as many operations but at most twice as
-    many steps.
+    Liu et al. 2017, arXiv:1708.06519, section 3: channels are ranked by |scale| over all layers. The default `penalty`
+    is that of the paper's VGG; for ResNet and DenseNet it is 1e-5. The paper trains again by the schedule of the first
+    training, which is "learning_rate_rewinding" to step 0. The other ways of `retraining` are those of Renda et al.
+    2020, arXiv:2003.02389, from `rewind_to` on, and "scratch_e" and "scratch_b" of Liu et al. 2019, arXiv:1810.05270:
+    the remaining channels get new random weights and are trained for as many steps, or for as many FLOPs but at most
+    twice as many steps.
 
-    Deviations: channels go until the share of weights, not of channels, is reached; the best of each layer stays.
-    Scales start as for every other method (the paper's at 0.5).
-    The scales of norms that do not directly follow a prunable layer, as before activation in a residual block, are
-    neither penalised nor ranked (the authors' code selects from what such a norm puts out).
+    Deviations:
+    - Channels go until the share of weights, not of channels, is reached; the best channel of each layer is kept.
+    - Scales start as for every other method (the paper's start at 0.5).
+    - The scales of norms that do not directly follow a prunable layer, as in preactivated residual blocks, are neither
+      penalised nor ranked (the authors' code selects from the output of such a norm).
     """
 
     penalty: Penalty = 1e-4

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 class SNIP:
     """Keep the weights whose removal would change the loss most at initialisation, then train.
 
-    Lee et al. 2019, arXiv:1810.02340, equation 5: the score of a weight is |gradient × weight| over the sum of all.
-    `examples` training examples make one batch; `batch_statistics` scores with those of the batch in batch norm
-    instead of the running ones.
+    Lee et al. 2019, arXiv:1810.02340, equation 5: the score of a weight is |gradient × weight|, divided by the sum over
+    all weights. `examples` training examples make one batch; with `batch_statistics`, batch norm uses the statistics of
+    the batch for scoring instead of the running ones.
 
-    Deviations: biases are neither scored nor pruned; the weights that were scored are the ones trained (the authors'
-    code draws them anew).
+    Deviations:
+    - Biases are neither scored nor pruned.
+    - The weights that were scored are trained (the authors' code draws weights anew).
     """
 
     examples: Count = 100
@@ -34,7 +35,7 @@ class SNIP:
         session.train()
 
     def scores(self, session: Session, batches: list[Batch]) -> dict[str, Tensor]:
-        """Sensitivities that sum to 1; gradients of the batches' mean losses are summed first."""
+        """Sensitivities that sum to 1, from the sum of the gradients of the batches' mean losses."""
         with session.scoring(training=self.batch_statistics):
             for batch in batches:
                 session.loss(batch).backward()

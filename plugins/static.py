@@ -1,4 +1,4 @@
-"""Static sparse training: a random topology that stays."""
+"""Static sparse training: a random topology that never changes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class Static:
     """Train a random sparse network whose topology never changes.
 
-    The baseline of dynamic sparse training, as in Evci et al. 2020, arXiv:1911.11134 ("Static"); what the paper calls
-    uniform is `distribution` "uniform_first_dense" here.
+    The baseline of dynamic sparse training, as in Evci et al. 2020, arXiv:1911.11134 ("Static"); the paper's uniform
+    distribution is "uniform_first_dense" here.
     """
 
     distribution: Distribution = "erk"

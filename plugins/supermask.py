@@ -1,4 +1,4 @@
-"""Supermask: learn which of the initial weights to keep, and none of their values."""
+"""Supermask: learn which of the initial weights to keep, and leave their values."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Supermask:
-    """Train scores s, by which each initial weight is kept with probability sigmoid(s), and nothing else.
+    """Train scores s alone: each initial weight is kept with probability sigmoid(s).
 
     Zhou et al. 2019, arXiv:1905.01067, section 5.2. The gradient passes straight through the draws. `weights`
-    "signed_constant" are the sign of the initial weight times the standard deviation of its layer's. With `rescaling`,
-    those that are kept are divided by their share of the layer ("kept_share", the paper's dynamic weight rescaling) or
-    by its root, which keeps the variance of what comes out and trains at high sparsities too. `initial_share` is the
-    probability at the start, the paper's way to steer the sparsity; "target" is the share to be kept in the end.
-    Scores need large rates: the paper's is 100.
+    "signed_constant" have the sign of the initial weight and the standard deviation of its layer's weights. `rescaling`
+    divides the kept weights by their share of the layer ("kept_share", the paper's dynamic weight rescaling) or by its
+    root, which preserves the variance of outputs and trains at high sparsities too. `initial_share` is the probability
+    at the start, by which the paper steers the sparsity; "target" is the share to be kept in the end. Scores need large
+    learning rates: the paper's is 100.
 
-    In evaluations during training too, exactly as many weights are kept as asked for, of all layers together: those of
-    the "highest" scores, or, by `choice` "drawn", of the highest sums of score and one fixed draw of logistic noise.
-    That is a draw of the mask, with the scores shifted so that the number is right. The share that the method itself
-    prunes, on average, is in the notes of the record as `native_sparsity`.
+    `choice` "highest" keeps the weights of the highest scores of all layers together, exactly as many as the target
+    asks for, also in evaluations during training; "drawn" keeps those of the highest sums of score and one fixed draw
+    of logistic noise, which is a draw of the mask with scores shifted to meet the target. The share of weights that the
+    method itself prunes on average is noted as `native_sparsity`.
 
-    Deviations: the paper draws masks anew in evaluation, and has the sparsity that comes out.
+    Deviations:
+    - The mask is fixed in evaluation and meets the target (the paper draws masks in evaluation too, and the sparsity is
+      whatever training reaches).
     """
 
     initial_share: Rate | Literal["target"] = 0.5
@@ -62,7 +64,7 @@ class Supermask:
         settle(session, gates, session.sparsity)
 
     def start(self, session: Session) -> float:
-        """The score at the start; where all is kept, that of a probability of 0.99."""
+        """The score at the start; for a probability of at most 0.99."""
         share = min(1 - session.sparsity, 0.99) if self.initial_share == "target" else self.initial_share
         return math.log(share / (1 - share))
 
@@ -73,13 +75,13 @@ class Supermask:
 
 
 def make_constant(session: Session) -> None:
-    """Gives all weights of a layer one size, their standard deviation, and leaves their signs."""
+    """Sets the magnitude of all weights of a layer to their standard deviation, and leaves their signs."""
     for weight in session.weights.values():
         weight.data.copy_(weight.data.sign() * weight.data.std(correction=0))
 
 
 def kept_share(coins: dict[str, Coins]) -> float:
-    """The share of weights that are kept on average."""
+    """The expected share of kept weights."""
     expected = sum(float(coin.scores.detach().sigmoid().sum()) for coin in coins.values())
     return expected / sum(coin.scores.numel() for coin in coins.values())
 

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 class SynFlow:
     """Round by round, keep the weights through which most synaptic flow goes at initialisation, then train.
 
-    Tanaka et al. 2020, arXiv:2006.05467, algorithm 1: R is the sum of the outputs for an input of ones when everything
-    in the network is replaced by its absolute value; the score of a weight θ is |θ · dR/dθ|. After round r of `rounds`
-    a share (1 - sparsity)^(r / rounds) of the weights is left. No data is used.
+    Tanaka et al. 2020, arXiv:2006.05467, algorithm 1: R is the sum of the outputs for an input of ones in the network
+    whose parameters are replaced by their absolute values; the score of a weight θ is |θ · dR/dθ|. After round r of
+    `rounds`, a share (1 - sparsity)^(r / rounds) of the weights remains. No data is used.
 
-    As in the authors' code, biases and batch norm's scales, shifts and running statistics count among what is made
-    absolute, and running statistics are used.
+    As in the authors' code, the absolute values include biases and the scales, shifts and running statistics of batch
+    norm, which uses its running statistics.
 
     Deviations:
-    computed in float64 (the authors' code: float32, in which deep networks overflow).
+    - Scores are computed in float64 (in the authors' code in float32, in which deep networks overflow).
     """
 
     rounds: Count = 100
@@ -36,7 +36,7 @@ class SynFlow:
         session.train()
 
     def scores(self, session: Session) -> dict[str, Tensor]:
-        """|θ · dR/dθ| of the network as it is pruned so far. Raises Unsuitable where it overflows."""
+        """|θ · dR/dθ| in the network as pruned so far. Raises Unsuitable where it overflows."""
         import torch
 
         from lth_bench import Unsuitable
@@ -53,7 +53,7 @@ class SynFlow:
 
 
 def exponential_rounds(sparsity: float, rounds: int) -> list[float]:
-    """Sparsities at which every round keeps the same share of what the one before has left; the last is the target."""
+    """Sparsities of rounds that each keep the same share of the remaining weights; the last is the target."""
     return [*(1 - (1 - sparsity) ** (number / rounds) for number in range(1, rounds)), sparsity]
 
 

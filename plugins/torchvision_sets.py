@@ -1,4 +1,4 @@
-"""What data sets that torchvision can fetch have in common; no plugin itself."""
+"""What the data sets that torchvision can download share; no plugin itself."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from lth_bench import DataError, Dataset
 
 
 def published(name, read, **facts):
-    """The Dataset that torchvision calls `name`, of which `read(name, split, root)` reads a split."""
+    """The Dataset that torchvision calls `name`; `read(name, split, root)` reads a split of it."""
     return Dataset(validation=5000, read=partial(read, name), download=partial(download, name), **facts)
 
 
 def folder_of(name, folder, root):
-    """The folder of a data root that holds a set; raises DataError without a root."""
+    """The folder of a data set in the data root; raises DataError without a root."""
     if root is None:
         raise DataError(
             f"{name} needs a data root that holds {folder}/: give one with --data DIR or LTH_BENCH_DATA, for instance "
@@ -23,23 +23,23 @@ def folder_of(name, folder, root):
 
 
 def absent(name, places):
-    """The DataError of a set that is not where it was looked for."""
+    """The DataError for a data set that is not in these places."""
     where = f"looked for {places}; get it with {source(name)}, or give another root with --data"
     return DataError(f"{name} is not there: {where}")
 
 
 def source(name):
-    """How a set is fetched by hand."""
+    """The call that downloads a data set by hand."""
     return f"torchvision.datasets.{name}(root, download=True)"
 
 
 def download(name, root):
-    """Fetches the files into a data root, with their MD5s checked; raises DataError."""
+    """Downloads the files into a data root and checks their MD5; raises DataError."""
     from torchvision import datasets
 
     kind = getattr(datasets, name)
     try:
         kind(root, download=True)
-    except Exception as error:  # of the network, the disk or what came
-        wanted, reason = " or ".join(getattr(kind, "mirrors", None) or [kind.url]), " ".join(str(error).split())
-        raise DataError(f"{name} could not be fetched from {wanted} into {root}: {reason}") from error
+    except Exception as error:  # of the network, the disk or a damaged download
+        address, reason = " or ".join(getattr(kind, "mirrors", None) or [kind.url]), " ".join(str(error).split())
+        raise DataError(f"{name} could not be fetched from {address} into {root}: {reason}") from error

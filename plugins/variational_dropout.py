@@ -1,4 +1,4 @@
-"""Sparse variational dropout: learn how much noise each weight bears, and remove those that bear any."""
+"""Sparse variational dropout: learn how much noise each weight tolerates, and remove those that tolerate any."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ class VariationalDropout:
     """Train with Gaussian noise of variance α · w² on every weight w, and keep the weights of least α.
 
     Molchanov et al. 2017, arXiv:1701.05369: σ² = α · w² is trained too, and the divergence from a log-uniform prior is
-    added to the loss, `coefficient` times over the number of training examples; 1 is the variational bound. As in Gale
-    et al. 2019, arXiv:1902.09574, it sets in linearly from `begin` to `end`, in the middle of their grid for ResNet-50,
-    |log α| is held below 8 in training, and log σ² starts at `log_variance`. The share of weights with log α ≥
-    `threshold`, which is the sparsity that the method itself came to, is in the notes of the record as
-    `native_sparsity`.
+    added to the loss, multiplied by `coefficient` and divided by the number of training examples; a coefficient of 1 is
+    the variational bound. As in Gale et al. 2019, arXiv:1902.09574, this penalty sets in linearly from `begin` to `end`
+    (the middle of their grid for ResNet-50), |log α| is held below 8 in training, and log σ² starts at `log_variance`.
+    The share of weights with log α ≥ `threshold`, the sparsity that the method reaches by itself, is noted as
+    `native_sparsity`. Choose a coefficient that brings it close to the target.
 
-    Deviations: noise is drawn for weights, once a batch, not for outputs, once an example.
-    The papers remove what is above the threshold; here the weights of least α in all layers together are kept, exactly
-    as many as asked for, in evaluations during training too. Choose a coefficient that comes close to that.
-    Weights decay as the recipe says; log σ² does not.
+    Deviations:
+    - Noise is drawn for weights, once a batch (the paper draws it for outputs, once an example).
+    - The weights of least α in all layers together are kept, exactly as many as the target asks for, also in
+      evaluations during training (the papers remove the weights above the threshold).
+    - Weights decay as the recipe says; log σ² does not decay.
     """
 
     coefficient: Coefficient = 1.0

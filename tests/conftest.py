@@ -1,26 +1,18 @@
-"""Small real networks and data for the tests."""
+"""Options, fixtures and printed tables of all tests."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections import OrderedDict
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from injection import long, runners, tally  # noqa: F401 (fixtures of the fault suite)
-from torch import nn
 
 from lth_bench.cli.main import main
-from lth_bench.data.examples import Examples
-from lth_bench.experiments.durations import Duration
-from lth_bench.experiments.recipe import Recipe
-from lth_bench.training.session import Session, Setup
 
-CLASSES = 3
 FAULTS = """# Faults
 
 What `make faults` found: how often each fault was injected, how often something went wrong, and what was found instead.
@@ -62,7 +54,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(autouse=True)
 def processor():
-    """One thread; and what a worker sets for its own process (`make_site`) does not outlive a test."""
+    """One thread; and what a worker sets for its own process (`make_context`) does not outlive a test."""
     torch.set_num_threads(1)
     yield
     torch.set_flush_denormal(False)
@@ -91,73 +83,3 @@ def third_party(tmp_path_factory):
     subprocess.run(["cp", "-r", source, copy], check=True)
     subprocess.run([*command, "--target", target, copy], check=True, capture_output=True)
     return target
-
-
-def network(seed: int) -> nn.Module:
-    """A network with batch norm and dropout; 16·12 + 12·8 + 8·3 = 312 prunable weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return nn.Sequential(
-            OrderedDict(
-                flatten=nn.Flatten(),
-                fc1=nn.Linear(16, 12),
-                norm=nn.BatchNorm1d(12),
-                relu1=nn.ReLU(),
-                dropout=nn.Dropout(0.2),
-                fc2=nn.Linear(12, 8),
-                relu2=nn.ReLU(),
-                fc3=nn.Linear(8, CLASSES),
-            )
-        )
-
-
-def examples(count: int, seed: int = 0) -> Examples:
-    """Images 1×4×4 whose class is where they are brightest."""
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 200, (count, 1, 4, 4), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(count) % CLASSES
-    for label in range(CLASSES):
-        images[labels == label, 0, label] += 55
-    one = torch.ones(1, 1, 1, 1)
-    return Examples(images, labels, one / 64, -2 * one)
-
-
-def recipe(**changes) -> Recipe:
-    fields = {
-        "duration": "30it",
-        "batch_size": 10,
-        "learning_rate": 0.05,
-        "optimizer": "sgd",
-        "momentum": 0.9,
-        "weight_decay": 0.01,
-        "measure_every": "5it",
-    } | changes
-    durations = {name: Duration(fields[name]) for name in ("duration", "measure_every")}
-    return Recipe(**{**fields, **durations})
-
-
-RECIPES = {
-    "sgd": recipe(),
-    "adam": recipe(optimizer="adam", momentum=0.0, learning_rate=0.01, schedule="cosine"),
-    "adamw": recipe(optimizer="adamw", momentum=0.0, learning_rate=0.01),
-    "all options": recipe(
-        nesterov=True,
-        decay="weights",
-        warmup=Duration("5it"),
-        schedule="step",
-        milestones=(Duration("20it"),),
-        label_smoothing=0.1,
-        crop=1,
-        flip=True,
-        cutout=1,
-        precision="bfloat16",
-    ),
-}
-
-
-def make_session(recipe: Recipe = RECIPES["sgd"], sparsity: float = 0.5, seed: int = 0) -> Session:
-    return Session(Setup(network, examples(70), examples(20, 1), recipe, sparsity, seed))
-
-
-def states_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

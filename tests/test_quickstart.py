@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from lth_bench.storage.records import read_records
+from support.documents import read_documents
+from support.places import COMMAND
 
 
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seeds", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_the_quickstart_fills_its_leaderboard(tmp_path, seeds):
-    command = [Path(sys.executable).with_name("lth-bench"), "run", "quickstart", "--out", tmp_path]
+    command = [COMMAND, "run", "quickstart", "--out", tmp_path]
     command += ["--only", f"seed < {seeds}"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    records = read_records(tmp_path)
+    records = read_documents(tmp_path)
     experiments = [record["experiment"] for record in records]
     assert {record["status"] for record in records} == {"done"}
     assert len({e["pruner"]["name"] for e in experiments}) >= 5

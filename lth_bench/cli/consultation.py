@@ -18,9 +18,10 @@ from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.suite import Located
-from lth_bench.pruning.doctor import EXAMPLES, Findings, examine, looked_at
+from lth_bench.pruning.doctor import Findings, diagnose
+from lth_bench.pruning.initial_scores import EXAMPLES, diagnostic_batch
 from lth_bench.randomness import generator
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 
 NEUTRAL = Recipe(Duration("1ep"), 1, 0.1)
 NOISE = (3, 32, 32)
@@ -54,24 +55,24 @@ class Consultation:
 def consult(question: Question, plugins: Plugins, root: Path | None) -> Consultation:
     """Examines a model, and what the remedies make of it. Raises ValueError, LookupError and DataError."""
     torch.set_num_threads(1)
-    site = Site(plugins, root, torch.device("cpu"))
+    site = Context(plugins, root, torch.device("cpu"))
     chosen = model_choice(plugins, question.model, dict(assigned(text, "stem=cifar") for text in question.options))
     wanted = cast(Recipe, plugins.recipes[question.recipe]) if question.recipe else NEUTRAL
     batch, classes, images = _images(site, question.dataset)
-    findings = examine(chosen, wanted, batch, classes)
+    findings = diagnose(chosen, wanted, batch, classes)
     mended = dataclasses.replace(chosen, arguments={**chosen.arguments, **findings.remedies})
-    remedied = examine(mended, wanted, batch, classes) if findings.remedies else None
+    remedied = diagnose(mended, wanted, batch, classes) if findings.remedies else None
     return Consultation(chosen, images, findings, mended, remedied)
 
 
-def _images(site: Site, dataset: str | None) -> tuple[Batch, int, str]:
+def _images(site: Context, dataset: str | None) -> tuple[Batch, int, str]:
     """What the model sees, the number of classes, and both in words."""
     if dataset is None:
         inputs = torch.randn(EXAMPLES, *NOISE, generator=generator(0, "noise"))
         return Batch(inputs, torch.arange(EXAMPLES) % CLASSES), CLASSES, f"noise of 32×32 in {CLASSES} classes"
     entry = dataset_choice(site.plugins, *_named(dataset))
     data, classes = site.training(entry)[0], site.classes(entry)
-    return looked_at(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
+    return diagnostic_batch(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
 
 
 def _named(text: str) -> tuple[str, dict[str, Any]]:

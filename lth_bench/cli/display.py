@@ -6,7 +6,7 @@ import dataclasses
 import json
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,20 +24,21 @@ from rich.table import Table
 from rich.text import Text
 
 from lth_bench.experiments.experiment import without_defaults
+from lth_bench.storage.record import STATUSES
 
 if TYPE_CHECKING:
     from lth_bench.results.leaderboard import Leaderboards
+    from lth_bench.running.queue import Tell
     from lth_bench.running.status import Seen
+    from lth_bench.storage.record import Identity
 
-Tell = Callable[[str, dict[str, Any]], None]
-ENDS = ("done", "diverged", "failed")  # events after which an experiment has its record
 QUIET = ("parked", "dropped", "stopped")  # somebody else is at it, or it is left for the next run
 
 
-def title(identity: dict[str, Any]) -> str:
+def title(identity: Identity) -> str:
     """An experiment in a few words."""
-    e = identity["experiment"]
-    return f"{identity['label']} · {e['model']['name']} · {e['dataset']['name']} · {e['sparsity']:g} · seed {e['seed']}"
+    e = identity.experiment
+    return f"{identity.label} · {e.model.name} · {e.dataset.name} · {e.sparsity:g} · seed {e.seed}"
 
 
 @contextmanager
@@ -54,12 +55,12 @@ def bar(console: Console, total: int) -> Iterator[Tell]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=total)
 
-        def tell(event: str, identity: dict[str, Any]) -> None:
+        def tell(event: str, identity: Identity) -> None:
             if event == "start":
-                running[identity["key"]] = title(identity)
+                running[identity.key] = title(identity)
             else:
-                running.pop(identity["key"], None)
-            if event in ENDS:
+                running.pop(identity.key, None)
+            if event in STATUSES:
                 progress.advance(task)
             if event not in ("start", "done", *QUIET):
                 progress.print(Text.assemble((event, "red"), " ", title(identity)))
@@ -73,11 +74,11 @@ def lines(total: int) -> Iterator[Tell]:
     """A line for every experiment that ends."""
     started, finished = time.monotonic(), 0
 
-    def tell(event: str, identity: dict[str, Any]) -> None:
+    def tell(event: str, identity: Identity) -> None:
         nonlocal finished
         if event in ("start", *QUIET):
             return
-        finished += event in ENDS
+        finished += event in STATUSES
         minutes, seconds = divmod(int(time.monotonic() - started), 60)
         print(f"{finished:>4}/{total} {minutes:>3}:{seconds:02d} {event}: {title(identity)}", flush=True)  # noqa: T201
 
@@ -94,7 +95,7 @@ def print_state(console: Console, seen: list[Seen]) -> None:
     console.print(table)
     for item in seen:
         if item.state not in ("done", "missing"):
-            name = title(item.identity) if "experiment" in item.identity else item.identity["key"]
+            name = title(item.identity) if item.identity else item.key
             console.print(f"{item.state}: {name}: {item.word[:300]}", markup=False, soft_wrap=True)
 
 

@@ -57,7 +57,7 @@ def print_findings(console: Console, found: Consultation) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for layer in found.findings.layers:
         shares = ["–" if share is None else f"{share:.1%}" for share in (layer.snip_zeros, layer.grasp_zeros)]
-        left = [f"[red]{count:,}[/red]" if not count else f"{count:,}" for count in layer.left]
+        left = [f"[red]{count:,}[/red]" if not count else f"{count:,}" for count in layer.surviving]
         shape = "×".join(map(str, layer.shape))
         table.add_row(escape(layer.name), shape, f"{layer.weights:,}", *shares, *left)
     console.print(table)
@@ -71,8 +71,8 @@ def _facts(findings: Findings) -> Iterator[str]:
     size = "none" if findings.feature_map is None else "×".join(map(str, findings.feature_map))
     yield f"{findings.weights:,} prunable weights; last feature map: {size}"
     for place, sparsity in enumerate(SPARSITIES):
-        left = sum(layer.left[place] for layer in findings.layers)
-        emptied = [layer.name for layer in findings.layers if not layer.left[place]]
+        left = sum(layer.surviving[place] for layer in findings.layers)
+        emptied = [layer.name for layer in findings.layers if not layer.surviving[place]]
         yield (
             f"of SNIP's scores, a global threshold at {sparsity:.0%} leaves {left / findings.weights:.1%} above zero, "
             f"and nothing in {len(emptied)} of {len(findings.layers)} layers{_named(emptied)}"

@@ -75,8 +75,8 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     registry = getattr(plugins, kind.value)
     table = Table("name", "from", "what it is", box=None)
     for name in registry:
-        source = registry.sources[name]
-        table.add_row(name, f"{source.distribution} {source.version}", escape(about(registry[name])))
+        provider = registry.providers[name]
+        table.add_row(name, f"{provider.distribution} {provider.version}", escape(about(registry[name])))
     out.print(table)
     if kind is Kind.models:
         out.print("\nand every model of timm: python -c 'import timm; print(*timm.list_models(), sep=\"\\n\")'")
@@ -86,9 +86,9 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 def status(directory: RunDirectory) -> None:
     """Show what is done, running and failed in a run directory, and what the next run would do again."""
     from lth_bench.cli.display import print_state
-    from lth_bench.running.status import examine
+    from lth_bench.running.status import survey
 
-    print_state(out, examine(directory))
+    print_state(out, survey(directory))
 
 
 for command in (run, plan, table, leaderboard, report, doctor):

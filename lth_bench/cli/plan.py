@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 
 def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
     """Show what a suite would run, and how much."""
-    from lth_bench.running.status import status
+    from lth_bench.running.standing import standing
 
     selected = select(suite, only, installed_plugins())
     directory = directory or selected.directory
     table = Table("model", "data", "method", "recipe", "sparsities", "seeds", "experiments", "done", box=None)
     total = done = 0
     for place, items in _rows(selected.chosen).items():
-        finished = sum(status(directory, item.experiment.key) == "done" for item in items)
+        states = [standing(directory, item.experiment.key).readable().state for item in items]
+        finished = states.count("done")
         total, done = total + len(items), done + finished
         sparsities = " ".join(f"{s:g}" for s in sorted({item.experiment.sparsity for item in items}))
         seeds = _spans(sorted({item.experiment.seed for item in items}))

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from lth_bench.experiments.plugins import Plugins
     from lth_bench.results.frame import Results
     from lth_bench.running.limits import Limits
-    from lth_bench.running.pool import Crew
-    from lth_bench.running.queue import Board, Identity, Tell
+    from lth_bench.running.pool import WorkerPool
+    from lth_bench.running.queue import Queue, Tell
     from lth_bench.running.sweep import Sweep
+    from lth_bench.storage.record import Identity
 
 
 class Device(StrEnum):
@@ -61,7 +62,7 @@ def run(
     """Run what is missing of a suite, then print its leaderboard."""
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
-    from lth_bench.storage.records import identity
+    from lth_bench.storage.record import identity
 
     limits = _limits(time_limit, memory_limit, stall_limit)
     plugins = installed_plugins()
@@ -76,31 +77,31 @@ def run(
         _run_missing(Sweep(directory, data, device.value, shared, limits, loaders), selected, todo, workers)
     else:
         out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
-    _finish(directory, {item["key"] for item in identities})
+    _finish(directory, {item.key for item in identities})
 
 
 def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:
     """Checks these experiments, then runs them on as many workers as are wanted and can be used."""
-    from lth_bench.running.pool import Crew
+    from lth_bench.running.pool import WorkerPool
     from lth_bench.storage.files import publish
     from lth_bench.storage.records import suite_copy, write_plan
 
-    crew = Crew(sweep, len(todo), workers)
+    pool = WorkerPool(sweep, len(todo), workers)
     try:
         import lth_bench.reports.figures.pictures  # noqa: F401 - for the report, while the workers import what they need
 
-        if faults := crew.check(todo):
+        if faults := pool.check(todo):
             refuse(faults)
         write_plan(sweep.directory, selected.suite, selected.planned)
         publish(suite_copy(sweep.directory, selected.suite), selected.path.read_bytes())
-        count = len(crew.processes)
+        count = len(pool.processes)
         crowd = f"{count} worker{'s' * (count > 1)}"
         what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"
         out.print(f"{selected.suite}: {what}, into {sweep.directory}/")
         with _display(len(todo)) as tell:
-            _work(sweep, sweep.board(todo), crew, tell)
+            _work(sweep, sweep.queue(todo), pool, tell)
     finally:
-        crew.dismiss()
+        pool.dismiss()
 
 
 def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
@@ -116,13 +117,13 @@ def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
         refuse([f"a limit cannot be read: {error}"])
 
 
-def _work(sweep: Sweep, board: Board, crew: Crew, tell: Tell) -> None:
+def _work(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
     """Runs a sweep; the first Ctrl-C or SIGTERM ends it in good order, the second at once."""
     from lth_bench.running.interrupts import stopping
     from lth_bench.running.supervisor import run_all
 
-    with stopping(board, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
-        run_all(sweep, board, crew, tell)
+    with stopping(queue, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
+        run_all(sweep, queue, pool, tell)
     if received:
         text = f"\nStopped; what was finished is kept in {sweep.directory}/, the same command goes on from there."
         err.print(text, markup=False, soft_wrap=True)
@@ -169,7 +170,7 @@ def _finish(directory: Path, keys: set[str]) -> None:
 def _tell_failures(found: Results, keys: set[str], directory: Path) -> None:
     """Says which of these experiments are not done, and why; status 1 if there are any."""
     bad = found.frame[found.frame["key"].isin(keys) & (found.frame["status"] != "done")]
-    words = {bad["key"]: bad["error"]["message"] for bad in found.evidence.troubles}
+    words = {trouble.key: trouble.message for trouble in found.evidence.troubles}
     for row in bad.itertuples():
         why = " ".join(words.get(str(row.key), "no record").split())[:300]
         place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"

@@ -28,7 +28,7 @@ def write_plugin(name: str, folder: Path, plugins: Plugins) -> list[Path]:
     if not NAME.fullmatch(name) or not name[-1].isalnum():
         raise ScaffoldError(f"a pruner's name matches {NAME.pattern} and ends in a letter or digit, unlike {name!r}")
     if name in plugins.pruners.items:
-        owner = plugins.pruners.sources[name].distribution
+        owner = plugins.pruners.providers[name].distribution
         raise ScaffoldError(f"the pruner {name!r} is already registered by {owner}; choose another name")
     if folder.exists():
         raise ScaffoldError(f"{folder} is already there; give another folder by --out, or remove it")

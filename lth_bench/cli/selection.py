@@ -48,9 +48,9 @@ def installed_plugins() -> Plugins:
 
     plugins = load_plugins()
     for broken in plugins.broken:
-        source = broken.source
+        provider = broken.provider
         err.print(
-            f"plugin {source.plugin!r} of {source.distribution} could not be loaded: {broken.reason}",
+            f"plugin {provider.plugin!r} of {provider.distribution} could not be loaded: {broken.reason}",
             style="yellow",
             markup=False,
         )

@@ -137,9 +137,9 @@ def _about_network(trial: Trial) -> Finding:
 def _about_trials(rule: str, trials: list[Trial]) -> Finding:
     """The first trial that breaks a rule decides."""
     for trial in trials:
-        if rule == "sparsity" and (reason := trial.record.get("notes", {}).get("off_target")):
+        if rule == "sparsity" and (reason := (trial.record.notes or {}).get("off_target")):
             return Finding(rule, "does not apply", str(reason))
-        fault = trial.session.faults.get(rule)
+        fault = trial.watcher.faults.get(rule)
         if fault is None and not trial.failure and rule in RESULTS:
             fault = RESULTS[rule](trial)
         if fault:

@@ -8,37 +8,38 @@ import torch
 from torch import Tensor
 
 from lth_bench.conformance.trials import Run, Trial
-from lth_bench.conformance.watched import Observed
 from lth_bench.pruning import channels as channelling
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.pruning.masks import Masks, full, kept
+from lth_bench.training.session import Session
 
 SAME = ("sparsity", "test", "curve", "events", "notes")  # fields of a record that the seed decides
 
 
 def sparsity(trial: Trial) -> str | None:
     """Exactly the target; or below it in weights by less than one channel or rank, for what removes those."""
-    found = trial.record["sparsity"]
-    target = kept_count(found["asked"], found["prunable"])
-    if target in (found["mask"], found["kept"]):
+    found = trial.record.sparsity
+    assert found is not None
+    target = kept_count(found.asked, found.prunable)
+    if target in (found.mask, found.kept):
         return None
-    asked = f"a sparsity of {found['asked']} leaves {target} of {found['prunable']} weights"
-    if found["kept"] > target:
-        return f"{asked}, here {found['kept']} are left, {found['kept'] - target} too many"
-    missing = target - found["kept"]
+    asked = f"a sparsity of {found.asked} leaves {target} of {found.prunable} weights"
+    if found.kept > target:
+        return f"{asked}, here {found.kept} are left, {found.kept - target} too many"
+    missing = target - found.kept
     if trial.session.elements:
         rank = max(_rank(shape) for shape in trial.session.shapes.values())
-        return None if missing < rank else f"{asked}, here {found['kept']} numbers are left, more than a rank too few"
+        return None if missing < rank else f"{asked}, here {found.kept} numbers are left, more than a rank too few"
     if not _is_structured(trial.session):
-        return f"{asked}, here {found['mask']} are left by the masks, and no channel or rank explains it"
+        return f"{asked}, here {found.mask} are left by the masks, and no channel or rank explains it"
     if any(missing < more for more in _gains(trial.session)):
         return None
-    return f"{asked}, here {found['kept']} are left, {missing} too few, more than any one channel that was removed"
+    return f"{asked}, here {found.kept} are left, {missing} too few, more than any one channel that was removed"
 
 
 def pruned(trial: Trial) -> str | None:
     """What is pruned is zero at every tick, in the ticket and at the end."""
-    if fault := trial.session.faults.get("pruned"):
+    if fault := trial.watcher.faults.get("pruned"):
         return fault
     ticket = trial.ticket
     for words, state in (("ticket", ticket.start), ("end", ticket.final)):
@@ -50,15 +51,15 @@ def pruned(trial: Trial) -> str | None:
 
 def clock(trial: Trial) -> str | None:
     """The events hold every tick, and every example that passed through the network to compute gradients."""
-    if fault := trial.session.faults.get("clock"):
+    if fault := trial.watcher.faults.get("clock"):
         return fault
-    events, session = trial.record["events"], trial.session
-    steps, examples = (sum(event[field] for event in events) for field in ("steps", "examples"))
-    if steps != session.ticks:
-        return f"{session.ticks} ticks were computed, the events hold {steps}"
-    if session.examples > examples:
+    events, watcher = trial.record.events or [], trial.watcher
+    steps, examples = sum(event.steps for event in events), sum(event.examples for event in events)
+    if steps != watcher.ticks:
+        return f"{watcher.ticks} ticks were computed, the events hold {steps}"
+    if watcher.examples > examples:
         return (
-            f"{session.examples} examples passed through the network with gradients, the events hold {examples}; "
+            f"{watcher.examples} examples passed through the network with gradients, the events hold {examples}; "
             "use session.loss() and session.logits()"
         )
     return None
@@ -68,7 +69,7 @@ def same(first: Run, again: Run) -> str | None:
     """Both came to the same weights, masks and numbers."""
     if again.failure:
         return again.failure
-    differing = [name for name in SAME if first.record.get(name) != again.record.get(name)]
+    differing = [name for name in SAME if getattr(first.record, name) != getattr(again.record, name)]
     one, other = first.ticket, again.ticket
     tensors = {"masks": (one.masks, other.masks), "tickets": (one.start, other.start), "ends": (one.final, other.final)}
     differing += [name for name, pair in tensors.items() if not _equal(*pair)]
@@ -99,7 +100,7 @@ def _rank(shape: tuple[int, ...]) -> int:
     return shape[0] + torch.Size(shape[1:]).numel()
 
 
-def _is_structured(session: Observed) -> bool:
+def _is_structured(session: Session) -> bool:
     """Whether channels were removed, or every mask consists of whole rows and columns."""
     return bool(session.channels) or all(_is_outer(mask) for mask in session.masks.values())
 
@@ -110,7 +111,7 @@ def _is_outer(mask: Tensor) -> bool:
     return torch.equal(mask, outer.view(*outer.shape, *(1 for _ in mask.shape[2:])).expand_as(mask))
 
 
-def _gains(session: Observed) -> Iterator[int]:
+def _gains(session: Session) -> Iterator[int]:
     """How many weights there would be more, for each channel that was removed, with that one."""
     channels = session.channels or {name: mask.flatten(1).any(1) for name, mask in session.masks.items()}
     whole = channelling.structure(session.model, session.weights, session.input_shape)

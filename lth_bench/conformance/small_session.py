@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from lth_bench.data.examples import Examples
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 
 def small_session(network: Callable[[], nn.Module], inputs: Tensor, labels: Tensor, sparsity: float = 0.5) -> Session:

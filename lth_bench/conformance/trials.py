@@ -9,25 +9,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from lth_bench.conformance.specimens import DATASET, MODELS, RECIPE, Specimen
 from lth_bench.conformance.traces import undone
-from lth_bench.conformance.watched import Observed
+from lth_bench.conformance.watched import Watcher
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
-from lth_bench.experiments.plugins import Plugins, Registry, Source
+from lth_bench.experiments.plugins import Plugins, Provider, Registry
 from lth_bench.pruning.tickets import Ticket, read_ticket
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.run import run
-from lth_bench.storage.records import identity, ticket_path
+from lth_bench.storage.record import Record, identity
+from lth_bench.storage.records import ticket_path
 from lth_bench.storage.store import Store
 from lth_bench.training.session import Session
 
 NAME = "conformance"
-OURS = Source(NAME, __name__, "lth-bench", "")
+OURS = Provider(NAME, __name__, "lth-bench", "")
 NOISE = 271_828  # a seed that nobody else is likely to choose
 FRAME = re.compile(r'File "(.+?)", line (\d+)')
 
@@ -37,50 +37,55 @@ class Run:
     """What came of a pruner on a network: its record, and the folder of its ticket."""
 
     specimen: Specimen
-    record: dict[str, Any]
+    record: Record
     directory: Path
 
     @property
     def unsuitable(self) -> str | None:
         """Why the pruner says that it cannot be used there."""
-        error = self.record.get("error", {})
-        return str(error["message"]) if error.get("kind") == "unsuitable" else None
+        error = self.record.error
+        return error.message if error and error.kind == "unsuitable" else None
 
     @property
     def failure(self) -> str | None:
         """Why there is no result."""
-        if self.record["status"] == "done":
+        if (error := self.record.error) is None:
             return None
-        error = self.record["error"]
-        frames = FRAME.findall(error.get("traceback", ""))
-        place = f" ({':'.join(frames[-1])})" if frames and error["kind"] == "plugin_error" else ""
-        return f"{error.get('exception', error['kind'])}: {error['message']}{place}"
+        frames = FRAME.findall(error.traceback or "")
+        place = f" ({':'.join(frames[-1])})" if frames and error.kind == "plugin_error" else ""
+        return f"{error.exception or error.kind}: {error.message}{place}"
 
     @property
     def ticket(self) -> Ticket:
-        return read_ticket(ticket_path(self.directory, self.record["key"]), self.record["ticket"]["sha256"])
+        assert self.record.ticket is not None
+        return read_ticket(ticket_path(self.directory, self.record.key), self.record.ticket.sha256)
 
 
 @dataclass(frozen=True)
 class Trial(Run):
     """A run whose Session was watched."""
 
-    session: Observed
+    watcher: Watcher
+
+    @property
+    def session(self) -> Session:
+        return self.watcher.session
 
 
 @dataclass
-class Laboratory(Site):
-    """A Site whose Sessions are watched, unless there is a store."""
+class Laboratory(Context):
+    """A Context whose Sessions are watched, unless there is a store."""
 
-    sessions: list[Observed] = field(default_factory=list)
+    watchers: list[Watcher] = field(default_factory=list)
     watching: ExitStack = field(default_factory=ExitStack)
 
     def session(self, experiment: Experiment) -> Session:
         if self.store:
             return super().session(experiment)
-        session = Observed(self.setup(experiment))
-        self.watching.enter_context(session.watched())
-        self.sessions.append(session)
+        watcher = Watcher()
+        session = Session(dataclasses.replace(self.setup(experiment), observer=watcher))
+        self.watching.enter_context(watcher.watching())
+        self.watchers.append(watcher)
         return session
 
 
@@ -98,26 +103,26 @@ class Bench:
 
     def trial(self, specimen: Specimen, seed: int = 0) -> Trial:
         """A run whose Session is watched."""
-        site = self._site(None)
-        with site.watching:
-            made = self._run(site, specimen, seed, "watched")
-        return Trial(made.specimen, made.record, made.directory, site.sessions[0])
+        context = self._site(None)
+        with context.watching:
+            made = self._run(context, specimen, seed, "watched")
+        return Trial(made.specimen, made.record, made.directory, context.watchers[0])
 
     def repeated(self, specimen: Specimen, folder: str) -> Run:
         """The same run with other random states around it; what it trains is looked up, or else stored for the next."""
-        site = self._site(Store(self.directory / "store"))
-        return self._run(site, specimen, 0, folder, noise=1)
+        context = self._site(Store(self.directory / "store"))
+        return self._run(context, specimen, 0, folder, noise=1)
 
     def _site(self, store: Store | None) -> Laboratory:
         return Laboratory(_with_ours(self.plugins), None, torch.device("cpu"), store)
 
-    def _run(self, site: Site, specimen: Specimen, seed: int, folder: str, noise: int = 0) -> Run:
+    def _run(self, context: Context, specimen: Specimen, seed: int, folder: str, noise: int = 0) -> Run:
         sparsity = specimen.sparsity if self.sparsity is None else self.sparsity
         experiment = Experiment(Choice(NAME), specimen.choice, RECIPE, self.pruner, sparsity, seed)
         directory = self.directory / folder
         with apart(noise):
-            record = run(identity(NAME, Planned(experiment, self.pruner.name, NAME, False)), directory, site)
-        if record.get("error", {}).get("exception") == "KeyboardInterrupt":
+            record = run(identity(NAME, Planned(experiment, self.pruner.name, NAME, False)), directory, context)
+        if record.error and record.error.exception == "KeyboardInterrupt":
             raise KeyboardInterrupt
         return Run(specimen, record, directory)
 

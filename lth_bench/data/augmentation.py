@@ -1,4 +1,4 @@
-"""Random crops, flips and cut-outs of a whole batch at a time."""
+"""Random crops, flips and cut-outs, of a whole batch at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lth_bench.randomness import generator
 
 
 def augmented(images: Tensor, recipe: Recipe, seed: int, step: int) -> Tensor:
-    """Images B×C×H×W as the recipe varies them, a pure function of (seed, step), the same on any device."""
+    """Images B×C×H×W, augmented as the recipe says by a pure function of (seed, step), the same on every device."""
     if not (recipe.crop or recipe.flip or recipe.cutout):
         return images
     draws = generator(seed, "augmentation", step)
@@ -20,7 +20,7 @@ def augmented(images: Tensor, recipe: Recipe, seed: int, step: int) -> Tensor:
 
 
 def _shifted(images: Tensor, crop: int, flip: bool, draws: torch.Generator) -> Tensor:
-    """Padded by `crop` zeros on every side and cut to the old size at random; mirrored at even odds if `flip`."""
+    """Images padded by `crop` zeros on every side and cropped at random; with `flip`, mirrored with probability 0.5."""
     count, channels, height, width = images.shape
     padded = images.new_zeros(count, channels, height + 2 * crop, width + 2 * crop)
     padded[:, :, crop : crop + height, crop : crop + width] = images
@@ -35,15 +35,15 @@ def _shifted(images: Tensor, crop: int, flip: bool, draws: torch.Generator) -> T
 
 
 def _cut_out(images: Tensor, size: int, draws: torch.Generator) -> Tensor:
-    """A square of `size` pixels around a random pixel is zero; it may reach over the edge.
+    """Images with a square of `size` pixels a side set to zero around a random pixel; it may reach over the edge.
 
     DeVries & Taylor 2017, arXiv:1708.04552.
     """
     count, _, height, width = images.shape
-    hit = []
+    covered = []
     for side in (height, width):
         start = torch.randint(side, (count, 1), generator=draws) - size // 2
         places = torch.arange(side)
-        hit.append((places >= start) & (places < start + size))
-    square = hit[0][:, None, :, None] & hit[1][:, None, None, :]
+        covered.append((places >= start) & (places < start + size))
+    square = covered[0][:, None, :, None] & covered[1][:, None, None, :]
     return images.masked_fill(square.to(images.device), 0)

@@ -1,4 +1,4 @@
-"""Training batches as a pure function of (seed, step)."""
+"""The order of training batches, a pure function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lth_bench.data.examples import Batch, Draw, Source
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.randomness import generator
 
-AHEAD = 2**19  # bytes of images that are gathered for the next batches at once
+AHEAD = 2**19  # pixel values that are gathered at once, of this batch and the next ones
 
 
-class Stream:
-    """Training batches as a pure function of (seed, step); the incomplete last batch of an epoch is left out."""
+class BatchOrder:
+    """Training batches by step, without an epoch's incomplete last batch. Raises ValueError if no batch is complete."""
 
     def __init__(self, data: Source, recipe: Recipe, seed: int) -> None:
         if recipe.batch_size > len(data):
@@ -28,16 +28,17 @@ class Stream:
         self._next = self._end = -1
 
     def batch(self, step: int) -> Batch:
+        """The batch of a step; fastest for consecutive steps."""
         if step != self._next:
             self._batches = self.data.training_batches(self._draws(step))
-        self._next = -1  # if anything goes wrong, the next one is sought
+        self._next = -1  # after an error the next batch is looked up anew
         batch = next(self._batches)
         if step + 1 < self._end:
             self._next = step + 1
         return batch
 
     def _draws(self, step: int) -> list[Draw]:
-        """Of the batches from this step on, within the epoch, those that are gathered at once."""
+        """The draws of the batches from this step on that are gathered at once; they stay within its epoch."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if epoch != self._epoch:
             order = torch.randperm(len(self.data), generator=generator(self.seed, "order", epoch))
@@ -50,17 +51,18 @@ class Stream:
         ]
 
     def sample(self, count: int, purpose: tuple[object, ...]) -> Batch:
-        """`count` training examples drawn without replacement, for one purpose."""
+        """`count` training examples drawn without replacement from the stream of a purpose. Raises ValueError."""
         if not 0 < count <= len(self.data):
             raise ValueError(f"cannot sample {count} of {len(self.data)} training examples")
         order = torch.randperm(len(self.data), generator=generator(self.seed, *purpose))
         return self.data.batch(order[:count].to(self.data.labels.device))
 
     def balanced_sample(self, per_class: int, purpose: tuple[object, ...]) -> Batch:
-        """`per_class` examples of every class, sorted by class."""
+        """`per_class` training examples of every class, sorted by class. Raises ValueError."""
         order = torch.randperm(len(self.data), generator=generator(self.seed, *purpose))
         labels = self.data.labels.cpu()[order]
-        parts = [order[labels == label][:per_class] for label in labels.unique()]
-        if short := [int(labels.unique()[i]) for i, part in enumerate(parts) if len(part) < per_class]:
+        classes = labels.unique()
+        parts = [order[labels == label][:per_class] for label in classes]
+        if short := [int(label) for label, part in zip(classes, parts, strict=True) if len(part) < per_class]:
             raise ValueError(f"classes {short} have fewer than {per_class} training examples")
         return self.data.batch(torch.cat(parts).to(self.data.labels.device))

@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Adapters:
-    """Options that fit a timm model to its use; those that the model function itself has are not ours.
+    """Options that fit a timm model to its use; an option that the model function has itself goes to that function.
 
-    `stem`: "cifar" takes the first downsamplings away until the last feature map is at least 4×4 (`stems.py`).
-    `zero_init_last`: False lets norm scales that start at zero start at one.
-    `zero_init_head`: False draws an output layer that starts at zero from a normal distribution of deviation 0.02,
+    `stem`: "cifar" removes the first downsamplings until the last feature map is at least 4×4 (`cifar_stem.py`).
+    `zero_init_last`: False starts norm scales at one that would start at zero.
+    `zero_init_head`: False draws an output layer that would start at zero from a normal distribution of deviation 0.02,
     truncated at ±0.04.
-    `layer_scale`: the value at which LayerScale and its like start (`zeros.py`).
-    `keep`: the layers that are kept dense, that is, not pruned (`layers.py`).
+    `layer_scale`: the value at which LayerScale and its like start (`zero_init.py`).
+    `keep`: the layers that are kept dense, that is, not pruned (`layer_roles.py`).
     """
 
     stem: Literal["own", "cifar"] = "own"
@@ -32,14 +32,14 @@ class Adapters:
 
 
 def split(arguments: Mapping[str, Any], own: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A model's arguments: adapter options, and what goes to the model function, which has `own` parameters.
+    """A model's adapter options, and the arguments of its function, which has the parameters `own`.
 
-    `zero_init_last = true` goes there: it is for the models that have that option, and start otherwise without it.
+    `zero_init_last = true` goes to the function: only models that have this option start without it.
     """
-    known = {f.name for f in fields(Adapters)} - set(own)
-    ours = {
+    names = {f.name for f in fields(Adapters)} - set(own)
+    options = {
         name: value
         for name, value in arguments.items()
-        if name in known and not (name == "zero_init_last" and value is True)
+        if name in names and not (name == "zero_init_last" and value is True)
     }
-    return ours, {name: value for name, value in arguments.items() if name not in ours}
+    return options, {name: value for name, value in arguments.items() if name not in options}

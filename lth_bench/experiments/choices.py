@@ -1,4 +1,4 @@
-"""From a name and arguments to what is registered under it."""
+"""Registered things, made from their name and arguments, and how experiments and tables write them down."""
 
 from __future__ import annotations
 
@@ -14,35 +14,40 @@ from lth_bench.experiments.adapters import Adapters, split
 from lth_bench.experiments.experiment import Choice, without_defaults
 from lth_bench.experiments.plugins import Plugins, Registry
 
-Made = TypeVar("Made")
+Instance = TypeVar("Instance")
 
 
 def instantiate(registry: Registry, name: str, arguments: dict[str, Any]) -> Any:
-    """A pruner or control with these parameters. Raises UnknownName, and ValueError naming every bad parameter."""
+    """A pruner, control or data set with these parameters.
+
+    Raises UnknownName, and ValueError with a line for every bad parameter.
+    """
     kind = registry[name]
-    known = {f.name: f for f in dataclasses.fields(kind) if f.init}
-    known_names = ", ".join(known) or "none"
-    faults = [f"{key}: no such parameter of {name!r}; known: {known_names}" for key in arguments if key not in known]
+    parameters = [f.name for f in dataclasses.fields(kind) if f.init]
+    known = ", ".join(parameters) or "none"
+    faults = [f"{key}: no such parameter of {name!r}; known: {known}" for key in arguments if key not in parameters]
     try:
-        made = validated(kind, {key: value for key, value in arguments.items() if key in known})
+        instance = validated(kind, {key: value for key, value in arguments.items() if key in parameters})
     except ValidationError as error:
         faults += faults_of(error)
     if faults:
         raise ValueError("\n".join(faults))
-    return made
+    return instance
 
 
 def choice(registry: Registry, name: str, arguments: dict[str, Any]) -> Choice:
-    """The identity of a pruner or control: the parameters that differ from their default, and its revision."""
-    made = instantiate(registry, name, arguments)
-    changed = {
-        f.name: getattr(made, f.name) for f in dataclasses.fields(made) if f.init and getattr(made, f.name) != f.default
-    }
-    return Choice(name, changed, getattr(type(made), "revision", 1))
+    """The identity of a pruner, control or data set: its parameters that differ from their default, and its revision.
+
+    Raises as `instantiate` does.
+    """
+    instance = instantiate(registry, name, arguments)
+    values = {f.name: (getattr(instance, f.name), f.default) for f in dataclasses.fields(instance) if f.init}
+    changed = {name: value for name, (value, default) in values.items() if value != default}
+    return Choice(name, changed, getattr(type(instance), "revision", 1))
 
 
 def dataset_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choice:
-    """The identity of a data set. Raises UnknownName, and ValueError naming every bad argument."""
+    """The identity of a data set. Raises UnknownName, and ValueError with a line for every bad argument."""
     if isinstance(plugins.datasets[name], type):
         return choice(plugins.datasets, name, arguments)
     if arguments:
@@ -53,23 +58,23 @@ def dataset_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Ch
 def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choice:
     """The identity of a model, without the adapter options that are at their default.
 
-    Raises ValueError naming every bad option; whether timm has the model is not known here.
+    Raises ValueError with a line for every bad option, but does not ask whether timm has the model.
     """
     function = plugins.models.items.get(name)
-    ours, others = split(arguments, inspect.signature(function).parameters if function else ())
+    options, others = split(arguments, inspect.signature(function).parameters if function else ())
     try:
-        made = validated(Adapters, ours)
+        adapters = validated(Adapters, options)
     except ValidationError as error:
         raise ValueError("\n".join(faults_of(error))) from error
-    changed = without_defaults(made)
-    if made.keep:
-        changed["keep"] = sorted(set(made.keep))
-    meant = {**others, **changed}
-    return Choice(name, {key: meant[key] for key in arguments if key in meant})
+    changed = without_defaults(adapters)
+    if adapters.keep:
+        changed["keep"] = sorted(set(adapters.keep))
+    identity = others | changed
+    return Choice(name, {key: identity[key] for key in arguments if key in identity})
 
 
 def assigned(text: str, example: str) -> tuple[str, Any]:
-    """NAME=VALUE behind an option --with; what is no value in TOML is a text. Raises ValueError."""
+    """The name and value of an option `--with NAME=VALUE`; a value that is not TOML is text. Raises ValueError."""
     name, sign, value = text.partition("=")
     if not (name and sign):
         raise ValueError(f"--with wants NAME=VALUE, such as {example}, not {text!r}")
@@ -80,18 +85,22 @@ def assigned(text: str, example: str) -> tuple[str, Any]:
 
 
 def label(entry: Choice) -> str:
-    """A method's name with its parameters, for tables."""
+    """The name of a method with its parameters, for tables."""
     if not entry.arguments:
         return entry.name
     return f"{entry.name} ({', '.join(f'{key}={value}' for key, value in entry.arguments.items())})"
 
 
-def validated(kind: type[Made], fields: dict[str, Any]) -> Made:
-    """A dataclass from a table, strictly: no coercion, but for lists that become tuples and integers floats."""
+def validated(kind: type[Instance], fields: dict[str, Any]) -> Instance:
+    """A dataclass from a table, without coercion except of lists to tuples and of integers to floats.
+
+    Raises ValidationError.
+    """
     return TypeAdapter(kind).validate_json(json.dumps(fields), strict=True)
 
 
 def faults_of(error: ValidationError) -> list[str]:
+    """One sentence for each fault, with its place."""
     return [_fault(item["loc"], item["msg"], item["input"], item["type"]) for item in error.errors()]
 
 

@@ -1,4 +1,4 @@
-"""What a data set is to the harness: how to read it, and a few facts about it."""
+"""A data set as the harness knows it: how to read it, and a few facts about it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Arrays = tuple["np.ndarray", "np.ndarray"]
 
 @dataclass(frozen=True)
 class Listing:
-    """A split that is read as it is needed: `open(i)` gives image i, in RGB or grey; labels are int64 of shape N.
+    """A split whose images are read when needed: `open(i)` gives image i, in RGB or grey; labels are int64 of shape N.
 
-    Networks see squares of `size` pixels. `digest` stands for the content, the same on every machine; `stamp` changes
-    when a file may have changed, its times for instance.
+    Networks see squares of `size` pixels a side. `digest` identifies the content and is the same on every machine;
+    `stamp` changes when a file may have changed, with its modification time for instance.
     """
 
     labels: np.ndarray
@@ -35,11 +35,11 @@ class Listing:
 class Dataset:
     """An image data set.
 
-    `read(split, root)` returns images, uint8 of shape N×C×H×W, and labels, int64 of shape N, or a Listing of what is
-    too large for memory; `root` is the data root or None. `mean` and `std` are per channel, for pixels in [0, 1].
-    `classes` may be None: one more than the largest label of the training split; `mean` and `std` may be None: those
-    of the training split. `validation` training examples are held out, the same ones for every seed. `download`
-    fetches the files into a data root, where that can be done. Both raise DataError.
+    `read(split, root)` returns images, uint8 of shape N×C×H×W, and labels, int64 of shape N; or a Listing, for images
+    too many for memory. `root` is the data root or None. `mean` and `std` are per channel, for pixels in [0, 1]; None
+    takes those of the training split. `classes` None takes one more than the largest label of the training split.
+    `validation` training examples are held out, the same ones for every seed. `download`, if given, fetches the files
+    into a data root. `read` and `download` raise DataError.
     """
 
     summary: str

@@ -1,4 +1,4 @@
-"""Spans of training as people write them."""
+"""Spans of training as suites write them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class Duration(str):
         return super().__new__(cls, text)
 
     def steps(self, epoch: int, total: int | None = None) -> int:
-        """Steps in this span, where an epoch has `epoch` steps and the recipe `total`."""
+        """Steps in this span, where an epoch has `epoch` steps and the recipe `total`.
+
+        Raises ValueError for a share without `total`.
+        """
         number, unit = float(self.rstrip("itep%")), self.lstrip("0123456789.")
         if unit == "%":
             if total is None:
@@ -33,9 +36,9 @@ class Duration(str):
         return round(number * epoch) if unit == "ep" else int(number)
 
     def times(self, factor: float) -> Duration:
-        """So many times this span; a share of a recipe is the same share of one that lasts so many times as long."""
+        """This span in a recipe that is `factor` times as long; a share stays as it is. Raises ValueError."""
         if not 0 < factor < math.inf:
-            raise ValueError(f"a span can be taken a positive number of times, not {factor}")
+            raise ValueError(f"a span is multiplied by a finite number above 0, not by {factor}")
         number, unit = float(self.rstrip("itep%")), self.lstrip("0123456789.")
         if unit == "%":
             return self

@@ -1,4 +1,4 @@
-"""An experiment is plain data; its key is a hash of its meaning."""
+"""An experiment as plain data, whose key is a hash of its meaning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """Something registered by name, and the arguments that differ from its defaults."""
+    """A registered name, the arguments that differ from their default, and the revision of what is registered."""
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -25,7 +25,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a ticket was found, in so far as that is not where it is trained."""
+    """The data set and recipe that a ticket was found with; None where they are those that it is trained with."""
 
     dataset: Choice | None = None
     recipe: Recipe | None = None
@@ -33,7 +33,11 @@ class Origin:
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that decides a result. `control` re-runs the ticket of `base`, which `origin` may put elsewhere."""
+    """All that decides a result.
+
+    A `control` starts from the ticket of `base`, the experiment that is the same without it. `origin` names the data
+    set and recipe of `base` where they differ from those of this experiment.
+    """
 
     dataset: Choice
     model: Choice
@@ -52,11 +56,11 @@ class Experiment:
 
     @property
     def base(self) -> Experiment | None:
-        """The experiment whose ticket a control reads: the same without it, on the data and recipe of the origin."""
+        """The experiment whose ticket a control reads; None without a control."""
         if self.control is None:
             return None
-        found = self.origin or Origin()
-        dataset, recipe = found.dataset or self.dataset, found.recipe or self.recipe
+        origin = self.origin or Origin()
+        dataset, recipe = origin.dataset or self.dataset, origin.recipe or self.recipe
         return dataclasses.replace(self, control=None, origin=None, dataset=dataset, recipe=recipe)
 
 
@@ -66,12 +70,12 @@ def without_defaults(value: Any) -> Any:
     fields = _defaults(kind)
     if fields is None:
         return value
-    found = {name: (getattr(value, name), default) for name, default in fields.items()}
-    return {name: without_defaults(item) for name, (item, default) in found.items() if item != default}
+    items = {name: (getattr(value, name), default) for name, default in fields.items()}
+    return {name: without_defaults(item) for name, (item, default) in items.items() if item != default}
 
 
 def to_json(experiment: Experiment) -> dict[str, Any]:
-    """The experiment in full, as in records."""
+    """The experiment as records hold it, fields at their default included."""
     return dict(_in_full(experiment))
 
 
@@ -88,7 +92,7 @@ def from_json(value: dict[str, Any]) -> Experiment:
 
 @cache
 def _defaults(kind: type) -> dict[str, Any] | None:
-    """The fields of a dataclass and their defaults; None for what is none."""
+    """The fields of a dataclass and their defaults; None for another type."""
     return {f.name: _default(f) for f in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
 
 
@@ -107,7 +111,7 @@ def _adapter() -> TypeAdapter[Experiment]:
 
 @dataclass(frozen=True)
 class Planned:
-    """An experiment and how tables name its method and its recipe."""
+    """An experiment with the names that tables give its method and recipe; `own_recipe` if it is not the suite's."""
 
     experiment: Experiment
     label: str

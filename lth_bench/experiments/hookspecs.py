@@ -24,20 +24,19 @@ def register_pruners(register: Callable[[str, type], None]) -> None:
 def register_controls(register: Callable[[str, type], None]) -> None:
     """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Base.
 
-    Class attributes: `question` is what the control asks of a method, `is_rival = True` marks one that a winning ticket
-    has to be better than, and `reads_ticket = False` one that searches anew, so that it has no use for tickets found
-    elsewhere.
+    Class attributes that it may have: `question`, what it asks of a method; `is_rival = True`, if a winning ticket has to
+    be better than it; and `reads_ticket = False`, if it searches anew instead of reading a ticket.
     """
 
 
 @hookspec
 def register_models(register: Callable[[str, Callable[..., Any]], None]) -> None:
-    """Call `register(name, function)`: the function becomes a model of timm's."""
+    """Call `register(name, function)`: `timm.create_model(name)` calls the function from then on."""
 
 
 @hookspec
 def register_datasets(register: Callable[[str, Dataset | type], None]) -> None:
-    """Call `register(name, dataset)`: a Dataset, or a frozen dataclass whose instances give one when called."""
+    """Call `register(name, dataset)`: a Dataset, or a frozen dataclass whose instances return one when called."""
 
 
 @hookspec

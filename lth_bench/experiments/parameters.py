@@ -1,4 +1,4 @@
-"""Types for a method's parameters; a suite with a value outside is refused."""
+"""Types for parameters of methods; a suite with a value outside the range is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A suite file, read, and its experiments."""
+"""Reads a suite file and lists its experiments."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lth_bench.errors import SuiteError, UnknownName
 from lth_bench.experiments.choices import faults_of
 from lth_bench.experiments.experiment import Planned
 from lth_bench.experiments.plugins import Plugins
-from lth_bench.experiments.resolving import _Resolver, _Wanted
+from lth_bench.experiments.resolving import Resolver, SuiteExperiment
 from lth_bench.experiments.suite import Suite
 
 
 def suite_path(name: str, plugins: Plugins) -> Path:
-    """Where a suite file lies, given by path or by the name of a registered suite. Raises SuiteError."""
+    """The path of a suite file; `name` is a path that ends in .toml, or a registered suite. Raises SuiteError."""
     if Path(name).suffix == ".toml":
         return Path(name)
     try:
@@ -31,10 +31,7 @@ def suite_path(name: str, plugins: Plugins) -> Path:
 
 
 def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
-    """The name and content of a suite file, given by path or by the name of a registered suite.
-
-    Raises SuiteError.
-    """
+    """The name and content of a suite file; `name` as for `suite_path`. Raises SuiteError."""
     path = suite_path(name, plugins)
     content: dict[str, Any] = {}
     try:
@@ -45,32 +42,32 @@ def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError([f"{path}: not valid TOML: {error}"]) from error
     except ValidationError as error:
-        faults = [*faults_of(error), *_faults_of_the_rest(content, error, plugins)]
+        faults = [*faults_of(error), *_further_faults(content, error, plugins)]
         raise SuiteError([f"{path}: {fault}" for fault in faults]) from error
 
 
-def _faults_of_the_rest(content: dict[str, Any], error: ValidationError, plugins: Plugins) -> list[str]:
-    """What else is wrong with a suite, once the keys that it should not have are taken away."""
+def _further_faults(content: dict[str, Any], error: ValidationError, plugins: Plugins) -> list[str]:
+    """The faults that a suite still has without its unknown keys, which are removed from `content`."""
     for item in error.errors():
         *path, key = item["loc"]
         if item["type"] == "extra_forbidden":
-            table: Any = reduce(lambda within, part: within[part], path, cast(Any, content))
+            table: Any = reduce(lambda outer, part: outer[part], path, cast(Any, content))
             del table[key]
     try:
         plan(Suite.model_validate(content), plugins)
     except SuiteError as more:
         return more.faults
     except ValidationError:
-        pass  # what stands there is listed already
+        pass  # these faults are among the first ones
     return []
 
 
 def plan(suite: Suite, plugins: Plugins) -> list[Planned]:
-    """All experiments of a suite, seeds first, a control behind its base. Raises SuiteError with every fault.
+    """All experiments of a suite, ordered by seed, controls after their base. Raises SuiteError with every fault.
 
-    In each seed, tickets that are trained elsewhere than where they were found come last, each behind what finds it.
+    Within a seed, experiments that train a ticket found elsewhere come last, each after the one that finds it.
     """
-    resolver = _Resolver(suite, plugins)
+    resolver = Resolver(suite, plugins)
     wanted = list(resolver.wanted())
     keys = Counter(item.planned.experiment.key for item in wanted)
     if doubled := [item.planned for item in wanted if keys[item.planned.experiment.key] > 1]:
@@ -80,8 +77,8 @@ def plan(suite: Suite, plugins: Plugins) -> list[Planned]:
     return list(_with_sources(wanted, set(keys)))
 
 
-def _with_sources(wanted: list[_Wanted], keys: set[str]) -> Iterator[Planned]:
-    """What the suite asks for, and before its controls what finds their tickets, if it does not ask for that."""
+def _with_sources(wanted: list[SuiteExperiment], keys: set[str]) -> Iterator[Planned]:
+    """The suite's experiments; those that find tickets for others are added where the suite does not ask for them."""
     for _, items in groupby(wanted, key=lambda item: item.planned.experiment.seed):
         for item in sorted(items, key=lambda item: item.source is not None):
             if item.source and item.source.experiment.key not in keys:
@@ -91,5 +88,6 @@ def _with_sources(wanted: list[_Wanted], keys: set[str]) -> Iterator[Planned]:
 
 
 def _title(item: Planned) -> str:
-    e = item.experiment
-    return f"{item.label} on {e.model.name}, {e.dataset.name}, sparsity {e.sparsity}, seed {e.seed}"
+    experiment = item.experiment
+    where = f"{experiment.model.name}, {experiment.dataset.name}"
+    return f"{item.label} on {where}, sparsity {experiment.sparsity}, seed {experiment.seed}"

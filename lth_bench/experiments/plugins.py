@@ -1,4 +1,4 @@
-"""Finds plugins through the entry points of the group `lth_bench` and keeps what they register."""
+"""Plugins, discovered through entry points of the group `lth_bench`, and what they register."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where something was registered: the entry point, its module, its distribution and version."""
+class Provider:
+    """The plugin that registered something: its entry point and module, its distribution and version."""
 
     plugin: str
     module: str
@@ -38,29 +38,31 @@ class Source:
 class Broken:
     """A plugin that could not be loaded, and why."""
 
-    source: Source
+    provider: Provider
     reason: str
 
 
 @dataclass
 class Registry:
-    """What plugins have registered of one kind, by name."""
+    """What plugins have registered of one kind, by name, and which plugin did."""
 
     kind: str
     items: dict[str, Any] = field(default_factory=dict)
-    sources: dict[str, Source] = field(default_factory=dict)
+    providers: dict[str, Provider] = field(default_factory=dict)
 
-    def add(self, name: str, item: Any, source: Source) -> None:
+    def add(self, name: str, item: Any, provider: Provider) -> None:
+        """Registers an item. Raises ValueError for a bad or taken name and for an item of another kind."""
         if not NAME.fullmatch(name):
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
-        if (wanted := _wanted(self.kind, item)) is not None:
-            raise ValueError(f"{self.kind[:-1]} {name!r} must be {wanted}, not {item!r}")
+        if (expected := _expected_instead(self.kind, item)) is not None:
+            raise ValueError(f"{self.kind[:-1]} {name!r} must be {expected}, not {item!r}")
         if name in self.items:
-            owner = self.sources[name]
+            owner = self.providers[name]
             raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
-        self.items[name], self.sources[name] = item, source
+        self.items[name], self.providers[name] = item, provider
 
     def __getitem__(self, name: str) -> Any:
+        """The item of this name. Raises UnknownName, with close names."""
         if name not in self.items:
             known = ", ".join(sorted(self.items)) or "none"
             close = get_close_matches(name, self.items, 1)
@@ -72,8 +74,8 @@ class Registry:
         return iter(sorted(self.items))
 
 
-def _wanted(kind: str, item: Any) -> str | None:
-    """What something that is registered should have been, if it is not that."""
+def _expected_instead(kind: str, item: Any) -> str | None:
+    """What an item of this kind has to be; None if it is."""
     is_class = isinstance(item, type) and dataclasses.is_dataclass(item)
     if kind in METHODS:
         return None if is_class else "a dataclass"
@@ -100,39 +102,35 @@ class Plugins:
         """Removes what a plugin registered before it failed."""
         for kind in KINDS:
             registry: Registry = getattr(self, kind)
-            for name in [name for name, source in registry.sources.items() if source == _source(point)]:
-                del registry.items[name], registry.sources[name]
+            for name in [name for name, provider in registry.providers.items() if provider == _provider(point)]:
+                del registry.items[name], registry.providers[name]
 
 
 def load_plugins() -> Plugins:
-    """Imports every plugin that is installed; one that fails hides no other."""
+    """Imports every installed plugin; those that fail are listed as broken, and the others work."""
     plugins = Plugins()
-    points = sorted(entry_points(group=GROUP), key=lambda point: (_source(point).distribution != "lth-bench", point))
+    points = sorted(entry_points(group=GROUP), key=lambda point: (_provider(point).distribution != "lth-bench", point))
     for point in points:
         try:
             _load(point, plugins)
         except (Exception, SystemExit) as error:
             plugins.forget(point)
-            plugins.broken.append(Broken(_source(point), f"{type(error).__name__}: {error}"))
+            plugins.broken.append(Broken(_provider(point), f"{type(error).__name__}: {error}"))
     return plugins
 
 
 def _load(point: EntryPoint, plugins: Plugins) -> None:
-    """Calls the hooks of one plugin, in a manager of its own so that its faults stay its own."""
+    """Calls the hooks of one plugin, in a manager of its own so that its faults reach no other plugin."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     manager.register(point.load(), name=point.name)
     manager.check_pending()
     for kind in KINDS:
-        add = partial(_add, getattr(plugins, kind), _source(point))
-        getattr(manager.hook, f"register_{kind}")(register=add)
+        register = partial(getattr(plugins, kind).add, provider=_provider(point))
+        getattr(manager.hook, f"register_{kind}")(register=register)
 
 
-def _add(registry: Registry, source: Source, name: str, item: Any) -> None:
-    registry.add(name, item, source)
-
-
-def _source(point: EntryPoint) -> Source:
+def _provider(point: EntryPoint) -> Provider:
     distribution = point.dist
     name, version = (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
-    return Source(point.name, point.module, name, version)
+    return Provider(point.name, point.module, name, version)

@@ -15,18 +15,19 @@ Initialisation = Literal["own", "kaiming_normal", "glorot_normal"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training recipe; it carries no field of any one method.
+    """A training recipe; no field belongs to one method alone. Raises ValueError for values that do not go together.
 
-    Rate: `warmup` is linear; behind it, `schedule` "step" multiplies by `factor` at each of the `milestones`, counted
-    from the start, and "cosine" falls to zero over what is left. Decay: on "all" parameters or on "weights", that is
-    not on biases and norm layers. Augmentation: `crop` pads by so many black pixels and cuts at random, `flip` mirrors
-    one image in two, `cutout` blackens a square of so many pixels; `transforms` are arguments of
-    `timm.data.create_transform` for data sets that are not held in memory. Initial weights: those of the model itself
-    ("own"), Kaiming normal by fan-in or Glorot normal with zero biases; `norm_scale` "uniform" draws the scales of
-    batch norm from [0, 1). `precision` "bfloat16" is that of the passes under autocast; weights stay float32.
+    Learning rate: `warmup` is linear; after it, `schedule` "step" multiplies by `factor` at each of the `milestones`,
+    counted from the start of training, and "cosine" falls to zero over the remaining steps. Decay: on "all" parameters,
+    or on "weights" alone, not on biases and norm layers. Augmentation: images are padded by `crop` black pixels and
+    cropped at random; `flip` mirrors every second image on average; `cutout` is the side of a black square in pixels;
+    `transforms` are arguments of `timm.data.create_transform`, for data sets that are not held in memory. Initial
+    weights: the model's "own", Kaiming normal by fan-in, or Glorot normal, the last two with zero biases; `norm_scale`
+    "uniform" draws the scales of batch norm from [0, 1). `precision` "bfloat16" runs passes under autocast; weights
+    stay float32.
 
-    `measure_every` is the span between two measurements on the validation split; the recipe's end is always
-    measured. An epoch is as many full batches as fit the training split.
+    The validation split is measured after every span `measure_every`, and at the recipe's end. An epoch has as many
+    full batches as the training split.
     """
 
     duration: Duration
@@ -70,7 +71,7 @@ class Recipe:
             if not 0 <= getattr(self, name) < math.inf:
                 yield f"{name} must be finite and not negative, not {getattr(self, name)}"
         if not 0 <= self.label_smoothing < 1:
-            yield f"label_smoothing lies in [0, 1), unlike {self.label_smoothing}"
+            yield f"label_smoothing must lie in [0, 1), not {self.label_smoothing}"
         if self.momentum and self.optimizer != "sgd":
             yield f"momentum is for sgd; {self.optimizer} has none"
         if self.nesterov and not self.momentum:
@@ -87,7 +88,7 @@ class Recipe:
 
 
 class Schedule:
-    """The learning rate of a recipe as a function of the step, where an epoch has so many steps.
+    """The learning rate of a recipe as a function of the step, where an epoch has `epoch` steps.
 
     Raises ValueError for a warm-up or milestones that do not fit into the recipe.
     """
@@ -104,11 +105,11 @@ class Schedule:
         rising = self._milestones == sorted(set(self._milestones))
         if not rising or max(self._milestones, default=0) > self.total:
             raise ValueError(
-                f"milestones must rise and lie within the {self.total} steps of the recipe, unlike {self._milestones}"
+                f"milestones must rise and lie within the {self.total} steps of the recipe, not {self._milestones}"
             )
 
     def rate(self, step: int) -> float:
-        """The learning rate of the update that leaves `step` behind; past the end the last one holds."""
+        """The learning rate of the update at `step`; after the recipe's end, that of its last step."""
         recipe, step = self._recipe, min(step, self.total - 1)
         if step < self._warmup:
             return recipe.learning_rate * self._share(step) * (step + 1) / self._warmup
@@ -116,11 +117,11 @@ class Schedule:
 
     @property
     def vanishes(self) -> bool:
-        """Whether the learning rate has fallen to zero at the end."""
+        """Whether the learning rate is zero at the end."""
         return self._share(self.total) == 0
 
     def _share(self, step: int) -> float:
-        """The share of the full rate, but for the warm-up."""
+        """The share of the full learning rate, without the warm-up."""
         if self._recipe.schedule == "step":
             return float(self._recipe.factor ** sum(step >= milestone for milestone in self._milestones))
         if self._recipe.schedule == "constant" or step < self._warmup:

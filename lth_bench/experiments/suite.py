@@ -1,18 +1,11 @@
-"""Suite files: TOML, validated strictly, resolved into experiments."""
+"""The schema of a suite file, validated strictly."""
 
 from __future__ import annotations
 
 import json
 from typing import Annotated, Any
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    JsonValue,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
@@ -28,7 +21,7 @@ def _finite(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 class Named(Strict):
-    """A name with arguments; a bare string is a name without."""
+    """A name with arguments; a bare string is a name without arguments."""
 
     name: str
     arguments: Annotated[dict[str, JsonValue], AfterValidator(_finite)] = {}
@@ -51,7 +44,7 @@ Located = Annotated[Named, BeforeValidator(_located)]
 
 
 class ControlEntry(Named):
-    """A control of the suite, and where the tickets were found that it reads, if elsewhere."""
+    """A control; `found_on` and `found_with` name the data set and recipe of its tickets if those are others."""
 
     found_on: Located | None = None
     found_with: str | None = None
@@ -61,7 +54,7 @@ Control = Annotated[ControlEntry, BeforeValidator(_named)]
 
 
 class PrunerEntry(Named):
-    """A pruner of the suite; what it leaves out comes from the suite."""
+    """A pruner of the suite; what its entry leaves out is taken from the suite."""
 
     label: str | None = Field(default=None, min_length=1, max_length=80)
     recipe: str | None = None
@@ -71,7 +64,7 @@ class PrunerEntry(Named):
 
 
 class Suite(Strict):
-    """Models × data sets × recipe × pruners × sparsities × seeds × controls."""
+    """Experiments as a product: models × data sets × pruners × sparsities × seeds × controls."""
 
     title: str
     description: str = ""

@@ -1,4 +1,4 @@
-"""What controls share: how they start from a ticket, and the proof that they changed what they claim to change."""
+"""What controls share: how they start from a ticket, and checks that they changed what they claim to change."""
 
 from __future__ import annotations
 
@@ -13,11 +13,19 @@ if TYPE_CHECKING:
     from lth_bench.pruning.tickets import Ticket
     from lth_bench.training.session import Session
 
-NEAR = 0.1  # weights are the same if they differ by less than this share: training again may differ in the last bits
+NEAR = 0.1  # weights that differ by a smaller share are the same: training twice may differ in the last bits
+
+
+@dataclass(frozen=True)
+class Base:
+    """What a control starts from: the pruner of the experiment that is the same without it, and its ticket."""
+
+    pruner: Callable[[Session], None]
+    ticket: Ticket
 
 
 def check_ticket(ticket: Ticket) -> None:
-    """Raises Unsuitable for a ticket without a layer that is pruned in part: there is nothing to compare it with."""
+    """Raises Unsuitable unless some layer of the ticket is pruned in part: a control could change nothing."""
     from lth_bench.errors import Unsuitable
 
     if all(bool(mask.all()) for mask in ticket.masks.values()):
@@ -30,7 +38,7 @@ def check_ticket(ticket: Ticket) -> None:
 
 
 def check_moved(masks: Masks, ticket: Ticket, why: str) -> None:
-    """Raises Unsuitable if these masks are the ticket's; `why` says how that can be, and what to do."""
+    """Raises Unsuitable if these masks equal the ticket's; `why` says how that can be and what to do instead."""
     from lth_bench.errors import Unsuitable
 
     if all(bool((mask == ticket.masks[name].to(mask.device)).all()) for name, mask in masks.items()):
@@ -38,7 +46,7 @@ def check_moved(masks: Masks, ticket: Ticket, why: str) -> None:
 
 
 def check_changed(session: Session, before: Mapping[str, Tensor], why: str) -> None:
-    """Raises Unsuitable if the kept weights of all layers are what they were; `why` says how that can be."""
+    """Raises Unsuitable if no layer's kept weights differ from `before`; `why` says how that can be."""
     from lth_bench.errors import Unsuitable
 
     if not any(_distance(weight, before[name], session.masks[name]) > 1e-5 for name, weight in session.weights.items()):
@@ -46,10 +54,10 @@ def check_changed(session: Session, before: Mapping[str, Tensor], why: str) -> N
 
 
 def scattered(session: Session, ticket: Ticket, purpose: str) -> tuple[Masks, Masks]:
-    """Masks that keep as many weights in each layer at random places, or those of as many random channels; channels.
+    """Masks with as many weights in each layer as the ticket's at random places, and no channels.
 
-    They come from a stream for this purpose: they depend neither on the places that the ticket keeps nor on what its
-    pruner drew.
+    For a ticket with channels: the masks of as many random channels in each layer, and those channels. The draws come
+    from a stream of this purpose, so that they depend neither on the ticket's masks nor on its pruner's draws.
     """
     from lth_bench.pruning.channels import structure, thin
     from lth_bench.randomness import generator
@@ -64,7 +72,7 @@ def scattered(session: Session, ticket: Ticket, purpose: str) -> tuple[Masks, Ma
 
 
 def train_dense(session: Session, ticket: Ticket) -> None:
-    """Trains the dense network up to the ticket's step. Raises Unsuitable if its weights are not the ticket's then."""
+    """Trains the dense network to the ticket's step. Raises Unsuitable unless it has the ticket's weights then."""
     from lth_bench.errors import Unsuitable
 
     if ticket.step <= session.total_steps:
@@ -78,39 +86,32 @@ def train_dense(session: Session, ticket: Ticket) -> None:
 
 
 def start_from(session: Session, ticket: Ticket, weights: Mapping[str, Tensor]) -> None:
-    """Puts the ticket's masks, weights and clock into force, with other weights in the layers named."""
-    from lth_bench.training.session import Snapshot
+    """Puts the ticket's masks, state and step into force, except that `weights` replaces those of some layers."""
+    from lth_bench.training.state import Snapshot
 
     session.adopt(ticket.masks, ticket.channels)
     session.rewind(Snapshot(ticket.step, {**ticket.start, **weights}, None))
 
 
 def train_on(session: Session, ticket: Ticket) -> None:
-    """Trains to the recipe's end; from there on, for as long again if the ticket was trained too (fine-tuning)."""
+    """Trains to the recipe's end; a fine-tuned ticket, which starts at that end, for the recipe's length once more."""
     if session.step < session.total_steps:
         session.train()
     elif not all(bool((ticket.start[name] == ticket.final[name]).all()) for name in ticket.masks):
         session.train(until=session.step + session.total_steps)
 
 
-def _elsewhere(kept: Tensor, places: Generator) -> Tensor:
+def _elsewhere(mask: Tensor, places: Generator) -> Tensor:
+    """A mask of as many weights at random places."""
     import torch
 
-    found = torch.zeros(kept.numel(), dtype=torch.bool)
-    found[torch.randperm(kept.numel(), generator=places)[: int(kept.count_nonzero())]] = True
-    return found.view(kept.shape)
+    moved = torch.zeros(mask.numel(), dtype=torch.bool)
+    moved[torch.randperm(mask.numel(), generator=places)[: int(mask.count_nonzero())]] = True
+    return moved.view(mask.shape)
 
 
-def _distance(one: Tensor, other: Tensor, kept: Tensor) -> float:
-    """How far weights lie apart, as a share of their size; only those that are kept."""
-    mask = kept.to(one.device)
-    here, there = one.detach()[mask], other.to(one.device)[mask]
-    return float((here - there).norm() / here.norm().clamp(min=1e-12))
-
-
-@dataclass(frozen=True)
-class Base:
-    """What a control starts from: the pruner of the experiment that is the same without it, and the ticket it left."""
-
-    pruner: Callable[[Session], None]
-    ticket: Ticket
+def _distance(one: Tensor, other: Tensor, mask: Tensor) -> float:
+    """The norm of the difference of kept weights, as a share of the norm of the first."""
+    kept = mask.to(one.device)
+    weights, other_weights = one.detach()[kept], other.to(one.device)[kept]
+    return float((weights - other_weights).norm() / weights.norm().clamp(min=1e-12))

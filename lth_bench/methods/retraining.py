@@ -1,22 +1,23 @@
-"""What follows a pruning step: the three ways of Renda et al. 2020 (arXiv:2003.02389), and training anew."""
+"""Retraining after pruning: the three ways of Renda et al. 2020 (arXiv:2003.02389), and training from scratch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from lth_bench.training.session import Session, Snapshot
+    from lth_bench.training.session import Session
+    from lth_bench.training.state import Snapshot
 
 Retraining = Literal["weight_rewinding", "learning_rate_rewinding", "fine_tuning"]
 
 RetrainingOrScratch = Literal[Retraining, "scratch_e", "scratch_b"]
-"""The same, or anew: for as many steps, or for as many operations (Liu et al. 2019, arXiv:1810.05270)."""
+"""The same, or from scratch: for as many steps, or for as many FLOPs (Liu et al. 2019, arXiv:1810.05270)."""
 
-LONGEST = 2.0  # times the recipe; Liu et al. stop there on ImageNet
+LONGEST = 2.0  # times the recipe's length, the limit of Liu et al. on ImageNet
 
 
 def require_learning_rate(session: Session, how: RetrainingOrScratch) -> None:
-    """Raises Unsuitable where fine-tuning would go on at a learning rate of zero; to be called before training."""
+    """Raises Unsuitable where fine-tuning would have a learning rate of zero; to be called before training."""
     from lth_bench.errors import Unsuitable
 
     if how == "fine_tuning" and session.schedule.vanishes:
@@ -27,13 +28,12 @@ def require_learning_rate(session: Session, how: RetrainingOrScratch) -> None:
 
 
 def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None:
-    """Trains for as many steps as lie between `start` and the recipe's end.
+    """Trains for as many steps as lie between `start` and the recipe's end, or from scratch.
 
     "weight_rewinding" goes back to `start` in weights and clock, "learning_rate_rewinding" in the clock alone;
-    "fine_tuning" goes on at the last learning rate.
-
-    Or, from other random weights, for the whole recipe ("scratch_e"), or for so many times as long as a pass has become
-    cheaper, at most LONGEST ("scratch_b"; noted as `stretched`).
+    "fine_tuning" goes on at the last learning rate. "scratch_e" trains new random weights for the whole recipe,
+    "scratch_b" for a recipe longer by the factor that pruning saves in a pass, at most LONGEST; the factor is noted as
+    `stretched`.
     """
     if how == "scratch_b":
         _stretch(session)
@@ -52,9 +52,9 @@ def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None
 
 
 def _stretch(session: Session) -> None:
-    """Makes the recipe longer, so that training takes the operations that it took the dense network."""
+    """Makes the recipe longer, so that training takes as many FLOPs as training the dense network."""
     from lth_bench.pruning.masks import full
 
-    saved = session.flops(full(session.weights)) / max(1.0, session.flops(session.masks))
-    session.stretch(min(LONGEST, saved))
-    session.note("stretched", min(LONGEST, saved))
+    factor = min(LONGEST, session.flops(full(session.weights)) / max(1.0, session.flops(session.masks)))
+    session.stretch(factor)
+    session.note("stretched", factor)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def layer_rates(session: Session, rate: float, output_rate: float | None) -> dict[str, float]:
-    """Pruning rates by layer: the same in all, but for the output layer's if that is given."""
+    """Pruning rates by layer: `rate` in all, except `output_rate`, if given, in the output layer. Raises ValueError."""
     rates = dict.fromkeys(session.shapes, rate)
     if output_rate is not None and session.output_layer not in rates:
         raise ValueError(f"an output_rate of {output_rate} has no meaning: {session.output_layer!r} is kept dense")
@@ -21,16 +21,16 @@ def layer_rates(session: Session, rate: float, output_rate: float | None) -> dic
 
 
 def layerwise(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> Sparsities:
-    """Sparsities reached when every layer is thinned at its own rate, over and over, up to the target.
+    """The sparsities at which rounds of pruning, each layer at its own rate, meet the target of the whole network.
 
-    After x rounds a layer of rate r keeps (1 - r)^x; x is the real number at which the network as a whole
-    meets its target (Frankle & Carbin 2019, arXiv:1803.03635, appendix G).
+    After x rounds a layer of rate r keeps (1 - r)^x; x is the real number at which the network as a whole meets its
+    target (Frankle & Carbin 2019, arXiv:1803.03635, appendix G). Raises ValueError for a target out of reach.
     """
     return exact(shapes, _thinned(rates, _rounds(shapes, sparsity, rates)), sparsity)
 
 
 def layerwise_rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> list[Sparsities]:
-    """Nested sparsities, one dict a round; the last is trimmed to the target."""
+    """The sparsities of each round by layer, rising; the last round is trimmed to the target."""
     x = _rounds(shapes, sparsity, rates)
     whole = [_thinned(rates, number) for number in range(1, _whole_rounds(x))]
     earlier = [
@@ -41,13 +41,13 @@ def layerwise_rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]
 
 
 def global_rounds(sparsity: float, rate: float) -> list[float]:
-    """Sparsities 1 - (1 - rate)^n, n = 1, 2, …; the last is trimmed to the target."""
+    """Sparsities 1 - (1 - rate)^n of rounds n = 1, 2, …; the last round is trimmed to the target."""
     x = math.log(1 - sparsity) / math.log(1 - rate)
     return [*(1 - (1 - rate) ** number for number in range(1, _whole_rounds(x))), sparsity] if x > 0 else []
 
 
 def uniform_rounds(shapes: Shapes, sparsities: Sequence[float]) -> list[Sparsities]:
-    """Rising sparsities, the same in every layer: one dict a round, nested; the last is exact in total."""
+    """Given rising sparsities, those of every round by layer, the same in all; the last is exact in total."""
     earlier = [
         {name: 1 - math.ceil((1 - sparsity) * size - 1e-9) / size for name, size in sizes_of(shapes).items()}
         for sparsity in sparsities[:-1]
@@ -64,7 +64,7 @@ def _whole_rounds(x: float) -> int:
 
 
 def _rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> float:
-    """Solves, by bisection, for the real number of rounds that meets the target."""
+    """The real number of rounds that meets the target, by bisection."""
     sizes = sizes_of(shapes)
     target = (1 - sparsity) * sum(sizes.values())
 
@@ -72,7 +72,7 @@ def _rounds(shapes: Shapes, sparsity: float, rates: Mapping[str, float]) -> floa
         return sum(sizes[name] * density for name, density in _thinned(rates, rounds).items())
 
     if bad := {name: rate for name, rate in rates.items() if not 0 <= rate < 1}:
-        raise ValueError(f"a rate lies in [0, 1), unlike {bad}")
+        raise ValueError(f"rates must lie in [0, 1), not {bad}")
     if target < (fixed := sum(size for name, size in sizes.items() if not rates[name])):
         raise ValueError(f"a sparsity of {sparsity} cannot be reached: layers of rate 0 hold {fixed} weights")
     low, high = 0.0, 1.0

@@ -1,4 +1,4 @@
-"""Scores that several methods share: a tensor for every prunable weight, high where it should stay."""
+"""Scores that several methods share: a tensor for each layer, high where a weight should be kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def magnitude(session: Session) -> dict[str, Tensor]:
 
 
 def chance(session: Session) -> dict[str, Tensor]:
-    """Uniform draws from the method's own stream."""
+    """Uniform draws from the method's own stream, one for every prunable weight."""
     return {
         name: weight.new_empty(weight.shape, device="cpu").uniform_(generator=session.rng).to(weight.device)
         for name, weight in session.weights.items()

@@ -1,4 +1,4 @@
-"""What methods share that change the topology during training: where to start, when, how much, what goes and comes."""
+"""What dynamic sparse training methods share: the first topology, when it changes, how much, and which weights."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from lth_bench.training.session import Session
 
 Distribution = Literal["uniform", "uniform_first_dense", "er", "erk", "erk_first_dense"]
-"""How sparsity is spread over the layers of a random topology; the total is exact with all of them."""
+"""How a random topology spreads sparsity over layers; the total is exact with all of them."""
 
 Annealing = Literal["constant", "cosine", "linear", "cubic"]
-"""How the share of weights that are exchanged falls to zero (Evci et al. 2020, arXiv:1911.11134, appendix)."""
+"""How the share of exchanged weights falls to zero (Evci et al. 2020, arXiv:1911.11134, appendix)."""
 
 
 def layer_sparsities(session: Session, distribution: Distribution, sparsity: float) -> dict[str, float]:
-    """Sparsities by layer. Raises Unsuitable where the network is such that they cannot be reached."""
+    """Sparsities by layer. Raises Unsuitable where this network cannot reach them."""
     from lth_bench.errors import Unsuitable
 
     try:
@@ -36,12 +36,12 @@ def layer_sparsities(session: Session, distribution: Distribution, sparsity: flo
 
 
 def update_steps(session: Session, interval: Duration, until: Duration) -> range:
-    """Every so many steps from the first on, before `until`, which is where the range stops. Raises Unsuitable."""
+    """The steps 0, `interval`, 2 × `interval`, … before `until` and before the recipe's end. Raises Unsuitable."""
     return range(0, min(session.steps(until), session.total_steps), interval_steps(session, interval))
 
 
 def interval_steps(session: Session, interval: Duration) -> int:
-    """An interval in steps. Raises Unsuitable where it is shorter than one."""
+    """An interval in steps. Raises Unsuitable for less than one step."""
     from lth_bench.errors import Unsuitable
 
     if (steps := session.steps(interval)) < 1:
@@ -50,19 +50,24 @@ def interval_steps(session: Session, interval: Duration) -> int:
 
 
 def annealed(value: float, how: Annealing, step: int, end: int) -> float:
-    """What is left of a value at a step, where it has fallen to zero at `end`, unless it is constant."""
+    """The value at a step, if it falls to zero at `end` or is constant."""
     done = 1.0 if step >= end else step / end
-    left = 1 - done
-    shares = {"constant": 1.0, "cosine": (1 + math.cos(math.pi * done)) / 2, "linear": left, "cubic": left**3}
+    remaining = 1 - done
+    shares = {
+        "constant": 1.0,
+        "cosine": (1 + math.cos(math.pi * done)) / 2,
+        "linear": remaining,
+        "cubic": remaining**3,
+    }
     return value * shares[how]
 
 
 @dataclass(frozen=True)
 class GradualPruning:
-    """A sparsity that rises quickly at first (Zhu & Gupta 2017, arXiv:1710.01878, equation 1).
+    """A sparsity that rises fast at first and slowly later (Zhu & Gupta 2017, arXiv:1710.01878, equation 1).
 
-    It stands at `initial` until the step `begin` and at `final` from `end` on; pruning is due every so many steps in
-    between, and at `end`.
+    It is `initial` until the step `begin` and `final` from `end` on; pruning is due `every` so many steps in between,
+    and at `end`.
     """
 
     begin: int
@@ -73,19 +78,20 @@ class GradualPruning:
 
     @property
     def steps(self) -> list[int]:
+        """The steps at which pruning is due."""
         return [*range(self.begin + self.every, self.end, self.every), self.end]
 
     def sparsity(self, step: int) -> float:
         if step >= self.end:
             return self.final
-        left = 1 - max(0, step - self.begin) / (self.end - self.begin)
-        return self.final + (self.initial - self.final) * left**3
+        remaining = 1 - max(0, step - self.begin) / (self.end - self.begin)
+        return self.final + (self.initial - self.final) * remaining**3
 
 
 def gradual_pruning(
     session: Session, span: tuple[Duration, Duration], interval: Duration, initial: float = 0.0
 ) -> GradualPruning:
-    """The schedule up to a Session's target. Raises Unsuitable for one that it cannot follow."""
+    """The schedule from `initial` to a Session's target. Raises Unsuitable for a span outside of training."""
     from lth_bench.errors import Unsuitable
 
     begin, end = (session.steps(duration) for duration in span)
@@ -100,7 +106,7 @@ def gradual_pruning(
 
 
 def evolve(session: Session, steps: Sequence[int], rewired: Callable[[Batch], Masks]) -> None:
-    """Trains to the end; at each of the steps, the masks that `rewired` gives take the place of the update.
+    """Trains to the end; at each of the steps, rewiring to the masks that `rewired` returns replaces the update.
 
     Notes, as `explored`, the share of weights that were ever kept (Liu et al. 2021, arXiv:2102.02887).
     """
@@ -126,9 +132,9 @@ def gradient_magnitude(session: Session, batch: Batch) -> dict[str, Tensor]:
 
 
 def exchanged(session: Session, growth: Scores, fraction: float) -> Masks:
-    """The masks after a share of each layer's weights is dropped by magnitude, and as many are grown by a score.
+    """Masks in which a share of each layer's weights is dropped by magnitude and as many are grown by a score.
 
-    What was just dropped may be grown again; it has its value still.
+    Weights that were just dropped may be grown again, with their old value.
     """
     counts = {name: int(fraction * int(mask.count_nonzero())) for name, mask in session.masks.items()}
     importance = magnitude(session)
@@ -140,23 +146,21 @@ def exchanged(session: Session, growth: Scores, fraction: float) -> Masks:
 
 def dropped(mask: Tensor, importance: Tensor, count: int) -> Tensor:
     """A mask without its `count` weights of least importance; ties go to the earlier weight."""
-    return _highest(importance, mask, int(mask.count_nonzero()) - count)
+    from lth_bench.pruning.masks import top
+
+    return top(importance, int(mask.count_nonzero()) - count, among=mask)
 
 
 def grown(mask: Tensor, growth: Tensor, count: int) -> Tensor:
     """A mask with `count` more weights, those of the highest scores; ties go to the earlier weight."""
-    return mask | _highest(growth, ~mask, count)
+    from lth_bench.pruning.masks import top
+
+    return mask | top(growth, count, among=~mask)
 
 
-def _highest(scores: Tensor, among: Tensor, count: int) -> Tensor:
-    from lth_bench.pruning.masks import highest
-
-    return highest({"": scores}, {"": among}, count)[""]
-
-
-def _require_finite(session: Session, what: str, values: Mapping[str, Tensor]) -> None:
-    """Scores that are not finite have no order, and masks made of them no exact count."""
+def _require_finite(session: Session, kind: str, values: Mapping[str, Tensor]) -> None:
+    """Raises Diverged unless all values are finite: others have no order, and masks of them no exact count."""
     from lth_bench.errors import Diverged
 
     if not all(bool(value.isfinite().all()) for value in values.values()):
-        raise Diverged(session.step, f"a {what} that is not finite")
+        raise Diverged(session.step, f"a {kind} that is not finite")

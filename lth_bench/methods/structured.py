@@ -1,4 +1,4 @@
-"""What structured methods share: channels scored by batch norm or by their filters, and the penalty on scales."""
+"""What structured methods share: scores of channels by batch norm or by filters, and the penalty on scales."""
 
 from __future__ import annotations
 
@@ -11,33 +11,34 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from lth_bench.training.session import Session, Until
+    from lth_bench.training.clock import Until
+    from lth_bench.training.session import Session
 
 Penalty = Annotated[float, Ge(0)]
-"""How much a unit of a penalised size adds to the loss."""
+"""The factor of a penalty in the loss."""
 
 Layers = Literal["convolutions", "all"]
-"""Whether channels are those of convolutions, or the neurons of hidden linear layers too."""
+"""Whether to prune channels of convolutions alone, or the neurons of hidden linear layers too."""
 
 Branches = Literal["inner", "all"]
-"""Whether channels that are added to others, as at the end of a residual branch, stay or go as well."""
+"""Whether to prune inner channels alone, or also those that are added to others, as of a residual branch."""
 
 
 def scales(session: Session) -> dict[str, Tensor]:
-    """By layer, the size of the scale that the batch norm behind it gives to each channel. Raises Unsuitable."""
+    """By layer, the absolute scale of each channel in the batch norm that follows. Raises Unsuitable without any."""
     from lth_bench.errors import Unsuitable
 
-    found = {name: scale.detach().abs() for name, scale in _scales(session).items()}
-    if not found:
+    scores = {name: scale.detach().abs() for name, scale in _scales(session).items()}
+    if not scores:
         raise Unsuitable(
             "channels are to be ranked by the scales of batch norm, but no prunable layer of this network has a batch "
             "norm right behind it; take the pruner l1_filter, or a network with batch norm behind its convolutions"
         )
-    return found
+    return scores
 
 
 def filter_layers(session: Session, layers: Layers, branches: Branches) -> list[str]:
-    """The layers whose filters, or neurons, may be removed; never the output layer. Raises Unsuitable if none."""
+    """The layers whose filters, or neurons, may be removed; never the output layer. Raises Unsuitable without any."""
     from lth_bench.errors import Unsuitable
     from lth_bench.pruning.channels import inner, structure
 
@@ -56,17 +57,17 @@ def filter_layers(session: Session, layers: Layers, branches: Branches) -> list[
 
 
 def filter_norms(session: Session, names: Iterable[str]) -> dict[str, Tensor]:
-    """By layer, the sum over the absolute weights of each filter or neuron."""
+    """By layer, the sum of the absolute weights of each filter or neuron."""
     return {name: session.weights[name].detach().abs().flatten(1).sum(1) for name in names}
 
 
 def ranks(scores: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The place of each channel in its layer, as a share: by these, all layers lose the same share of channels."""
+    """The rank of each channel in its layer, as a share, by which all layers lose the same share of channels."""
     return {name: (score.argsort(stable=True).argsort() + 1) / len(score) for name, score in scores.items()}
 
 
 def require_reachable(session: Session, scores: Mapping[str, Tensor]) -> None:
-    """Raises Unsuitable where the target cannot be reached by removing channels of these layers."""
+    """Raises Unsuitable where removing channels of these layers cannot reach the target."""
     from lth_bench.errors import MaskError, Unsuitable
 
     try:
@@ -76,7 +77,7 @@ def require_reachable(session: Session, scores: Mapping[str, Tensor]) -> None:
 
 
 def train_with_penalty(session: Session, penalty: float, until: Until = None) -> None:
-    """Trains with `penalty` times the absolute scales of the batch norms behind layers in the loss."""
+    """Trains with a penalty in the loss on the absolute scales of the batch norms that follow layers."""
     if not penalty:
         session.train(until)
         return

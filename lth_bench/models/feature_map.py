@@ -11,7 +11,7 @@ import torch
 from timm.layers.blur_pool import BlurPool2d
 from torch import Tensor, nn
 
-from lth_bench.models.timm_models import mode
+from lth_bench.models.modes import mode
 from lth_bench.randomness import kept_noise
 
 POOLS = (nn.MaxPool2d, nn.AvgPool2d, BlurPool2d)
@@ -21,9 +21,9 @@ SPATIAL = (nn.Conv2d, *POOLS)
 def last_feature_map(model: nn.Module, inputs: Tensor) -> tuple[int, int] | None:
     """Height and width of the last feature map before global pooling; None if there is none. No side effects.
 
-    It is what timm's `forward_features` returns: a map or, from a transformer, the tokens of a grid. In a network
-    without that method it is the output of the last convolution or pooling that is neither global nor part of a
-    squeeze-and-excite branch.
+    timm's `forward_features` returns it: a map or, from a transformer, the tokens of a grid. In a network without that
+    method it is the output of the last convolution or pooling that is neither global nor in a squeeze-and-excite
+    branch.
     """
     with observing(model, inputs.device):
         if not hasattr(model, "forward_features"):
@@ -32,13 +32,13 @@ def last_feature_map(model: nn.Module, inputs: Tensor) -> tuple[int, int] | None
 
 
 def patch_grids(model: nn.Module) -> list[tuple[int, int]]:
-    """Height and width, in patches, of the grids that a network cuts its images into; none for most networks."""
+    """Height and width, in patches, of the grids that a network cuts images into; empty for most networks."""
     sizes = (getattr(stem, "grid_size", None) for stem in stems(model))
     return [cast(tuple[int, int], tuple(size)) for size in sizes if size is not None]
 
 
 def stems(model: nn.Module) -> list[Any]:
-    """What timm's networks have in front, by the names that they give it."""
+    """The first modules of a timm network: its `patch_embed` and its `stem`, if it has them."""
     return [stem for name in ("patch_embed", "stem") if (stem := getattr(model, name, None)) is not None]
 
 
@@ -53,7 +53,7 @@ def _map_size(model: nn.Module, features: Any) -> tuple[int, int] | None:
 
 
 def _grid(model: nn.Module, tokens: int) -> tuple[int, int] | None:
-    """The grid of a transformer's patches, or the square that its tokens fill, one perhaps left out."""
+    """The grid of a transformer's patches, else the square that its tokens fill, perhaps all but one of them."""
     if grids := [grid for grid in patch_grids(model) if math.prod(grid) == tokens]:
         return grids[0]
     sides = [math.isqrt(count) for count in (tokens, tokens - 1) if count > 0 and math.isqrt(count) ** 2 == count]
@@ -85,6 +85,7 @@ def _last_output(model: nn.Module, inputs: Tensor) -> tuple[int, int] | None:
 
 @contextmanager
 def observing(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """A context for passes in evaluation mode that leave no trace: no gradients, noise or cached attention."""
     with torch.no_grad(), kept_noise(device), mode(model, training=False):
         try:
             yield

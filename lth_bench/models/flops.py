@@ -1,7 +1,9 @@
-"""Floating-point operations: of a pass through a network by layer, and of whatever is computed under a meter.
+"""Floating-point operations: of one forward pass by layer, and of whatever runs under a meter.
 
-A multiplication with its addition is two operations (FLOPs = 2 × MACs). Counted are products of matrices, convolutions
-and attention, as by `torch.utils.flop_counter`; norms, activations, biases and optimisers are not.
+A multiplication with its addition is two operations (FLOPs = 2 × MACs). Matrix products, convolutions and attention
+count, as in `torch.utils.flop_counter`; norms, activations, biases and optimisers do not. Attention costs the same on
+every backend: torch's registry lacks some fused operators, and charges others for computing the scores again in their
+backward pass.
 """
 
 from __future__ import annotations
@@ -14,52 +16,85 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from lth_bench.models.timm_models import mode
+from lth_bench.models.modes import mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-OTHER = ""  # the name under which operations stand that read no prunable weight
-TRANSPOSED, WANTED = 4, 7  # places among the arguments of aten.convolution_backward, after the three tensors
+OTHER = ""  # the name of products that read no prunable weight
+TRANSPOSED, OUTPUT_MASK = 4, 7  # positions among the arguments of aten.convolution_backward after its three tensors
 
-Heard = Callable[[str, int], None]
+# Forward they take (queries, keys, values, ...), backward (gradients, queries, keys, values, ...).
+FUSED_ATTENTION = (
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_fused_attention_overrideable",
+    "_scaled_dot_product_attention_math_for_mps",
+)
+
+OnFlops = Callable[[str, int], None]
 
 
 @dataclass(frozen=True)
 class Passage:
-    """FLOPs of one image's forward pass through the dense network: by prunable weight, and of all the rest."""
+    """FLOPs of one image's forward pass through the dense network: of each prunable weight, and of everything else."""
 
     layers: dict[str, int]
     other: int
 
     def flops(self, kept: Mapping[str, int], sizes: Mapping[str, int]) -> float:
-        """FLOPs when of each layer so many weights are left."""
+        """FLOPs of the network that keeps so many weights of each layer; `sizes` are the layers' dense counts."""
         return self.other + sum(flops * kept[name] / sizes[name] for name, flops in self.layers.items())
 
 
-class Meter(TorchDispatchMode):
-    """Hears of every product that torch computes inside: the name of the weight that it reads, and its FLOPs.
+def attention_flops(queries: Tensor, keys: Tensor, values: Tensor, *_: Any) -> int:
+    """FLOPs of attention forward: queries × keys, and the result × values; each is (..., tokens, width)."""
+    return 2 * queries.shape[:-1].numel() * keys.shape[-2] * (queries.shape[-1] + values.shape[-1])
 
-    A backward pass costs what the forward pass cost for each gradient that was asked for.
+
+def attention_backward_flops(_: Tensor, queries: Tensor, keys: Tensor, values: Tensor, *__: Any) -> int:
+    """FLOPs of attention backward: two gradients for each product of the forward pass."""
+    return 2 * attention_flops(queries, keys, values)
+
+
+def _attention_formulas() -> dict[Any, Callable[..., int]]:
+    """The formula of each fused operator that this version of torch has."""
+    forward = dict.fromkeys(FUSED_ATTENTION, attention_flops)
+    backward = {f"{name}_backward": attention_backward_flops for name in FUSED_ATTENTION}
+    aten = torch.ops.aten
+    return {getattr(aten, name): formula for name, formula in (forward | backward).items() if hasattr(aten, name)}
+
+
+ATTENTION_FORMULAS = _attention_formulas()
+
+
+class Meter(TorchDispatchMode):
+    """Reports each matrix product, convolution and attention that torch runs inside: its prunable weight and its FLOPs.
+
+    The name is OTHER where a product reads no prunable weight. A backward pass costs as much as the forward pass for
+    each gradient that was asked for.
     """
 
-    def __init__(self, weights: Callable[[], Mapping[str, Tensor]], heard: Heard) -> None:
+    def __init__(self, weights: Callable[[], Mapping[str, Tensor]], on_flops: OnFlops) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.over = False
-        self._weights, self._heard = weights, heard
+        self._weights, self._on_flops = weights, on_flops
         self._names: dict[int, str] = {}
 
     def __enter__(self) -> Meter:
-        self._names = {_place(weight): name for name, weight in self._weights().items()}
+        self._names = {_address(weight): name for name, weight in self._weights().items()}
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """No: guarding against torch's compiler takes a fifth of every call, and its import where nobody has it yet."""
+        """False: guarding against torch's compiler takes a fifth of every call and imports the compiler."""
         return False
 
     def __torch_dispatch__(
@@ -68,70 +103,78 @@ class Meter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         packet = func._overloadpacket
         if packet is torch.ops.aten.convolution_backward:
-            self._hear_gradients(*args)
+            self._report_gradients(*args)
+        elif packet in ATTENTION_FORMULAS:
+            self._on_flops(OTHER, ATTENTION_FORMULAS[packet](*args))
         elif packet in flop_registry:
-            self._heard(self._read(args), int(flop_registry[packet](*args, **(kwargs or {}), out_val=out)))
+            self._on_flops(self._weight_among(args), int(flop_registry[packet](*args, **(kwargs or {}), out_val=out)))
         return out
 
-    def _hear_gradients(self, output: Tensor, inputs: Tensor, weight: Tensor, *more: Any) -> None:
-        transposed, wanted = more[TRANSPOSED], more[WANTED]
-        flops = int(conv_flop_count(list(inputs.shape), list(weight.shape), list(output.shape), transposed))
-        if wanted[0]:
-            self._heard(self._read((weight,)), flops)
-        if wanted[1]:
-            self._heard(OTHER, flops)
+    def _report_gradients(self, output: Tensor, inputs: Tensor, weight: Tensor, *options: Any) -> None:
+        inputs_needed, weight_needed, _ = options[OUTPUT_MASK]
+        shapes = [list(tensor.shape) for tensor in (inputs, weight, output)]
+        flops = int(conv_flop_count(shapes[0], shapes[1], shapes[2], options[TRANSPOSED]))
+        if inputs_needed:
+            self._on_flops(self._weight_among((weight,)), flops)
+        if weight_needed:
+            self._on_flops(OTHER, flops)
 
-    def _read(self, tensors: Iterable[Any]) -> str:
-        """The weight among these tensors. One that has moved since is none: something else may be in its place."""
-        places = [_place(tensor) for tensor in tensors if isinstance(tensor, Tensor)]
+    def _weight_among(self, tensors: Iterable[Any]) -> str:
+        """The name of the first prunable weight among these tensors, else OTHER.
+
+        A weight that has moved in memory since `__enter__` is not recognised: another tensor may be in its place.
+        """
         weights = self._weights()
-        found = ((self._names[place], place) for place in places if place in self._names)
-        return next((name for name, place in found if name in weights and _place(weights[name]) == place), OTHER)
+        for address in (_address(tensor) for tensor in tensors if isinstance(tensor, Tensor)):
+            name = self._names.get(address, OTHER)
+            if name in weights and _address(weights[name]) == address:
+                return name
+        return OTHER
 
 
-def _place(tensor: Tensor) -> int:
+def _address(tensor: Tensor) -> int:
     return tensor.untyped_storage().data_ptr()
 
 
 @torch.no_grad()
 def passage(model: nn.Module, weights: Mapping[str, Tensor], shape: tuple[int, ...]) -> Passage:
-    """What the pass of one image of this shape, C×H×W, through a network costs."""
-    found: Counter[str] = Counter()
+    """FLOPs of one image of this shape, C×H×W, through the network in evaluation mode."""
+    flops: Counter[str] = Counter()
     like = next(model.parameters())
     image = torch.ones(1, *shape, dtype=like.dtype, device=like.device)
 
-    def heard(name: str, flops: int) -> None:
-        found[name] += flops
+    def on_flops(name: str, count: int) -> None:
+        flops[name] += count
 
-    with mode(model, training=False), _no_fast_path(), Meter(lambda: weights, heard):
+    with mode(model, training=False), _stepwise_attention(), Meter(lambda: weights, on_flops):
         model(image)
-    other = found.pop(OTHER, 0)
-    return Passage({name: found[name] for name in weights}, other)
+    return Passage({name: flops[name] for name in weights}, flops[OTHER])
 
 
 @contextmanager
-def _no_fast_path() -> Iterator[None]:
-    """Inside, torch computes attention step by step: its fused form for evaluation hides the products."""
+def _stepwise_attention() -> Iterator[None]:
+    """Inside, torch computes attention product by product: fused operators of some future torch hide none of them."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-class Gauge:
-    """A meter on what a pruner computes by itself; it can be paused, and taken off in any order."""
+class PausableMeter:
+    """Meters what a pruner computes by itself; contexts of `on` and `paused` may end in any order."""
 
-    def __init__(self, weights: Callable[[], Mapping[str, Tensor]], heard: Heard) -> None:
-        self._weights, self._heard = weights, heard
+    def __init__(self, weights: Callable[[], Mapping[str, Tensor]], on_flops: OnFlops) -> None:
+        self._weights, self._on_flops = weights, on_flops
         self._running: Meter | None = None
 
     @contextmanager
     def on(self) -> Iterator[None]:
-        """Inside, every product is heard of once."""
+        """Inside, every product is reported once."""
         with self.paused():
-            meter = self._start(Meter(self._weights, self._heard))
+            meter = self._start(Meter(self._weights, self._on_flops))
             try:
                 yield
             finally:
@@ -140,7 +183,7 @@ class Gauge:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Inside, nothing is heard."""
+        """Inside, nothing is reported."""
         meter = self._stop()
         try:
             yield
@@ -154,7 +197,7 @@ class Gauge:
         return meter
 
     def _stop(self) -> Meter | None:
-        """Takes the running meter off, unless somebody has put another mode of torch over it."""
+        """Ends the running meter, unless another dispatch mode of torch has been entered above it."""
         meter = self._running
         if meter is None or _get_current_dispatch_mode() is not meter:
             return None

@@ -9,23 +9,23 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.timm_models import prunable
+from lth_bench.models.layer_roles import prunable
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def glorot_normal(network: Network) -> Network:
-    """Glorot normal weights and zero biases, in convolution and linear layers."""
+    """Glorot normal weights, and zero biases, in convolution and linear layers."""
     return _drawn(network, nn.init.xavier_normal_)
 
 
 def kaiming_normal(network: Network) -> Network:
-    """Kaiming normal weights by the fan-in and zero biases, in convolution and linear layers."""
+    """Kaiming normal weights by fan-in, and zero biases, in convolution and linear layers."""
     return _drawn(network, lambda weight: nn.init.kaiming_normal_(weight, nonlinearity="relu"))
 
 
 def initialise(network: nn.Module, recipe: Recipe) -> None:
-    """Draws initial weights as the recipe wants them, from torch's own stream."""
+    """Draws the initial weights that the recipe asks for, from torch's own stream."""
     if recipe.initialisation != "own":
         DRAWS[recipe.initialisation](network)
     if recipe.norm_scale == "uniform":

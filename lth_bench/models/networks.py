@@ -1,4 +1,4 @@
-"""An experiment's network: timm's, fitted by adapters, with the initial weights that the recipe wants."""
+"""An experiment's network: made by timm, fitted by adapters, with the recipe's initial weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from lth_bench.errors import ModelError
 from lth_bench.experiments.adapters import Adapters, split
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.cifar_stem import cifar_stem, small_patches
+from lth_bench.models.cifar_stem import cifar_stem
 from lth_bench.models.initialisation import initialise
-from lth_bench.models.layer_roles import kept_dense
-from lth_bench.models.timm_models import make_model, model_function, prunable
+from lth_bench.models.layer_roles import kept_dense, prunable
+from lth_bench.models.patch_embedding import small_patches
+from lth_bench.models.timm_models import make_model, model_function
 from lth_bench.models.zero_init import mend
 from lth_bench.randomness import kept_noise
 
@@ -48,24 +49,24 @@ def make_network(model: Choice, recipe: Recipe, shape: Sequence[int], classes: i
 
 
 def _fixes_patches(name: str, arguments: Mapping[str, Any]) -> bool:
-    """Whether timm's function cannot be told the size of patches."""
+    """Whether timm's function sets the size of patches itself and refuses another."""
     try:
         with torch.device("meta"):
             model_function(name)(**arguments)
     except TypeError as error:
         return "multiple values for keyword argument 'patch_size'" in str(error)
-    except Exception:  # whatever else is wrong is told when the network is made
+    except Exception:  # any other fault is reported when the network is made
         return False
     return False
 
 
 def prunable_weights(model: Choice, network: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that may be pruned, without those that the model's entry keeps dense. Raises ModelError."""
+    """The prunable weights without those that the model's `keep` holds dense. Raises ModelError."""
     dense = kept_dense(network, _adapters(model)[0].keep)
     return {name: weight for name, weight in prunable(network).items() if name not in dense}
 
 
 def _adapters(model: Choice) -> tuple[Adapters, dict[str, Any]]:
-    """The adapter options among a model's arguments, and timm's."""
-    ours, others = split(model.arguments, inspect.signature(model_function(model.name)).parameters)
-    return Adapters(**{**ours, "keep": tuple(ours.get("keep", ()))}), others
+    """A model's adapter options, and the arguments of timm's function."""
+    options, others = split(model.arguments, inspect.signature(model_function(model.name)).parameters)
+    return Adapters(**{**options, "keep": tuple(options.get("keep", ()))}), others

@@ -1,4 +1,4 @@
-"""What a network predicts for a split of data."""
+"""Predictions of a network for a split of data."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from lth_bench.data.examples import Source
-from lth_bench.models.timm_models import mode, nothing
+from lth_bench.models.modes import mode
 
-CHUNK = 500
+CHUNK = 500  # examples
+
+
+def nothing() -> None:
+    pass
 
 
 @torch.no_grad()

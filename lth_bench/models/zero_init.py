@@ -1,4 +1,4 @@
-"""Weights that start at zero or close to it: methods that score at initialisation see nothing behind them."""
+"""Weights that start at zero or close to it, and so hide the weights behind them from scores at initialisation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from timm.layers.grn import GlobalResponseNorm
 from torch import Tensor, nn
 
 from lth_bench.experiments.adapters import Adapters
-from lth_bench.models.layer_roles import output_weights
-from lth_bench.models.timm_models import prunable
+from lth_bench.models.layer_roles import output_weights, prunable
 
 NORM_SCALE = re.compile(r"weight|gain|skipinit_gain")
 LAYER_SCALE = re.compile(r"(gamma|ls|scale|layer_scale)_?\w*")
@@ -20,7 +19,8 @@ HEAD_DEVIATION = 0.02
 def norm_scales(model: nn.Module) -> dict[str, nn.Parameter]:
     """The vectors by which norm layers, scaled convolutions and SkipInit multiply, by name.
 
-    Global response norm (arXiv:2301.00808) is none of them: it adds its input, so that at zero it is the identity.
+    Not those of global response norm (arXiv:2301.00808): it adds its input, so that with a scale of zero it is the
+    identity.
     """
     inert = {id(layer.weight) for layer in model.modules() if isinstance(layer, GlobalResponseNorm)}
     return {name: scale for name, scale in _vectors(model, NORM_SCALE).items() if id(scale) not in inert}
@@ -29,8 +29,8 @@ def norm_scales(model: nn.Module) -> dict[str, nn.Parameter]:
 def layer_scales(model: nn.Module) -> dict[str, nn.Parameter]:
     """The vectors that scale a residual branch, whatever timm calls them, by name.
 
-    LayerScale (arXiv:2103.17239), or a norm at the end of the branch whose scale starts at neither zero nor one. Scales
-    of the shortcut, as MetaFormer has (`res_scale`), and factors that are one number for all channels are none.
+    They are LayerScale (arXiv:2103.17239), and norms at the end of a branch whose scale starts at neither zero nor one;
+    not the scales of a shortcut, as in MetaFormer (`res_scale`), nor factors that are one number for all channels.
     """
     named = _vectors(model, LAYER_SCALE)
     small = {name: scale for name, scale in norm_scales(model).items() if _constant(scale) not in (None, 0, 1)}
@@ -39,7 +39,7 @@ def layer_scales(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def zero_weights(model: nn.Module) -> list[str]:
-    """Names of the weights and scales that are all zero and so block the gradient; biases and tables do not."""
+    """Names of the weights and scales that are all zero, and so block the gradient; without biases and tables."""
     factors = {**prunable(model), **norm_scales(model), **_vectors(model, LAYER_SCALE)}
     return [name for name, factor in factors.items() if _constant(factor) == 0]
 
@@ -48,7 +48,7 @@ def zero_weights(model: nn.Module) -> list[str]:
 def mend(model: nn.Module, adapters: Adapters) -> None:
     """Applies `zero_init_last`, `zero_init_head` and `layer_scale` to a fresh network, in place.
 
-    An output layer is drawn from torch's own stream.
+    Output layers are drawn from torch's own stream.
     """
     if adapters.layer_scale is not None:
         for scale in layer_scales(model).values():
@@ -72,7 +72,7 @@ def _draw(weight: Tensor) -> None:
 
 
 def _vectors(model: nn.Module, leaf: re.Pattern[str]) -> dict[str, nn.Parameter]:
-    """Parameters with one entry for each channel whose last name matches; not those of convolutions or matrices."""
+    """Parameters with one entry for each channel whose last name matches; not the weights of layers."""
     weights = {id(weight) for weight in prunable(model).values()}
     return {
         name: parameter
@@ -84,6 +84,6 @@ def _vectors(model: nn.Module, leaf: re.Pattern[str]) -> dict[str, nn.Parameter]
 
 
 def _constant(values: Tensor) -> float | None:
-    """The number that all entries are, if they are one number."""
+    """The number that all entries equal; None if they differ."""
     first = values.detach().flatten()[0]
     return float(first) if bool((values == first).all()) else None

@@ -8,19 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    pass
-
-SPARSITIES = (0.9, 0.95, 0.98)  # at which the literature looks at methods that prune at initialisation
+SPARSITIES = (0.9, 0.95, 0.98)  # those of the literature on pruning at initialisation
 Shapes = Mapping[str, tuple[int, ...]]
 Sparsities = dict[str, float]
 Spread = Callable[[Shapes, float], Sparsities]
 
 
 def kept_count(sparsity: float, size: int) -> int:
-    """The number of weights, of `size`, that a sparsity leaves."""
+    """The number of `size` weights that remain at a sparsity."""
     return round((1 - sparsity) * size)
 
 
@@ -35,31 +31,31 @@ def erk(shapes: Shapes, sparsity: float) -> Sparsities:
 
 
 def er(shapes: Shapes, sparsity: float) -> Sparsities:
-    """Erdős-Rényi sparsities (Mocanu et al. 2018, arXiv:1707.04780); as in Evci et al. 2020, kernels do not count."""
+    """Erdős-Rényi sparsities (Mocanu et al. 2018, arXiv:1707.04780), without kernel sizes, as in Evci et al. 2020."""
     return exact(shapes, er_densities(shapes, sparsity), sparsity)
 
 
 def erk_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
-    """Densities proportional to the sum over the product of each layer's dimensions, capped at dense."""
+    """Densities proportional to the sum of each layer's dimensions divided by their product, at most 1."""
     return _scaled(shapes, sparsity, {name: sum(shape) / math.prod(shape) for name, shape in shapes.items()})
 
 
 def er_densities(shapes: Shapes, sparsity: float) -> dict[str, float]:
-    """Densities proportional to the sum over the product of each layer's outputs and inputs, capped at dense."""
+    """Densities proportional to the sum of each layer's outputs and inputs divided by their product, at most 1."""
     return _scaled(shapes, sparsity, {name: sum(shape[:2]) / math.prod(shape[:2]) for name, shape in shapes.items()})
 
 
 def first_dense(spread: Spread, shapes: Shapes, sparsity: float) -> Sparsities:
-    """The first layer dense and the others spread so that the target is met all the same. Raises ValueError."""
+    """The first layer dense, and the others such that the whole network meets its target. Raises ValueError."""
     first, *others = shapes
-    held, left = sizes_of(shapes)[first], kept_count(sparsity, sum(sizes_of(shapes).values()))
-    if left - held < len(others):
+    first_size, kept = sizes_of(shapes)[first], kept_count(sparsity, sum(sizes_of(shapes).values()))
+    if kept - first_size < len(others):
         raise ValueError(
-            f"a sparsity of {sparsity:.6g} with a dense first layer cannot be reached: it leaves {left} weights to "
-            f"{len(shapes)} layers, and {first!r} alone has {held}; take a distribution without a dense layer"
+            f"a sparsity of {sparsity:.6g} with a dense first layer cannot be reached: it leaves {kept} weights to "
+            f"{len(shapes)} layers, and {first!r} alone has {first_size}; take a distribution without a dense layer"
         )
     rest = {name: shapes[name] for name in others}
-    return {first: 0.0, **spread(rest, 1 - (left - held) / max(1, sum(sizes_of(rest).values())))}
+    return {first: 0.0, **spread(rest, 1 - (kept - first_size) / max(1, sum(sizes_of(rest).values())))}
 
 
 DISTRIBUTIONS: dict[str, Spread] = {
@@ -72,11 +68,12 @@ DISTRIBUTIONS: dict[str, Spread] = {
 
 
 def sizes_of(shapes: Shapes) -> dict[str, int]:
+    """The number of weights of each layer."""
     return {name: math.prod(shape) for name, shape in shapes.items()}
 
 
 def _scaled(shapes: Shapes, sparsity: float, raw: Mapping[str, float]) -> dict[str, float]:
-    """Densities proportional to `raw` that meet a target; a layer that would pass 1 is dense."""
+    """Densities proportional to `raw` that meet a target; a layer whose density would exceed 1 is dense."""
     sizes = sizes_of(shapes)
     dense: set[str] = set()
     while True:
@@ -90,12 +87,12 @@ def _scaled(shapes: Shapes, sparsity: float, raw: Mapping[str, float]) -> dict[s
 
 
 def exact(shapes: Shapes, densities: Mapping[str, float], sparsity: float) -> Sparsities:
-    """Rounds to whole weights by largest remainder, so that the total is exact."""
+    """Sparsities of whole weights close to these densities, by largest remainder, so that the total is exact."""
     sizes = sizes_of(shapes)
-    wanted = {name: densities[name] * size for name, size in sizes.items()}
-    counts = {name: math.floor(value + 1e-9) for name, value in wanted.items()}
+    shares = {name: densities[name] * size for name, size in sizes.items()}
+    counts = {name: math.floor(share + 1e-9) for name, share in shares.items()}
     missing = kept_count(sparsity, sum(sizes.values())) - sum(counts.values())
-    by_remainder = sorted(sizes, key=lambda name: counts[name] - wanted[name])
+    by_remainder = sorted(sizes, key=lambda name: counts[name] - shares[name])
     for name in (name for name in by_remainder if counts[name] < sizes[name]):
         if missing <= 0:
             break

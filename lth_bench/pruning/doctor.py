@@ -1,52 +1,44 @@
-"""Whether a model is fit to be pruned at initialisation, and what would mend it."""
+"""Whether a model is fit to be pruned at initialisation, and which of its arguments would mend it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.functional import cross_entropy
 
-from lth_bench.data.examples import Batch, Source
+from lth_bench.data.examples import Batch
 from lth_bench.errors import ModelError
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.feature_map import last_feature_map, patch_grids
-from lth_bench.models.layer_roles import output_weights
+from lth_bench.models.layer_roles import output_weights, prunable
 from lth_bench.models.networks import make_network, prunable_weights
-from lth_bench.models.timm_models import mode, prunable, transformed
+from lth_bench.models.weight_transforms import transformed
 from lth_bench.models.zero_init import layer_scales, norm_scales, zero_weights
-from lth_bench.pruning.allocation import SPARSITIES, erk_densities, kept_count
-from lth_bench.pruning.masks import Scores, check_scores, full, highest, kept
-from lth_bench.randomness import generator, kept_noise
+from lth_bench.pruning.allocation import SPARSITIES, erk_densities
+from lth_bench.pruning.initial_scores import gradient_flows, sensitivities, surviving
+from lth_bench.pruning.masks import Scores
 
-EXAMPLES = 32  # that scores are computed on, if images are small
-PIXELS = EXAMPLES * 64 * 64  # that they have at most
-SMALL = 0.1  # a layer scale below it puts the scores behind it as far below the others
+SMALL = 0.1  # below it, a layer scale makes the scores behind it smaller by the same factor
 GRID = 4  # patches a side that a transformer needs
-TEMPERATURE = 200  # of GraSP's logits
-
-Weights = Mapping[str, nn.Parameter]
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A prunable layer: the shares of its SNIP and GraSP scores that are exactly zero, and what is left of it.
+class LayerFindings:
+    """A prunable layer: the shares of its SNIP and GraSP scores that are exactly zero, and how many weights survive.
 
-    `left` holds, for each of SPARSITIES, the weights above zero that a global threshold on SNIP scores leaves; `dense`
-    the sparsities at which ERK asks for more weights than the layer has. GraSP's share is None where the network has
-    no second derivative.
+    `surviving` has, for each of SPARSITIES, the number of weights with a SNIP score above zero that a global threshold
+    keeps; `dense` lists the sparsities at which ERK asks for as many weights as the layer has, or more. GraSP's share
+    is None where the network has no second derivative.
     """
 
     name: str
     shape: tuple[int, ...]
     snip_zeros: float
     grasp_zeros: float | None
-    left: tuple[int, ...]
+    surviving: tuple[int, ...]
     dense: tuple[float, ...]
 
     @property
@@ -56,11 +48,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Signs:
-    """What of a network at initialisation speaks for or against pruning it there.
+    """Signs that speak for or against pruning a network at initialisation.
 
-    `dead` are the layers of which every SNIP score is exactly zero, `zeros` the weights and norm scales that start at
-    zero, `scales` the layer scales that start small; `image` is the height and width of what the network sees, `needed`
-    the smallest side that its last feature map may have.
+    `dead` names the layers whose SNIP scores are all exactly zero, `zeros` the weights and norm scales that start at
+    zero; `scales` has the layer scales that start small. `image` is the height and width of the images, `needed` the
+    smallest side that the last feature map may have.
     """
 
     scores: Scores
@@ -79,13 +71,13 @@ class Signs:
 
 @dataclass(frozen=True)
 class Findings:
-    """What was found in a network at initialisation; it is fit if there are no `reasons` against it.
+    """The diagnosis of a network at initialisation; it is fit to be pruned if there are no `reasons` against that.
 
-    `dense` names weights that could be pruned and are kept out of it, `zeros` weights and norm scales that start at
+    `dense` names prunable weights that the model's `keep` holds dense, `zeros` weights and norm scales that start at
     zero; `remedies` are arguments of the model that would mend it.
     """
 
-    layers: list[Layer]
+    layers: list[LayerFindings]
     dense: list[str]
     feature_map: tuple[int, int] | None
     zeros: list[str]
@@ -96,13 +88,13 @@ class Findings:
     def weights(self) -> int:
         return sum(layer.weights for layer in self.layers)
 
-    def emptied(self, place: int) -> list[Layer]:
-        """Layers of which a global threshold at SPARSITIES[place] leaves nothing although not all scores are zero."""
-        return [layer for layer in self.layers if not layer.left[place] and layer.snip_zeros < 1]
+    def emptied(self, place: int) -> list[LayerFindings]:
+        """Layers that a global threshold at SPARSITIES[place] empties although not all of their scores are zero."""
+        return [layer for layer in self.layers if not layer.surviving[place] and layer.snip_zeros < 1]
 
 
-def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findings:
-    """Looks at a model with the initial weights of seed 0. Raises ModelError."""
+def diagnose(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findings:
+    """Diagnoses a model with the initial weights of seed 0. Raises ModelError."""
     network = make_network(model, recipe, batch.inputs.shape[1:], classes, seed=0).to(batch.inputs.device)
     weights = prunable_weights(model, network)
     if not weights:
@@ -112,41 +104,22 @@ def examine(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findin
     except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
         size = tuple(batch.inputs.shape[1:])
         raise ModelError(f"{model.name!r} cannot take inputs of shape {size}: {error}") from error
-    seen = signs(network, scores, batch)
-    layers = _layers(scores, _flows(network, weights, batch))
-    remedies = _remedies(model, network, seen)
+    observed = signs(network, scores, batch)
+    layers = _layers(scores, gradient_flows(network, weights, batch))
+    remedies = _remedies(model, network, observed)
     fault = standardised(network, batch.inputs[:2])  # last, because it leaves the network changed
     return Findings(
         layers=layers,
         dense=[name for name in prunable(network) if name not in weights],
-        feature_map=seen.feature_map,
-        zeros=seen.zeros,
-        reasons=[*_reasons(seen), *([f"it {fault}"] if fault else [])],
+        feature_map=observed.feature_map,
+        zeros=observed.zeros,
+        reasons=[*_reasons(observed), *([f"it {fault}"] if fault else [])],
         remedies={} if fault else remedies,
     )
 
 
-def looked_at(data: Source) -> Batch:
-    """The examples that a network is looked at with: the same for every seed."""
-    count = max(8, min(EXAMPLES, PIXELS // (data.shape[1] * data.shape[2])))
-    order = torch.randperm(len(data), generator=generator(0, "doctor"))[:count]
-    return data.batch(order.to(data.labels.device))
-
-
-def sensitivities(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor]:
-    """SNIP's scores, |gradient × weight|, with running statistics; without side effects."""
-    with kept_noise(batch.inputs.device), mode(network, training=False):
-        loss = cross_entropy(network(batch.inputs), batch.labels)
-        gradients = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
-    pairs = zip(weights.items(), gradients, strict=True)
-    return {
-        name: torch.zeros_like(weight) if gradient is None else (gradient * weight).detach().abs()
-        for (name, weight), gradient in pairs
-    }
-
-
 def signs(network: nn.Module, scores: Scores, batch: Batch) -> Signs:
-    """What there is to see in a network with these SNIP scores; without side effects."""
+    """The signs of a network with these SNIP scores; without side effects."""
     size = last_feature_map(network, batch.inputs[:2])
     starts = [float(scale.detach().abs().max()) for scale in layer_scales(network).values()]
     return Signs(
@@ -166,7 +139,7 @@ def complaints(network: nn.Module, scores: Scores, batch: Batch) -> list[str]:
 
 
 def standardised(network: nn.Module, inputs: Tensor) -> str | None:
-    """What is wrong with a network that standardises its weights, None with another; leaves it changed."""
+    """The fault of a network that changes its weights in its forward pass; else None. Leaves the network changed."""
     if not (changed := transformed(network, inputs)):
         return None
     return (
@@ -175,82 +148,55 @@ def standardised(network: nn.Module, inputs: Tensor) -> str | None:
     )
 
 
-def _reasons(seen: Signs) -> list[str]:
-    found = []
-    if seen.dead:
-        zeros, total = (sum(seen.scores[name].numel() for name in names) for names in (seen.dead, seen.scores))
-        found.append(
-            f"{zeros / total:.1%} of its prunable weights, all of {len(seen.dead)} of its {len(seen.scores)} layers, "
+def _reasons(observed: Signs) -> list[str]:
+    reasons, scores, dead = [], observed.scores, observed.dead
+    if dead:
+        zeros, total = (sum(scores[name].numel() for name in names) for names in (dead, scores))
+        reasons.append(
+            f"{zeros / total:.1%} of its prunable weights, all of {len(dead)} of its {len(scores)} layers, "
             "have a SNIP score of exactly zero"
         )
-    if seen.coarse:
-        size, image = ("×".join(map(str, sides)) for sides in (seen.feature_map or (), seen.image))
-        found.append(f"its last feature map is {size} for images of {image}")
-    if seen.scales:
-        start = f"{len(seen.scales)} layer scales start at {min(seen.scales):g}"
-        found.append(f"{start}, and the scores behind them are as much smaller")
-    return found
+    if observed.coarse:
+        size, image = ("×".join(map(str, sides)) for sides in (observed.feature_map or (), observed.image))
+        reasons.append(f"its last feature map is {size} for images of {image}")
+    if observed.scales:
+        start = f"{len(observed.scales)} layer scales start at {min(observed.scales):g}"
+        reasons.append(f"{start}, and the scores behind them are as much smaller")
+    return reasons
 
 
-def _remedies(model: Choice, network: nn.Module, seen: Signs) -> dict[str, Any]:
-    """Arguments of the model that would mend what `complaints` holds against it."""
-    zeros = set(seen.zeros)
-    found: dict[str, Any] = {}
-    if seen.coarse:
-        found.update({"patch_size": max(1, min(seen.image) // 8)} if seen.needed == GRID else {"stem": "cifar"})
-    if seen.dead and zeros & set(norm_scales(network)):
-        found["zero_init_last"] = False
-    if seen.dead and zeros & set(output_weights(network)):
-        found["zero_init_head"] = False
-    if seen.scales:
-        found["layer_scale"] = 1.0
-    return {name: value for name, value in found.items() if model.arguments.get(name) != value}
+def _remedies(model: Choice, network: nn.Module, observed: Signs) -> dict[str, Any]:
+    """Arguments of the model that would remove the reasons against it."""
+    zeros = set(observed.zeros)
+    remedies: dict[str, Any] = {}
+    if observed.coarse:
+        is_transformer = observed.needed == GRID
+        remedies.update({"patch_size": max(1, min(observed.image) // 8)} if is_transformer else {"stem": "cifar"})
+    if observed.dead and zeros & set(norm_scales(network)):
+        remedies["zero_init_last"] = False
+    if observed.dead and zeros & set(output_weights(network)):
+        remedies["zero_init_head"] = False
+    if observed.scales:
+        remedies["layer_scale"] = 1.0
+    return {name: value for name, value in remedies.items() if model.arguments.get(name) != value}
 
 
 def _zeros(values: Tensor) -> int:
     return values.numel() - int(values.count_nonzero())
 
 
-def _flows(network: nn.Module, weights: Weights, batch: Batch) -> dict[str, Tensor] | None:
-    """GraSP's scores, up to their sign, weight × Hessian × gradient; leaves batch statistics behind.
-
-    Wang et al. 2020, arXiv:2002.07376, equation 8.
-    """
-    values = list(weights.values())
-    with kept_noise(batch.inputs.device), mode(network, training=True), sdpa_kernel(SDPBackend.MATH):
-        try:
-            loss = cross_entropy(network(batch.inputs) / TEMPERATURE, batch.labels)
-            gradients = torch.autograd.grad(loss, values, create_graph=True, allow_unused=True)
-            product = torch.stack([(g.detach() * g).sum() for g in gradients if g is not None]).sum()
-            seconds = torch.autograd.grad(product, values, allow_unused=True)
-        except RuntimeError:
-            return None
-    pairs = zip(weights.items(), seconds, strict=True)
-    return {name: torch.zeros_like(weight) if h is None else (weight * h).detach() for (name, weight), h in pairs}
-
-
-def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[Layer]:
+def _layers(scores: dict[str, Tensor], flows: dict[str, Tensor] | None) -> list[LayerFindings]:
     shapes = {name: tuple(score.shape) for name, score in scores.items()}
-    left = surviving(scores)
+    counts = surviving(scores)
     densities = {sparsity: erk_densities(shapes, sparsity) for sparsity in SPARSITIES}
     return [
-        Layer(
+        LayerFindings(
             name=name,
             shape=shapes[name],
             snip_zeros=_zeros(score) / score.numel(),
             grasp_zeros=None if flows is None else _zeros(flows[name]) / score.numel(),
-            left=left[name],
+            surviving=counts[name],
             dense=tuple(sparsity for sparsity in SPARSITIES if densities[sparsity][name] >= 1),
         )
         for name, score in scores.items()
     ]
-
-
-def surviving(scores: Scores) -> dict[str, tuple[int, ...]]:
-    """Weights above zero, by layer, that a global threshold at each of SPARSITIES leaves."""
-    check_scores(scores, full(scores))
-    size = sum(score.numel() for score in scores.values())
-    above = {name: score > 0 for name, score in scores.items()}
-    most = sum(kept(above).values())
-    left = [kept(highest(scores, above, min(most, kept_count(sparsity, size)))) for sparsity in SPARSITIES]
-    return {name: tuple(counts[name] for counts in left) for name in scores}

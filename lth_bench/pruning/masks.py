@@ -1,4 +1,4 @@
-"""Which weights stay: dicts of boolean tensors by layer name, True where a weight is kept."""
+"""Masks: boolean tensors by layer name, True where a weight is kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from lth_bench.errors import MaskError
 from lth_bench.pruning.allocation import kept_count
 
-PIECE = 1 << 20  # weights that are looked at together
+PIECE = 1 << 20  # weights that are compared at a time
 
 Masks = dict[str, Tensor]
 Scores = Mapping[str, Tensor]
@@ -23,14 +23,14 @@ def full(weights: Mapping[str, Tensor]) -> Masks:
 
 
 def kept(masks: Masks) -> dict[str, int]:
-    """Weights kept, by layer."""
+    """The number of weights kept, by layer."""
     return {name: int(mask.count_nonzero()) for name, mask in masks.items()}
 
 
 def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float]) -> Masks:
-    """Masks that keep the highest scores among the weights kept so far, to the exact count.
+    """Masks of the highest scores among the weights kept so far, with exactly the count that the target asks for.
 
-    A float is a target for all layers together, a dict one for each layer. Ties go to the earlier weight, in the
+    A float is a target for all layers together, a dict has one for each layer. Ties go to the earlier weight, in the
     order of layers and of indices. Raises MaskError.
     """
     check_scores(scores, masks)
@@ -43,7 +43,7 @@ def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float]) 
 
 
 def check_scores(scores: Scores, masks: Masks) -> None:
-    """Raises MaskError unless every weight has a score, finite where it is kept so far."""
+    """Raises MaskError unless every weight has a score, and every weight kept so far a finite one."""
     check_layers(scores, masks, "scores")
     for name, mask in masks.items():
         if scores[name].shape != mask.shape:
@@ -92,30 +92,34 @@ def _checked_count(sparsity: float, size: int, alive: int, where: str) -> int:
 
 
 def highest(scores: Scores, masks: Masks, count: int) -> Masks:
-    """Masks over the `count` highest scores of what masks keep, of all layers together; ties go to the earlier weight.
+    """Masks of the `count` highest scores, over all layers together, among the weights that `masks` keep.
 
-    Takes little more memory than the scores that are kept, once.
+    Ties go to the earlier weight. Needs little more memory than one copy of the scores of those weights.
     """
     threshold = _threshold(scores, masks, count)
     chosen = {name: torch.empty(mask.shape, dtype=torch.bool, device=mask.device) for name, mask in masks.items()}
     pieces = [piece for name, mask in masks.items() for piece in _pieces(chosen[name], scores[name].detach(), mask)]
-    for place, score, mask in pieces:
-        torch.logical_and(score > threshold, mask, out=place)
-    left = count - sum(kept(chosen).values())
-    for place, score, mask in pieces if left else []:
+    for choice, score, mask in pieces:
+        torch.logical_and(score > threshold, mask, out=choice)
+    missing = count - sum(kept(chosen).values())
+    for choice, score, mask in pieces if missing else []:
         ties = (score == threshold).logical_and_(mask)
-        place |= ties.logical_and_(ties.cumsum(0) <= left)
-        left -= int(ties.count_nonzero())
+        choice |= ties.logical_and_(ties.cumsum(0) <= missing)
+        missing -= int(ties.count_nonzero())
     return chosen
 
 
-def top(scores: Tensor, count: int) -> Tensor:
-    """A boolean mask over the `count` highest scores of a tensor; ties go to the earlier weight."""
-    return highest({"": scores}, {"": torch.ones_like(scores, dtype=torch.bool)}, count)[""]
+def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
+    """A boolean mask of the `count` highest scores of a tensor, or of those that `among` is True for.
+
+    Ties go to the earlier weight.
+    """
+    mask = torch.ones_like(scores, dtype=torch.bool) if among is None else among
+    return highest({"": scores}, {"": mask}, count)[""]
 
 
 def _threshold(scores: Scores, masks: Masks, count: int) -> Tensor:
-    """The `count`-th highest of the scores that masks keep, in the one element of a tensor."""
+    """The `count`-th highest score among the weights that masks keep, as a tensor of one element."""
     dtype, device = _comparable([score.dtype for score in scores.values()]), next(iter(masks.values())).device
     if count == 0:
         return torch.full((1,), math.inf, dtype=dtype, device=device)
@@ -123,9 +127,9 @@ def _threshold(scores: Scores, masks: Masks, count: int) -> Tensor:
     start = 0
     pieces = (piece for name, mask in masks.items() for piece in _pieces(scores[name].detach(), mask))
     for score, mask in pieces:
-        found = score if bool(mask.all()) else score[mask]  # picking takes longer than all the rest
-        alive[start : start + len(found)] = found
-        start += len(found)
+        kept_scores = score if bool(mask.all()) else score[mask]  # indexing takes longer than all the rest
+        alive[start : start + len(kept_scores)] = kept_scores
+        start += len(kept_scores)
     place = len(alive) - count
     if device.type != "cpu":
         return alive.kthvalue(place + 1, keepdim=True).values
@@ -134,12 +138,12 @@ def _threshold(scores: Scores, masks: Masks, count: int) -> Tensor:
 
 
 def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors of one shape, flat and bit by bit: what is computed of a piece takes no memory to speak of."""
+    """Tensors of one shape, flattened and cut into pieces, so that intermediate results need little memory."""
     return zip(*(tensor.flatten().split(PIECE) for tensor in tensors), strict=True)
 
 
 def _comparable(dtypes: list[torch.dtype]) -> torch.dtype:
-    """A type of floats that NumPy knows too, and in which scores of these types are what they are."""
+    """A float type that NumPy has too, and that holds scores of these types without rounding."""
     if all(dtype in (torch.float16, torch.bfloat16, torch.float32) for dtype in dtypes):
         return torch.float32
     return torch.float64

@@ -1,4 +1,4 @@
-"""Weights that are computed from something else, by torch's parametrisations, and what they stand for."""
+"""Weights that torch's parametrisations compute from other tensors, and the dense weights that they stand for."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from lth_bench.models.timm_models import mode
+from lth_bench.models.modes import mode
 from lth_bench.storage.tensors import State
 
 Make = Callable[[str, nn.Parameter], nn.Module]
 
 
 def parametrised(model: nn.Module) -> bool:
-    """Whether any weight of the network is computed from something else."""
+    """Whether any weight of the network is parametrised."""
     return any(parametrize.is_parametrized(module) for module in model.modules())
 
 
 def register(model: nn.Module, weights: Mapping[str, nn.Parameter], make: Make) -> dict[str, nn.Module]:
-    """Gives every weight the parametrisation that `make` makes for it; returns those by layer."""
-    made = {}
+    """Gives every weight the parametrisation that `make` returns for it; returns all of them by layer."""
+    parametrisations = {}
     for name, weight in weights.items():
         path, _, leaf = name.rpartition(".")
-        made[name] = make(name, weight)
-        parametrize.register_parametrization(model.get_submodule(path), leaf, made[name])
-    return made
+        parametrisations[name] = make(name, weight)
+        parametrize.register_parametrization(model.get_submodule(path), leaf, parametrisations[name])
+    return parametrisations
 
 
 @torch.no_grad()
 def dense_state(model: nn.Module) -> State:
-    """The state of the dense architecture: every parametrised weight is what it is in evaluation mode."""
+    """The state of the dense architecture; a parametrised weight has its value of evaluation mode."""
     plain = {name: value for name, value in model.state_dict().items() if "parametrizations" not in name.split(".")}
     with mode(model, training=False):
         return {**plain, **{name: getattr(module, leaf).detach() for name, module, leaf in _weights(model)}}
 
 
 def elements(model: nn.Module) -> dict[str, int]:
-    """How many numbers each parametrised weight is computed from, by its name."""
+    """The number of elements that each parametrised weight is computed from, by its name."""
     return {
         name: sum(value.numel() for value in parametrisations[leaf].state_dict().values())
         for name, module, leaf in _weights(model)
@@ -48,7 +48,7 @@ def elements(model: nn.Module) -> dict[str, int]:
 
 
 def bake(model: nn.Module) -> None:
-    """Ends all parametrisations: every weight becomes a parameter that holds what it is in evaluation mode."""
+    """Ends all parametrisations: every weight becomes a parameter with its value of evaluation mode."""
     with mode(model, training=False):
         for _, module, leaf in list(_weights(model)):
             order = [*module._parameters, leaf]
@@ -57,17 +57,17 @@ def bake(model: nn.Module) -> None:
 
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, nn.Module, str]]:
-    """Names of parametrised weights, the modules that have them, and what they call them."""
+    """Of each parametrised weight: its full name, its module, and its name there."""
     for path, module in model.named_modules():
         for leaf in list(getattr(module, "parametrizations", None) or ()):
             yield f"{path}.{leaf}".removeprefix("."), module, leaf
 
 
 def _place(name: str) -> int:
-    """Weights come before biases, as torch makes them."""
+    """Orders weights before biases, as torch does."""
     return name == "bias"
 
 
-def left(state: Mapping[str, Tensor], names: Mapping[str, object]) -> int:
-    """Weights of the dense architecture that are not zero."""
+def nonzero_count(state: Mapping[str, Tensor], names: Mapping[str, object]) -> int:
+    """The number of non-zero elements in the named tensors of a state."""
     return sum(int(state[name].count_nonzero()) for name in names)

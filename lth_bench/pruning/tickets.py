@@ -1,10 +1,9 @@
-"""Tickets: what a finished search hands on, in one safetensors file."""
+"""Tickets: the result of a search, in one safetensors file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,15 +12,12 @@ from lth_bench.pruning.masks import Masks
 from lth_bench.storage.files import publish
 from lth_bench.storage.tensors import State, pack, part, read_tensors, serialized, unpack
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Ticket:
-    """Weights, buffers and step at the moment the final mask took force, the masks, and the final state.
+    """The step and the state, weights and buffers, when the final masks took force; the masks; the final state.
 
-    `channels` are those that a structured method kept, by layer; none for other methods.
+    `channels` has a mask of the channels that a structured method kept, by layer; it is empty for other methods.
     """
 
     step: int

@@ -159,10 +159,7 @@ def _early_stop(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
 
 def _troubles(evidence: Evidence) -> list[str]:
     """What failed or diverged, one line each."""
-    lines = [
-        f"- `{bad['key']}` {markdown(bad['label'])}: {bad['status']}: {markdown(bad['error']['message'])}"
-        for bad in evidence.troubles
-    ]
+    lines = [f"- `{bad.key}` {markdown(bad.label)}: {bad.status}: {markdown(bad.message)}" for bad in evidence.troubles]
     return ["## What did not finish", "\n".join(lines)] if lines else []
 
 

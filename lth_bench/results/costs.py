@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from lth_bench.results.excerpts import NOWHERE, Event, Excerpt, Network
+from lth_bench.results.excerpts import NOWHERE, Excerpt
+from lth_bench.storage.record import Network, RecordedEvent
 
 NUMBER = 4  # bytes of a weight, and of an index
 PASSES = 3  # forward, and backward for inputs and for weights
@@ -55,9 +56,9 @@ class Costs(NamedTuple):
 
 def shapes(network: Network) -> Shapes:
     """What a record says of its network."""
-    found = [layer.shape for layer in network.layers]
-    sizes, flops = [math.prod(shape) for shape in found], [layer.flops for layer in network.layers]
-    other, others = network.other_flops, network.parameters - sum(sizes)
+    tensors, flops = ([layer.shape for layer in network.layers], [float(layer.flops) for layer in network.layers])
+    sizes = [math.prod(shape) for shape in tensors]
+    other, others = float(network.other_flops), network.parameters - sum(sizes)
     rest = NUMBER * others
     return Shapes(
         names=[layer.name for layer in network.layers],
@@ -67,11 +68,11 @@ def shapes(network: Network) -> Shapes:
         other_parameters=others,
         bytes_dense=rest + NUMBER * sum(sizes),
         bytes_bitmap=rest + sum(-(-size // 8) for size in sizes),
-        bytes_csr=rest + NUMBER * sum(shape[0] + 1 for shape in found),
+        bytes_csr=rest + NUMBER * sum(shape[0] + 1 for shape in tensors),
     )
 
 
-def training(network: Shapes, events: Iterable[Event]) -> tuple[float, float]:
+def training(network: Shapes, events: Iterable[RecordedEvent]) -> tuple[float, float]:
     """FLOPs of training and search: of kept weights alone, and of the same work on dense matrices.
 
     A pass forward and backward is three times the forward pass (Evci et al. 2020, arXiv:1911.11134, appendix H). One
@@ -110,7 +111,7 @@ _UNKNOWN = Costs(*[NOWHERE] * len(Costs._fields))
 
 
 def _costs(record: Excerpt, network: Shapes) -> Costs:
-    counted = record.sparsity.layers
+    counted = record.sparsity.layers if record.sparsity else {}
     kept = [counted[name].kept for name in network.names]
     sparse, dense = training(network, record.events)
     inference, left = network.flops(kept), sum(kept)

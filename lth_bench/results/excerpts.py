@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import msgspec
 from msgspec import Raw, Struct
 
 from lth_bench.errors import FileFault
-from lth_bench.storage.records import SCHEMA, STATUSES, plan_path, read_record, read_schema
-from lth_bench.storage.sealed import read_sealed
+from lth_bench.storage.record import DataHashes, Evaluation, RecordedError, RecordedEvent, Status, Timing
+from lth_bench.storage.records import decoded, plan_path, read_record
 
 NOWHERE = float("nan")
-
-
-class Layer(Struct, frozen=True):
-    """A prunable weight, and the FLOPs of its layer for one image."""
-
-    name: str
-    shape: list[int]
-    flops: float
-
-
-class Network(Struct, frozen=True):
-    """What costs of a network depend on."""
-
-    layers: list[Layer]
-    other_flops: float
-    parameters: int
-
-
-class Event(Struct, frozen=True):
-    """Ticks of one kind in a row, or what was computed while the clock stood still."""
-
-    steps: int = 0
-    kind: str = ""
-    examples: int = 0
-    kept: list[int] = []
-    flops: float | None = None
-    sparse_flops: float = 0.0
 
 
 class Kept(Struct, frozen=True):
@@ -48,63 +21,35 @@ class Kept(Struct, frozen=True):
     kept: int
 
 
-class Sparsity(Struct, frozen=True):
+class SparsityExcerpt(Struct, frozen=True):
     """How sparse the network became."""
 
-    measured: float = NOWHERE
+    measured: float
     effective: float | None = None
     collapsed: list[str] | None = None
     layers: dict[str, Kept] = {}
 
 
-class Point(Struct, frozen=True):
-    """What was measured on the test set at one step."""
-
-    accuracy: float = NOWHERE
-    step: float = NOWHERE
-    censored: bool = False
-    loss: float | None = None
-    calibration_error: float | None = None
-    top5_accuracy: float | None = None
-
-
-class Test(Struct, frozen=True):
-    """The steps at which accuracies are compared."""
-
-    last: Point | None = None
-    best_validation: Point | None = None
-    early_stop: Point | None = None
-
-
-class Timing(Struct, frozen=True):
-    """Seconds, bytes and steps of the worker that ran the experiment."""
-
-    steps_computed: int | None = None
-    seconds: float | None = None
-    latency: float | None = None
-    peak_memory: float | None = None
-
-
 class Excerpt(Struct):
     """A record, or the plan of one; what many records share is left as bytes, to be decoded once."""
 
+    schema: Literal[1]
     key: str
     suite: str
     label: str
     recipe: str
     own_recipe: bool
     experiment: Raw
-    schema: int = 0
-    status: str = "missing"
-    error: dict[str, Any] | None = None
+    status: Status | Literal["missing"] = "missing"
+    error: RecordedError | None = None
     network: Raw = Raw()
     environment: Raw = Raw(b"{}")
-    events: list[Event] = []
-    sparsity: Sparsity = Sparsity()
-    test: Test = Test()
-    timing: Timing = Timing()
+    events: list[RecordedEvent] = []
+    sparsity: SparsityExcerpt | None = None
+    test: Evaluation | None = None
+    timing: Timing | None = None
     unfit: list[str] = []
-    data: dict[str, str] = {}
+    data: DataHashes | None = None
 
 
 class Asked(Struct, frozen=True):
@@ -126,23 +71,20 @@ class Asked(Struct, frozen=True):
         return tuple(map(bytes, parts))
 
 
-class Plan(Struct, frozen=True):
+class PlanExcerpt(Struct, frozen=True):
     """The experiments that were asked for."""
 
+    schema: Literal[1]
     experiments: list[Excerpt]
 
 
 def read_excerpt(path: Path) -> Excerpt:
-    """What tables need of a record, ten times as fast as all of it; raises as `read_record` does."""
-    try:
-        record = _RECORD.decode(read_sealed(path))
-        if record.schema == SCHEMA and record.key == path.stem and record.status in STATUSES:
-            return record
-        fault = "another key, schema or status"
-    except msgspec.DecodeError as error:
-        fault = str(error)
-    read_record(path)  # says what is wrong, if it is more than a field
-    raise FileFault(f"the record {path.stem} is not as records are: {fault}")
+    """What tables need of a record, three times as fast as all of it; raises as `read_record` does."""
+    record = decoded(path, _RECORD, "record")
+    if record.key == path.stem and record.status != "missing":
+        return record
+    read_record(path)  # says what is wrong
+    raise FileFault(f"{path} has no status")
 
 
 _RECORD = msgspec.json.Decoder(Excerpt)
@@ -151,10 +93,7 @@ _RECORD = msgspec.json.Decoder(Excerpt)
 def plan_excerpts(directory: Path) -> list[Excerpt]:
     """What tables need of the plan: records that are missing as long as they are not run."""
     path = plan_path(directory)
-    if not path.exists():
-        return []
-    try:
-        return msgspec.json.decode(read_sealed(path), type=Plan).experiments
-    except msgspec.DecodeError as error:
-        read_schema(path)  # says what is wrong, if it is more than a field
-        raise FileFault(f"{path} is not as plans are: {error}") from error
+    return decoded(path, _PLAN, "plan").experiments if path.exists() else []
+
+
+_PLAN = msgspec.json.Decoder(PlanExcerpt)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ import pandas as pd
 from lth_bench.errors import FileFault
 from lth_bench.results.excerpts import NOWHERE, plan_excerpts, read_excerpt
 from lth_bench.results.rows import COLUMNS, Evidence, Reader, Row
+from lth_bench.storage.record import Record
 from lth_bench.storage.records import read_record, record_paths
+from lth_bench.storage.sealed import read_json
 
 BLOCK = ["dataset", "model", "recipe"]
 METHOD = [*BLOCK, "method", "asked"]
@@ -35,9 +38,16 @@ class Results:
     evidence: Evidence
     recipes: dict[str, dict[str, Any]]
 
-    def records(self) -> Iterator[dict[str, Any]]:
+    def records(self) -> Iterator[Record]:
         """The records once more, one after the other: all of them together may not fit into memory."""
-        return (read_record(path) for directory in self.directories for path in record_paths(directory))
+        return (read_record(path) for path in self._paths())
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """The records as JSON in ASCII, without their checksums; each with its key."""
+        return ((path.stem, json.dumps(read_json(path), separators=(",", ":"))) for path in self._paths())
+
+    def _paths(self) -> Iterator[Path]:
+        return (path for directory in self.directories for path in record_paths(directory))
 
 
 def load(directory: Path) -> Results:

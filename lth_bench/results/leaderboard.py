@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lth_bench.results import statistics
+from lth_bench.results.arrays import Bools, Floats
 from lth_bench.results.costs import Costs
 from lth_bench.results.frame import BLOCK, METHOD
 
-Floats = NDArray[np.float64]
 Place = tuple[str, str, str]  # data set, model and recipe
 
 MET = 5e-4  # a target is met where the measured sparsity is nearer than this
@@ -206,7 +205,7 @@ def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
     return rows.assign(rank=rank, best=best, p_holm=adjusted, area=area)
 
 
-def _not_told_from_best(accuracy: Floats) -> NDArray[np.bool_]:
+def _not_told_from_best(accuracy: Floats) -> Bools:
     """Which methods the paired 95 % interval does not tell from the one of highest mean; none among less than two."""
     means = np.nanmean(accuracy, axis=1)
     first = int(np.argmax(means))

@@ -9,18 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lth_bench.errors import FileFault
 from lth_bench.hashing import sha256
+from lth_bench.results.arrays import Bits, Floats
 from lth_bench.results.frame import BLOCK, Results
 from lth_bench.storage.files import publish
 from lth_bench.storage.records import ticket_path
 
 CHUNK = 1 << 17  # bytes of packed masks that are compared at once
 COLUMNS = [*BLOCK, "target", "method", "other", "overlap", "n"]
-
-Bits = NDArray[np.uint8]
 
 
 def overlaps(results: Results) -> pd.DataFrame:
@@ -36,7 +34,7 @@ def overlaps(results: Results) -> pd.DataFrame:
     held = frame[frame["key"].isin(tickets)]
     if held.empty:
         return pd.concat([_kept(directory) for directory in results.directories], ignore_index=True)
-    hashes = {r["key"]: r["ticket"]["sha256"] for r in results.records() if r["status"] == "done"}
+    hashes = {record.key: record.ticket.sha256 for record in results.records() if record.ticket}
     parts = []
     for place, rows in held.groupby([*BLOCK, "asked"], sort=False):
         packed = [_packed(tickets[key], hashes[key]) for key in rows["key"]]
@@ -96,7 +94,7 @@ def _packed(path: Path, digest: str) -> Bits:
         raise FileFault(f"cannot read {path}: {error}; delete it") from error
 
 
-def _jaccard(packed: Bits) -> NDArray[np.float64]:
+def _jaccard(packed: Bits) -> Floats:
     """Overlaps between all rows of packed masks."""
     both = np.zeros((len(packed), len(packed)))
     for start in range(0, packed.shape[1], CHUNK):
@@ -107,7 +105,7 @@ def _jaccard(packed: Bits) -> NDArray[np.float64]:
     return np.divide(both, either, out=np.full_like(both, np.nan), where=either > 0)
 
 
-def _pairs(rows: pd.DataFrame, jaccard: NDArray[np.float64]) -> Iterator[tuple[str, str, float, int]]:
+def _pairs(rows: pd.DataFrame, jaccard: Floats) -> Iterator[tuple[str, str, float, int]]:
     methods, seeds = rows["method"].to_numpy(), rows["seed"].to_numpy()
     same_seed = seeds[:, None] == seeds[None, :]
     places = {method: np.flatnonzero(methods == method) for method in dict.fromkeys(methods)}

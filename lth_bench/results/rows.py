@@ -10,28 +10,36 @@ import msgspec
 
 from lth_bench.errors import FileFault
 from lth_bench.experiments.choices import label
-from lth_bench.experiments.experiment import Experiment, from_json, without_defaults
+from lth_bench.experiments.experiment import Experiment, without_defaults
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.costs import Costing, Costs
-from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt, Point
+from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
+from lth_bench.storage.record import DataHashes, Point, decoder
 
 COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # numbers are, within one of these
 ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
 
 
+class Trouble(NamedTuple):
+    """A record that is not done, and the kind and message of its error."""
+
+    key: str
+    label: str
+    status: str
+    kind: str
+    message: str
+
+
 @dataclass
 class Evidence:
-    """What a table rests on: suites, versions and machines, steps of training, seconds in workers, and troubles.
-
-    Each trouble is a record that is not done, as far as it says what went wrong.
-    """
+    """What a table rests on: suites, versions and machines, steps of training, seconds in workers, and troubles."""
 
     suites: set[str] = field(default_factory=set)
     environment: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in ENVIRONMENT})
     computed: int = 0
     charged: int = 0
     seconds: float = 0.0
-    troubles: list[dict[str, Any]] = field(default_factory=list)
+    troubles: list[Trouble] = field(default_factory=list)
 
     def include(self, more: Evidence) -> None:
         self.suites |= more.suites
@@ -104,9 +112,9 @@ class Reader:
     def add(self, record: Excerpt) -> None:
         try:
             self.rows.append(self._row(record))
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        except (msgspec.DecodeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
             words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise FileFault(f"the record {record.key} is not as records are: {words}") from error
+            raise FileFault(f"the record {record.key} does not have the fields of a record: {words}") from error
 
     def evidence(self) -> Evidence:
         """What all the rows rest on."""
@@ -137,24 +145,25 @@ class Reader:
             *self._costs(record),
             self._environment(bytes(record.environment)),
             self._one("; ".join(record.unfit)),
-            self._one(" ".join(digest[:8] for digest in record.data.values()) if record.status == "done" else ""),
+            self._one(_digests(record.data) if record.data and record.status == "done" else ""),
         )
 
     def _count(self, record: Excerpt, steps: int) -> None:
         evidence, timing = self._evidence, record.timing
         evidence.suites.add(record.suite)
         self._met[bytes(record.environment)] += 1
-        if timing.steps_computed is not None:  # only records that say what was computed count
+        if timing and timing.steps_computed is not None:  # only records that say what was computed count
             evidence.computed += timing.steps_computed
             evidence.charged += steps
-        evidence.seconds += timing.seconds or 0.0
+        evidence.seconds += timing.seconds if timing else 0.0
         if record.status != "done":
-            evidence.troubles.append({name: getattr(record, name) for name in ("key", "label", "status", "error")})
+            kind, message = (record.error.kind, record.error.message) if record.error else ("", "")
+            evidence.troubles.append(Trouble(record.key, record.label, record.status, kind, message))
 
     def _about(self, asked: Asked, record: Excerpt) -> About:
         shared = asked.shared()
         if shared not in self._known:
-            self._known[shared] = self._understood(from_json(msgspec.json.decode(record.experiment)))
+            self._known[shared] = self._understood(_WHOLE_EXPERIMENT.decode(record.experiment))
         return self._known[shared]
 
     def _understood(self, experiment: Experiment) -> About:
@@ -186,35 +195,47 @@ class Reader:
 
 
 _EXPERIMENT = msgspec.json.Decoder(Asked)
-_NO_POINT = Point()
+_WHOLE_EXPERIMENT = decoder(Experiment)
 
 
 def _measures(record: Excerpt) -> Measures:
     test, sparsity, timing = record.test, record.sparsity, record.timing
-    last, best, early = test.last or _NO_POINT, test.best_validation or _NO_POINT, test.early_stop or _NO_POINT
+    last, best, early = (test.last, test.best_validation, test.early_stop) if test else (None, None, None)
     return Measures(
-        sparsity.measured,
-        _number(sparsity.effective),
-        NOWHERE if sparsity.collapsed is None else len(sparsity.collapsed),
-        100 * last.accuracy,
-        100 * best.accuracy,
-        100 * early.accuracy,
-        last.step,
-        best.step,
-        early.step,
-        early.censored,
-        _number(last.loss),
-        100 * _number(last.calibration_error),
-        100 * _number(last.top5_accuracy),
+        sparsity.measured if sparsity else NOWHERE,
+        _number(sparsity.effective if sparsity else None),
+        NOWHERE if sparsity is None or sparsity.collapsed is None else len(sparsity.collapsed),
+        _accuracy(last),
+        _accuracy(best),
+        _accuracy(early),
+        _step(last),
+        _step(best),
+        _step(early),
+        bool(early and early.censored),
+        last.loss if last else NOWHERE,
+        100 * _number(last.calibration_error if last else None),
+        100 * _number(last.top5_accuracy if last else None),
         sum([event.steps for event in record.events]),
-        _number(timing.latency),
-        _number(timing.seconds),
-        _number(timing.peak_memory),
+        _number(timing.latency if timing else None),
+        timing.seconds if timing else NOWHERE,
+        _number(timing.peak_memory if timing else None),
     )
 
 
+def _accuracy(point: Point | None) -> float:
+    return 100 * point.accuracy if point else NOWHERE
+
+
+def _step(point: Point | None) -> float:
+    return float(point.step) if point else NOWHERE
+
+
 def _number(value: float | None) -> float:
-    return NOWHERE if value is None else value
+    return NOWHERE if value is None else float(value)
+
+
+def _digests(data: DataHashes) -> str:
+    return " ".join(digest[:8] for digest in (data.test, data.training) if digest)
 
 
 def _meaning(experiment: Experiment) -> str:

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy  # type: ignore[import-untyped]  # which imports its parts where they are first used
-from numpy.typing import NDArray
+
+from lth_bench.results.arrays import Counts, Floats
 
 EXACT = 32  # seeds up to which sign flips are counted: 2^16 sums for each half of them
 CHUNK = 2**20  # sums held at once
 ROUNDING = 1e-9  # of the sum of magnitudes: accuracies in per cent leave 1e-12 in a difference of 0.01
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

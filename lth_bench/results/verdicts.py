@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from lth_bench.results import statistics
+from lth_bench.results.arrays import Floats
 from lth_bench.results.controls import named_rivals, question, rivals
 from lth_bench.results.frame import BLOCK
 from lth_bench.results.leaderboard import Leaderboards
 
 MARGIN = 0.5  # points of accuracy below the dense network that do not count
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

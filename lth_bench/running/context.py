@@ -1,4 +1,4 @@
-"""Where experiments run: the plugins, the data root, the device and the store."""
+"""The context in which experiments run: plugins, data root, device and store."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lth_bench.data.examples import Source, examples, held_out, settled
-from lth_bench.data.lazy import Streamed
+from lth_bench.data.examples import Source
+from lth_bench.data.lazy import LazyExamples
+from lth_bench.data.loading import completed, examples, held_out
 from lth_bench.errors import DataError
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.datasets import Arrays, Dataset, Listing
@@ -24,7 +25,8 @@ from lth_bench.models.timm_models import model_function, register_models
 from lth_bench.storage.source_hash import modules_hash
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory, Watch
-from lth_bench.training.session import Session, Setup
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Training:
 
 
 @dataclass
-class Site:
+class Context:
     """Where experiments run. Training splits that were read are kept; the test split never is.
 
     Without a store, everything is computed. `loaders` processes read ahead what is not held in memory.
@@ -74,7 +76,7 @@ class Site:
         if name not in self._read:
             wanted = dataset_named(self.plugins.datasets, dataset)
             content = wanted.read("train", self.data_root)
-            known = settled(wanted, content)
+            known = completed(wanted, content)
             whole = self._source(known, content)
             if not 0 < known.validation < len(whole):
                 raise DataError(
@@ -141,7 +143,7 @@ class Site:
     def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
         if isinstance(content, Listing):
             assert dataset.mean is not None and dataset.std is not None
-            return Streamed(content, dataset.mean, dataset.std, self.loaders)
+            return LazyExamples(content, dataset.mean, dataset.std, self.loaders)
         return examples(dataset, content)
 
 

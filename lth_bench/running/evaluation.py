@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+from msgspec import UNSET, convert, structs
 from torch import nn
 
 from lth_bench.data.examples import Source
@@ -15,38 +15,52 @@ from lth_bench.errors import Diverged
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.pruning.masks import check_masks, full, kept
 from lth_bench.pruning.tickets import Ticket, write_ticket
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.metrics import answers, described, latency, on_paths
 from lth_bench.running.outcomes import BESTS, InvalidResult, Outcome
+from lth_bench.storage.record import (
+    DataHashes,
+    Evaluation,
+    Identity,
+    LayerSparsity,
+    Point,
+    Record,
+    Sparsity,
+    TicketReference,
+    ended,
+)
 from lth_bench.storage.records import ticket_path
 from lth_bench.storage.tensors import State
 
 
-def judge(experiment: Experiment, made: Outcome, directory: Path, site: Site) -> dict[str, Any]:
-    """Counts, evaluates and writes the ticket; returns these fields of the record.
+def judge(identity: Identity, made: Outcome, directory: Path, context: Context) -> tuple[Record, float]:
+    """Counts, evaluates and writes the ticket; the record but for environment and timing, and seconds an image takes.
 
     Raises InvalidResult, Diverged and DiskFault.
     """
-    network = site.network(experiment, 0)
-    weights = site.prunable(experiment, network)
+    experiment, facts = identity.experiment, made.facts
+    network = context.network(experiment, 0)
+    weights = context.prunable(experiment, network)
     _check(made, network, weights)
-    test = site.test(experiment.dataset)
-    results = _test(made, network, test, site)
+    test = context.test(experiment.dataset)
+    results = _test(made, network, test, context)
     network.load_state_dict(made.states["last"])
     about, pace = described(network, weights, test.shape), latency(network, test.shape)
     joined = on_paths(network, weights, test.shape)
-    ticket = Ticket(made.facts["ticket"], made.states["start"], made.masks, made.states["last"], made.channels)
-    return {
-        "sparsity": _sparsity(experiment, made, joined),
-        "network": about,
-        "test": results,
-        "latency": pace,
-        "data": {"training": site.read(experiment.dataset).digest, "test": test.digest()},
-        "curve": made.facts["curve"],
-        "events": made.facts["events"],
-        **({"notes": made.facts["notes"]} if made.facts["notes"] else {}),
-        "ticket": {"step": ticket.step, "sha256": write_ticket(ticket_path(directory, experiment.key), ticket)},
-    }
+    ticket = Ticket(facts.ticket, made.states["start"], made.masks, made.states["last"], made.channels)
+    record = ended(
+        identity,
+        "done",
+        sparsity=_sparsity(experiment, made, joined),
+        network=about,
+        test=results,
+        data=DataHashes(context.read(experiment.dataset).digest, test.digest()),
+        curve=facts.curve,
+        events=facts.events,
+        notes=facts.notes or None,
+        ticket=TicketReference(ticket.step, write_ticket(ticket_path(directory, experiment.key), ticket)),
+    )
+    return record, pace
 
 
 def _check(made: Outcome, network: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
@@ -72,53 +86,59 @@ def _check(made: Outcome, network: nn.Module, weights: Mapping[str, nn.Parameter
             raise InvalidResult(f"the {best} weights have {left} non-zeros, more than the {most} of the masks")
 
 
-def _sparsity(experiment: Experiment, made: Outcome, joined: dict[str, int] | None) -> dict[str, Any]:
-    """What is left in the last state: non-zeros under the masks, or the numbers they are computed from if fewer.
+def _sparsity(experiment: Experiment, made: Outcome, joined: dict[str, int] | None) -> Sparsity:
+    """The weights that the last state holds: non-zeros under the masks, or the numbers they are computed from if fewer.
 
     `joined` are the weights of each layer that lie on a path from input to output.
     """
-    layers = {name: _layer(made, name) for name in made.masks}
-    size, left = (sum(layer[field] for layer in layers.values()) for field in ("size", "kept"))
-    if joined is not None:
-        for name, layer in layers.items():
-            layer["effective"] = min(layer["kept"], joined[name])
-    effective = None if joined is None else 1 - sum(layer["effective"] for layer in layers.values()) / size
-    return {
-        "asked": experiment.sparsity,
-        "measured": 1 - left / size,
-        "effective": effective,
-        "prunable": size,
-        "kept": left,
-        "mask": sum(kept(made.masks).values()),
-        "layers": layers,
-        "collapsed": [name for name, layer in layers.items() if not layer["kept"]],
-    }
+    layers = {name: _layer(made, name, joined) for name in made.masks}
+    size, remaining = sum(layer.size for layer in layers.values()), sum(layer.kept for layer in layers.values())
+    effective = [layer.effective for layer in layers.values() if layer.effective is not UNSET]
+    return Sparsity(
+        asked=experiment.sparsity,
+        measured=1 - remaining / size,
+        effective=None if joined is None else 1 - sum(effective) / size,
+        prunable=size,
+        kept=remaining,
+        mask=sum(kept(made.masks).values()),
+        layers=layers,
+        collapsed=[name for name, layer in layers.items() if not layer.kept],
+    )
 
 
-def _layer(made: Outcome, name: str) -> dict[str, int]:
-    mask, left = made.masks[name], int(made.states["last"][name].count_nonzero())
-    channels = {"channels": int(made.channels[name].count_nonzero())} if name in made.channels else {}
-    least = min(left, made.facts["elements"].get(name, left))
-    return {"size": mask.numel(), "mask": int(mask.count_nonzero()), "kept": least, **channels}
+def _layer(made: Outcome, name: str, joined: dict[str, int] | None) -> LayerSparsity:
+    mask, nonzeros = made.masks[name], int(made.states["last"][name].count_nonzero())
+    fewest = min(nonzeros, made.facts.elements.get(name, nonzeros))
+    return LayerSparsity(
+        size=mask.numel(),
+        mask=int(mask.count_nonzero()),
+        kept=fewest,
+        effective=UNSET if joined is None else min(fewest, joined[name]),
+        channels=int(made.channels[name].count_nonzero()) if name in made.channels else UNSET,
+    )
 
 
-def _test(made: Outcome, network: nn.Module, test: Source, site: Site) -> dict[str, Any]:
-    """What the states answer; one that is the same as another, as the best are at times, is not asked again."""
-    facts = made.facts
-    asked: list[tuple[State, dict[str, float]]] = []
+def _test(made: Outcome, network: nn.Module, test: Source, context: Context) -> Evaluation:
+    """Evaluates the states; one that equals another, as the best often do, is not evaluated again."""
+    evaluated: list[tuple[State, Point]] = []
 
-    def measured(state: State) -> dict[str, float]:
-        for other, found in asked:
+    def measured(name: str, step: int) -> Point:
+        state = made.states[name]
+        for other, point in evaluated:
             if all(torch.equal(value, other[name]) for name, value in state.items()):
-                return found
+                return structs.replace(point, step=step)
         with torch.no_grad():
             network.load_state_dict(state)
-        found = answers(network, test, site.watch.progress)
-        if not math.isfinite(found["loss"]):
-            raise Diverged(facts["step"], f"a test loss of {found['loss']}")
-        asked.append((state, found))
-        return found
+        point = convert({"step": step, **answers(network, test, context.watch.progress)}, Point)
+        if not math.isfinite(point.loss):
+            raise Diverged(made.facts.step, f"a test loss of {point.loss}")
+        evaluated.append((state, point))
+        return point
 
-    places = {name: facts["bests"].get(name) for name in BESTS}
-    bests = {name: place and {**place, **measured(made.states[name])} for name, place in places.items()}
-    return {"last": {"step": facts["step"], **measured(made.states["last"])}, **bests}
+    def best(name: str) -> Point | None:
+        if (place := made.facts.bests.get(name)) is None:
+            return None
+        return structs.replace(measured(name, place.step), censored=place.censored)
+
+    accurate, early = (best(name) for name in BESTS)
+    return Evaluation(measured("last", made.facts.step), accurate, early)

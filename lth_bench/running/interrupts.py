@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from lth_bench.running.queue import Board
+from lth_bench.running.queue import Queue
 
 
 @contextmanager
-def stopping(board: Board, say: Callable[[str], None]) -> Iterator[list[int]]:
-    """Inside, the first signal asks a board's workers to stop at a checkpoint, the second ends them at once.
+def stopping(queue: Queue, say: Callable[[str], None]) -> Iterator[list[int]]:
+    """Inside, the first signal asks a queue's workers to stop at a checkpoint, the second ends them at once.
 
     Yields the signals received so far.
     """
@@ -20,8 +20,8 @@ def stopping(board: Board, say: Callable[[str], None]) -> Iterator[list[int]]:
 
     def hear(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        board.stopping = True
-        board.killed = len(received) > 1
+        queue.stopping = True
+        queue.killed = len(received) > 1
         if len(received) == 1:
             say("Stopping: training is checkpointed, what cannot be is finished. Once more to stop now.")
 

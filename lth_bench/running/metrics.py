@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lth_bench.data.examples import Source
-from lth_bench.models.predictions import predictions
-from lth_bench.models.timm_models import mode, nothing
+from lth_bench.models.modes import mode
+from lth_bench.models.predictions import nothing, predictions
+from lth_bench.storage.record import Network, RecordedLayer
 
 BINS = 15  # of the calibration error
 TOP = 5
@@ -98,10 +98,10 @@ def latency(network: nn.Module, shape: tuple[int, ...]) -> float:
     return median(times[WARM:])
 
 
-def described(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tuple[int, ...]) -> dict[str, Any]:
+def described(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tuple[int, ...]) -> Network:
     """What costs are computed from: the number of parameters, shapes, and the FLOPs of one image's forward pass."""
     from lth_bench.models.flops import passage
 
     found = passage(network, weights, shape)
-    layers = [{"name": name, "shape": list(w.shape), "flops": found.layers[name]} for name, w in weights.items()]
-    return {"parameters": sum(p.numel() for p in network.parameters()), "layers": layers, "other_flops": found.other}
+    layers = [RecordedLayer(name, list(weight.shape), found.layers[name]) for name, weight in weights.items()]
+    return Network(layers, found.other, sum(parameter.numel() for parameter in network.parameters()))

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 
 from lth_bench.experiments.experiment import without_defaults
 from lth_bench.hashing import canonical, sha256
 from lth_bench.pruning.masks import Masks
+from lth_bench.running.messages import Facts, Handed
 from lth_bench.storage.files import publish
+from lth_bench.storage.record import Curve
 from lth_bench.storage.tensors import State, pack, part, read_tensors, serialized, unpack
 from lth_bench.training.monitor import Best, Measurement
 from lth_bench.training.session import Session
 
-CURVE = ("step", "kept", "training_loss", "validation_loss", "validation_accuracy")
 BESTS = ("best_validation", "early_stop")
 
 
@@ -29,64 +31,68 @@ class InvalidResult(Exception):
 class Outcome:
     """States by name: "start" (when the final mask took force), "last" and, if measured, those of BESTS; the masks.
 
-    `channels` are those kept, by layer, where a method removed any. `facts` is what goes through JSON: steps, curve,
-    events, notes, and of how many numbers weights were computed that the pruner left computed.
+    `channels` are those kept, by layer, where a method removed any.
     """
 
     states: dict[str, State]
     masks: Masks
     channels: Masks
-    facts: dict[str, Any]
+    facts: Facts
 
 
 def outcome(session: Session) -> Outcome:
-    """The outcome of a Session whose pruner has returned. Raises Diverged."""
+    """The outcome of a Session whose pruner has returned. Raises Diverged and InvalidResult."""
     session.finish()
-    assert session.ticket is not None
-    monitor = session.monitor
-    found = {"best_validation": monitor.accurate, "early_stop": monitor.early_stop}
-    bests = {name: best for name, best in found.items() if best}
-    last_measured = monitor.curve[-1].step if monitor.curve else None
+    assert session.course.ticket is not None
+    monitor = session.course.monitor
+    points = {"best_validation": monitor.accurate, "early_stop": monitor.early_stop}
+    bests = {name: best for name, best in points.items() if best}
+    states = {"start": session.course.ticket.state, "last": session.snapshot().state}
+    states |= {name: best.state for name, best in bests.items()}
+    return Outcome(states, session.masks, session.channels, _facts(session, bests))
+
+
+def _facts(session: Session, bests: dict[str, Best]) -> Facts:
+    """What JSON can hold of a Session; a plugin may have put anything into it."""
+    assert session.course.ticket is not None
+    curve = session.course.monitor.curve
+    last_measured = curve[-1].step if curve else None
     facts = {
         "step": session.step,
-        "ticket": session.ticket.step,
+        "ticket": session.course.ticket.step,
         "bests": {name: _place(best, last_measured) for name, best in bests.items()},
-        "curve": _curve(monitor.curve),
-        "events": [without_defaults(event) for event in session.ledger.events],
+        "curve": _curve(curve),
+        "events": [without_defaults(event) for event in session.account.ledger.events],
         "notes": session.notes,
         "elements": session.elements,
     }
-    states = {"start": session.ticket.state, "last": session.snapshot().state}
-    return Outcome(
-        {**states, **{name: best.state for name, best in bests.items()}}, session.masks, session.channels, facts
-    )
-
-
-def hand_over(path: Path, made: Outcome) -> dict[str, Any]:
-    """Writes an outcome; returns what `take` needs, as JSON. Raises InvalidResult for facts that JSON cannot hold."""
     try:
-        canonical(made.facts).encode()
-    except (TypeError, ValueError) as error:
+        return msgspec.json.decode(canonical(facts).encode(), type=Facts)
+    except (TypeError, ValueError, RecursionError, msgspec.DecodeError) as error:
         raise InvalidResult(f"steps, curve, events or notes of the Session are not plain values: {error}") from error
+
+
+def hand_over(path: Path, made: Outcome) -> Handed:
+    """Writes an outcome; returns what `take` needs."""
     masks = {name: pack(mask) for name, mask in made.masks.items()}
     shapes = {name: list(mask.shape) for name, mask in made.masks.items()}
     states = {f"state/{name}": state for name, state in made.states.items()}
     parts = {**states, "mask": masks, "channel": made.channels}
     content = serialized({f"{prefix}/{name}": value for prefix, held in parts.items() for name, value in held.items()})
     publish(path, content)
-    return {"sha256": sha256(content), "shapes": shapes, "facts": made.facts}
+    return Handed(sha256(content), shapes, made.facts)
 
 
-def take(path: Path, handed: dict[str, Any]) -> Outcome:
+def take(path: Path, handed: Handed) -> Outcome:
     """Reads an outcome; raises FileFault."""
-    tensors = read_tensors(path, handed["sha256"])
-    names = ["start", "last", *handed["facts"]["bests"]]
+    tensors = read_tensors(path, handed.sha256)
+    names = ["start", "last", *handed.facts.bests]
     masks = part(tensors, "mask/")
     return Outcome(
         {name: part(tensors, f"state/{name}/") for name in names},
-        {name: unpack(masks[name], torch.Size(shape)) for name, shape in handed["shapes"].items()},
+        {name: unpack(masks[name], torch.Size(shape)) for name, shape in handed.shapes.items()},
         part(tensors, "channel/"),
-        handed["facts"],
+        handed.facts,
     )
 
 
@@ -98,7 +104,7 @@ def _place(best: Best, last_measured: int | None) -> dict[str, Any]:
 def _curve(curve: list[Measurement]) -> dict[str, list[float | None]]:
     """The curve in columns, losses and accuracies to six digits."""
     points = [dataclasses.asdict(point) for point in curve]
-    return {name: [_six_digits(point[name]) for point in points] for name in CURVE}
+    return {name: [_six_digits(point[name]) for point in points] for name in Curve.__struct_fields__}
 
 
 def _six_digits(value: float | None) -> float | None:

@@ -8,26 +8,26 @@ import torch
 
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.machine import processors
+from lth_bench.models.modes import mode
 from lth_bench.models.predictions import CHUNK
-from lth_bench.models.timm_models import mode
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 
 CONTEXT = 700 << 20  # bytes that a process takes on a GPU beside its tensors
 COPIES = 8  # of a network's state that an experiment may hold: its ticket, its best points, snapshots, scores, masks
 SHARE = 0.9  # of the free memory that is given to experiments
 
 
-def room(experiments: Iterable[Experiment], site: Site) -> int:
+def room(experiments: Iterable[Experiment], context: Context) -> int:
     """How many of these experiments may run at a time; on a GPU by what one step of each kind takes of its memory."""
-    if site.device.type != "cuda":
+    if context.device.type != "cuda":
         return processors()
     kinds = {f"{e.model} {e.dataset} {e.recipe}": e for e in experiments}
     try:
-        needed = [_needed(experiment, site) for experiment in kinds.values()]
+        needed = [_needed(experiment, context) for experiment in kinds.values()]
     except torch.OutOfMemoryError:
         return 1
     torch.cuda.empty_cache()
-    free, _ = torch.cuda.mem_get_info(site.device)
+    free, _ = torch.cuda.mem_get_info(context.device)
     return packed(needed, free, processors())
 
 
@@ -37,13 +37,13 @@ def packed(needed: Iterable[int], free: int, most: int) -> int:
     return max(1, min(most, int(SHARE * free) // largest))
 
 
-def _needed(experiment: Experiment, site: Site) -> int:
+def _needed(experiment: Experiment, context: Context) -> int:
     """Bytes of the device that a step, a chunk of an evaluation and the states that are kept take, data included."""
     torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats(site.device)
-    session = site.session(experiment)
+    torch.cuda.reset_peak_memory_stats(context.device)
+    session = context.session(experiment)
     session.compute(1)
     with torch.no_grad(), mode(session.model, training=False):
-        session.model(next(site.training(experiment.dataset)[1].chunks(CHUNK)).inputs)
+        session.model(next(context.training(experiment.dataset)[1].chunks(CHUNK)).inputs)
     state: int = sum(value.nbytes for value in session.model.state_dict().values())
-    return torch.cuda.max_memory_reserved(site.device) + COPIES * state
+    return torch.cuda.max_memory_reserved(context.device) + COPIES * state

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from lth_bench.errors import FileFault
 from lth_bench.machine import processors
-from lth_bench.running.messages import Message
+from lth_bench.running.messages import CannotWrite, Check, Checked, Idle, MakeReady
 from lth_bench.running.processes import Died, Process
-from lth_bench.running.queue import Identity
 from lth_bench.running.sweep import POLL, Sweep
+from lth_bench.storage.record import Identity
 
 
-class Crew:
+class WorkerPool:
     """Workers for experiments: as many as are wanted or, by default, as there is room for; they start at once."""
 
     def __init__(self, sweep: Sweep, experiments: int, wanted: int | None = None) -> None:
@@ -18,12 +18,11 @@ class Crew:
         self.processes = [Process(sweep.settings()) for _ in range(min(wanted or processors(), experiments))]
 
     def check(self, identities: list[Identity]) -> list[str]:
-        """What is wrong with experiments before any is started; of the workers, those stay that there is room for."""
-        found = self._checked(identities)
+        """The faults of experiments before any is started; of the workers, those stay that there is room for."""
+        checked = self._checked(identities)
         if self.wanted is None:
-            self._keep(found["room"])
-        faults: list[str] = found["faults"]
-        return faults
+            self._keep(checked.room)
+        return checked.faults
 
     def dismiss(self) -> None:
         self._keep(0)
@@ -33,23 +32,21 @@ class Crew:
             process.kill()
         del self.processes[count:]
 
-    def _checked(self, identities: list[Identity]) -> Message:
+    def _checked(self, identities: list[Identity]) -> Checked:
         first = self.processes[0]
         for process in self.processes:
-            process.ask({"identity": identities[0]})  # they read its data at the same time
-        experiments = [identity["experiment"] for identity in identities]
-        first.ask({"task": "check", "experiments": experiments, "room": self.wanted is None})
-        found: Message | None = None
+            process.ask(MakeReady(identities[0]))  # they read its data at the same time
+        first.ask(Check([identity.experiment for identity in identities], room=self.wanted is None))
+        checked: Checked | None = None
         try:
             while True:
-                message = first.answer(POLL) or {}
-                if message.get("status") == "fault":
-                    raise FileFault(message["message"])
-                found = message if "faults" in message else found
-                if found and ("idle" in message or found["faults"]):
-                    return found
-                if "idle" in message:
-                    raise Died(message["idle"])
+                message = first.answer(POLL)
+                if isinstance(message, CannotWrite):
+                    raise FileFault(message.message)
+                checked = message if isinstance(message, Checked) else checked
+                if checked and (isinstance(message, Idle) or checked.faults):
+                    return checked
+                if isinstance(message, Idle):
+                    raise Died(message.code)
         except Died as error:
-            what = f"the experiments could not be checked: {error}\n{first.printed()}"
-            raise FileFault(what) from error
+            raise FileFault(f"the experiments could not be checked: {error}\n{first.printed()}") from error

@@ -11,14 +11,14 @@ from lth_bench.experiments.experiment import Choice, Experiment
 from lth_bench.experiments.recipe import Schedule
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.pruning.doctor import standardised
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.transfer import origin_faults
 
 
-def preflight(experiments: Iterable[Experiment], site: Site) -> list[str]:
+def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
     """Faults of data, models and sparsities, one sentence each."""
     experiments = list(experiments)
-    data_faults = list(_data_faults(experiments, site))
+    data_faults = list(_data_faults(experiments, context))
     absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
     seen: dict[str, int | str] = {}
     for experiment in experiments:
@@ -26,38 +26,38 @@ def preflight(experiments: Iterable[Experiment], site: Site) -> list[str]:
             continue
         pair = f"{experiment.model} {experiment.dataset}"
         if pair not in seen:
-            seen[pair] = _prunable_weights(experiment, site)
+            seen[pair] = _prunable_weights(experiment, context)
         faults += _faults(experiment, seen[pair])
-        faults += _recipe_faults(experiment, site)
+        faults += _recipe_faults(experiment, context)
     made = [e for e in experiments if isinstance(seen.get(f"{e.model} {e.dataset}"), int)]
-    return list(dict.fromkeys([*faults, *_misfits(made, absent, site)]))
+    return list(dict.fromkeys([*faults, *_misfits(made, absent, context)]))
 
 
-def _misfits(experiments: list[Experiment], absent: list[Choice], site: Site) -> Iterator[str]:
+def _misfits(experiments: list[Experiment], absent: list[Choice], context: Context) -> Iterator[str]:
     """Tickets that do not fit where they are to be trained."""
     pairs = {f"{e.model} {e.dataset} {e.base.dataset}": e for e in experiments if e.origin and e.base}
     for experiment in pairs.values():
         assert experiment.base is not None
         if experiment.base.dataset not in absent:
-            yield from origin_faults(experiment, site)
+            yield from origin_faults(experiment, context)
 
 
-def _data_faults(experiments: list[Experiment], site: Site) -> Iterator[tuple[Choice, str]]:
+def _data_faults(experiments: list[Experiment], context: Context) -> Iterator[tuple[Choice, str]]:
     for dataset in {str(experiment.dataset): experiment.dataset for experiment in experiments}.values():
         try:
-            site.training(dataset)
-            site.test(dataset)
+            context.training(dataset)
+            context.test(dataset)
         except DataError as error:
-            fetched = site.plugins.datasets.items[dataset.name]
-            more = "; or let --download fetch it" if getattr(fetched, "download", None) and site.data_root else ""
+            fetched = context.plugins.datasets.items[dataset.name]
+            more = "; or let --download fetch it" if getattr(fetched, "download", None) and context.data_root else ""
             yield dataset, f"datasets: {error}{more}"
 
 
-def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
+def _prunable_weights(experiment: Experiment, context: Context) -> int | str:
     """The number of prunable weights, or what is wrong with the model."""
-    data = site.training(experiment.dataset)[0]
+    data = context.training(experiment.dataset)[0]
     try:
-        network = site.network(experiment, 0)
+        network = context.network(experiment, 0)
         with torch.no_grad():
             logits = network.eval()(data.batch(slice(0, 2)).inputs)
     except ModelError as error:
@@ -65,12 +65,12 @@ def _prunable_weights(experiment: Experiment, site: Site) -> int | str:
     except Exception as error:
         size = data.shape
         return f"models: {experiment.model.name!r} cannot take inputs of shape {size}: {type(error).__name__}: {error}"
-    if logits.shape != (2, classes := site.classes(experiment.dataset)):
+    if logits.shape != (2, classes := context.classes(experiment.dataset)):
         found = tuple(logits.shape[1:])
         return f"models: {experiment.model.name!r} gives outputs of shape {found}, wanted one for {classes} classes"
     if fault := standardised(network, data.batch(slice(0, 2)).inputs):
         return f"models: {experiment.model.name!r} {fault}; use a model without weight standardisation"
-    total = sum(weight.numel() for weight in site.prunable(experiment, network).values())
+    total = sum(weight.numel() for weight in context.prunable(experiment, network).values())
     return total or f"models: {experiment.model.name!r} has no convolution or linear weight left to prune"
 
 
@@ -82,8 +82,8 @@ def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:
         yield f"sparsities: {experiment.sparsity} would leave none of the {size:,} prunable weights of {name!r}"
 
 
-def _recipe_faults(experiment: Experiment, site: Site) -> Iterator[str]:
-    data, recipe, name = site.training(experiment.dataset)[0], experiment.recipe, experiment.dataset.name
+def _recipe_faults(experiment: Experiment, context: Context) -> Iterator[str]:
+    data, recipe, name = context.training(experiment.dataset)[0], experiment.recipe, experiment.dataset.name
     if recipe.batch_size > len(data):
         yield f"recipes: batch_size {recipe.batch_size} is more than the {len(data)} training examples of {name!r}"
         return

@@ -7,21 +7,23 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lth_bench.errors import FileFault
-from lth_bench.experiments.experiment import from_json
+import msgspec
+from msgspec import Struct, structs
+
+from lth_bench.running.standing import fingerprint, standing
 from lth_bench.storage import leases
 from lth_bench.storage.files import added, append, move, names
 from lth_bench.storage.leases import Lease
-from lth_bench.storage.records import read_record, record_path, write_record
+from lth_bench.storage.lines import parsed
+from lth_bench.storage.record import Identity, Record, RecordedError, identified
+from lth_bench.storage.records import record_path, write_record
 from lth_bench.storage.store import Store
+from lth_bench.training.ledger import Spent
 
-Identity = dict[str, Any]
-Record = dict[str, Any]
 Tell = Callable[[str, Identity], None]
 
 LOOK = 0.2  # seconds between two looks for something to do
@@ -38,10 +40,18 @@ class Task:
 
     @property
     def key(self) -> str:
-        return str(self.identity["key"])
+        return self.identity.key
 
 
-class Board:
+class Entry(Struct, frozen=True):
+    """What is read of a line of the journal."""
+
+    event: str
+    key: str
+    steps_computed: int | None = None
+
+
+class Queue:
     """Hands out experiments in order: seeds breadth-first, and what a control waits for before the rest of its seed.
 
     Higher sparsities come first, as to reach them trains longest, and leaves most for others to look up. One that had
@@ -55,15 +65,15 @@ class Board:
         self.directory, self.store, self.patience = directory, store, patience
         self.leases, self.journal = directory / "leases", directory / "journal.jsonl"
         self.stopping = self.killed = False
-        self._todo = {identity["key"]: identity for identity in ordered(list(identities))}
-        seeds = list(dict.fromkeys(identity["experiment"]["seed"] for identity in self._todo.values()))
-        found = {key: record for key in self._todo if (record := recorded(directory, key)) is not None}
-        self._again = {key: mark for key, record in found.items() if (mark := fingerprint(record)) is not None}
-        self._bases = {key: base.key for key, i in self._todo.items() if (base := from_json(i["experiment"]).base)}
-        self._places = {key: seeds.index(identity["experiment"]["seed"]) for key, identity in self._todo.items()}
+        self._todo = {identity.key: identity for identity in ordered(list(identities))}
+        seeds = list(dict.fromkeys(identity.experiment.seed for identity in self._todo.values()))
+        marks = ((key, fingerprint(standing(directory, key).usable())) for key in self._todo)
+        self._again = {key: mark for key, mark in marks if mark is not None}
+        self._bases = {key: base.key for key, identity in self._todo.items() if (base := identity.experiment.base)}
+        self._places = {key: seeds.index(identity.experiment.seed) for key, identity in self._todo.items()}
         self._waits: dict[str, str] = {}
         self._spent: dict[str, int] = {}
-        self._heard = 0  # bytes of the journal
+        self._read = 0  # bytes of the journal
         self._mine: set[str] = set()
         self._lock = threading.RLock()
         self._clear_leases()
@@ -80,49 +90,49 @@ class Board:
             time.sleep(LOOK)
         return None
 
-    def spent(self, task: Task) -> dict[str, int]:
+    def spent(self, task: Task) -> Spent:
         """What earlier tries at an experiment have cost that were given up, here or by another process."""
         with self._lock:
             self._read_journal()
-            return {"steps_computed": self._spent.get(task.key, 0)}
+            return Spent(steps_computed=self._spent.get(task.key, 0))
 
-    def publish(self, task: Task, fields: Record) -> str:
+    def publish(self, task: Task, record: Record) -> str:
         """Publishes a record unless the lease was taken over; returns its status, or "dropped"."""
-        record = {**fields, **task.identity}
+        record = identified(record, task.identity)
         if not (task.lease.held() and write_record(self.directory, record)):
             self._leave(task, "dropped")
             return "dropped"
-        self._note("published", task, status=record["status"])
+        self._note("published", task, status=record.status)
         task.lease.finish()
         with self._lock:
             self._mine.discard(task.key)
             del self._todo[task.key]
-        return str(record["status"])
+        return record.status
 
-    def park(self, task: Task, segment: str, spent: dict[str, int]) -> None:
+    def park(self, task: Task, segment: str, spent: Spent) -> None:
         """Gives an experiment back until a segment that somebody else computes is there."""
         with self._lock:
             self._waits[task.key] = segment
-            self._places[task.key] += bool(spent["steps_looked_up"])
+            self._places[task.key] += bool(spent.steps_looked_up)
         self.give_back(task, "parked", spent)
 
-    def give_back(self, task: Task, why: str, spent: dict[str, int] | None = None) -> None:
+    def give_back(self, task: Task, why: str, spent: Spent | None = None) -> None:
         """Gives an experiment back unfinished; what was spent on it is known to whoever takes it."""
         try:
-            self._note(why, task, **({"steps_computed": spent["steps_computed"]} if spent else {}))
+            self._note(why, task, **({"steps_computed": spent.steps_computed} if spent else {}))
         finally:
             if task.lease.held():
                 task.lease.release()
             self._let_go(task)
 
-    def lose(self, task: Task, fields: Record) -> str:
-        """Counts a loss: the experiment is tried again, or, after too many, published as it stands."""
-        losses = [*leases.history(self.leases, task.key), fields["error"]]
-        killed = sum(bool(loss.get("killed")) for loss in losses)
+    def lose(self, task: Task, record: Record, error: RecordedError) -> str:
+        """Counts a loss: the experiment is tried again, or, after too many, its record is published as it stands."""
+        losses = [*leases.history(self.leases, task.key), error]
+        killed = sum(bool(loss.killed) for loss in losses)
         if killed >= KILLS or len(losses) - killed >= LOSSES:
-            return self.publish(task, quarantined(fields, len(losses)))
+            return self.publish(task, quarantined(record, error, len(losses)))
         if task.lease.held():
-            task.lease.lose(fields["error"])
+            task.lease.lose(error)
         self._leave(task, "lost")
         return "lost"
 
@@ -167,12 +177,12 @@ class Board:
         recorded = {name.removesuffix(".json") for name in names(self.directory / "records")}
         for key in [key for key in self._todo if key in recorded and key not in self._mine]:
             if (record := self._finished(key)) is not None:
-                tell(str(record["status"]), self._todo.pop(key))
+                tell(record.status, self._todo.pop(key))
 
     def _finished(self, key: str) -> Record | None:
         """The record of an experiment, if there is one other than the failure that is to be tried again."""
-        record = recorded(self.directory, key)
-        return None if record is None or fingerprint(record) == self._again.get(key, "") else record
+        found = standing(self.directory, key).usable()
+        return None if fingerprint(found) == self._again.get(key, "") else found.record
 
     def _leave(self, task: Task, event: str) -> None:
         self._note(event, task)
@@ -188,15 +198,17 @@ class Board:
         append(self.journal, f"{text}\n".encode())
 
     def _read_journal(self) -> None:
-        """Hears what was spent on experiments that were given back; what is no line of a journal is passed over."""
-        for text in added(self.journal, self._heard):
-            self._heard += len(text)
-            with suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
-                line = json.loads(text)
-                if line["event"] == "published":
-                    self._spent.pop(line["key"], None)
-                elif "steps_computed" in line:
-                    self._spent[line["key"]] = int(line["steps_computed"])
+        """Reads what was spent on experiments that were given back, and passes over what is no line of a journal."""
+        for line in added(self.journal, self._read):
+            self._read += len(line)
+            entry = parsed(line, _ENTRY)
+            if entry and entry.event == "published":
+                self._spent.pop(entry.key, None)
+            elif entry and entry.steps_computed is not None:
+                self._spent[entry.key] = entry.steps_computed
+
+
+_ENTRY = msgspec.json.Decoder(Entry)
 
 
 def ordered(identities: list[Identity]) -> list[Identity]:
@@ -204,35 +216,17 @@ def ordered(identities: list[Identity]) -> list[Identity]:
 
     After that dense networks, then from the highest sparsity to the lowest.
     """
-    seeds = list(dict.fromkeys(identity["experiment"]["seed"] for identity in identities))
-    bases = {base.key for identity in identities if (base := from_json(identity["experiment"]).base)}
+    seeds = list(dict.fromkeys(identity.experiment.seed for identity in identities))
+    bases = {base.key for identity in identities if (base := identity.experiment.base)}
 
     def place(identity: Identity) -> tuple[int, bool, bool, float]:
-        seed, sparsity = identity["experiment"]["seed"], identity["experiment"]["sparsity"]
-        return seeds.index(seed), identity["key"] not in bases, sparsity > 0, -sparsity
+        seed, sparsity = identity.experiment.seed, identity.experiment.sparsity
+        return seeds.index(seed), identity.key not in bases, sparsity > 0, -sparsity
 
     return sorted(identities, key=place)
 
 
-def recorded(directory: Path, key: str) -> Record | None:
-    """The record of an experiment, if there is one; another process may move it away at any time."""
-    path = record_path(directory, key)
-    try:
-        return read_record(path) if path.exists() else None
-    except FileFault:
-        if path.exists():
-            raise
-        return None
-
-
-def fingerprint(record: Record) -> str | None:
-    """What tells one failure from the next; None for a record that is not to be tried again."""
-    again = record["status"] == "failed" and not record["error"].get("quarantined")
-    return json.dumps([record["error"], record.get("timing")]) if again else None
-
-
-def quarantined(fields: Record, losses: int) -> Record:
+def quarantined(record: Record, error: RecordedError, losses: int) -> Record:
     """A failure that is not tried again by itself."""
-    error = fields["error"]
-    message = f"{error['message']}; lost {losses} times, it is tried again only once this record is deleted"
-    return {**fields, "error": {**error, "message": message, "quarantined": True}}
+    message = f"{error.message}; lost {losses} times, it is tried again only once this record is deleted"
+    return structs.replace(record, error=structs.replace(error, message=message, quarantined=True))

@@ -13,20 +13,33 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
+from typing import TypeVar, cast
 
 import torch
+from msgspec import structs
 
 from lth_bench.errors import DataError, DiskFault, Diverged, FileFault, Interrupted, ModelError, Unsuitable
-from lth_bench.experiments.experiment import Experiment, from_json
+from lth_bench.experiments.experiment import Experiment
 from lth_bench.methods.controls import Base
-from lth_bench.pruning.doctor import complaints, looked_at, sensitivities
+from lth_bench.pruning.doctor import complaints
+from lth_bench.pruning.initial_scores import diagnostic_batch, sensitivities
 from lth_bench.pruning.tickets import Ticket, read_ticket
-from lth_bench.running.context import Site, instance
+from lth_bench.running.context import Context, instance
 from lth_bench.running.evaluation import judge
+from lth_bench.running.messages import Handed, Trained
 from lth_bench.running.outcomes import InvalidResult, hand_over, outcome, take
 from lth_bench.running.transfer import fitted
 from lth_bench.storage.files import remove
+from lth_bench.storage.record import (
+    DataHashes,
+    Environment,
+    Identity,
+    Record,
+    RecordedError,
+    RecordedPlugin,
+    Timing,
+    failed,
+)
 from lth_bench.storage.records import outcome_path, read_record, record_path, ticket_path
 from lth_bench.storage.source_hash import file_hash
 from lth_bench.training.ledger import Spent
@@ -41,7 +54,7 @@ OUT_OF_MEMORY = (
     "STATUS_ALLOC_FAILED",
 )
 
-Fields = dict[str, Any]
+T = TypeVar("T")
 
 
 class NoTicket(Exception):
@@ -57,88 +70,81 @@ KINDS: dict[type[BaseException], str] = {
 }
 
 
-def run(identity: Fields, directory: Path, site: Site) -> Fields:
+def run(identity: Identity, directory: Path, context: Context) -> Record:
     """Trains and evaluates in this process; returns the record, not yet written."""
-    trained = train(identity, directory, site, Spent())
-    return evaluate(identity, trained, directory, site) if trained["status"] == "trained" else {**identity, **trained}
+    trained = train(identity, directory, context, Spent())
+    return trained if isinstance(trained, Record) else evaluate(identity, trained, directory, context)
 
 
-def train(identity: Fields, directory: Path, site: Site, spent: Spent, generation: int = 1) -> Fields:
-    """Runs the pruner and hands its outcome over to `evaluate`: status "trained", or what went wrong.
+def train(identity: Identity, directory: Path, context: Context, spent: Spent, generation: int = 1) -> Trained | Record:
+    """Runs the pruner and hands its outcome over to `evaluate`, or returns the record of what went wrong.
 
     Adds to what was spent on earlier tries; `generation` tells this try from others that may still be under way.
     Raises Interrupted and DiskFault, which are not the pruner's doing.
     """
-    experiment = from_json(identity["experiment"])
+    experiment = identity.experiment
 
-    def work() -> Fields:
-        session = site.session(experiment)
+    def work() -> Handed:
+        session = context.session(experiment)
         try:
-            pruner = _pruner(experiment, directory, session, site)
-            with session.metered():
+            pruner = _pruner(experiment, directory, session, context)
+            with session.account.metered():
                 pruner(session)
-            path = outcome_path(directory, identity["key"], generation)
-            return {"status": "trained", "handed": hand_over(path, outcome(session))}
+            return hand_over(outcome_path(directory, identity.key, generation), outcome(session))
         except BaseException:
-            session.check_ended()
+            session.course.check()
             raise
         finally:
-            spent.add(session.spent)
+            spent.add(session.account.spent)
 
-    fields = _guarded(work)
-    about = {} if fields["status"] == "trained" else _about(experiment, site)
-    environment = _environment(experiment, site)
-    timing = {**fields["timing"], **vars(spent), "peak_memory": _peak_memory(site)}
-    return {**about, **fields, "environment": environment, "timing": timing}
+    result, timing = _guarded(work)
+    timing = structs.replace(timing, **vars(spent), peak_memory=_peak_memory(context))
+    environment = _environment(experiment, context)
+    if isinstance(result, RecordedError):
+        return _with_about(failed(identity, result, environment=environment, timing=timing), context)
+    return Trained(result, environment, timing)
 
 
-def evaluate(identity: Fields, trained: Fields, directory: Path, site: Site, generation: int = 1) -> Fields:
+def evaluate(identity: Identity, trained: Trained, directory: Path, context: Context, generation: int = 1) -> Record:
     """The record of an experiment that was trained, not yet written."""
-    experiment = from_json(identity["experiment"])
-    path = outcome_path(directory, identity["key"], generation)
+    path = outcome_path(directory, identity.key, generation)
 
-    def work() -> Fields:
+    def work() -> tuple[Record, float] | RecordedError:
         try:
-            made = take(path, trained["handed"])
+            made = take(path, trained.handed)
         except FileFault as error:
-            return failure("lost", f"what training left behind is gone: {error}")
-        return {"status": "done", **judge(experiment, made, directory, site)}
+            return RecordedError(kind="lost", message=f"the file of the outcome cannot be used: {error}", traceback="")
+        return judge(identity, made, directory, context)
 
-    fields = _guarded(work)
+    result, timing = _guarded(work)
     remove(path)
-    timing = {**trained["timing"], **({"latency": fields.pop("latency")} if "latency" in fields else {})}
-    seconds = timing["seconds"] + fields["timing"]["seconds"]
-    return {
-        **identity,
-        **_about(experiment, site),
-        **fields,
-        "environment": trained["environment"],
-        "timing": {**timing, "seconds": seconds},
-    }
+    record, pace = (failed(identity, result), None) if isinstance(result, RecordedError) else result
+    seconds = trained.timing.seconds + timing.seconds
+    timing = structs.replace(trained.timing, seconds=seconds, latency=pace)
+    return _with_about(structs.replace(record, environment=trained.environment, timing=timing), context)
 
 
-def failure(kind: str, message: str, trace: str = "") -> Fields:
-    """The fields of a record that say why an experiment failed."""
-    error = {"kind": kind, "message": _text(message)[:LONGEST], "traceback": _text(trace)[-LONGEST:]}
-    return {"status": "failed", "error": error}
-
-
-def _guarded(work: Callable[[], Fields]) -> Fields:
-    """What some work gives, or the failure that it ends in; with its timing."""
+def _guarded(work: Callable[[], T]) -> tuple[T | RecordedError, Timing]:
+    """The result of some work, or the error that it ends in; with its timing."""
     started, clock = datetime.now(UTC), time.perf_counter()
     try:
-        fields = work()
+        result: T | RecordedError = work()
     except (Interrupted, DiskFault):
         raise
     except Diverged as error:
-        fields = {"status": "diverged", "error": {"kind": "diverged", "message": _text(str(error)), "step": error.step}}
+        result = RecordedError(kind="diverged", message=_text(str(error)), step=error.step)
     except BaseException as error:
-        fields = failure(_kind(error), _words(error), "".join(traceback.format_exception(error)))
-        fields["error"]["exception"] = type(error).__name__
-    return {
-        **fields,
-        "timing": {"started": started.isoformat(timespec="seconds"), "seconds": time.perf_counter() - clock},
-    }
+        result = _error(error)
+    return result, Timing(started.isoformat(timespec="seconds"), time.perf_counter() - clock)
+
+
+def _error(error: BaseException) -> RecordedError:
+    return RecordedError(
+        kind=_kind(error),
+        message=_text(_words(error))[:LONGEST],
+        traceback=_text("".join(traceback.format_exception(error)))[-LONGEST:],
+        exception=type(error).__name__,
+    )
 
 
 def _kind(error: BaseException) -> str:
@@ -162,17 +168,17 @@ def _text(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _pruner(experiment: Experiment, directory: Path, session: Session, site: Site) -> Callable[[Session], None]:
+def _pruner(experiment: Experiment, directory: Path, session: Session, context: Context) -> Callable[[Session], None]:
     """What drives the Session: the experiment's pruner, or its control from the ticket of its base."""
     if experiment.control is None:
-        return cast(Callable[[Session], None], instance(site.plugins.pruners, experiment.pruner))
-    base = _base(experiment, directory, session, site)
-    return partial(instance(site.plugins.controls, experiment.control), base=base)
+        return cast(Callable[[Session], None], instance(context.plugins.pruners, experiment.pruner))
+    base = _base(experiment, directory, session, context)
+    return partial(instance(context.plugins.controls, experiment.control), base=base)
 
 
-def _base(experiment: Experiment, directory: Path, session: Session, site: Site) -> Base:
+def _base(experiment: Experiment, directory: Path, session: Session, context: Context) -> Base:
     ticket = _base_ticket(experiment, directory)
-    pruner = instance(site.plugins.pruners, experiment.pruner)
+    pruner = instance(context.plugins.pruners, experiment.pruner)
     return Base(pruner, fitted(ticket, session) if experiment.origin else ticket)
 
 
@@ -184,54 +190,59 @@ def _base_ticket(experiment: Experiment, directory: Path) -> Ticket:
         raise NoTicket(f"the control needs the ticket of experiment {key}, which has no record in {directory}")
     try:
         record = read_record(path)
-        if record["status"] != "done":
-            raise NoTicket(f"the control needs the ticket of experiment {key}, which {record['status']}")
-        return read_ticket(ticket_path(directory, key), record["ticket"]["sha256"])
+        if record.ticket is None:
+            raise NoTicket(f"the control needs the ticket of experiment {key}, which {record.status}")
+        return read_ticket(ticket_path(directory, key), record.ticket.sha256)
     except FileFault as error:
         raise NoTicket(f"the control needs the ticket of experiment {key}: {error}") from error
 
 
-def _about(experiment: Experiment, site: Site) -> Fields:
-    """What a record says of its data and of its model, so far as it can be said."""
+def _with_about(record: Record, context: Context) -> Record:
+    """A record with what can be said of its data and its model."""
+    experiment = record.experiment
     try:
-        return {"data": {"training": site.read(experiment.dataset).digest}, "unfit": _unfit(experiment, site)}
+        data = record.data or DataHashes(context.read(experiment.dataset).digest)
+        return structs.replace(record, data=data, unfit=_unfit(experiment, context))
     except Exception:  # the record says already what is wrong with them
-        return {}
+        return record
 
 
-def _unfit(experiment: Experiment, site: Site) -> list[str]:
+def _unfit(experiment: Experiment, context: Context) -> list[str]:
     """What the doctor holds against an experiment's network, with the initial weights of seed 0."""
-    network = site.network(experiment, 0)
-    batch = looked_at(site.training(experiment.dataset)[0])
+    network = context.network(experiment, 0)
+    batch = diagnostic_batch(context.training(experiment.dataset)[0])
     try:
-        scores = sensitivities(network, site.prunable(experiment, network), batch)
+        scores = sensitivities(network, context.prunable(experiment, network), batch)
         return complaints(network, scores, batch)
     except Exception as error:  # a network that trains is not to fail for this
         return [f"it could not be examined ({type(error).__name__}: {_text(_words(error))[:200]})"]
 
 
-def _peak_memory(site: Site) -> int:
+def _peak_memory(context: Context) -> int:
     """The most bytes that training held: on the GPU where there is one, else of this whole process."""
-    if site.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(site.device)
+    if context.device.type == "cuda":
+        return torch.cuda.max_memory_allocated(context.device)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if platform.system() == "Darwin" else 1024 * most
 
 
-def _environment(experiment: Experiment, site: Site) -> Fields:
-    chosen = {"pruner": (site.plugins.pruners, experiment.pruner.name)}
+def _environment(experiment: Experiment, context: Context) -> Environment:
+    chosen = {"pruner": (context.plugins.pruners, experiment.pruner.name)}
     if experiment.control:
-        chosen["control"] = (site.plugins.controls, experiment.control.name)
-    gpu = torch.cuda.get_device_name(site.device) if site.device.type == "cuda" else None
-    return {
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("lth-bench", "torch", "timm", "numpy")},
-        "system": f"{platform.system()} {platform.machine()}",
-        "device": gpu or site.device.type,
-        "threads": torch.get_num_threads(),
-        "processors": os.cpu_count(),
-        "plugins": {
-            kind: {**dataclasses.asdict(registry.sources[name]), "sha256": file_hash(registry[name])}
+        chosen["control"] = (context.plugins.controls, experiment.control.name)
+    gpu = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else None
+    return Environment(
+        python=platform.python_version(),
+        lth_bench=version("lth-bench"),
+        torch=version("torch"),
+        timm=version("timm"),
+        numpy=version("numpy"),
+        system=f"{platform.system()} {platform.machine()}",
+        device=gpu or context.device.type,
+        threads=torch.get_num_threads(),
+        processors=os.cpu_count(),
+        plugins={
+            kind: RecordedPlugin(**dataclasses.asdict(registry.providers[name]), sha256=file_hash(registry[name]))
             for kind, (registry, name) in chosen.items()
         },
-    }
+    )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lth_bench.running.limits import Limits
-from lth_bench.running.messages import Message
-from lth_bench.running.queue import Board, Identity
+from lth_bench.running.messages import Settings
+from lth_bench.running.queue import Queue
+from lth_bench.storage.record import Identity
 from lth_bench.storage.store import Store
 
 POLL = 0.2
@@ -28,18 +28,18 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     loaders: int = 0
 
-    def board(self, identities: list[Identity]) -> Board:
-        """The board of these experiments."""
+    def queue(self, identities: list[Identity]) -> Queue:
+        """The queue of these experiments."""
         store = Store(self.store, self.limits.patience) if self.store else None
-        return Board(self.directory, identities, store, self.limits.patience)
+        return Queue(self.directory, identities, store, self.limits.patience)
 
-    def settings(self) -> Message:
-        """What a worker process has to know, as JSON."""
-        return {
-            "directory": str(self.directory),
-            "data": self.data_root and str(self.data_root),
-            "device": self.device,
-            "store": self.store and str(self.store),
-            "limits": dataclasses.asdict(self.limits),
-            "loaders": self.loaders,
-        }
+    def settings(self) -> Settings:
+        """What a worker process has to know."""
+        return Settings(
+            directory=str(self.directory),
+            data=None if self.data_root is None else str(self.data_root),
+            device=self.device,
+            store=None if self.store is None else str(self.store),
+            limits=self.limits,
+            loaders=self.loaders,
+        )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lth_bench.errors import Unsuitable
-from lth_bench.models.timm_models import output_layer
+from lth_bench.models.layer_roles import output_layer
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.pruning.masks import kept
 from lth_bench.pruning.tickets import Ticket
@@ -21,7 +21,7 @@ from lth_bench.training.session import Session
 
 if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Experiment
-    from lth_bench.running.context import Site
+    from lth_bench.running.context import Context
 
 
 def fitted(ticket: Ticket, session: Session) -> Ticket:
@@ -57,12 +57,12 @@ def misfit(mine: State, found: State, output: str) -> str:
     return ""
 
 
-def origin_faults(experiment: Experiment, site: Site) -> Iterator[str]:
+def origin_faults(experiment: Experiment, context: Context) -> Iterator[str]:
     """What keeps a ticket from being trained elsewhere, so far as networks alone tell."""
     base = experiment.base
     if base is None or base.dataset == experiment.dataset:
         return
-    here, there = site.network(experiment, 0), site.network(base, 0)
+    here, there = context.network(experiment, 0), context.network(base, 0)
     if fault := misfit(here.state_dict(), there.state_dict(), output_layer(here)):
         name = experiment.model.name
         places = f"found on {base.dataset.name!r}, trained on {experiment.dataset.name!r}, {name!r}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import gc
 import os
@@ -21,46 +20,48 @@ from typing import Literal, NoReturn
 import torch
 
 from lth_bench.errors import Busy, DiskFault, FileFault, Stopped
-from lth_bench.experiments.experiment import from_json
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.running.limits import Limits
-from lth_bench.running.messages import Channel, Message
+from lth_bench.running.messages import (
+    Answer,
+    Began,
+    CannotWrite,
+    Channel,
+    Check,
+    Checked,
+    Checkpointed,
+    Ended,
+    Evaluate,
+    Idle,
+    MakeReady,
+    MustWait,
+    Progress,
+    Request,
+    Settings,
+    Train,
+)
 from lth_bench.running.placement import room
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import evaluate, train
+from lth_bench.storage.record import Identity, Record
 from lth_bench.storage.store import Store
-from lth_bench.training.ledger import Spent
 from lth_bench.training.memory import Watch
 from lth_bench.training.optimizers import make_optimizer
 
 Device = Literal["cpu", "cuda"]
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LOOK = 0.5  # seconds between two looks at what the main thread has done
 
 
-def make_site(data_root: Path | None, device: Device, store: Store | None = None) -> Site:
-    """The site of this process, with torch made fast and repeatable; nothing of CUDA is started here."""
+def make_context(data_root: Path | None, device: Device, store: Store | None = None) -> Context:
+    """The context of this process, with torch made fast and repeatable; nothing of CUDA is started here."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    keep_memory()
     if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-    return Site(load_plugins(), data_root, torch.device(device), store)
-
-
-def keep_memory() -> None:
-    """Has freed memory stay with this process, where the C library can be told.
-
-    A training step frees nearly all that it takes; to get that back from the system in the next one took 10 to 14 % of
-    the time of a ResNet-20.
-    """
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most that it takes
-        library.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+    return Context(load_plugins(), data_root, torch.device(device), store)
 
 
 def choose(wanted: str) -> Device:
@@ -81,7 +82,7 @@ def choose(wanted: str) -> Device:
     return "cpu" if status else "cuda"
 
 
-class Desk:
+class Heartbeat:
     """The worker's end of the connection, in the process of one experiment: requests to stop, and signs of life."""
 
     def __init__(self, channel: Channel, watch: Watch) -> None:
@@ -107,7 +108,7 @@ class Desk:
             now = time.monotonic()
             if self.watch.activity != seen:
                 seen, since = self.watch.activity, now
-                self.channel.send({"progress": seen})
+                self.channel.send(Progress(seen))
             if now - since < limits.stall and now - beaten > limits.patience / 4:
                 for lease in list(self.watch.leases):
                     with suppress(FileFault):  # the next beat may do better
@@ -119,42 +120,49 @@ class Desk:
 def serve(channel: Channel) -> None:
     """Answers requests until the other end closes, each in a child that has all imports and data already.
 
-    So an experiment starts in milliseconds and can change nothing for the next. The first message says where and how
-    to work; {"idle": exit code} follows when a child has ended, whether it has answered or not. A message without a
-    task names an experiment to make ready for, or asks to stop what has just ended.
+    So an experiment starts in milliseconds and can change nothing for the next. The first message is the settings;
+    Idle follows when a child has ended, whether it has answered or not. A Stop that comes while no child runs is late.
     """
-    settings = channel.receive() or {}
-    limits = Limits(**settings["limits"])
-    store = Store(Path(settings["store"]), limits.patience) if settings["store"] else None
+    settings = channel.receive()
+    assert isinstance(settings, Settings)
+    store = Store(Path(settings.store), settings.limits.patience) if settings.store else None
     try:
-        site = make_site(settings["data"] and Path(settings["data"]), choose(settings["device"]), store)
-        site.loaders = settings["loaders"]
+        context = make_context(Path(settings.data) if settings.data else None, choose(settings.device), store)
+        context.loaders = settings.loaders
     except ValueError as error:
-        channel.send({"faults": [str(error)]})
+        channel.send(Checked([str(error)], 0))
         return
     warm: set[str] = set()
     while True:
         try:
-            request = channel.receive() or {}
+            request = channel.receive()
         except EOFError:
             return
-        if "identity" in request and (kind := str(request["identity"]["experiment"]["dataset"])) not in warm:
-            warm_up(site, request["identity"])
-            warm.add(kind)
-        if "task" not in request:
-            continue
-        gc.freeze()  # to look at an object for garbage, a child would have to copy its page
-        pid = os.fork()
-        if pid == 0:
-            gc.enable()
-            os.setpgid(0, 0)
-            _answer(request, Path(settings["directory"]), site, Desk(channel, site.watch), limits)
-        with suppress(PermissionError, ProcessLookupError):
-            os.setpgid(pid, pid)
-        status = _wait(pid, channel)
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        channel.send({"idle": os.waitstatus_to_exitcode(status)})
+        if isinstance(request, MakeReady | Train | Evaluate) and _data(request.identity) not in warm:
+            warm_up(context, request.identity)
+            warm.add(_data(request.identity))
+        if isinstance(request, Request):
+            channel.send(Idle(_in_child(request, settings, context, channel)))
+
+
+def _data(identity: Identity) -> str:
+    return str(identity.experiment.dataset)
+
+
+def _in_child(request: Request, settings: Settings, context: Context, channel: Channel) -> int:
+    """Has a child work on a request; returns its exit code."""
+    gc.freeze()  # to look at an object for garbage, a child would have to copy its page
+    pid = os.fork()
+    if pid == 0:
+        gc.enable()
+        os.setpgid(0, 0)
+        _answer(request, settings, context, Heartbeat(channel, context.watch))
+    with suppress(PermissionError, ProcessLookupError):
+        os.setpgid(pid, pid)
+    status = _wait(pid, channel)
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(status)
 
 
 def _wait(child: int, channel: Channel) -> int:
@@ -170,31 +178,31 @@ def _wait(child: int, channel: Channel) -> int:
     return os.waitpid(child, 0)[1]
 
 
-def warm_up(site: Site, identity: Message) -> None:
+def warm_up(context: Context, identity: Identity) -> None:
     """Reads the training data and imports what a Session imports late.
 
     Nothing of this may start a thread or a device: the process is about to fork.
     """
     with suppress(Exception):  # whatever is wrong, the experiment will say so
-        experiment = from_json(identity["experiment"])
-        site.read(experiment.dataset)
-        if site.device.type == "cpu":
-            session = site.session(experiment)
+        context.read(identity.experiment.dataset)
+        if context.device.type == "cpu":
+            session = context.session(identity.experiment)
             make_optimizer(session.recipe, session.model)
 
 
-def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: Limits) -> NoReturn:
+def _answer(request: Request, settings: Settings, context: Context, heartbeat: Heartbeat) -> NoReturn:
     """Works on a request, sends the answer, and ends the process."""
+    limits = settings.limits
     try:
-        if limits.memory and request["task"] == "train":
+        if limits.memory and isinstance(request, Train):
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
-        desk.open(limits)
-        desk.channel.send({"began": os.getpid()})
+        heartbeat.open(limits)
+        heartbeat.channel.send(Began(os.getpid()))
         try:
-            answer = TASKS[request["task"]](request, directory, site)
+            answer = _worked(request, Path(settings.directory), context)
         except DiskFault as error:
-            answer = {"status": "fault", "message": str(error)}
-        desk.channel.send(answer)
+            answer = CannotWrite(str(error))
+        heartbeat.channel.send(answer)
         with suppress(Exception):  # a plugin may have closed it
             sys.stdout.flush()
     except BaseException:
@@ -205,29 +213,29 @@ def _answer(request: Message, directory: Path, site: Site, desk: Desk, limits: L
     os._exit(0)
 
 
-def _check(request: Message, directory: Path, site: Site) -> Message:
-    """What is known to be wrong with experiments; if asked for, how many of them may run at a time."""
-    experiments = [from_json(experiment) for experiment in request["experiments"]]
-    faults = preflight(experiments, site)
-    return {"faults": faults, "room": room(experiments, site) if request["room"] and not faults else 0}
+def _worked(request: Request, directory: Path, context: Context) -> Answer:
+    if isinstance(request, Check):
+        return _checked(request, context)
+    if isinstance(request, Train):
+        return _trained(request, directory, context)
+    return Ended(evaluate(request.identity, request.trained, directory, context, request.generation))
 
 
-def _train(request: Message, directory: Path, site: Site) -> Message:
+def _checked(request: Check, context: Context) -> Checked:
+    faults = preflight(request.experiments, context)
+    return Checked(faults, room(request.experiments, context) if request.room and not faults else 0)
+
+
+def _trained(request: Train, directory: Path, context: Context) -> Answer:
     """The answer of `train`, or that the experiment has to wait for a segment, or was stopped."""
-    spent = Spent(**request["spent"])
+    spent = request.spent
     try:
-        return train(request["identity"], directory, site, spent, request["generation"])
+        trained = train(request.identity, directory, context, spent, request.generation)
     except Busy as error:
-        return {"status": "busy", "segment": error.key, "spent": vars(spent)}
+        return MustWait(error.key, spent)
     except Stopped:
-        return {"status": "stopped", "spent": vars(spent)}
-
-
-def _evaluate(request: Message, directory: Path, site: Site) -> Message:
-    return evaluate(request["identity"], request["trained"], directory, site, request["generation"])
-
-
-TASKS = {"check": _check, "train": _train, "evaluate": _evaluate}
+        return Checkpointed(spent)
+    return Ended(trained) if isinstance(trained, Record) else trained
 
 
 def main() -> None:

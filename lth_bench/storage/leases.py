@@ -6,18 +6,37 @@ whoever creates KEY.N+1 first has taken over, and the owner of KEY.N, should it 
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from msgspec import Struct
+
+from lth_bench.hashing import canonical
 from lth_bench.machine import identity as machine_identity
 from lth_bench.machine import started
 from lth_bench.storage.files import age, create, names, publish, remove, touch
+from lth_bench.storage.lines import parsed
+from lth_bench.storage.record import RecordedError, builtins, decoder
 
 SECONDS = 60.0
+
+
+class Owner(Struct, frozen=True):
+    """A process: its machine, its number, and when it started, in ticks since the machine did."""
+
+    machine: list[str]
+    pid: int
+    started: int | None
+
+
+class Content(Struct, frozen=True):
+    """The file of a lease."""
+
+    token: str
+    owner: Owner
+    lost: RecordedError | None
 
 
 @dataclass(frozen=True)
@@ -50,7 +69,7 @@ class Lease:
         """Removes every trace, once the work is published."""
         clear(self.folder, self.key)
 
-    def lose(self, reason: dict[str, Any]) -> None:
+    def lose(self, reason: RecordedError) -> None:
         """Says that the work was lost, so that others need not wait for the lease to grow old."""
         publish(self.path, _content(self.token, lost=reason))
 
@@ -62,8 +81,8 @@ class Claim:
     path: Path
     generation: int
     token: str = ""
-    owner: dict[str, Any] = field(default_factory=dict)
-    lost: dict[str, Any] | None = None
+    owner: Owner | None = None
+    lost: RecordedError | None = None
 
     def alive(self, seconds: float) -> bool:
         """Whether its owner may still be at work; one that is silent for `seconds` is not."""
@@ -104,7 +123,7 @@ def find_all(folder: Path, only: str | None = None) -> dict[str, Claim]:
     return {key: _read(folder / f"{key}.{number}", number) for key, number in generations.items()}
 
 
-def history(folder: Path, key: str) -> list[dict[str, Any]]:
+def history(folder: Path, key: str) -> list[RecordedError]:
     """Why earlier leases on a key were lost, the oldest first."""
     latest = find(folder, key)
     numbers = range(1, latest.generation + 1) if latest else []
@@ -114,23 +133,23 @@ def history(folder: Path, key: str) -> list[dict[str, Any]]:
 
 def _read(path: Path, generation: int) -> Claim:
     try:
-        content = json.loads(path.read_bytes())
-        return Claim(path, generation, content["token"], content["owner"], content["lost"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return Claim(path, generation)
+        content = parsed(path.read_bytes(), _CONTENT)
+    except OSError:
+        content = None
+    return Claim(path, generation, content.token, content.owner, content.lost) if content else Claim(path, generation)
 
 
-def _content(token: str, lost: dict[str, Any] | None = None) -> bytes:
-    return json.dumps({"token": token, "owner": _self(), "lost": lost}).encode()
+_CONTENT = decoder(Content)
 
 
-def _self() -> dict[str, Any]:
+def _content(token: str, lost: RecordedError | None = None) -> bytes:
     pid = os.getpid()
-    return {"machine": machine_identity(), "pid": pid, "started": started(pid)}
+    owner = Owner(machine_identity(), pid, started(pid))
+    return canonical(builtins(Content(token, owner, lost))).encode()
 
 
-def _is_dead(owner: dict[str, Any]) -> bool:
+def _is_dead(owner: Owner | None) -> bool:
     """Whether a process of this machine is known to have ended."""
-    if not owner or owner["started"] is None or owner["machine"] != machine_identity():
+    if owner is None or owner.started is None or owner.machine != machine_identity():
         return False
-    return bool(started(owner["pid"]) != owner["started"])
+    return started(owner.pid) != owner.started

@@ -1,4 +1,4 @@
-"""What was done, so that every cost can be computed from it."""
+"""The work of an experiment as events, from which every cost can be computed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Event:
     """Work done: `steps` ticks of the clock from `step` on, on `examples` examples in all.
 
     `kind` is "train" (forward, backward, update), "dense_gradients" (the same with gradients of pruned weights too) or
-    "score" (whatever is computed while the clock stands still); `kept` are the weights kept by layer meanwhile. What
-    scoring costs is measured: `flops` as it was computed, `sparse_flops` of it for kept weights alone.
+    "score" (everything computed while the clock stands still). `kept` counts the weights kept by layer meanwhile.
+    Scoring is measured: `flops` were computed, `sparse_flops` of them for kept weights.
     """
 
     kind: str
@@ -25,7 +25,7 @@ class Event:
 
 @dataclass
 class Spent:
-    """What an experiment really cost: steps that were computed for it, and steps of training that were looked up."""
+    """The real cost of an experiment: steps computed for it, and steps of training looked up."""
 
     steps_computed: int = 0
     steps_looked_up: int = 0
@@ -36,7 +36,7 @@ class Spent:
 
 
 class Ledger:
-    """The events of an experiment; one that goes on where the last one ends makes it longer."""
+    """The events of an experiment; an event that continues the last one extends it."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []

@@ -1,4 +1,4 @@
-"""What decides the bits of a computation on this machine."""
+"""Everything on this machine that decides the bits of a computation."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 
 from lth_bench.hashing import canonical
 
-SEMANTICS = 1  # raised when the same training comes to compute something else
+SEMANTICS = 1  # raised when a change of this project changes what the same training computes
 X86 = ("model name", "cpu family", "model", "stepping", "flags")
 ARM = ("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features")
 
 
 def numerics(device: torch.device) -> dict[str, Any]:
-    """What decides how a computation rounds, as it is set now."""
+    """Versions and settings that decide how a computation rounds, as they are now."""
     return {
         **(_cuda_numerics(device) if device.type == "cuda" else _cpu_numerics()),
         "torch": torch.__version__,
@@ -56,7 +56,7 @@ def _cuda_numerics(device: torch.device) -> dict[str, Any]:
 
 @cache
 def _processor() -> str:
-    """The kind of processor: libraries choose their kernels by it."""
+    """The kind of processor, by which libraries choose their kernels."""
     with suppress(OSError):
         lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
         facts = {name.strip(): value.strip() for name, _, value in lines}

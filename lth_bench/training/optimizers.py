@@ -10,11 +10,12 @@ import timm.optim
 import torch
 from torch import Tensor, nn
 
+from lth_bench.errors import SessionError
 from lth_bench.experiments.recipe import Recipe
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser of what is trainable; the learning rate is set before every step."""
+    """The recipe's optimiser of all trainable parameters; the learning rate is set before every step."""
     options: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
     groups = _groups(recipe, model)
     if recipe.optimizer == "sgd":
@@ -24,7 +25,7 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def _groups(recipe: Recipe, model: nn.Module) -> list[Any]:
-    """Parameters, those that do not decay apart: biases, norm layers, and what timm's model names."""
+    """Parameters, in groups with and without decay: biases, norm layers and what the timm model names do not decay."""
     if recipe.decay == "all":
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
     named: Any = getattr(model, "no_weight_decay", set)
@@ -32,7 +33,7 @@ def _groups(recipe: Recipe, model: nn.Module) -> list[Any]:
 
 
 def restore_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Loads an optimiser's state; every tensor gets the layout of its weight: fused optimisers do not look."""
+    """Loads an optimiser's state; every tensor gets the layout of its weight, which fused optimisers rely on."""
     optimizer.load_state_dict(copy.deepcopy(state))
     for weight, values in optimizer.state.items():
         for name, value in values.items():
@@ -40,9 +41,29 @@ def restore_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> No
                 values[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value).detach()
 
 
+def restored(
+    optimizer: torch.optim.Optimizer | None, saved: dict[str, Any] | None, recipe: Recipe, model: nn.Module
+) -> torch.optim.Optimizer | None:
+    """This optimiser, or a new one, in the saved state; None where there was no optimiser to save."""
+    if saved is None:
+        return None
+    optimizer = optimizer or make_optimizer(recipe, model)
+    restore_state(optimizer, saved)
+    return optimizer
+
+
 def clean(optimizer: torch.optim.Optimizer, masks: Mapping[nn.Parameter, Tensor]) -> None:
-    """Empties the optimiser's state where a weight is pruned."""
+    """Zeroes the optimiser's state of pruned weights."""
     for weight, mask in masks.items():
         for value in optimizer.state.get(weight, {}).values():
             if isinstance(value, Tensor) and value.shape == mask.shape:
                 value.mul_(mask)
+
+
+def check_trainable(optimizer: torch.optim.Optimizer | None, model: nn.Module) -> None:
+    """Raises SessionError if what is trainable has changed since the optimiser was made."""
+    if optimizer is None:
+        return
+    owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if owned != {id(parameter) for parameter in model.parameters() if parameter.requires_grad}:
+        raise SessionError("what is trainable has changed since the first update; freeze or add weights before it")

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 from torch.optim import optimizer as optimizer_hooks
 
-import lth_bench.training.session as session_module
-from lth_bench.data.lazy import Streamed
+from lth_bench.data.lazy import LazyExamples
 from lth_bench.hashing import sha256
 from lth_bench.storage.tensors import NAMES, serialized
+from lth_bench.training import account, clock, course, fast_step, monitor, optimizers, state, topology
+from lth_bench.training import session as session_module
 from lth_bench.training.optimizers import make_optimizer
 
 if TYPE_CHECKING:
@@ -28,31 +29,37 @@ if TYPE_CHECKING:
 SIMPLE = (int, float, complex, str, bool, bytes, type(None), range, slice)
 FUNCTIONS = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, property)
 TORCH = (torch.dtype, torch.device, torch.memory_format, torch.layout)
-FIXED = (nn.Module, Streamed, *FUNCTIONS, *TORCH, re.Pattern, PurePath)
-"""What is compared by identity: it has no state, or its state is looked at where it belongs."""
+FIXED = (nn.Module, LazyExamples, *FUNCTIONS, *TORCH, re.Pattern, PurePath)
+"""Types whose values are compared by identity: they have no state, or their state is described elsewhere."""
+MODULES = (session_module, account, clock, course, fast_step, monitor, optimizers, state, topology)
+"""The modules whose functions train."""
 
 
-class Plainness:
+class Purity:
     """How a Session was made. Parametrised, hooked, frozen, rebuilt or driven otherwise, it is not the plain one."""
 
     def __init__(self, session: Session) -> None:
-        self._kind, self._methods = type(session), dict(vars(type(session)))
         self._code = _code(session)
-        self._alive: list[Any] = []  # what is known by its id, so that no id is given twice
-        self._made = _description(session, self._alive)
+        self._alive: list[Any] = []  # values described by their ids, kept so that no id is given twice
+        self._description = _description(session, self._alive)
 
     def holds(self, session: Session) -> bool:
         """Whether training depends on nothing but the state, the recipe, the data and the seed."""
-        own = type(session) is self._kind and dict(vars(self._kind)) == self._methods
-        shadowed = any(name in self._methods for name in vars(session))
+        shadowed = any(name in vars(type(part)) for part in _parts(session) for name in vars(part))
         around = _surroundings_are_plain() and _optimizer_is_plain(session) and _code(session) == self._code
-        return own and not shadowed and around and _description(session, []) == self._made
+        return not shadowed and around and _description(session, []) == self._description
+
+
+def _parts(session: Session) -> tuple[object, ...]:
+    return session, session.clock, session.topology, session.account, session.course
 
 
 def _code(session: Session) -> list[Any]:
     """The functions that training calls."""
     forwards = [type(module).forward for module in session.model.modules()]
-    return [forwards, dict(vars(nn.functional)), {n: v for n, v in vars(session_module).items() if callable(v)}]
+    methods = [dict(vars(type(part))) for part in _parts(session)]
+    functions = [{name: value for name, value in vars(module).items() if callable(value)} for module in MODULES]
+    return [forwards, dict(vars(nn.functional)), methods, functions]
 
 
 def _surroundings_are_plain() -> bool:
@@ -88,18 +95,18 @@ def _kinds(optimizer: torch.optim.Optimizer) -> list[dict[str, type]]:
 
 
 def _description(session: Session, alive: list[Any]) -> list[Any]:
-    """All that training consists of but for the values of weights and buffers; comparable within one process."""
+    """All that training consists of except the values of weights and buffers; comparable within one process."""
     state = [*session.model.parameters(), *session.model.buffers()]
     seen = _Seen({id(tensor) for tensor in state}, alive)
-    schedule = seen.parts(session.schedule), session.total_steps, session._measure_every
-    loop = session.recipe, session.seed, schedule, id(session._stream)
-    stream = session._stream.recipe, session._stream.seed
-    data = seen.parts(session._stream.data), seen.parts(session._validation)
+    schedule = seen.parts(session.schedule), session.total_steps, session.clock.measure_every
+    loop = session.recipe, session.seed, schedule, id(session.order)
+    order = session.order.recipe, session.order.seed
+    data = seen.parts(session.order.data), seen.parts(session.course.validation)
     network = [
         (name, id(module), seen.parts(type(module)), _attributes(module, seen), _parameters(module))
         for name, module in session.model.named_modules()
     ]
-    return [loop, stream, data, network, _buffers(session.model)]
+    return [[id(part) for part in _parts(session)], loop, order, data, network, _buffers(session.model)]
 
 
 def _attributes(module: nn.Module, seen: _Seen) -> dict[str, Any]:
@@ -108,14 +115,14 @@ def _attributes(module: nn.Module, seen: _Seen) -> dict[str, Any]:
 
 
 class _Seen:
-    """Takes values apart into what can be compared later; what was met before is known by its number."""
+    """Takes values apart into descriptions to be compared later; a value met before is described by its number."""
 
     def __init__(self, state: set[int], alive: list[Any]) -> None:
         self.state, self.alive = state, alive
         self.numbers: dict[int, int] = {}
 
     def parts(self, value: Any) -> Any:
-        """What a value consists of; what cannot be told equals nothing, not even itself at another time."""
+        """The parts of a value; values that cannot be described compare unequal to everything."""
         if isinstance(value, SIMPLE):
             return type(value), value
         self.alive.append(value)
@@ -167,10 +174,10 @@ def _has_hooks(parameter: nn.Parameter) -> bool:
 
 
 def _buffers(model: nn.Module) -> list[Any]:
-    """Shapes of the buffers that are state, and the hash of those that are not: they come back from no snapshot."""
+    """Shapes of the buffers that are state, and the hash of those that are not: no snapshot brings these back."""
     state = {name: value for name, value in model.state_dict().items() if value.dtype in NAMES}
     hidden = {name: value for name, value in model.named_buffers() if name not in state}
     shapes = [(name, tuple(value.shape), value.dtype) for name, value in state.items()]
     if any(value.dtype not in NAMES for value in hidden.values()):
-        return [object()]  # what cannot be hashed equals nothing, not even itself
+        return [object()]  # equals no other description, because such a buffer cannot be hashed
     return [shapes, sha256(serialized(hidden))]

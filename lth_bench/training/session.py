@@ -2,439 +2,402 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from lth_bench.data.batches import Stream
-from lth_bench.data.examples import Batch, Source
-from lth_bench.errors import Diverged, Interrupted, MaskError, SessionError
-from lth_bench.experiments.durations import Duration
+from lth_bench.data.batches import BatchOrder
+from lth_bench.data.examples import Batch
+from lth_bench.errors import Diverged, Interrupted, SessionError
 from lth_bench.experiments.recipe import Recipe, Schedule
-from lth_bench.models.flops import Gauge, Passage, passage
-from lth_bench.models.predictions import evaluate
-from lth_bench.models.timm_models import mode, nothing, output_layer, prunable
-from lth_bench.pruning import channels as channelling
+from lth_bench.models.layer_roles import output_layer
+from lth_bench.models.modes import mode
 from lth_bench.pruning import masks as masking
 from lth_bench.pruning import parametrisation
 from lth_bench.pruning.masks import Masks, Scores
-from lth_bench.randomness import generator, kept_noise, noise, stream_seed
-from lth_bench.storage.tensors import State
-from lth_bench.training.clock import Ahead
+from lth_bench.randomness import generator, kept_noise, stream_seed
+from lth_bench.training import state
+from lth_bench.training.account import Account
+from lth_bench.training.clock import Clock, Until
+from lth_bench.training.course import Course
 from lth_bench.training.fast_step import advance, backward
-from lth_bench.training.ledger import Ledger, Spent
-from lth_bench.training.monitor import Measurement, Monitor
-from lth_bench.training.optimizers import clean, make_optimizer, restore_state
-
-if TYPE_CHECKING:
-    from lth_bench.training.memory import Memory
-
-Until = int | str | None
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What a Session is made of: a network made from an initialisation seed, data, recipe, target and seed.
-
-    `prunable` finds the weights that may be pruned. With a memory, segments that were trained before are looked up
-    there; `progress` is called at every tick and pass.
-    """
-
-    network: Callable[[int], nn.Module]
-    training: Source
-    validation: Source
-    recipe: Recipe
-    sparsity: float
-    seed: int
-    memory: Memory | None = None
-    progress: Callable[[], None] = nothing
-    prunable: Callable[[nn.Module], dict[str, nn.Parameter]] = prunable
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Weights, buffers, optimiser state (None before the first update) and clock."""
-
-    step: int
-    state: State
-    optimizer: dict[str, Any] | None
+from lth_bench.training.optimizers import check_trainable, make_optimizer, restored
+from lth_bench.training.setup import Setup, SharedTraining
+from lth_bench.training.state import Snapshot
+from lth_bench.training.topology import Sparsity, Topology
 
 
 class Session:
     """A model, its training data and a clock.
 
     `sparsity` is the target and `step` the clock. Learning rate, data order and noise are pure functions of
-    (seed, step), so that going back is an int and some tensors.
+    (seed, step), so a rewind needs an int and some tensors.
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.recipe, self.sparsity, self.seed = setup.recipe, setup.sparsity, setup.seed
+        self.sparsity = setup.sparsity
         self.model = setup.network(stream_seed(setup.seed, "initialisation"))
-        self.weights = setup.prunable(self.model)
+        self.order = BatchOrder(setup.training, setup.recipe, setup.seed)
+        self.clock = Clock(setup.recipe, setup.seed, self.order.steps_per_epoch, next(self.model.parameters()).device)
+        self.topology = Topology(self.model, setup.prunable, self.input_shape, lambda: self.account.unmetered())
+        self.account = Account(self.clock, self.topology, setup.progress)
+        self.course = Course(self.model, setup.validation, setup.progress, sum(self.topology.kept))
         self.output_layer = output_layer(self.model)
-        self.masks: Masks = masking.full(self.weights)
-        self.channels: Masks = {}
         self.elements: dict[str, int] = {}
         self.notes: dict[str, Any] = {}
         self.rng = generator(setup.seed, "method")
-        self.step = 0
         self.optimizer: torch.optim.Optimizer | None = None
-        self.monitor = Monitor()
-        self.ledger = Ledger()
-        self.spent = Spent()
-        self.ticket: Snapshot | None = None
-        self._memory, self._progress = setup.memory, setup.progress
-        self._ended: Interrupted | Diverged | None = None
-        self._network, self._prunable, self._validation = setup.network, setup.prunable, setup.validation
-        self._stream = Stream(setup.training, setup.recipe, setup.seed)
-        self._start_noise = noise(next(self.model.parameters()).device)
-        self._noise_seeds = Ahead(lambda step: stream_seed(setup.seed, "noise", step))
-        self._follow(self.recipe)
-        self._loop_open = self._scoring = self._inverted = False
+        self._network, self._memory, self._observer = setup.network, setup.memory, setup.observer
         self._precision: torch.dtype | None = None
-        self._tick: int | None = None
-        self._tick_examples, self._tick_kind = 0, "train"
-        self._tick_loss: Tensor | None = None
-        self._kept = self._counts()
-        self._held, self._tick_kept = sum(self._kept), self._kept
-        self._gauge = Gauge(lambda: self.weights, self._charge_flops)
-        self._structure: channelling.Structure | None = None
-        self._passage: Passage | None = None
-        self._masked: list[tuple[nn.Parameter, Tensor]] = []
         self._parameters = list(self.model.parameters())
-        if self._memory:
-            self._memory.attach(self)
+        if setup.memory:
+            setup.memory.attach(self)
+        if setup.observer:
+            setup.observer.attach(self)
 
     @property
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the prunable weights by layer."""
-        return {name: tuple(weight.shape) for name, weight in self.weights.items()}
+    def step(self) -> int:
+        """The step that training has reached."""
+        return self.clock.step
 
     @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Channels, height and width."""
-        return self._stream.data.shape
+    def recipe(self) -> Recipe:
+        """The recipe in force."""
+        return self.clock.recipe
 
     @property
     def schedule(self) -> Schedule:
         """The learning rate by step."""
-        return self._schedule
+        return self.clock.schedule
+
+    @property
+    def total_steps(self) -> int:
+        """The recipe's length."""
+        return self.clock.total
+
+    @property
+    def seed(self) -> int:
+        """The experiment's seed."""
+        return self.clock.seed
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The prunable weights by layer."""
+        return self.topology.weights
+
+    @property
+    def masks(self) -> Masks:
+        """By layer, True where a weight is kept; read only."""
+        return self.topology.masks
+
+    @property
+    def channels(self) -> Masks:
+        """By layer, True where an output channel is kept; layers that have lost none are absent."""
+        return self.topology.channels
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the prunable weights by layer."""
+        return self.topology.shapes
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Channels, height and width of an input."""
+        return self.order.data.shape
 
     @property
     def norms(self) -> dict[str, nn.Module]:
-        """By layer, the batch norm that takes its output as it is, for layers that have one with scales and shifts."""
-        return dict(self._anatomy().norms)
+        """By layer, the batch norm right behind it, for layers that have one with scales and shifts."""
+        return dict(self.topology.structure.norms)
 
     def steps(self, until: Until) -> int:
-        """The step that a duration from the start, or a step, comes to; None is the recipe's end."""
-        if until is None:
-            return self.total_steps
-        if isinstance(until, str):
-            return Duration(until).steps(self._stream.steps_per_epoch, self.total_steps)
-        return operator.index(until)
-
-    # -- training ----------------------------------------------------------------------------------------------------
+        """The step at the end of a duration counted from step 0; a step is itself, None is the recipe's end."""
+        return self.clock.steps(until)
 
     def train(self, until: Until = None) -> None:
         """Trains up to a step, a duration from the start ('500it', '2ep', '10%') or, by default, the recipe's end.
 
-        The same segment from the same state is computed once and looked up after that, where there is a memory.
+        With a memory, the same segment from the same state is computed once and looked up after that.
         """
-        self._refuse_in_loop("train()")
-        self._check_in_force()
-        end = self.steps(until)
-        if self._memory is None or end <= self.step:
-            self.compute(end)
-        else:
-            with self._gauge.paused():
-                self._recall(self._memory, end)
-        self._start_noise(self._noise_seeds[self.step])
+        with self._at_work():
+            self.account.refuse("train()")
+            self._check_in_force()
+            end = self.steps(until)
+            if self._memory is None or end <= self.step:
+                self.compute(end)
+            else:
+                with self.account.unmetered():
+                    self._recall(self._memory, end)
+            self.clock.start_noise()
 
     def compute(self, until: Until) -> None:
-        """What `train` does where nothing is looked up."""
+        """Trains up to a step without looking anything up."""
         for batch in self._ticks(self.steps(until)):
             backward(self.loss(batch))
             self.update()
 
     def batches(self, until: Until = None) -> Iterator[Batch]:
         """Training batches; each is one tick of the clock and starts with cleared gradients."""
-        self._refuse_in_loop("batches()")
+        self.account.refuse("batches()")
         self._check_in_force()
         yield from self._ticks(self.steps(until))
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """The network's outputs, N × classes, for N inputs; charged as one pass both ways."""
-        self._charge_pass(len(inputs))
+        """The network's outputs, N × classes, for N inputs; charged as a training pass."""
+        self.account.passed(len(inputs))
         return self._forward(inputs)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as one pass both ways."""
-        self._charge_pass(batch.labels.shape[0])
+        """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as a training pass."""
+        self.account.passed(batch.labels.shape[0])
         return self._loss(batch)
 
     def update(self) -> None:
         """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
-        if self._tick is None:
-            raise self._outside_tick("update()")
+        if not self.account.tick_open or self.account.scoring:
+            self.account.require_tick("update()")
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.recipe, self.model)
-        rate = self._rates[self.step]
+        rate = self.clock.rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        gradients, masks = [], []
-        for weight, mask in self._masked:
-            if (gradient := weight.grad) is not None:
-                gradients.append(gradient)
-                masks.append(mask)
-        if gradients:
-            torch._foreach_mul_(gradients, masks)
+        self.topology.mask_gradients()
         advance(self.optimizer)
-        self._end_tick()
+        self._close_tick()
 
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
-        self._charge_pass(len(batch.labels), dense=True)
+        self.account.passed(len(batch.labels), dense=True)
         loss = self._loss(batch)
         return dict(zip(self.weights, torch.autograd.grad(loss, list(self.weights.values())), strict=True))
 
-    # -- pruning -----------------------------------------------------------------------------------------------------
-
-    def prune(self, scores: Scores, sparsity: float | Mapping[str, float] | None = None) -> None:
+    def prune(self, scores: Scores, sparsity: Sparsity | None = None) -> None:
         """Keeps the highest scores: over all layers to a float (by default the target), in each layer to a dict.
 
         The count is exact, ties go to the earlier weight, and what is pruned stays pruned. Raises MaskError for scores
         that do not fit and for a target that would leave no weight at all.
         """
-        scores = self._ranked(scores)
-        masks = masking.pruned(scores, self.masks, self.sparsity if sparsity is None else sparsity)
-        if not any(masking.kept(masks).values()):
-            raise MaskError(f"a sparsity of {sparsity or self.sparsity} would leave no weight at all")
-        self._set_masks(masks)
+        self.account.refuse_scoring("prune()")
+        self._set_masks(self.topology.pruned(scores, self.sparsity if sparsity is None else sparsity))
 
     def adopt(self, masks: Masks, channels: Masks | None = None) -> None:
         """Prunes by given masks, a ticket's for instance; what is pruned stays pruned. Raises MaskError.
 
-        `channels`, by layer, are those kept: of the others, biases and the norm's scales and shifts go as well.
+        `channels` are the output channels kept, by layer; the others lose their biases and the scales and shifts of
+        the norm behind them as well.
         """
-        masking.check_masks(masks, self.masks)
-        for name, channel in (channels or {}).items():
-            mine = channel.to(self.masks[name].device)
-            self.channels[name] = self.channels.get(name, mine) & mine
-        self._set_masks({name: mask & masks[name].to(mask.device) for name, mask in self.masks.items()})
+        self.account.refuse_scoring("adopt()")
+        self._set_masks(self.topology.within(masks, channels or {}))
 
     def channel_masks(self, scores: Scores, sparsity: float | None = None) -> Masks:
         """The output channels, by layer, that `prune_channels` would keep."""
-        return self._chosen_channels(scores, sparsity)[0]
+        return self.topology.chosen_channels(scores, self.sparsity if sparsity is None else sparsity)[0]
 
     def prune_channels(self, scores: Scores, sparsity: float | None = None) -> None:
         """Removes output channels of lowest score, over all layers named, until the sparsity is reached.
 
-        It ends at or above it by less than one channel; the best channel of every layer stays. With a channel go its
-        filter and bias, scale and shift of the batch norm behind it, and weights that read nothing else. Raises
-        MaskError.
+        It ends at or above the sparsity by less than one channel; the best channel of every layer stays. A channel
+        takes with it its filter and bias, scale and shift of the batch norm behind it, and weights that read nothing
+        else. Raises MaskError.
         """
-        channels, masks = self._chosen_channels(scores, sparsity)
+        channels, masks = self.topology.chosen_channels(scores, self.sparsity if sparsity is None else sparsity)
         self.adopt(masks, channels)
 
-    @contextmanager
-    def inverted(self) -> Iterator[None]:
+    def inverted(self) -> AbstractContextManager[None]:
         """Inside, `prune` and `prune_channels` keep the lowest scores."""
-        before, self._inverted = self._inverted, not self._inverted
-        try:
-            yield
-        finally:
-            self._inverted = before
-
-    # -- other weights -----------------------------------------------------------------------------------------------
+        return self.topology.inverted()
 
     def parametrize(self, make: parametrisation.Make) -> dict[str, nn.Module]:
         """Computes every prunable weight by the module that `make(layer, weight)` gives, by layer; before any update.
 
-        In evaluation mode such a module gives the weight that is evaluated. What it is computed from stands in
-        `weights`, unless that is several tensors.
+        In evaluation mode such a module gives the weight that is evaluated. `weights` then holds the tensors from
+        which weights are computed, except where a weight is computed from several.
         """
-        self._refuse_in_loop("parametrize()")
+        self.account.refuse("parametrize()")
         if self.optimizer is not None:
             raise SessionError("parametrize() after the first update; call it before")
-        with self._gauge.paused():
-            made = parametrisation.register(self.model, self.weights, make)
-        self._parameters = list(self.model.parameters())
-        return made
+        with self._at_work(), self.account.unmetered():
+            modules = parametrisation.register(self.model, self.weights, make)
+            self._parameters = list(self.model.parameters())
+        return modules
 
     def bake(self) -> None:
-        """Ends all parametrisations: every weight becomes plainly what it is in evaluation mode."""
-        self._refuse_in_loop("bake()")
-        with self._gauge.paused():
-            parametrisation.bake(self.model)
-        self.weights, self.optimizer, self._structure = self._prunable(self.model), None, None
-        self._parameters = list(self.model.parameters())
-        self._enforce_masks()
+        """Ends all parametrisations: every weight becomes a plain tensor with its value in evaluation mode."""
+        self.account.refuse("bake()")
+        with self._at_work():
+            with self.account.unmetered():
+                parametrisation.bake(self.model)
+            self.optimizer, self._parameters = None, list(self.model.parameters())
+            self.topology.rebuild()
 
     def rewire(self, masks: Masks) -> None:
         """Replaces the masks and ends the tick in place of an update; new weights start at zero, with empty state."""
-        if self._tick is None:
-            raise self._outside_tick("rewire()")
+        self.account.require_tick("rewire()")
         masking.check_masks(masks, self.masks)
-        self._set_masks({name: masks[name].clone() for name in self.masks})
-        self._end_tick()
-
-    # -- scoring -----------------------------------------------------------------------------------------------------
+        self._set_masks({name: masks[name].clone() for name in self.masks}, rewired=True)
+        self._close_tick()
 
     def sample(self, count: int, round: int = 0) -> Batch:
         """`count` training examples to score on, a pure function of (seed, step, round)."""
-        return self._stream.sample(count, ("sample", self.step, round))
+        return self.order.sample(count, ("sample", self.step, round))
 
     def balanced_sample(self, per_class: int, round: int = 0) -> Batch:
         """`per_class` training examples of every class, sorted by class, to score on."""
-        return self._stream.balanced_sample(per_class, ("balanced sample", self.step, round))
+        return self.order.balanced_sample(per_class, ("balanced sample", self.step, round))
 
     @contextmanager
     def scoring(self, *, training: bool = False, precision: torch.dtype | None = None) -> Iterator[None]:
         """Inside, do to the network what a score needs; on leaving, all of it is undone.
 
-        Weights, buffers, gradients, modes and random state come back as they were. `training` chooses batch
-        statistics and dropout over running statistics; with a `precision`, the network and its inputs are in it.
+        Weights, buffers, gradients, modes, optimiser and random state come back as they were; calls that would change
+        masks, clock or parametrisations are refused. `training` chooses batch statistics and dropout over running
+        statistics; with a `precision`, the network and its inputs are in it.
         """
-        state = self._state()
-        gradients = [(parameter, parameter.grad) for parameter in self.model.parameters()]
-        self._clear_gradients()
-        outer = self._scoring, self._precision
-        self._scoring, self._precision = True, precision or self._precision
+        if self._observer:
+            self._observer.entered()
+        optimizer, saved = self.optimizer, state.saved_optimizer(self.optimizer)
+        outer = self.account.scoring, self._precision
+        self.account.scoring, self._precision = True, precision or self._precision
         try:
-            with kept_noise(next(self.model.parameters()).device), mode(self.model, training=training):
-                self._start_noise(stream_seed(self.seed, "score", self.step))
+            noise = kept_noise(next(self.model.parameters()).device)
+            with state.undone(self.model), noise, mode(self.model, training=training), self.account.metered():
+                self.clock.start_scoring_noise()
                 self.model.to(precision)
-                with self._gauge.on():
-                    yield
+                yield
         finally:
-            self._scoring, self._precision = outer
-            self._come_back(state)
-            for parameter, gradient in gradients:
-                parameter.grad = gradient
-
-    # -- the clock ---------------------------------------------------------------------------------------------------
+            self.account.scoring, self._precision = outer
+            self.optimizer = restored(optimizer, saved, self.recipe, self.model)
 
     def snapshot(self) -> Snapshot:
         """Weights, buffers, optimiser state and clock, to go back to; not the masks."""
-        self._refuse_in_loop("snapshot()")
-        optimizer = copy.deepcopy(self.optimizer.state_dict()) if self.optimizer else None
-        return Snapshot(self.step, self._state(), optimizer)
+        self.account.refuse("snapshot()")
+        return Snapshot(self.step, state.copied(self.model), state.saved_optimizer(self.optimizer))
 
     def rewind(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot, under the masks of today."""
-        self._refuse_in_loop("rewind()")
-        self.restore(snapshot)
-        self._apply_masks()
-        self._set_clock(snapshot.step)
+        """Goes back to a snapshot, under the masks in force now."""
+        self.account.refuse("rewind()")
+        with self._at_work():
+            self.restore(snapshot)
+            self.topology.apply(self.optimizer)
+            self.course.restart()
 
     def rewind_clock(self, step: int) -> None:
         """Sets the clock back; weights and optimiser state stay."""
-        self._refuse_in_loop("rewind_clock()")
+        self.account.refuse("rewind_clock()")
         step = operator.index(step)
         if not 0 <= step <= self.step:
             raise SessionError(f"cannot rewind the clock to step {step}: it stands at {self.step}")
-        self._set_clock(step)
+        self.clock.step = step
+        self.course.restart()
 
     def stretch(self, factor: float) -> None:
-        """Makes the recipe last `factor` times as long from now on, its warm-up and milestones with it."""
-        self._refuse_in_loop("stretch()")
-        self._follow(self.recipe.stretched(factor))
+        """Makes the recipe `factor` times as long, its warm-up and milestones with it."""
+        self.account.refuse("stretch()")
+        self.clock.follow(self.recipe.stretched(factor))
 
     def redraw(self, round: int = 1) -> None:
-        """Starts again at step 0 from other initial weights of the same distribution, under the masks of today."""
-        fresh = self._network(stream_seed(self.seed, "initialisation", round))
-        self.rewind(Snapshot(0, fresh.state_dict(), None))
+        """Starts again at step 0 from other initial weights of the same distribution, under the masks in force now.
+
+        Inside `scoring()` the weights are drawn again and the clock stands still.
+        """
+        fresh = self._network(stream_seed(self.seed, "initialisation", round)).state_dict()
+        if self.account.scoring:
+            state.load(self.model, fresh)
+            self.topology.apply(None)
+        else:
+            self.rewind(Snapshot(0, fresh, None))
 
     def note(self, name: str, value: float | str | list[float]) -> None:
         """Keeps a fact about the search in the record, under `notes`."""
         self.notes[name] = value
 
-    # -- for the harness ---------------------------------------------------------------------------------------------
-
     def restore(self, snapshot: Snapshot) -> None:
-        """Puts a snapshot into force as it is; unlike `rewind`, it is no event for masks, ticket and best points."""
-        self._load(snapshot.state)
-        if snapshot.optimizer is None:
-            self.optimizer = None
-        else:
-            self.optimizer = self.optimizer or make_optimizer(self.recipe, self.model)
-            restore_state(self.optimizer, snapshot.optimizer)
-        self.step = snapshot.step
-
-    def metered(self) -> AbstractContextManager[None]:
-        """Inside, what is computed outside ticks is measured and charged, as it always is in `scoring`."""
-        return self._gauge.on()
+        """Loads a snapshot; unlike `rewind`, leaves masks, ticket and best points alone."""
+        state.load(self.model, snapshot.state)
+        self.optimizer = restored(self.optimizer, snapshot.optimizer, self.recipe, self.model)
+        self.clock.step = snapshot.step
 
     def flops(self, masks: Masks) -> float:
-        """FLOPs of one image's forward pass when the weights that these masks keep are left."""
-        if self._passage is None:
-            with self._gauge.paused():
-                self._passage = passage(self.model, self.weights, self.input_shape)
-        return self._passage.flops(masking.kept(masks), {name: mask.numel() for name, mask in self.masks.items()})
-
-    def charge_training(self, start: int) -> None:
-        """Charges plain training from a step up to now, as if every tick of it had been computed here."""
-        steps = self.step - start
-        self.ledger.charge("train", start, steps, steps * self.recipe.batch_size, self._kept)
-
-    def check_ended(self) -> None:
-        """Raises what has ended this Session, if anything has, whatever the pruner made of it."""
-        if self._ended:
-            raise self._ended
+        """FLOPs of one image's forward pass through the weights that these masks keep."""
+        return self.topology.flops(masks)
 
     def finish(self) -> None:
         """Called by the harness when the pruner returns: no loop may be open, and every weight must be finite.
 
-        Weights that are still computed from something else are from now on what they were in evaluation mode.
+        A weight that is still computed from something else becomes a plain tensor with its value in evaluation mode.
         """
+        if self._observer:
+            self._observer.entered()
         self._check_in_force()
-        self._refuse_in_loop("returning from the pruner")
+        self.account.refuse("returning from the pruner")
         if parametrisation.parametrised(self.model):
             self.elements = parametrisation.elements(self.model)
             self.bake()
         if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
             raise Diverged(self.step, "a weight that is not finite")
-        if self.ticket is None:
-            self.ticket = self.snapshot()
+        self.course.mark_ticket(self.step)
+        if self._observer:
+            self._observer.finished()
 
-    # -- inside ------------------------------------------------------------------------------------------------------
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Tells the observer where the Session's own work begins and ends."""
+        if self._observer:
+            self._observer.entered()
+        yield
+        if self._observer:
+            self._observer.left()
 
     def _ticks(self, end: int) -> Iterator[Batch]:
         if end < self.step:
             raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
-        self._check_trainable()
+        check_trainable(self.optimizer, self.model)
         self._parameters = list(self.model.parameters())
-        self._loop_open = True
+        self.account.loop_open = True
         self.model.train()
         try:
-            with self._gauge.paused():
-                while self.step < end:
+            with self.account.unmetered():
+                while self.clock.step < end:
                     yield self._open_tick()
-                    if self._tick is not None:
-                        self._end_tick()
+                    if self.account.tick_open:
+                        self._close_tick()
         finally:
-            if self._tick is not None and self._tick_examples:
-                self.ledger.charge(self._tick_kind, self.step, 0, self._tick_examples, self._tick_kept)
-            self._loop_open, self._tick, self._tick_loss = False, None, None
+            self.account.abandon_tick()
+            self.account.loop_open = False
             self._clear_gradients()
+            if self._observer:
+                self._observer.left()
 
-    def _follow(self, recipe: Recipe) -> None:
-        self.recipe, self._schedule = recipe, Schedule(recipe, self._stream.steps_per_epoch)
-        self._rates = Ahead(self._schedule.rate)
-        self.total_steps = self._schedule.total
-        self._measure_every = max(1, self.steps(recipe.measure_every))
+    def _open_tick(self) -> Batch:
+        if self._observer:
+            self._observer.entered()
+        if self.account.scoring:
+            self.account.refuse_scoring("the next batch of batches()")
+        if self.course.ticket is None:
+            self.course.mark_ticket(self.step)
+        self._clear_gradients()
+        self.clock.start_noise()
+        self.account.open_tick()
+        batch = self.order.batch(self.clock.step)
+        if self._observer:
+            self._observer.tick_opened()
+        return batch
+
+    def _close_tick(self) -> None:
+        if self._observer:
+            self._observer.tick_closed()
+        self.account.close_tick()
+        self.clock.step += 1
+        if self.clock.measures():
+            self.course.measure(self.step, self.account.loss, self.weights)
 
     def _forward(self, inputs: Tensor) -> Tensor:
-        """Outputs, computed by the recipe's precision; scores never see a lower one, so that few of them tie."""
-        if self._scoring or self.recipe.precision == "float32":
+        """Outputs in the recipe's precision; scores are computed in float32 at least, so that few of them tie."""
+        if self.account.scoring or self.clock.recipe.precision == "float32":
             logits: Tensor = self.model(inputs if self._precision is None else inputs.to(self._precision))
         else:
             with torch.autocast(inputs.device.type, torch.bfloat16):
@@ -443,181 +406,42 @@ class Session:
 
     def _loss(self, batch: Batch) -> Tensor:
         logits = self._forward(batch.inputs)
-        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.recipe.label_smoothing)
-        if not self._scoring:
-            self._tick_loss = loss
+        smoothing = self.clock.recipe.label_smoothing
+        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        if not self.account.scoring:
+            self.account.loss = loss
         return loss
 
-    def _ranked(self, scores: Scores) -> Scores:
-        return {name: -score for name, score in scores.items()} if self._inverted else scores
-
-    def _anatomy(self) -> channelling.Structure:
-        if self._structure is None:
-            with self._gauge.paused():
-                self._structure = channelling.structure(self.model, self.weights, self.input_shape)
-        return self._structure
-
-    def _chosen_channels(self, scores: Scores, sparsity: float | None) -> tuple[Masks, Masks]:
-        target = self.sparsity if sparsity is None else sparsity
-        return channelling.chosen(self._anatomy(), self.masks, self._ranked(scores), target, self.channels)
-
-    def _set_clock(self, step: int) -> None:
-        self.step = step
-        self.ticket = None
-        self.monitor.reset()
-
-    def _recall(self, memory: Memory, end: int) -> None:
-        """Trains with a memory; what was looked up and what was computed leave the same Session behind."""
-        self._check_trainable()
-        self._mark_ticket()
+    def _recall(self, memory: SharedTraining[Session], end: int) -> None:
+        """Trains with a memory; the Session ends the same whether the memory computed or looked up."""
+        check_trainable(self.optimizer, self.model)
+        self.course.mark_ticket(self.step)
         try:
             memory.train(self, end)
         except (Interrupted, Diverged) as error:
-            self._ended = error
+            self.course.ended = error
             raise
         self._parameters = list(self.model.parameters())
         self._clear_gradients()
         self.model.train()
 
-    def _mark_ticket(self) -> None:
-        if self.ticket is None:
-            self.ticket = Snapshot(self.step, self._dense_state(), None)
-
-    def _open_tick(self) -> Batch:
-        if self.ticket is None:
-            self._mark_ticket()
-        for parameter in self._parameters:
-            parameter.grad = None
-        self._start_noise(self._noise_seeds[self.step])
-        self._tick, self._tick_examples, self._tick_kind, self._tick_loss = self.step, 0, "train", None
-        self._tick_kept = self._kept
-        return self._stream.batch(self.step)
-
-    def _end_tick(self) -> None:
-        self._tick = None
-        if not self._tick_examples:  # else its passes have told
-            self._progress()
-        self.spent.steps_computed += 1
-        self.ledger.charge(self._tick_kind, self.step, 1, self._tick_examples, self._tick_kept)
-        self.step += 1
-        if self.step % self._measure_every == 0 or self.step == self.total_steps:
-            self._measure()
-
-    def _measure(self) -> None:
-        with parametrize.cached():
-            loss, accuracy = evaluate(self.model, self._validation, self._progress)
-        training_loss = None if self._tick_loss is None else float(self._tick_loss.detach())
-        if not math.isfinite(loss) or not math.isfinite(training_loss or 0):
-            self._ended = Diverged(self.step, f"training loss {training_loss}, validation loss {loss}")
-            raise self._ended
-        if parametrisation.parametrised(self.model):
-            self._hold(parametrisation.left(self._dense_state(), self.weights))
-        measured = Measurement(self.step, self._held, training_loss, loss, accuracy)
-        self.monitor.add(measured, self._dense_state)
-
-    def _hold(self, left: int) -> None:
-        """The best points are those of the sparsity that holds."""
-        if left != self._held:
-            self.monitor.reset()
-        self._held = left
-
-    def _charge_pass(self, examples: int, *, dense: bool = False) -> None:
-        self._progress()
-        if self._scoring or self._tick is None:
-            self.ledger.charge("score", self.step, 0, examples, self._kept)
-            return
-        self._tick_examples += examples
-        if dense:
-            self._tick_kind = "dense_gradients"
-
-    def _charge_flops(self, name: str, flops: int) -> None:
-        """Charges a product that was computed outside ticks, and the share of it that masks leave."""
-        mask, kept = self.masks.get(name), dict(zip(self.masks, self._kept, strict=True))
-        sparse = flops if mask is None else round(flops * kept[name] / mask.numel())
-        self.ledger.charge("score", self.step, 0, 0, self._kept, flops, sparse)
-
-    def _set_masks(self, masks: Masks) -> None:
-        self.masks = masks
-        self._kept = self._counts()
-        if not parametrisation.parametrised(self.model):
-            self._hold(sum(self._kept))
-        self._enforce_masks()
-        # Between ticks the state may still change, by a rewind say, before the masks take force in the next one.
-        self.ticket = None if self._tick is None else Snapshot(self.step, self._dense_state(), None)
-
-    def _enforce_masks(self) -> None:
-        self._masked = [
-            (self.weights[name], mask.to(self.weights[name].dtype))
-            for (name, mask), count in zip(self.masks.items(), self._kept, strict=True)
-            if count < mask.numel()
-        ]
-        if self.channels:
-            self._masked += [(p, mask.to(p.dtype)) for p, mask in channelling.gates(self._anatomy(), self.channels)]
-        self._apply_masks()
-
-    @torch.no_grad()
-    def _apply_masks(self) -> None:
-        for weight, mask in self._masked:
-            weight.masked_fill_(mask == 0, 0.0)
-        if self.optimizer:
-            clean(self.optimizer, dict(self._masked))
-
-    def _counts(self) -> tuple[int, ...]:
-        return tuple(masking.kept(self.masks).values())
-
-    def _state(self) -> State:
-        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-
-    def _dense_state(self) -> State:
-        """The state of the network that is evaluated."""
-        return {name: value.clone() for name, value in parametrisation.dense_state(self.model).items()}
-
-    def _load(self, state: State) -> None:
-        mine = self.model.state_dict()
-        if mine.keys() != state.keys():
-            raise SessionError("a snapshot is of a network whose weights were computed otherwise; take one after that")
-        with torch.no_grad():
-            for name, value in mine.items():
-                value.copy_(state[name])
-
-    def _come_back(self, state: State) -> None:
-        """Undoes what was done to values and their types."""
-        for name, value in self.model.named_parameters():
-            if name in state:
-                value.data = value.data.to(state[name].dtype)
-        for module, prefix in ((module, f"{path}." if path else "") for path, module in self.model.named_modules()):
-            for name, buffer in module._buffers.items():
-                if buffer is not None and f"{prefix}{name}" in state:
-                    module._buffers[name] = buffer.to(state[f"{prefix}{name}"].dtype)
-        self._load(state)
-
-    def _trainable(self) -> list[nn.Parameter]:
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+    def _set_masks(self, masks: Masks, *, rewired: bool = False) -> None:
+        with self._at_work():
+            self.topology.set(masks, self.optimizer)
+            if not parametrisation.parametrised(self.model):
+                self.course.count(sum(self.topology.kept))
+            # Between ticks the state may still change, by a rewind say; the next tick then marks the ticket.
+            self.course.ticket = None
+            if self.account.tick_open:
+                self.course.mark_ticket(self.step)
+            if self._observer:
+                self._observer.masks_set(rewired=rewired)
 
     def _check_in_force(self) -> None:
-        """Raises what has ended this Session, and SessionError where somebody has written into the masks."""
-        self.check_ended()
-        forced = dict(self._masked)
-        for name, mask in self.masks.items():
-            wanted = forced.get(self.weights[name])
-            right = mask if wanted is None else mask == wanted.bool()
-            if not right.view(torch.uint8).all():  # as bytes it takes a fifteenth of the time
-                raise SessionError(f"the mask of layer {name!r} was written to; use prune(), adopt() or rewire()")
-
-    def _check_trainable(self) -> None:
-        if self.optimizer is None:
-            return
-        owned = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
-        if owned != {id(parameter) for parameter in self._trainable()}:
-            raise SessionError("what is trainable has changed since the first update; freeze or add weights before it")
+        """Raises the exception that ended this Session, or SessionError where a mask was written to."""
+        self.course.check()
+        self.topology.check_unwritten()
 
     def _clear_gradients(self) -> None:
         for parameter in self._parameters:
             parameter.grad = None
-
-    def _refuse_in_loop(self, what: str) -> None:
-        if self._loop_open:
-            raise SessionError(f"{what} inside an open loop over batches(): leave the loop first")
-
-    def _outside_tick(self, what: str) -> SessionError:
-        return SessionError(f"{what} outside a tick: call it once for every batch of batches()")

@@ -25,7 +25,7 @@ VGG = {
 def fully_connected(
     features: int, widths: Sequence[int], classes: int, norm: bool = False
 ) -> Iterable[tuple[str, nn.Module]]:
-    """Linear layers fc1, fc2 … with ReLU between them, and batch norm before it if wanted."""
+    """Linear layers fc1, fc2, … with ReLU between them; with `norm`, batch norm before each ReLU."""
     sizes = [features, *widths, classes]
     for number, (wide_in, wide_out) in enumerate(pairwise(sizes), 1):
         yield f"fc{number}", glorot_normal(nn.Linear(wide_in, wide_out))
@@ -36,15 +36,15 @@ def fully_connected(
 
 
 def mlp(size: tuple[int, int], channels: int, widths: Sequence[int], classes: int) -> nn.Module:
-    """Fully connected on the pixels of an image of `size`."""
+    """A fully connected network on the pixels of an image of `size`."""
     pixels = channels * size[0] * size[1]
     return nn.Sequential(OrderedDict([("flatten", nn.Flatten()), *fully_connected(pixels, widths, classes)]))
 
 
 def lenet_5(size: tuple[int, int], channels: int, classes: int, scale: float, norm: bool) -> nn.Module:
-    """20 and 50 5×5 filters without padding, each with 2×2 max pooling, then 500 units; all `scale` times as many.
+    """20 and 50 5×5 filters without padding, each with 2×2 max pooling, then 500 units; `scale` multiplies all three.
 
-    With `norm`, batch norm and ReLU are behind each convolution, and batch norm before the ReLU of the units.
+    With `norm`, batch norm and ReLU follow each convolution, and batch norm precedes the ReLU of the units.
     """
     wide = [round(scale * full) for full in (20, 50, 500)]
     layers: list[tuple[str, nn.Module]] = []
@@ -52,8 +52,8 @@ def lenet_5(size: tuple[int, int], channels: int, classes: int, scale: float, no
         layers += [(f"conv{number}", glorot_normal(nn.Conv2d(wide_in, wide_out, 5)))]
         layers += [(f"norm{number}", nn.BatchNorm2d(wide_out)), (f"relu{number}", nn.ReLU())] if norm else []
         layers += [(f"pool{number}", nn.MaxPool2d(2))]
-    left = [((length - 4) // 2 - 4) // 2 for length in size]
-    head = fully_connected(wide[1] * left[0] * left[1], wide[2:], classes, norm)
+    shrunk = [((length - 4) // 2 - 4) // 2 for length in size]
+    head = fully_connected(wide[1] * shrunk[0] * shrunk[1], wide[2:], classes, norm)
     return nn.Sequential(OrderedDict([*layers, ("flatten", nn.Flatten()), *head]))
 
 

@@ -17,7 +17,7 @@ def _conv(wide_in: int, wide_out: int, size: int, stride: int = 1) -> nn.Conv2d:
 
 
 class BasicBlock(nn.Module):
-    """Two 3×3 convolutions, norm behind each; where the shape changes, a 1×1 convolution with norm as the shortcut."""
+    """Two 3×3 convolutions, norm after each; where the shape changes, the shortcut is a 1×1 convolution with norm."""
 
     def __init__(self, wide_in: int, wide_out: int, stride: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class BasicBlock(nn.Module):
 
 
 class PreactivatedBlock(nn.Module):
-    """Two 3×3 convolutions, norm before each; where the width changes, a 1×1 convolution of the activated input."""
+    """Two 3×3 convolutions, norm before each; where the shape changes, the shortcut convolves the activated input."""
 
     def __init__(self, wide_in: int, wide_out: int, stride: int) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class PreactivatedBlock(nn.Module):
 
 
 class PreactivatedBottleneck(nn.Module):
-    """1×1, 3×3 and 1×1 convolutions, the inner ones a quarter as wide, norm before each; shortcut of the raw input."""
+    """1×1, 3×3 and 1×1 convolutions, the first two a quarter as wide, norm before each; shortcut of the raw input."""
 
     def __init__(self, wide_in: int, wide_out: int, stride: int) -> None:
         super().__init__()
@@ -66,10 +66,10 @@ class PreactivatedBottleneck(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """Stem, three stages of `count` blocks, mean pooling and a linear layer.
+    """A stem, three stages of `count` blocks, mean pooling and a linear layer.
 
-    `widths` are those of the stem and of the stages. Networks of preactivated blocks have their last norm at the end,
-    the others their first one behind the stem.
+    `widths` are those of the stem and of the stages. Norm and ReLU follow the stem of basic blocks, and the last stage
+    of preactivated blocks.
     """
 
     def __init__(self, block: Block, count: int, widths: tuple[int, ...], channels: int, classes: int) -> None:

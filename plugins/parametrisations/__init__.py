@@ -1,4 +1,4 @@
-"""Modules that compute weights from something else, and what the plugins beside this need to choose among these.
+"""Modules that compute weights from other tensors, and how methods choose which of these weights to keep.
 
-Those that import torch are imported inside functions.
+Plugins import those that need torch inside functions.
 """

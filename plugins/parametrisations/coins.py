@@ -1,4 +1,4 @@
-"""Fixed weights under masks that are tossed anew at every step."""
+"""Fixed weights under masks that are drawn anew at every step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ POWERS: dict[Rescaling, float] = {"none": 0.0, "kept_share": -1.0, "root_of_kept
 
 
 class Coins(nn.Module):
-    """Keeps each weight by chance, sigmoid(score); in evaluation mode those that `selection` keeps.
+    """Keeps each weight with probability sigmoid(score); in evaluation mode, the weights that `selection` keeps.
 
-    The gradient passes straight through to the probabilities. With `rescaling`, what is kept is divided by its share of
-    the layer, or by the root of that.
+    The gradient passes straight through to the probabilities. `rescaling` divides the kept weights by their share of
+    the layer, or by its root.
     """
 
     def __init__(self, layer: str, scores: Tensor, selection: Selection, rescaling: Rescaling) -> None:

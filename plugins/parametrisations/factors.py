@@ -9,7 +9,7 @@ Shape = tuple[int, ...]
 
 
 class Factors(nn.Module):
-    """A weight as U·V of a rank; starts from the best approximation of the initial weight, shared out evenly."""
+    """A weight as the product U·V of a rank; the factors start as equal halves of the initial weight's best fit."""
 
     def __init__(self, shape: Shape, rank: int) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Factors(nn.Module):
 
 
 def unfolded(weight: Tensor) -> Tensor:
-    """A weight as a matrix, that of a 2D convolution with outputs × height in its rows and inputs × width beside."""
+    """A weight as a matrix; of a 2D convolution, outputs × height rows and inputs × width columns."""
     if weight.dim() != 4:
         return weight.flatten(1)
     outputs, inputs, height, width = weight.shape
@@ -33,7 +33,7 @@ def unfolded(weight: Tensor) -> Tensor:
 
 
 def folded(matrix: Tensor, shape: Shape) -> Tensor:
-    """The weight that `unfolded` makes this matrix of."""
+    """The weight of this shape whose `unfolded` matrix this is."""
     if len(shape) != 4:
         return matrix.view(shape)
     outputs, inputs, height, width = shape

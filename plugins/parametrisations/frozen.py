@@ -1,4 +1,4 @@
-"""Networks that are not trained themselves."""
+"""Networks whose own parameters are not trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def freeze(session: Session) -> None:
-    """Freezes everything. Raises Unsuitable for a layer whose weights are all zero: nothing would ever pass it."""
+    """Freezes all parameters. Raises Unsuitable for a layer whose weights are all zero: its output would stay zero."""
     from lth_bench import Unsuitable
 
     for layer, weight in session.weights.items():

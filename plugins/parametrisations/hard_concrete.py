@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from lth_bench_plugins.parametrisations.selection import Selection
 
 TEMPERATURE = 2 / 3
-LOW, HIGH = -0.1, 1.1  # what the concrete distribution is stretched to
+LOW, HIGH = -0.1, 1.1  # the range that the concrete distribution is stretched to
 CLOSED = math.log(-LOW / HIGH)  # log α up to which an expected gate is zero
-LEAST = 1e-6  # of a gate, that a weight which is kept is not zero
+LEAST = 1e-6  # the smallest gate in evaluation, so that no kept weight is zero
 
 
 class HardConcrete(nn.Module):
-    """Multiplies weights by gates drawn anew at every step; in evaluation mode by those that `selection` keeps.
+    """Multiplies weights by gates drawn anew at every step; in evaluation mode, by expected gates and a mask.
 
-    Louizos et al. 2018, arXiv:1712.01312, equations 10 to 13.
+    `selection` gives the mask. Louizos et al. 2018, arXiv:1712.01312, equations 10 to 13.
     """
 
     def __init__(self, layer: str, log_alpha: Tensor, selection: Selection) -> None:
@@ -35,7 +35,7 @@ class HardConcrete(nn.Module):
         return weight * stretched(concrete).clamp(0, 1)
 
     def expected(self) -> Tensor:
-        """The gates of the network that is evaluated."""
+        """The gates in evaluation mode."""
         return stretched(self.log_alpha.sigmoid()).clamp(LEAST, 1)
 
     def open(self) -> Tensor:

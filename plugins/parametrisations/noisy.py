@@ -1,4 +1,4 @@
-"""Weights with Gaussian noise whose size is learned."""
+"""Weights with Gaussian noise whose variance is learned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIMIT = 8.0  # of |log α| in training
 
 
 class Noisy(nn.Module):
-    """Adds noise of variance σ² = α · weight²; in evaluation mode keeps the weights that `selection` keeps."""
+    """Adds noise of variance σ² = α · weight²; in evaluation mode, keeps the weights that `selection` keeps."""
 
     def __init__(self, layer: str, weight: Tensor, selection: Selection, start: float) -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class Noisy(nn.Module):
         self.log_variance = nn.Parameter(torch.full_like(weight, start))
 
     def log_alpha(self, weight: Tensor) -> Tensor:
-        """Logarithm of the noise's variance over the weight's square."""
+        """The logarithm of the noise's variance divided by the weight's square."""
         return self.log_variance - (weight.square() + SMALL).log()
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -32,7 +32,7 @@ class Noisy(nn.Module):
 
 
 def divergence(log_alpha: Tensor) -> Tensor:
-    """Sum over the weights of the KL divergence from the log-uniform prior, approximated.
+    """The approximate KL divergence from the log-uniform prior, summed over the weights.
 
     Molchanov et al. 2017, arXiv:1701.05369, equation 14, with the constant that makes it vanish for large α.
     """

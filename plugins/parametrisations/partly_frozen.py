@@ -1,4 +1,4 @@
-"""Weights of which only some are trained."""
+"""Weights of which a part is trained."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class PartlyFrozen(nn.Module):
-    """Weights as they are trained where a mask keeps them, and given values elsewhere."""
+    """Trained weights where a mask keeps them, and fixed values elsewhere."""
 
     def __init__(self, mask: Tensor, elsewhere: Tensor) -> None:
         super().__init__()

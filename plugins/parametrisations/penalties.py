@@ -1,4 +1,4 @@
-"""Penalties that are added to the training loss, and set in gradually."""
+"""Penalties in the training loss that set in gradually."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from lth_bench.training.session import Session
 
 Coefficient = Annotated[float, Ge(0)]
-"""What a penalty is multiplied by."""
+"""The factor of a penalty in the loss."""
 
 
 @dataclass(frozen=True)
 class Ramp:
-    """The share of a penalty that is in force: none before `begin`, from there up to all of it at `end`."""
+    """The share of a penalty that is in force: 0 up to the step `begin`, rising linearly to 1 at `end`."""
 
     begin: int
     end: int
@@ -33,7 +33,7 @@ class Ramp:
 
 
 def ramp(session: Session, begin: Duration, end: Duration) -> Ramp:
-    """Raises Unsuitable for one that does not fit the training."""
+    """The ramp between two durations. Raises Unsuitable for one that does not fit the training."""
     from lth_bench import Unsuitable
 
     first, last = (session.steps(duration) for duration in (begin, end))
@@ -53,7 +53,7 @@ def train(session: Session, penalty: Callable[[], Tensor]) -> None:
 
 
 def exempt(session: Session, parameters: Iterable[nn.Parameter]) -> None:
-    """Keeps parameters out of the recipe's weight decay; before the first update, when all is set up."""
+    """Exempts parameters from the recipe's weight decay; for after parametrisation, before the first update."""
     from lth_bench.training.optimizers import make_optimizer
 
     optimizer = make_optimizer(session.recipe, session.model)

@@ -9,7 +9,7 @@ from lth_bench_plugins.parametrisations.selection import straight_through
 
 
 class Subnet(nn.Module):
-    """Keeps so many weights, those of the largest |score|; the gradient passes straight through to every |score|."""
+    """Keeps the `kept` weights of the largest |score|; the gradient passes straight through to every |score|."""
 
     def __init__(self, scores: Tensor, kept: int) -> None:
         super().__init__()
@@ -17,5 +17,5 @@ class Subnet(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         size = self.scores.abs()
-        mask = top(size.detach().flatten(), self.kept).view(size.shape)
+        mask = top(size.detach(), self.kept)
         return weight * straight_through(mask, size)

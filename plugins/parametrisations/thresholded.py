@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from lth_bench_plugins.parametrisations.selection import Selection
 
-FEW = 0.01  # the share of a layer's weights at which its thresholds start again, as in the authors' code
+FEW = 0.01  # the share of weights above thresholds at which a layer's thresholds start again, as in the authors' code
 
 
 class LongTailedStep(torch.autograd.Function):
-    """The unit step, with 2 - 4|x| for a derivative up to |x| = 0.4, then 0.4 up to 1, then zero."""
+    """The unit step, with the derivative 2 - 4|x| up to |x| = 0.4, 0.4 from there to 1, and zero beyond."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ class LongTailedStep(torch.autograd.Function):
 
 
 class Thresholded(nn.Module):
-    """Keeps the weights above the threshold of their output; in evaluation mode those that `selection` keeps."""
+    """Keeps the weights above the threshold of their output; in evaluation mode, those that `selection` keeps."""
 
     def __init__(self, layer: str, weight: Tensor, selection: Selection) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Thresholded(nn.Module):
         self.thresholds = nn.Parameter(weight.new_zeros(len(weight)))
 
     def excess(self, weight: Tensor) -> Tensor:
-        """How far each weight is above its threshold."""
+        """The magnitude of each weight minus its threshold."""
         return weight.abs() - self.thresholds.view(-1, *(1 for _ in weight.shape[1:]))
 
     def forward(self, weight: Tensor) -> Tensor:

@@ -16,18 +16,20 @@ import sys
 from pathlib import Path
 
 import torch
+from msgspec import structs
 
 from lth_bench.errors import DiskFault
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.running.context import Site
-from lth_bench.running.queue import Board
+from lth_bench.running.context import Context
+from lth_bench.running.queue import Queue
 from lth_bench.running.run import run
 from lth_bench.running.status import missing
 from lth_bench.storage import files
 from lth_bench.storage.leases import find_all
-from lth_bench.storage.records import identity, read_record, record_path, write_plan
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import read_record, record_path, write_plan
 from lth_bench.storage.store import Store, verify
 
 CRASHED, FULL, WRONG = 70, 71, 72
@@ -42,16 +44,16 @@ class Workload:
         self.name, content = read_suite(suite, self.plugins)
         self.planned = plan(content, self.plugins)
         self.identities = [identity(self.name, item) for item in self.planned]
-        self.site = Site(self.plugins, None, torch.device("cpu"))
+        self.site = Context(self.plugins, None, torch.device("cpu"))
         self.site.training(Choice("digits"))
 
     def __call__(self, directory: Path) -> None:
         store = Store(directory / "store", patience=60)
         write_plan(directory, self.name, self.planned)
-        board = Board(directory, missing(directory, self.identities), store, 60)
+        queue = Queue(directory, missing(directory, self.identities), store, 60)
         site = dataclasses.replace(self.site, store=store)
-        while task := board.next(lambda *event: None):
-            assert board.publish(task, run(task.identity, directory, site)) == "done"
+        while task := queue.next(lambda *event: None):
+            assert queue.publish(task, run(task.identity, directory, site)) == "done"
 
 
 def in_child(work, *arguments) -> int:
@@ -93,9 +95,9 @@ def content(workload: Workload, directory: Path) -> dict[str, object]:
     """The records without what may differ; raises FileFault for one that is neither before nor after."""
     found = {}
     for entry in workload.identities:
-        path = record_path(directory, entry["key"])
+        path = record_path(directory, entry.key)
         if path.exists():
-            found[entry["key"]] = {n: v for n, v in read_record(path).items() if n != "timing"}
+            found[entry.key] = structs.replace(read_record(path), timing=None)
     return found
 
 

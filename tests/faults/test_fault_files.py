@@ -12,15 +12,17 @@ import time
 from pathlib import Path
 
 import pytest
-from injection import COMMAND, finish, pruner, results, write_suite
 
 from lth_bench.errors import FileFault
-from lth_bench.experiments.plugins import Registry, Source
+from lth_bench.experiments.plugins import Provider, Registry
 from lth_bench.hashing import sha256
 from lth_bench.storage.files import publish
-from lth_bench.storage.records import read_record, read_records
+from lth_bench.storage.records import read_record
 from lth_bench.storage.sealed import publish_json, sealed
 from lth_bench.storage.store import Store, verify
+from support.documents import read_documents
+from support.places import COMMAND
+from support.suites import finish, pruner, results, write_suite
 
 CRASHES = Path(__file__).with_name("crashes.py")
 
@@ -111,7 +113,7 @@ def test_hostile_files_are_refused_quickly_and_run_no_code(tmp_path, suite, tall
     (witness := Path("/tmp/lth-bench-was-here")).unlink(missing_ok=True)
     outside = tmp_path / "outside.safetensors"
     outside.write_bytes(b"precious")
-    key, store = read_records(directory)[0]["key"], Store(directory / "store")
+    key, store = read_documents(directory)[0]["key"], Store(directory / "store")
     for name, content in corpus().items():
         path = directory / "records" / f"{key}.json"
         path.write_bytes(content)
@@ -144,7 +146,7 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, tally):
     bad = []
     for name in names:
         try:
-            Registry("suites").add(name, tmp_path, Source("a", "b", "c", "d"))
+            Registry("suites").add(name, tmp_path, Provider("a", "b", "c", "d"))
             bad.append(name)
         except ValueError:
             pass

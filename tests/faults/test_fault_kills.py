@@ -8,12 +8,13 @@ import signal
 import time
 
 import pytest
-from injection import Runners, journal, pruner, published_twice, results, write_suite
 
 from lth_bench.results.frame import load
 from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.files import locked
 from lth_bench.storage.store import Store
+from support.runners import Runners, journal, published_twice
+from support.suites import pruner, results, write_suite
 
 LONG_WAIT = 1000
 
@@ -174,7 +175,7 @@ def test_two_runners_in_one_directory_share_the_work(tmp_path, undisturbed, runn
 
 
 def computed(directory):
-    return sum(record["timing"]["steps_computed"] for record in load(directory).records())
+    return sum(record.timing.steps_computed for record in load(directory).records())
 
 
 INTERRUPTIONS = {

@@ -7,21 +7,22 @@ import time
 
 import pytest
 import torch
-from conftest import make_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from injection import finish, journal, pruner, results, write_suite
 
 from lth_bench.errors import MaskError
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.results.frame import load
-from lth_bench.running.context import Site
+from lth_bench.running.context import Context
 from lth_bench.storage.files import names
-from lth_bench.storage.records import read_records
 from lth_bench.storage.sealed import publish_json
 from lth_bench.training.numerics import numerics
+from support.documents import read_documents
+from support.networks import make_session
+from support.runners import journal
+from support.suites import finish, pruner, results, write_suite
 
 SPARSITIES = [0.9]
 
@@ -74,7 +75,7 @@ def test_a_plugin_costs_its_own_experiment_only(tmp_path, path_of_plugins, runne
     limits = ("--workers", "2", "--stall-limit", "4s", "--time-limit", "8s", "--memory-limit", "2GB")
     status, output = run(runners, suite, tmp_path / "out", *limits)
     bad = [] if status == 1 else [output]
-    records = {record["label"]: record for record in read_records(tmp_path / "out")}
+    records = {record["label"]: record for record in read_documents(tmp_path / "out")}
     for name, (wanted, kind, words) in FAULTS.items():
         record = records[name]
         error = record.get("error", {})
@@ -151,7 +152,7 @@ def test_wrong_masks_and_scores_are_refused_with_the_layer(tally):
             if layer not in str(error):
                 bad.append(str(error))
         bad.extend("changed" for a, b in zip(before, session.masks.values(), strict=True) if not torch.equal(a, b))
-        bad.extend("trained" for event in session.ledger.events if event.steps)
+        bad.extend("trained" for event in session.account.ledger.events if event.steps)
 
     attempt()
     tally("wrong mask: shape, dtype, NaN, unknown layer, non-binary", len(tries), bad, "refused with the layer named")
@@ -191,7 +192,7 @@ def test_no_weight_leaks_under_a_mask_and_no_divergence_is_averaged(tmp_path, pa
     grid = [0.5, 0.9] if long else [0.9]
     suite = write_suite(tmp_path / "faults.toml", RECIPES + "".join(rows), sparsities=grid)
     status, output = run(runners, suite, tmp_path / "out")
-    records = read_records(tmp_path / "out")
+    records = read_documents(tmp_path / "out")
     leaks = [record for record in records if record["label"].startswith("leaker")]
     wild = [record for record in records if record["recipe"] == "wild" and record not in leaks]
     tame = [record for record in records if record not in leaks + wild]
@@ -223,7 +224,7 @@ def test_cheating_has_no_effect_or_is_refused(tmp_path, path_of_plugins, runners
     peekers = pruner("peeker", sparsities=[0.3, 0.5, 0.7])
     suite = write_suite(tmp_path / "faults.toml", "".join(map(pruner, [*CHEATS, "random"])) + peekers, sparsities=[0.9])
     run(runners, suite, tmp_path / "out", "--workers", "1")
-    every = read_records(tmp_path / "out")
+    every = read_documents(tmp_path / "out")
     records = {record["label"]: record for record in every}
     bad = []
     for name, wanted in CHEATS.items():
@@ -248,7 +249,7 @@ def test_cheating_has_no_effect_or_is_refused(tmp_path, path_of_plugins, runners
 def finds_what_is_held(suite, folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     plugins = load_plugins()
-    site = Site(plugins, None, torch.device("cpu"))
+    site = Context(plugins, None, torch.device("cpu"))
     held = site.test(Choice("digits"))
     planned = plan(read_suite(str(suite), plugins)[1], plugins)
     with pytest.raises(RuntimeError, match="found the test split"):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from lth_bench.results.arrays import Floats
+
 Drawn = Callable[[Axes], None]
 """What is done to each panel of a figure."""
 

@@ -13,9 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
-from lth_bench.reports.figures.axes import Drawn, Floats
+from lth_bench.reports.figures.axes import Drawn
 from lth_bench.reports.figures.style import (
     DENSE,
     LINE,
@@ -29,8 +28,8 @@ from lth_bench.reports.figures.style import (
     spread,
     width,
 )
+from lth_bench.results.arrays import Bools, Floats
 
-Bools = NDArray[np.bool_]
 PER_PANEL = 7  # lines
 SMALL = 7.5  # points
 TIED = 9  # points from where on a label is tied to its point

@@ -13,14 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
-from numpy.typing import NDArray
 
 from lth_bench.reports import escaping
 from lth_bench.reports.figures import axes as scales
 from lth_bench.reports.figures.style import POINT, Sheet, in_style, panels, width
 from lth_bench.reports.figures.view import Sketch, View, remarks, seeds, sentence
+from lth_bench.results.arrays import Bools
 
-Bools = NDArray[np.bool_]
 BAR = 1.5  # height of a colour bar, in inches
 ANNOTATED = 12  # columns up to which cells hold numbers
 

@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +22,7 @@ from lth_bench.results.frame import BLOCK, Results, dense_runs
 from lth_bench.results.leaderboard import Leaderboards, Place
 from lth_bench.results.statistics import mean_interval
 from lth_bench.storage.files import remove
+from lth_bench.storage.record import Record
 
 Overlaps = Mapping[tuple[str, str, str, float], pd.DataFrame]
 """By data set, model, recipe and target: the mean Jaccard overlap of two methods' masks, a row and a column for each.
@@ -124,7 +124,7 @@ def _measured(results: Results, targets: dict[Place, float]) -> dict[Place, Meas
     layers: dict[tuple[Place, str], list[dict[str, float]]] = defaultdict(list)
     curves: dict[tuple[Place, str], list[pd.Series[float]]] = defaultdict(list)
     for record in results.records():
-        if place := places.get(record["key"]):
+        if place := places.get(record.key):
             layers[place].append(_left(record))
             curves[place].append(_last_training(record))
     return {
@@ -152,18 +152,16 @@ def _places(frame: pd.DataFrame, targets: dict[Place, float]) -> dict[str, tuple
     return {key: ((dataset, model, recipe), method) for key, dataset, model, recipe, method in rows.to_numpy()}
 
 
-def _left(record: dict[str, Any]) -> dict[str, float]:
+def _left(record: Record) -> dict[str, float]:
     """Shares of weights left, by layer in the order of the network."""
-    found = record.get("sparsity", {}).get("layers", {})
-    listed = record.get("network", {}).get("layers", [])
-    order = [layer["name"] for layer in listed] if isinstance(listed, list) else list(found)
-    return {name: found[name]["kept"] / found[name]["size"] for name in order or found if name in found}
+    counts = record.sparsity.layers if record.sparsity else {}
+    order = [layer.name for layer in record.network.layers] if record.network else list(counts)
+    return {name: counts[name].kept / counts[name].size for name in order if name in counts}
 
 
-def _last_training(record: dict[str, Any]) -> pd.Series[float]:
+def _last_training(record: Record) -> pd.Series[float]:
     """Validation accuracies in per cent by step, after the last time that the step went back."""
-    curve = record.get("curve", {})
-    steps, accuracies = curve.get("step", []), curve.get("validation_accuracy", [])
+    steps, accuracies = (record.curve.step, record.curve.validation_accuracy) if record.curve else ([], [])
     back = [place for place in range(1, len(steps)) if steps[place] <= steps[place - 1]]
     start = back[-1] if back else 0
     values = np.array(accuracies[start:], dtype=float)

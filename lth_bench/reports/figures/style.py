@@ -16,11 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
-from numpy.typing import NDArray
 
 from lth_bench.reports import escaping
+from lth_bench.results.arrays import Floats
 
-Floats = NDArray[np.float64]
 Arguments = ParamSpec("Arguments")
 
 STYLE: dict[str, Any] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -68,9 +67,7 @@ def _policy(texts: Mapping[str, str]) -> str:
 def _head(content: Content) -> dict[str, Any]:
     frame, evidence = content.results.frame, content.results.evidence
     counts = frame["status"].value_counts()
-    troubles = [
-        {**trouble, "method": trouble["label"], **_error(trouble["error"])} for trouble in evidence.troubles[:LISTED]
-    ]
+    troubles = [{**trouble._asdict(), "method": trouble.label} for trouble in evidence.troubles[:LISTED]]
     return {
         "title": ", ".join(sorted(set(frame["suite"]))),
         "counts": [(name, int(counts.get(name, 0))) for name in STATUSES],
@@ -87,11 +84,6 @@ def _versions(found: Mapping[str, int]) -> str:
     if len(found) == 1:
         return next(iter(found))
     return ", ".join(f"{name} ({count} experiments)" for name, count in sorted(found.items()))
-
-
-def _error(error: Any) -> dict[str, str]:
-    known = error if isinstance(error, dict) else {}
-    return {name: str(known.get(name, "")) for name in ("kind", "message")}
 
 
 def _sources(content: Content) -> dict[str, Any]:
@@ -117,8 +109,8 @@ def _experiments(content: Content) -> dict[str, Any]:
     """A row for every experiment, and the records, unless there are too many."""
     frame = content.results.frame
     shown = frame if len(frame) <= LISTED else frame[frame["status"] != "done"].head(LISTED)
-    records = list(content.results.records()) if len(frame) <= EMBEDDED else []
-    numbers = {record["key"]: number for number, record in enumerate(records)}
+    records = dict(content.results.documents()) if len(frame) <= EMBEDDED else {}
+    numbers = {key: number for number, key in enumerate(records)}
     shown = placed(shown, content.leaderboards.names()).assign(
         target=shown["asked"],
         folder=[("records/",) * (status != "missing") for status in shown["status"]],
@@ -127,7 +119,7 @@ def _experiments(content: Content) -> dict[str, Any]:
     )
     return {
         "experiments": listed("Experiments", listings.EXPERIMENTS, rows_of(shown)),
-        "records": [_embedded(record) for record in records],
+        "records": [_embedded(record) for record in records.values()],
         "left_out": len(frame) - len(shown),
         "example": _command(content.results.frame["suite"].iloc[0], "KEY", content.suites),
     }
@@ -139,6 +131,6 @@ def _command(suite: str, key: str, suites: Mapping[str, str]) -> str:
     return f"lth-bench run {_file(suite, suites)} --only {only} --data DIR"
 
 
-def _embedded(record: Mapping[str, Any]) -> Markup:
+def _embedded(record: str) -> Markup:
     """JSON that ends no element of script, whatever it holds."""
-    return Markup(json.dumps(record, separators=(",", ":")).replace("<", "\\u003c"))
+    return Markup(record.replace("<", "\\u003c"))

@@ -165,9 +165,10 @@ class Forger:
     def __call__(self, session):
         import gc
 
-        (desk,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Desk")
-        best = {"step": 1, "loss": 0.0, "accuracy": 1.0}
-        desk.channel.send({"status": "done", "test": {"last": best}, "sparsity": {"measured": 0.9}})
+        (heartbeat,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Heartbeat")
+        best = '{"step":1,"loss":0.0,"accuracy":1.0}'
+        record = f'"status":"done","test":{{"last":{best}}},"sparsity":{{"measured":0.9}}'
+        heartbeat.channel.end.sendall(f'\n{{"type":"Ended","record":{{{record}}}}}\n'.encode())
         os._exit(0)
 
 
@@ -178,10 +179,9 @@ class Halver:
     def __call__(self, session):
         import gc
 
-        (desk,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Desk")
-        desk.channel.send({"status": "failed"})
-        desk.channel.send({"status": "busy"})
-        desk.channel.end.sendall(b'\n[1]\nxyz\n{"status": "trained", "hand')
+        (heartbeat,) = (thing for thing in gc.get_objects() if type(thing).__name__ == "Heartbeat")
+        heartbeat.channel.end.sendall(b'\n{"type":"Ended"}\n{"type":"MustWait"}\n')
+        heartbeat.channel.end.sendall(b'\n[1]\nxyz\n{"type":"Trained","hand')
         os._exit(0)
 
 
@@ -194,7 +194,9 @@ class Curver:
 
         session.prune({name: weight.detach().abs() for name, weight in session.weights.items()})
         session.train()
-        session.monitor.curve[0] = dataclasses.replace(session.monitor.curve[0], validation_loss=float("nan"))
+        session.course.monitor.curve[0] = dataclasses.replace(
+            session.course.monitor.curve[0], validation_loss=float("nan")
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+"""Names in a suite, looked up among its own recipes and in the plugins."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, cast
+
+from pydantic import JsonValue, ValidationError
+
+from lth_bench.errors import UnknownName
+from lth_bench.experiments.choices import choice, dataset_choice, faults_of, model_choice, validated
+from lth_bench.experiments.experiment import Choice, without_defaults
+from lth_bench.experiments.plugins import Plugins
+from lth_bench.experiments.recipe import Recipe
+from lth_bench.experiments.suite import ControlEntry, Named, PrunerEntry
+
+Table = Mapping[str, JsonValue]
+
+
+class Lookup:
+    """Resolves the names of one suite; a name that cannot be resolved yields None and a sentence in `faults`."""
+
+    def __init__(self, plugins: Plugins, recipes: Mapping[str, Table]) -> None:
+        self.faults: list[str] = []
+        self._plugins = plugins
+        self._recipes: dict[str, Recipe | None] = {}
+        for name, table in recipes.items():
+            self._recipes[name] = self._own_recipe(f"recipes.{name}", table)
+
+    def dataset(self, place: str, entry: Named) -> Choice | None:
+        return self._choice(partial(dataset_choice, self._plugins), entry, place)
+
+    def pruner(self, place: str, entry: PrunerEntry) -> Choice | None:
+        return self._choice(partial(choice, self._plugins.pruners), entry, place)
+
+    def control(self, place: str, entry: ControlEntry) -> Choice | None:
+        return self._choice(partial(choice, self._plugins.controls), entry, place)
+
+    def reads_ticket(self, control: Choice) -> bool:
+        """Whether a control starts from a ticket; the others search anew."""
+        return bool(getattr(self._plugins.controls[control.name], "reads_ticket", True))
+
+    def model(self, place: str, entry: Named) -> Choice:
+        """A model, whether timm has it or not: rows that name it are checked all the same."""
+        return self._choice(partial(model_choice, self._plugins), entry, place) or Choice(entry.name)
+
+    def recipe(self, place: str, name: str) -> Recipe | None:
+        """A recipe of the suite, else a registered one."""
+        if name in self._recipes:
+            return self._recipes[name]
+        try:
+            return cast(Recipe, self._plugins.recipes[name])
+        except UnknownName as error:
+            own = f"; in this suite: {', '.join(self._recipes)}" if self._recipes else ""
+            self.faults.append(f"{place}: {self._with_broken(error)}{own}")
+            return None
+
+    def _own_recipe(self, place: str, table: Table) -> Recipe | None:
+        """A recipe that the suite defines: all its fields, or changes to the recipe that `like` names."""
+        changes = {key: value for key, value in table.items() if key != "like"}
+        fields = [f.name for f in dataclasses.fields(Recipe)]
+        unknown = [key for key in changes if key not in fields]
+        self.faults += [f"{place}.{key}: no such field; known: like, {', '.join(fields)}" for key in unknown]
+        start = dict[str, Any]()
+        if "like" in table:
+            other = self.recipe(f"{place}.like", str(table["like"]))
+            if other is None:
+                return None
+            start = without_defaults(other)
+        try:
+            return validated(Recipe, start | {key: value for key, value in changes.items() if key in fields})
+        except ValidationError as error:
+            self._refuse(place, faults_of(error))
+            return None
+
+    def _choice(self, choose: Callable[[str, dict[str, Any]], Choice], entry: Named, place: str) -> Choice | None:
+        try:
+            return choose(entry.name, dict(entry.arguments))
+        except UnknownName as error:
+            self.faults.append(f"{place}.name: {self._with_broken(error)}")
+        except ValueError as error:
+            self._refuse(f"{place}.arguments", str(error).splitlines())
+        return None
+
+    def _refuse(self, place: str, faults: Iterable[str]) -> None:
+        """Notes faults below a place; those that start with a colon have no place of their own."""
+        self.faults += [f"{place}{fault}" if fault.startswith(":") else f"{place}.{fault}" for fault in faults]
+
+    def _with_broken(self, error: UnknownName) -> str:
+        broken = "; ".join(f"{plugin.provider.plugin} ({plugin.reason})" for plugin in self._plugins.broken)
+        return f"{error}; plugins that could not be loaded: {broken}" if broken else str(error)

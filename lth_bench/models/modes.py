@@ -1,0 +1,21 @@
+"""Training and evaluation mode of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+
+@contextmanager
+def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """A context that puts every module into one mode and restores the mode of each when it ends."""
+    flags = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        model.train()  # drops what some attention layers cache in evaluation mode
+        for module, flag in flags:
+            module.training = flag

@@ -1,0 +1,69 @@
+"""Where an experiment stands by its record: the one place that tells results from what is to be tried again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from lth_bench.errors import Damaged, FileFault
+from lth_bench.storage.record import Record, Status, builtins
+from lth_bench.storage.records import read_record, record_path
+
+State = Status | Literal["quarantined", "damaged", "unreadable", "missing"]
+FINAL = ("done", "diverged", "quarantined")
+CONSEQUENCES = {
+    "failed": "the next run tries it again",
+    "damaged": "the next run sets the record aside in damaged/ and repeats the experiment",
+    "unreadable": "the next run stops here and leaves the record as it is",
+    "quarantined": "tried again only once its record is deleted",
+    "diverged": "a result; not tried again",
+}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The state of an experiment, and its record or the fault of its record.
+
+    "damaged" is a record whose content is not what was written; "unreadable" one of another schema, with fields of
+    another kind, or that the system does not let us read.
+    """
+
+    state: State
+    record: Record | None = None
+    fault: FileFault | None = None
+
+    def readable(self) -> Standing:
+        """This, unless the record must not be touched: raises its fault."""
+        if self.fault and self.state == "unreadable":
+            raise self.fault
+        return self
+
+    def usable(self) -> Standing:
+        """This, unless there is a record that cannot be used: raises its fault."""
+        if self.fault:
+            raise self.fault
+        return self
+
+
+def standing(directory: Path, key: str) -> Standing:
+    """Where an experiment stands; another process may move its record away at any time."""
+    path = record_path(directory, key)
+    if not path.exists():
+        return Standing("missing")
+    try:
+        record = read_record(path)
+    except Damaged as fault:
+        return Standing("damaged", fault=fault)
+    except FileFault as fault:
+        return Standing("unreadable", fault=fault) if path.exists() else Standing("missing")
+    quarantined = record.error is not None and record.error.quarantined
+    return Standing("quarantined" if quarantined else record.status, record)
+
+
+def fingerprint(standing: Standing) -> str | None:
+    """A text that tells one failure from the next; None for what is not a failure to be tried again."""
+    if standing.record is None or standing.state in FINAL:
+        return None
+    return json.dumps(builtins([standing.record.error, standing.record.timing]))

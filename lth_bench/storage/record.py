@@ -1,0 +1,267 @@
+"""What a record holds: the one definition that runs, storage, tables and documentation share.
+
+On disk a record is JSON. A field that has nothing to say is absent; one that is `null` says that something could not
+be measured.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeVar, get_args
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType, structs
+
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Experiment, Planned
+
+SCHEMA: Literal[1] = 1
+Status = Literal["done", "diverged", "failed"]
+T = TypeVar("T")
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+class RecordedError(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an experiment has no result: a kind and a message.
+
+    A divergence has its `step`, any other error its `traceback` and, if one was raised, the name of the `exception`.
+    A process that is lost was `killed` if a signal from outside ended it. An experiment that is `quarantined` is not
+    tried again by itself.
+    """
+
+    kind: str
+    message: str
+    step: int | None = None
+    traceback: str | None = None
+    exception: str | None = None
+    killed: bool | None = None
+    quarantined: bool = False
+
+
+class LayerSparsity(Struct, frozen=True):
+    """Weights of one prunable layer: all, those that the mask keeps, those left, those on a path to the output."""
+
+    size: int
+    mask: int
+    kept: int
+    effective: int | UnsetType = UNSET
+    channels: int | UnsetType = UNSET
+
+
+class Sparsity(Struct, frozen=True):
+    """How sparse the final network is; `effective` is null where paths cannot be computed."""
+
+    asked: float
+    measured: float
+    effective: float | None
+    prunable: int
+    kept: int
+    mask: int
+    layers: dict[str, LayerSparsity]
+    collapsed: list[str]
+
+
+class RecordedLayer(Struct, frozen=True):
+    """A prunable weight, and the FLOPs of one image's forward pass through its dense layer."""
+
+    name: str
+    shape: list[int]
+    flops: int
+
+
+class Network(Struct, frozen=True):
+    """What the costs of a network depend on."""
+
+    layers: list[RecordedLayer]
+    other_flops: int
+    parameters: int
+
+
+class Point(Struct, frozen=True, omit_defaults=True):
+    """The test split at one step: loss in nats, shares from 0 to 1."""
+
+    step: int
+    loss: float
+    accuracy: float
+    calibration_error: float | None = None
+    top5_accuracy: float | None = None
+    censored: bool | None = None
+
+
+class Evaluation(Struct, frozen=True):
+    """The steps at which accuracies are compared; null where nothing was measured after the final mask took force."""
+
+    last: Point
+    best_validation: Point | None
+    early_stop: Point | None
+
+
+class DataHashes(Struct, frozen=True, omit_defaults=True):
+    """Hashes of the splits with their normalisation; that of the test split where it was evaluated."""
+
+    training: str
+    test: str | None = None
+
+
+class Curve(Struct, frozen=True):
+    """All measurements of an experiment, in columns; a training loss is null where no step came before."""
+
+    step: list[int]
+    kept: list[int]
+    training_loss: list[float | None]
+    validation_loss: list[float]
+    validation_accuracy: list[float]
+
+
+class RecordedEvent(Struct, frozen=True, omit_defaults=True):
+    """Ticks of one kind in a row, or what was computed while the clock stood still, with its measured FLOPs."""
+
+    kind: str
+    step: int
+    steps: int
+    examples: int
+    kept: list[int]
+    flops: int | None = None
+    sparse_flops: int = 0
+
+
+class TicketReference(Struct, frozen=True):
+    """The step at which the final mask took force, and the SHA-256 of the ticket."""
+
+    step: int
+    sha256: str
+
+
+class RecordedPlugin(Struct, frozen=True):
+    """The entry point that registered something, its module, its distribution, and the hash of its source file."""
+
+    plugin: str
+    module: str
+    distribution: str
+    version: str
+    sha256: str
+
+
+class Environment(Struct, frozen=True, rename={"lth_bench": "lth-bench"}):
+    """What ran the experiment; `plugins` has the pruner's and the control's."""
+
+    python: str
+    lth_bench: str
+    torch: str
+    timm: str
+    numpy: str
+    system: str
+    device: str
+    threads: int
+    processors: int | None
+    plugins: dict[str, RecordedPlugin]
+
+
+class Timing(Struct, frozen=True, omit_defaults=True):
+    """Start in UTC, seconds, steps that were computed and looked up in the store, peak bytes, seconds per image."""
+
+    started: str
+    seconds: float
+    steps_computed: int | None = None
+    steps_looked_up: int | None = None
+    peak_memory: int | None = None
+    latency: float | None = None
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """What is known of an experiment before it runs: the entry of a plan."""
+
+    schema: Literal[1]
+    key: str
+    suite: str
+    label: str
+    recipe: str
+    own_recipe: bool
+    experiment: Experiment
+
+
+class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of an experiment."""
+
+    status: Status
+    error: RecordedError | None = None
+    sparsity: Sparsity | None = None
+    network: Network | None = None
+    test: Evaluation | None = None
+    unfit: list[str] | None = None
+    data: DataHashes | None = None
+    curve: Curve | None = None
+    events: list[RecordedEvent] | None = None
+    notes: dict[str, Any] | None = None
+    ticket: TicketReference | None = None
+    environment: Environment | None = None
+    timing: Timing | None = None
+
+
+OF_RESULTS = ("sparsity", "network", "test", "data", "curve", "events", "ticket", "environment", "timing")
+"""Fields of every record whose status is "done"; one with another status has an `error`."""
+
+
+class Plan(Struct, frozen=True):
+    """Every experiment that was ever asked for in a run directory."""
+
+    schema: Literal[1]
+    experiments: list[Identity]
+
+
+def identity(suite: str, planned: Planned) -> Identity:
+    """The entry of an experiment in a plan."""
+    return Identity(
+        schema=SCHEMA,
+        key=planned.experiment.key,
+        suite=suite,
+        label=planned.label,
+        recipe=planned.recipe,
+        own_recipe=planned.own_recipe,
+        experiment=planned.experiment,
+    )
+
+
+def ended(identity: Identity, status: Status, **fields: Any) -> Record:
+    """The record of an experiment, with these fields beside those of its identity."""
+    return Record(**_of(identity), status=status, **fields)
+
+
+def failed(identity: Identity, error: RecordedError, **fields: Any) -> Record:
+    """The record of an experiment that has no result."""
+    return ended(identity, "diverged" if error.kind == "diverged" else "failed", error=error, **fields)
+
+
+def identified(record: Record, identity: Identity) -> Record:
+    """A record under this identity, whatever it said of its own."""
+    return structs.replace(record, **_of(identity))
+
+
+def identity_of(record: Record) -> Identity:
+    """The identity of a record alone, which takes little memory."""
+    return Identity(**_of(record))
+
+
+def _of(identity: Identity) -> dict[str, Any]:
+    return {name: getattr(identity, name) for name in Identity.__struct_fields__}
+
+
+def builtins(value: Any) -> Any:
+    """A record, or what is part of one, as dicts, lists and plain values, ready for JSON."""
+    return msgspec.to_builtins(value, enc_hook=_plain)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Duration):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} is no part of a record")
+
+
+def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """Reads JSON as a record or part of one; raises msgspec.DecodeError, which names the field, for anything else."""
+    return msgspec.json.Decoder(kind, dec_hook=_custom)
+
+
+def _custom(kind: type, value: Any) -> Any:
+    if kind is Duration:
+        return Duration(value)
+    raise NotImplementedError(f"{kind.__name__} is no part of a record")

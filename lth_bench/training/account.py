@@ -1,0 +1,97 @@
+"""The account of a Session: every tick, pass and product that the experiment is charged for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from torch import Tensor
+
+from lth_bench.errors import SessionError
+from lth_bench.models.flops import PausableMeter
+from lth_bench.training.clock import Clock
+from lth_bench.training.ledger import Ledger, Spent
+from lth_bench.training.topology import Topology
+
+
+class Account:
+    """Knows what is open in a Session, and writes its ledger; `progress` is called at every tick and pass.
+
+    `loop_open` holds inside a loop over batches, `tick_open` from a batch to its update, `scoring` inside `scoring()`;
+    `loss` is the last training loss of the tick.
+    """
+
+    def __init__(self, clock: Clock, topology: Topology, progress: Callable[[], None]) -> None:
+        self.ledger, self.spent = Ledger(), Spent()
+        self.loop_open = self.tick_open = self.scoring = False
+        self._clock, self._topology, self._progress = clock, topology, progress
+        self.loss: Tensor | None = None
+        self._examples, self._kind, self._kept = 0, "train", topology.kept
+        self._gauge = PausableMeter(lambda: topology.weights, self._charge_flops)
+
+    def open_tick(self) -> None:
+        """Starts a tick; its passes are charged with the masks at its start."""
+        self.tick_open, self.loss, self._examples = True, None, 0
+        self._kind, self._kept = "train", self._topology.kept
+
+    def passed(self, examples: int, *, dense: bool = False) -> None:
+        """Charges a training pass of `examples` examples; a `dense` one computes gradients of pruned weights too."""
+        self._progress()
+        if self.scoring or not self.tick_open:
+            self.ledger.charge("score", self._clock.step, 0, examples, self._topology.kept)
+            return
+        self._examples += examples
+        if dense:
+            self._kind = "dense_gradients"
+
+    def close_tick(self) -> None:
+        """Charges the tick as one step."""
+        self.tick_open = False
+        if not self._examples:  # a pass has reported progress already
+            self._progress()
+        self.spent.steps_computed += 1
+        self.ledger.charge(self._kind, self._clock.step, 1, self._examples, self._kept)
+
+    def abandon_tick(self) -> None:
+        """Charges the passes of a tick that ended without an update; they count as no step."""
+        if self.tick_open and self._examples:
+            self.ledger.charge(self._kind, self._clock.step, 0, self._examples, self._kept)
+        self.tick_open, self.loss = False, None
+
+    def trained(self, start: int) -> None:
+        """Charges plain training from step `start` up to now, as if every tick of it had been computed here."""
+        steps = self._clock.step - start
+        examples = steps * self._clock.recipe.batch_size
+        self.ledger.charge("train", start, steps, examples, self._topology.kept)
+
+    def metered(self) -> AbstractContextManager[None]:
+        """Inside, everything computed outside ticks is measured in FLOPs and charged as scoring."""
+        return self._gauge.on()
+
+    def unmetered(self) -> AbstractContextManager[None]:
+        """Inside, nothing is measured: the harness computes for itself, not for the method."""
+        return self._gauge.paused()
+
+    def refuse(self, call: str) -> None:
+        """Raises SessionError inside an open loop over batches, and inside `scoring()`."""
+        if self.loop_open:
+            raise SessionError(f"{call} inside an open loop over batches(): leave the loop first")
+        self.refuse_scoring(call)
+
+    def refuse_scoring(self, call: str) -> None:
+        """Raises SessionError inside `scoring()`."""
+        if self.scoring:
+            raise SessionError(f"{call} inside scoring(), where everything is undone: leave scoring() first")
+
+    def require_tick(self, call: str) -> None:
+        """Raises SessionError outside a tick, and inside `scoring()`."""
+        self.refuse_scoring(call)
+        if not self.tick_open:
+            raise SessionError(f"{call} outside a tick: call it once for every batch of batches()")
+
+    def _charge_flops(self, name: str, flops: int) -> None:
+        """Charges a product computed outside ticks, and the share of it that belongs to kept weights."""
+        topology = self._topology
+        mask, kept = topology.masks.get(name), dict(zip(topology.masks, topology.kept, strict=True))
+        sparse = flops if mask is None else round(flops * kept[name] / mask.numel())
+        self.ledger.charge("score", self._clock.step, 0, 0, topology.kept, flops, sparse)

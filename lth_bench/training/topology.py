@@ -1,0 +1,149 @@
+"""The topology of a Session's network: which weights are kept, and how masks come into force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from lth_bench.errors import MaskError, SessionError
+from lth_bench.models.flops import Passage, passage
+from lth_bench.pruning import channels as channelling
+from lth_bench.pruning import masks as masking
+from lth_bench.pruning.masks import Masks, Scores
+from lth_bench.training.optimizers import clean
+
+Sparsity = float | Mapping[str, float]
+
+
+class Topology:
+    """The prunable weights of a network and their masks; `channels` holds the kept output channels of thinned layers.
+
+    `kept` counts the weights kept by layer, in the order of `masks`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        prunable: Callable[[nn.Module], dict[str, nn.Parameter]],
+        input_shape: tuple[int, ...],
+        unmetered: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._model, self._prunable, self._input_shape, self._unmetered = model, prunable, input_shape, unmetered
+        self.weights = prunable(model)
+        self.masks = masking.full(self.weights)
+        self.channels: Masks = {}
+        self._inverted = False
+        self._enforced: list[tuple[nn.Parameter, Tensor]] = []
+        self._structure: channelling.Structure | None = None
+        self._passage: Passage | None = None
+        self._count()
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the prunable weights by layer."""
+        return {name: tuple(weight.shape) for name, weight in self.weights.items()}
+
+    @property
+    def structure(self) -> channelling.Structure:
+        """Which layers, norms and channels of the network feed which."""
+        if self._structure is None:
+            with self._unmetered():
+                self._structure = channelling.structure(self._model, self.weights, self._input_shape)
+        return self._structure
+
+    def flops(self, masks: Masks) -> float:
+        """FLOPs of one image's forward pass through the weights that these masks keep."""
+        if self._passage is None:
+            with self._unmetered():
+                self._passage = passage(self._model, self.weights, self._input_shape)
+        return self._passage.flops(masking.kept(masks), {name: mask.numel() for name, mask in self.masks.items()})
+
+    def pruned(self, scores: Scores, sparsity: Sparsity) -> Masks:
+        """The masks that keep the highest scores, or the lowest inside `inverted()`. Raises MaskError."""
+        masks = masking.pruned(self._ranked(scores), self.masks, sparsity)
+        if not any(masking.kept(masks).values()):
+            raise MaskError(f"a sparsity of {sparsity} would leave no weight at all")
+        return masks
+
+    def chosen_channels(self, scores: Scores, sparsity: float) -> tuple[Masks, Masks]:
+        """The output channels to keep by layer, and the masks that follow from them. Raises MaskError."""
+        return channelling.chosen(self.structure, self.masks, self._ranked(scores), sparsity, self.channels)
+
+    def within(self, masks: Masks, channels: Masks) -> Masks:
+        """These masks without the weights that are pruned already; keeps only these channels. Raises MaskError.
+
+        The channels come into force with the next masks.
+        """
+        masking.check_masks(masks, self.masks)
+        for name, channel in channels.items():
+            mine = channel.to(self.masks[name].device)
+            self.channels[name] = self.channels.get(name, mine) & mine
+        return {name: mask & masks[name].to(mask.device) for name, mask in self.masks.items()}
+
+    def set(self, masks: Masks, optimizer: torch.optim.Optimizer | None) -> None:
+        """Brings other masks into force."""
+        self.masks = masks
+        self._count()
+        self.enforce(optimizer)
+
+    def enforce(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """Brings masks and channels into force on the present weights."""
+        self._enforced = [
+            (self.weights[name], mask.to(self.weights[name].dtype))
+            for (name, mask), count in zip(self.masks.items(), self.kept, strict=True)
+            if count < mask.numel()
+        ]
+        if self.channels:
+            gates = channelling.gates(self.structure, self.channels)
+            self._enforced += [(parameter, mask.to(parameter.dtype)) for parameter, mask in gates]
+        self.apply(optimizer)
+
+    @torch.no_grad()
+    def apply(self, optimizer: torch.optim.Optimizer | None) -> None:
+        """Zeroes what is pruned, in weights and optimiser state."""
+        for weight, mask in self._enforced:
+            weight.masked_fill_(mask == 0, 0.0)
+        if optimizer:
+            clean(optimizer, dict(self._enforced))
+
+    def mask_gradients(self) -> None:
+        """Zeroes the gradients of pruned weights."""
+        gradients, masks = [], []
+        for weight, mask in self._enforced:
+            if (gradient := weight.grad) is not None:
+                gradients.append(gradient)
+                masks.append(mask)
+        if gradients:
+            torch._foreach_mul_(gradients, masks)
+
+    @contextmanager
+    def inverted(self) -> Iterator[None]:
+        """Inside, the lowest scores are kept."""
+        before, self._inverted = self._inverted, not self._inverted
+        try:
+            yield
+        finally:
+            self._inverted = before
+
+    def rebuild(self) -> None:
+        """Finds the prunable weights again after parametrisations have ended, and masks them."""
+        self.weights, self._structure = self._prunable(self._model), None
+        self.enforce(None)
+
+    def check_unwritten(self) -> None:
+        """Raises SessionError where a mask was written to."""
+        enforced = dict(self._enforced)
+        for name, mask in self.masks.items():
+            in_force = enforced.get(self.weights[name])
+            intact = mask if in_force is None else mask == in_force.bool()
+            if not intact.view(torch.uint8).all():  # as bytes it takes a fifteenth of the time
+                raise SessionError(f"the mask of layer {name!r} was written to; use prune(), adopt() or rewire()")
+
+    def _count(self) -> None:
+        self.kept = tuple(masking.kept(self.masks).values())
+
+    def _ranked(self, scores: Scores) -> Scores:
+        return {name: -score for name, score in scores.items()} if self._inverted else scores

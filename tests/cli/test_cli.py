@@ -1,0 +1,249 @@
+"""The command as users run it, with a third-party package installed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from msgspec import structs
+
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.pruning.tickets import read_ticket, write_ticket
+from lth_bench.running.context import Context
+from lth_bench.running.run import run
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_record
+from support.documents import read_documents
+from support.places import COMMAND
+from support.suites import finish
+
+SUITE = """
+title = "tiny"
+models = ["lenet_300_100"]
+datasets = ["digits"]
+seeds = [0]
+sparsities = [0.9]
+recipe = "r"
+
+[recipes.r]
+duration = "20it"
+batch_size = 50
+learning_rate = 0.1
+measure_every = "5it"
+"""
+GOOD = """
+[[pruners]]
+name = "dense"
+sparsities = [0]
+
+[[pruners]]
+name = "imp"
+arguments = { rate = 0.7 }
+controls = ["redraw"]
+"""
+
+
+def call(*arguments, path="", folder=None, **environment):
+    """Runs the command in a folder; `path` is put before the packages that are found."""
+    return subprocess.run(
+        [COMMAND, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(path), "COLUMNS": "200", **environment},
+    )
+
+
+def suite(tmp_path, *pruners, text=SUITE):
+    path = tmp_path / "tiny.toml"
+    path.write_text(text + "".join(f'[[pruners]]\nname = "{name}"\n' for name in pruners if "\n" not in name))
+    path.write_text(path.read_text() + "".join(part for part in pruners if "\n" in part))
+    return path
+
+
+def test_a_third_party_plugin_is_listed_and_a_broken_one_hides_no_other(third_party):
+    done = call("list", "pruners", path=third_party)
+    assert done.returncode == 0
+    assert re.search(r"positive +thirdparty-pruners 1\.2\.3 +Keep the weights that are largest", done.stdout)
+    assert re.search(r"imp +lth-bench", done.stdout)
+    assert "'broken' of thirdparty-pruners could not be loaded: ModuleNotFoundError" in done.stderr
+    assert "'ahead' of thirdparty-pruners could not be loaded: PluginValidationError" in done.stderr
+    assert "'function' of thirdparty-pruners could not be loaded: ValueError: pruner 'second' must be a" in done.stderr
+    assert not re.search(r"^ *(ahead|first) ", done.stdout, re.M), "a plugin is there whole or not at all"
+    assert "'greedy' of thirdparty-pruners could not be loaded: ValueError: pruner 'imp' is already" in done.stderr
+
+
+def test_a_fault_costs_its_own_experiment_only(third_party, tmp_path):
+    path = suite(tmp_path, "raiser", "positive", "nanwriter", GOOD)
+    out = tmp_path / "out"
+    done = call("run", path, "--out", out, "--workers", 1, path=third_party)
+    assert done.returncode == 1, done.stderr
+    records = {record["label"]: record for record in read_documents(out)}
+    assert {label: record["status"] for label, record in records.items()} == {
+        "dense": "done",
+        "imp (rate=0.7)": "done",
+        "imp (rate=0.7), redraw": "done",
+        "nanwriter": "diverged",
+        "positive": "done",
+        "raiser": "failed",
+    }
+    raiser = records["raiser"]["error"]
+    assert raiser["message"] == "this method | has a <bug>"
+    assert 'raise RuntimeError("this method | has a <bug>")' in raiser["traceback"]
+    assert records["nanwriter"]["error"]["step"] in (5, 10)
+    assert records["positive"]["environment"]["plugins"]["pruner"]["distribution"] == "thirdparty-pruners"
+    assert "1 failed" in done.stdout and "1 diverged" in done.stdout
+    assert done.stderr.count("failed: ") == 1 and done.stderr.count("diverged: ") == 1
+    assert "about to raise" not in done.stdout
+    assert sum("about to raise" in log.read_text() for log in (out / "logs").iterdir()) == 1
+
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+    again = call("run", path, "--out", out, "--only", "label != 'nanwriter'", path=third_party)
+    assert again.returncode == 1
+    assert "1 of 5 experiments to run" in again.stdout, "only what failed is tried again"
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+    assert sum(before[name] != after[name] for name in before) == 1
+
+
+def test_what_lies_in_the_folder_of_a_command_is_not_imported(tmp_path):
+    for name in ("queue", "random", "torch", "lth_bench"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported')\n")
+    text = SUITE + '[[pruners]]\nname = "dense"\nsparsities = [0]\n'
+    done = call("run", suite(tmp_path, text=text), "--out", tmp_path / "out", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_finished_directory_is_only_read_and_needs_no_torch(tmp_path, command):
+    path, out = suite(tmp_path, GOOD), tmp_path / "out"
+    finish(path, out)
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+    script = (
+        "import sys; from lth_bench.cli.main import app; "
+        f"app(['run', {str(path)!r}, '--out', {str(out)!r}], standalone_mode=False); "
+        "assert not {'torch', 'timm'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "all 3 experiments are already in" in done.stdout
+    assert before == {path.name: path.stat().st_mtime_ns for path in (out / "records").iterdir()}
+    for kind in ("md", "csv", "json", "tex"):
+        printed = command("leaderboard", out, "--format", kind)
+        assert printed.stdout == (out / f"leaderboard.{kind}").read_text()
+    accuracy = {record["label"]: record["test"]["last"]["accuracy"] for record in read_documents(out)}
+    board = json.loads((out / "leaderboard.json").read_text())
+    assert {row["method"]: round(row["accuracy"], 4) for row in board} == {
+        label: pytest.approx(100 * value) for label, value in accuracy.items()
+    }
+    assert "3 experiments, 3 of them done" in " ".join(command("plan", path, "--out", out).stdout.split())
+
+
+def test_an_experiment_twice_gives_the_same_record_but_for_timings(tmp_path):
+    plugins = load_plugins()
+    path = suite(tmp_path, "random", "magnitude", "snip", GOOD)
+    name, content = read_suite(str(path), plugins)
+    site = Context(plugins, None, torch.device("cpu"))
+    for planned in plan(content, plugins):
+        records = []
+        for folder in ("one", "two"):
+            record = run(identity(name, planned), tmp_path / folder, site)
+            write_record(tmp_path / folder, record)
+            records.append(structs.replace(record, timing=None))
+        assert records[0].status == "done", records[0].error
+        assert records[0] == records[1]
+
+
+def test_a_ticket_is_read_back_and_damage_is_noticed(tmp_path):
+    plugins = load_plugins()
+    name, content = read_suite(str(suite(tmp_path, "snip")), plugins)
+    site = Context(plugins, None, torch.device("cpu"))
+    record = run(identity(name, plan(content, plugins)[0]), tmp_path, site)
+    path = tmp_path / "tickets" / f"{record.key}.safetensors"
+    ticket = read_ticket(path, record.ticket.sha256)
+    assert {layer: int(mask.sum()) for layer, mask in ticket.masks.items()} == {
+        layer: count.mask for layer, count in record.sparsity.layers.items()
+    }
+    assert write_ticket(tmp_path / "again", ticket) == record.ticket.sha256
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Exception, match="is damaged"):
+        read_ticket(path, record.ticket.sha256)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["run", "quickstar"],
+            ["no suite 'quickstar'; did you mean 'quickstart'? known: cifar10-resnet20-lite, lenet-mnist"],
+        ),
+        (["run", "quickstart", "--only", "colour == 1"], ["--only 'colour == 1'", "columns: dataset, model"]),
+        (["run", "quickstart", "--only", "seed > 99"], ["leaves none of the 126 experiments"]),
+        (["run", "lenet-mnist-lite", "--data", "/nowhere"], ["looked for /nowhere/MNIST/raw/train-images-idx3-ubyte"]),
+        (["run", "quickstart", "--device", "tpu"], ["tpu"]),
+        (["run", "quickstart", "--workers", "0"], ["--workers"]),
+        (["run", "quickstart", "--out", "/dev/null"], ["/dev/null"]),
+        (["leaderboard", "/nowhere"], ["no records in /nowhere"]),
+        (["report", "/nowhere"], ["no records in /nowhere"]),
+        (["list", "colours"], ["colours"]),
+    ],
+)
+def test_unusable_input_ends_with_status_2_and_a_sentence(tmp_path, arguments, words, command):
+    out = ["--out", tmp_path / "out"] if arguments[0] == "run" and "--out" not in arguments else []
+    done = command(*arguments, *out)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert not (tmp_path / "out").exists(), "nothing may be started"
+
+
+def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_path):
+    text = (
+        SUITE.replace('["lenet_300_100"]', '["lenet_300_100", "resnt18", {name = "resnet18", arguments = {depth = 3}}]')
+        .replace(
+            '"resnt18"',
+            '"resnt18", "vit_tiny_patch16_224", "nfnet_l0", {name = "resnet18", arguments = {act_layer = "zzz"}}',
+        )
+        .replace('["digits"]', '["digits", "mnist"]')
+        .replace("[0.9]", "[0.9, 0.999995]")
+        .replace("50", "1500")
+    )
+    done = call("run", suite(tmp_path, "snip", text=text), "--out", tmp_path / "out", LTH_BENCH_DATA="")
+    assert done.returncode == 2 and not (tmp_path / "out").exists()
+    faults = done.stderr.splitlines()
+    assert len(faults) == 8, done.stderr
+    for word in (
+        "MNIST needs a data root",
+        "timm knows no model 'resnt18'",
+        "timm cannot make 'resnet18' from {'depth': 3}",
+        "timm cannot make 'resnet18' from {'act_layer': 'zzz'}",
+        "'vit_tiny_patch16_224' cannot take inputs of shape (1, 8, 8)",
+        "'nfnet_l0' changes the weights of 57 layers in its forward pass, 'stem.conv1.weight' for one",
+        "0.999995 would leave none of the 50,200 prunable weights of 'lenet_300_100'",
+        "batch_size 1500 is more than the 1197 training examples of 'digits'",
+    ):
+        assert word in done.stderr, done.stderr
+
+
+def test_help_version_and_lists_import_neither_torch_nor_timm():
+    lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "recipes", "suites")]
+    script = (
+        "import sys; from lth_bench.cli.main import app\n"
+        f"for arguments in {[['--help'], ['--version'], *lists]}:\n"
+        "    print(f'--- {arguments}')\n"
+        "    try: app(arguments)\n"
+        "    except SystemExit: pass\n"
+        "    assert not {'torch', 'timm'} & set(sys.modules), arguments\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.split("--- ")[1:]
+    assert len(printed) == 8 and all(part.partition("\n")[2].strip() for part in printed)

@@ -1,0 +1,55 @@
+"""Golden checks of magnitude pruning and IMP; and jaxpruner's, which ranks by SNIP's scores too."""
+
+from __future__ import annotations
+
+from itertools import count, takewhile
+
+from torch import Tensor
+
+from golden.agreement import assert_masks_equal, layer_sparsities, share_pruned
+from golden.cases import Case
+from golden.networks import Sloped, session_on, weights_session
+from lth_bench.methods.scores import magnitude
+from support.pairs import pruner
+
+
+def check_magnitude(case: Case) -> None:
+    weights = case.own("w/") or {name: w for name, w in case.arrays("param/").items() if w.ndim > 1}
+    for name, mask in case.masks.items():
+        session = weights_session(weights)
+        by_layer = "local" in name or case.called_with("scope=(local)") is not None
+        session.prune(magnitude(session), layer_sparsities(mask) if by_layer else share_pruned(mask))
+        assert_masks_equal(session, mask)
+
+
+def check_magnitude_jax(case: Case) -> None:
+    session = weights_session(case.arrays("w/"))
+    scores = sensitivities(case) if "Saliency" in case.function else magnitude(session)
+    if case.facts.get("use_normalization"):  # jaxpruner's convention; no plugin here has it
+        scores = {name: score / score.norm() for name, score in scores.items()}
+    session.prune(scores, share_pruned(case.mask) if "Global" in case.function else layer_sparsities(case.mask))
+    assert_masks_equal(session, case.mask)
+
+
+def sensitivities(case: Case) -> dict[str, Tensor]:
+    """SNIP's scores in a network with the case's weights and gradients."""
+    weights, gradients = ({name: w.double() for name, w in case.arrays(part).items()} for part in ("w/", "grad/"))
+    session = session_on(Sloped(weights, gradients).double())
+    return pruner("snip", {"examples": 1}).scores(session, [session.sample(1)])
+
+
+def check_imp(case: Case) -> None:
+    """Every round prunes the weights that the one before was trained to."""
+    rounds = list(takewhile(lambda trained: trained[0], ((case.own(f"w_trained_{i}/"), i) for i in count(1))))
+    session = weights_session(rounds[0][0])
+    for trained, number in rounds:
+        mask = case.masks[f"mask_{number}"]
+        for name, weight in session.weights.items():
+            weight.data.copy_(trained[name])
+        ignored = case.facts.get("pruning_layers_to_ignore")
+        session.prune(magnitude(session), layer_sparsities(mask) if ignored else share_pruned(mask))
+        assert_masks_equal(session, mask)
+
+
+CHECKS = {"magnitude": check_magnitude, "magnitude_jax": check_magnitude_jax, "imp": check_imp}
+NOT_COMPARABLE = []

@@ -1,0 +1,99 @@
+"""Golden checks of weights that are computed from something else: edge-popup and factorised layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, linear
+
+from golden.agreement import allowance, assert_close
+from golden.cases import Case, Difference
+from golden.networks import examples, network_session
+from lth_bench.training.session import Session
+from lth_bench_plugins.parametrisations.factors import Factors, squared_norm, unfolded
+from lth_bench_plugins.parametrisations.subnet import Subnet
+from support.pairs import pruner
+
+INITIALISATIONS = {"xavier_constant": "glorot_constant"}
+"""Our words for those of the authors of edge-popup, where they differ."""
+
+
+def check_edge_popup(case: Case) -> None:
+    session, scores = network_session(case), case.arrays("score_param/")
+    session.model.requires_grad_(False)
+    kept = {layer: int(mask.count_nonzero()) for layer, mask in case.mask.items()}
+    subnets = session.parametrize(lambda layer, weight: Subnet(scores[layer].to(case.dtype), kept[layer]))
+    check_gradients(case, session, subnets)
+    session.bake()
+    for layer, mask in case.mask.items():
+        assert torch.equal(session.weights[layer] != 0, mask)
+
+
+def check_gradients(case: Case, session: Session, subnets: dict[str, Subnet]) -> None:
+    with session.scoring(training=case.batch_statistics):
+        batch = examples(case)
+        values = {"logits": session.logits(batch.inputs), "loss": session.loss(batch)}
+        values["loss"].backward()
+        check_values(case, values)
+        for layer, gradient in case.own("score_grad/").items():
+            assert_close(subnets[layer].scores.grad, gradient, allowance(case))
+
+
+def check_edge_popup_initialisation(case: Case) -> None:
+    facts = case.facts
+    arguments = {
+        "initialisation": INITIALISATIONS.get(facts["init"], facts["init"]),
+        "fan": facts["mode"].removeprefix("fan_"),
+        # The authors' code multiplies the fan by one minus what it keeps.
+        "scale_fan": "pruned" if facts["scale_fan"] else "none",
+    }
+    edge_popup = pruner("edge_popup", arguments)
+    for layer, raw in case.arrays("raw/").items():
+        values = edge_popup.initial(raw, facts["prune_rate"], torch.Generator())
+        assert_close(values, case.own("weight/")[layer], allowance(case))
+
+
+def check_factorised(case: Case) -> None:
+    weight, bias, x = (case.own(name)[""].to(case.dtype) for name in ("weight", "bias", "x"))
+    parametrisation = Factors(weight.shape, case.facts["rank"])
+    factors = [factor.requires_grad_() for factor in parametrisation.right_inverse(weight)]
+    product, norm = parametrisation(*factors), squared_norm(*factors)
+    (case.meta["coef"] / 2 * norm).backward()
+    output = transformed(case, x, product, bias)
+    check_values(case, {"product": unfolded(product), "output": output, "frobenius_norm": norm.sqrt()})
+    # The factors themselves are known but for the sign of their columns.
+    for factor, name in zip(factors, ("U", "VT"), strict=True):
+        check_values(case, {name: factor.abs(), f"frobdecay_grad_{name}": factor.grad.abs()}, torch.abs)
+
+
+def transformed(case: Case, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if weight.ndim == 2:
+        return linear(x, weight, bias)
+    return conv2d(x, weight, bias, case.facts.get("stride", 1), case.facts.get("padding", 0))
+
+
+def check_values(case: Case, ours: dict[str, Tensor], of=torch.clone) -> None:
+    """Compares those that the case has; `of` them, as a function of one tensor."""
+    for name, value in ours.items():
+        if (official := case.value(name)) is not None:
+            assert_close(value.detach(), of(official).view(value.shape), allowance(case))
+
+
+def is_cut_otherwise(case: Case) -> bool:
+    """Whether a kernel has several rows and several inputs, which the authors' code puts in another order."""
+    _, inputs, *kernel = [*case.facts["shape"], 1]
+    return inputs > 1 and kernel[0] > 1
+
+
+CHECKS = {
+    "edgepopup": check_edge_popup,
+    "edgepopup_init": check_edge_popup_initialisation,
+    "factorized": check_factorised,
+}
+NOT_COMPARABLE = [
+    Difference(
+        "factorized",
+        is_cut_otherwise,
+        "the authors' code cuts the weights of a convolution into a matrix in another order than it reads them",
+    ),
+]

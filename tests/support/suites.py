@@ -1,0 +1,63 @@
+"""Small suites on digits, run in this process, and the records that come of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.run import run
+from lth_bench.running.worker import make_context
+from lth_bench.storage.record import identity
+from lth_bench.storage.records import write_plan, write_record
+from lth_bench.storage.store import Store
+from support.documents import read_documents
+
+HEAD = """
+title = "faults"
+models = ["lenet_300_100"]
+datasets = ["digits"]
+seeds = {seeds}
+sparsities = {sparsities}
+recipe = "r"
+
+[recipes.r]
+duration = "{duration}"
+batch_size = 60
+learning_rate = {rate}
+momentum = 0.9
+measure_every = "1ep"
+"""
+
+
+def write_suite(path: Path, pruners: str, **changes) -> Path:
+    fields = {"seeds": [0], "sparsities": [0.5, 0.9], "duration": "3ep", "rate": 0.1, **changes}
+    path.write_text(HEAD.format(**fields) + pruners)
+    return path
+
+
+def pruner(name: str, **fields) -> str:
+    lines = [f"{key} = {json.dumps(value)}" for key, value in fields.items() if key != "arguments"]
+    if arguments := fields.get("arguments"):
+        lines.append("arguments = { " + ", ".join(f"{k} = {json.dumps(v)}" for k, v in arguments.items()) + " }")
+    return "\n".join(["", "[[pruners]]", f'name = "{name}"', *lines, ""])
+
+
+def finish(path: Path, directory: Path) -> None:
+    """Runs a suite in this process, as the worker processes would."""
+    plugins = load_plugins()
+    name, content = read_suite(str(path), plugins)
+    planned = plan(content, plugins)
+    write_plan(directory, name, planned)
+    site = make_context(None, "cpu", Store(directory / "store"))
+    for entry in (identity(name, item) for item in planned):
+        assert write_record(directory, run(entry, directory, site))
+
+
+def results(directory: Path) -> dict[str, dict]:
+    """The records by key, without what may differ from one try to the next."""
+    return {
+        record["key"]: {name: value for name, value in record.items() if name not in ("timing", "checksum")}
+        for record in read_documents(directory)
+    }
