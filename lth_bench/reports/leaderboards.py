@@ -13,11 +13,10 @@ from lth_bench.reports.numbers import distinct_percents, half, hundredths, signe
 from lth_bench.reports.table import Cell, Column, Row, Table, grid, labelled
 from lth_bench.results.controls import named_rivals
 from lth_bench.results.frame import BLOCK, rows_of
-from lth_bench.results.leaderboard import MET, Leaderboards
+from lth_bench.results.leaderboard import MET, TROUBLES, Leaderboards
 from lth_bench.results.verdicts import MARGIN, verdicts
 
 FORMATS = ("md", "csv", "json", "tex", "html")
-TROUBLES = ("diverged", "failed", "missing")
 LEVEL = "95 %"
 NUMBERS = [
     *BLOCK,
@@ -109,7 +108,7 @@ def marks(row: Any) -> tuple[str, ...]:
 
 def _cell(row: Any) -> Cell:
     """Mean and difference, the sparsity if it is above the target, and what did not finish."""
-    troubles = ", ".join(f"{row[name]} {name}" for name in TROUBLES if row[name])
+    troubles = lost(row)
     if not row["n"]:
         return Cell(notes=(troubles,))
     above = row["sparsity"] > row["target"] + MET
@@ -123,6 +122,11 @@ def _cell(row: Any) -> Cell:
         "best" if row["best"] else "",
         value=row["accuracy"],
     )
+
+
+def lost(row: Any) -> str:
+    """How many seeds did not finish, and why; nothing if all did."""
+    return ", ".join(f"{row[name]} {name}" for name in TROUBLES if row[name])
 
 
 def _difference(row: Any) -> str:

@@ -14,11 +14,13 @@ from lth_bench.results import statistics
 from lth_bench.results.arrays import Bools, Floats
 from lth_bench.results.costs import Costs
 from lth_bench.results.frame import BLOCK, METHOD
+from lth_bench.storage.record import STATUSES
 
 Place = tuple[str, str, str]  # data set, model and recipe
 
 MET = 5e-4  # a target is met where the measured sparsity is nearer than this
-STATUSES = ("done", "diverged", "failed", "missing")
+OUTCOMES = (*STATUSES, "missing")
+TROUBLES = OUTCOMES[1:]
 MEANS = {
     "sparsity": "sparsity",
     "effective_sparsity": "effective_sparsity",
@@ -137,7 +139,7 @@ def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
     order = np.argsort(methods[firsts], kind="stable")
     place = np.argsort(order)[number]
     rows = frame.iloc[firsts[order]][[*METHOD, *FIRSTS]].rename(columns={"asked": "target"}).reset_index(drop=True)
-    counted = {name: np.bincount(place[frame["status"] == name], minlength=len(rows)) for name in STATUSES}
+    counted = {name: np.bincount(place[frame["status"] == name], minlength=len(rows)) for name in OUTCOMES}
     done = (frame["status"] == "done").to_numpy()
     kept, at = frame[done], place[done]
     grouped = kept[list(set(MEANS.values()))].groupby(at).mean().reindex(range(len(rows)))

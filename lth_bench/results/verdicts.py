@@ -13,7 +13,7 @@ from lth_bench.results import statistics
 from lth_bench.results.arrays import Floats
 from lth_bench.results.controls import named_rivals, question, rivals
 from lth_bench.results.frame import BLOCK
-from lth_bench.results.leaderboard import Leaderboards
+from lth_bench.results.leaderboard import TROUBLES, Leaderboards
 
 MARGIN = 0.5  # points of accuracy below the dense network that do not count
 
@@ -138,7 +138,7 @@ def _as_quick(row: Any, dense: Any) -> bool | None:
 
 
 def _reason(row: Any, tests: _Tests, bounds: tuple[float, float], redrawn: bool) -> str:
-    trouble = [f"{row[name]} {name}" for name in ("diverged", "failed", "missing") if row[name]]
+    trouble = [f"{row[name]} {name}" for name in TROUBLES if row[name]]
     if not row["n"]:
         return f"no seed finished: {', '.join(trouble)}."
     lower, upper = bounds

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from lth_bench.reports.leaderboards import distinct, verdict_sentence
+from lth_bench.reports.leaderboards import distinct, lost, verdict_sentence
 from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.content import Content
@@ -19,7 +19,7 @@ from lth_bench.reports.page.listings import listed
 from lth_bench.reports.page.svg import cleaned
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, grid
 from lth_bench.results.frame import BLOCK, rows_of
-from lth_bench.results.leaderboard import MET, STATUSES, Place, overall
+from lth_bench.results.leaderboard import MET, Place, overall
 
 WINS = "ticket wins"
 CHANGED = {"control": "changed", "lower": "difference_lower", "upper": "difference_upper"}
@@ -80,13 +80,9 @@ def _numbered(content: Content, names: Mapping[Place, str]) -> pd.DataFrame:
     verdicts = content.verdicts[[*BLOCK, "method", "target", "verdict"]]
     rows = content.leaderboards.rows.merge(verdicts, on=[*BLOCK, "method", "target"], how="left")
     rows = placed(rows.fillna({"verdict": ""}), names)
-    rows = rows.assign(lost=[_lost(row) for row in rows_of(rows)])
+    rows = rows.assign(lost=[lost(row) for row in rows_of(rows)])
     rows[TO_DENSE] = rows[TO_DENSE].where(rows["target"] > 0)  # what is not pruned is what others are compared with
     return rows.assign(number=pd.factorize(rows["method"])[0], **content.leaderboards.relative_costs())
-
-
-def _lost(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{row[name]} {name}" for name in STATUSES[1:] if row[name])
 
 
 def _block(place: Place, rows: pd.DataFrame, figures: list[tuple[str, Markup]]) -> Block:

@@ -19,12 +19,12 @@ from lth_bench.reports.page.boards import boards, placed
 from lth_bench.reports.page.content import Content
 from lth_bench.reports.page.listings import listed
 from lth_bench.results.frame import rows_of
-from lth_bench.results.leaderboard import STATUSES
+from lth_bench.results.leaderboard import OUTCOMES
 
 EMBEDDED = 2_000  # experiments up to which the page holds their records
 LISTED = 10_000  # experiments up to which it lists all, and not only those that did not finish
 LONGEST = 600  # characters of a text from a record; the record has all of it
-TONES = (*STATUSES, "wins", "fails", "unknown", "yes", "no", "unclear")
+TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear")
 
 
 def page(content: Content) -> str:
@@ -70,7 +70,7 @@ def _head(content: Content) -> dict[str, Any]:
     troubles = [{**trouble._asdict(), "method": trouble.label} for trouble in evidence.troubles[:LISTED]]
     return {
         "title": ", ".join(sorted(set(frame["suite"]))),
-        "counts": [(name, int(counts.get(name, 0))) for name in STATUSES],
+        "counts": [(name, int(counts.get(name, 0))) for name in OUTCOMES],
         "seeds": ", ".join(str(seed) for seed in sorted(set(frame["seed"]))),
         "methods": frame.loc[frame["control"] == "", "method"].nunique(),
         "versions": [(name, _versions(found)) for name, found in evidence.environment.items() if found],

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lth_bench.reports.leaderboards import TROUBLES, name_cell
+from lth_bench.reports.leaderboards import name_cell
 from lth_bench.reports.numbers import half, hundredths, signed
 from lth_bench.reports.table import Cell
-from lth_bench.results.leaderboard import MET
+from lth_bench.results.leaderboard import MET, TROUBLES
 
 UNKNOWN = "n/a"
 SHORT = {"diverged": "div.", "failed": "fail.", "missing": "miss."}
