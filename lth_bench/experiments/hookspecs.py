@@ -24,8 +24,8 @@ def register_pruners(register: Callable[[str, type], None]) -> None:
 def register_controls(register: Callable[[str, type], None]) -> None:
     """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Base.
 
-    It may have the class attributes `question`, what it asks of a method; `is_rival = True`, if a winning ticket has to be
-    better than it; and `reads_ticket = False`, if it searches anew instead of reading a ticket.
+    Class attributes, if it has them: `question`, what it asks of a method; `is_rival = True`, if a winning ticket must
+    beat it; and `reads_ticket = False`, if it searches anew instead of reading a ticket.
     """
 
 
