@@ -15,7 +15,7 @@ from lth_bench.experiments.plugins import Plugins, load_plugins
 def contract(*names: str, plugins: Plugins | None = None) -> Callable[..., None]:
     """A test of each registered pruner, and one for every other value of its choices and switches.
 
-    Raises UnknownName where a pruner is not installed. One line makes a test module: `test_contract = contract("mine")`.
+    `test_contract = contract("mine")` is a whole test module. Raises UnknownName where a pruner is not installed.
     """
     import pytest
 

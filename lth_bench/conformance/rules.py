@@ -34,7 +34,7 @@ def sparsity(trial: Trial) -> str | None:
         return f"{asked}, the masks leave {result.mask}, and no channel or rank explains the difference"
     if any(missing < more for more in _gains(trial.session)):
         return None
-    return f"{asked}, here {result.kept} remain, {missing} too few, more than any one removed channel has"
+    return f"{asked}, here {result.kept} remain, {missing} too few, more than any one channel that was removed has"
 
 
 def pruned(trial: Trial) -> str | None:
