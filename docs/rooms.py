@@ -60,8 +60,8 @@ def picture(arrows: networkx.DiGraph) -> str:
     """Mermaid's picture; an arrow is left out where other arrows lead to the same room."""
     boxes = [f'    {name}["{name}"]' for name in networkx.topological_sort(arrows)]
     lines = [f"    {one} --> {other}" for one, other in networkx.transitive_reduction(arrows).edges]
-    found = [f"    experiments -. finds through entry points .-> {PLUGINS}"]
-    return "\n".join(["```mermaid", "flowchart TD", *boxes, *sorted(lines), *found, "```"])
+    discovery = [f"    {PLUGINS} -. are found through entry points by .-> experiments"]
+    return "\n".join(["```mermaid", "flowchart TD", *boxes, *sorted(lines), *discovery, "```"])
 
 
 def table(arrows: networkx.DiGraph, start: str) -> str:
