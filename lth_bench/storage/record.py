@@ -253,7 +253,7 @@ def builtins(value: Any) -> Any:
 def _plain(value: Any) -> str:
     if isinstance(value, Duration):
         return str(value)
-    raise NotImplementedError(f"{type(value).__name__} is no part of a record")
+    raise TypeError(f"{type(value).__name__} is no part of a record")
 
 
 def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
@@ -264,4 +264,4 @@ def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 def _custom(kind: type, value: Any) -> Any:
     if kind is Duration:
         return Duration(value)
-    raise NotImplementedError(f"{kind.__name__} is no part of a record")
+    raise TypeError(f"{kind.__name__} is no part of a record")
