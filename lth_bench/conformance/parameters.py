@@ -9,9 +9,10 @@ from typing import Any
 
 from lth_bench.conformance.specimens import RECIPE
 from lth_bench.experiments.choices import choice, instantiate
-from lth_bench.experiments.experiment import Choice, Experiment, from_json, to_json
+from lth_bench.experiments.experiment import Choice, Experiment
 from lth_bench.experiments.plugins import Registry
 from lth_bench.hashing import canonical
+from lth_bench.storage.record import builtins, decoder
 
 NONSENSE: tuple[Any, ...] = ({"no": "such value"}, [["no", "such", "value"]], "no such value", True, -0.5, None)
 
@@ -47,7 +48,7 @@ def _key_faults(registry: Registry, name: str, arguments: dict[str, Any], everyt
         return
     if given.key != full.key:
         yield f"an experiment has another key when defaults are written out: {full.pruner.arguments}"
-    if from_json(json.loads(canonical(to_json(given)))).key != given.key:
+    if decoder(Experiment).decode(canonical(builtins(given)).encode()).key != given.key:
         yield "an experiment that is read back from its record has another key"
 
 
