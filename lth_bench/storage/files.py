@@ -267,7 +267,7 @@ def _faults(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DiskFault(
-            f"cannot write {path}: {error.strerror}; free some space, or give this user the right to write there, then run again"
+            f"cannot write {path}: {error.strerror}; free some space, or allow this user to write there, then run again"
         ) from error
 
 
