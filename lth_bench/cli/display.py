@@ -122,6 +122,6 @@ def about(item: Any) -> str:
     text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     if not isinstance(item, type) or not dataclasses.is_dataclass(item):
         return text
-    known = ((f.name, f.default) for f in dataclasses.fields(item))
-    fields = ", ".join(name if default is dataclasses.MISSING else f"{name}={default!r}" for name, default in known)
+    pairs = ((f.name, f.default) for f in dataclasses.fields(item))
+    fields = ", ".join(name if default is dataclasses.MISSING else f"{name}={default!r}" for name, default in pairs)
     return f"{text} [{fields}]" if fields else text

@@ -39,15 +39,15 @@ def leaderboard(
     from lth_bench.results.leaderboard import arranged, summarise
     from lth_bench.results.merging import load_all
 
-    found = summarise(load_all(directories).frame)
+    leaderboards = summarise(load_all(directories).frame)
     try:
-        found = arranged(found, sort) if sort else found
+        leaderboards = arranged(leaderboards, sort) if sort else leaderboards
     except LookupError as error:
         refuse([f"--sort: {error.args[0]}"])
     if format is None:
-        print_leaderboard(out, found)
+        print_leaderboard(out, leaderboards)
     else:
-        sys.stdout.write(formatted(found, format.value))
+        sys.stdout.write(formatted(leaderboards, format.value))
 
 
 def report(

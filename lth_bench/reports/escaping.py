@@ -19,7 +19,7 @@ MARK = "\0"  # a place in a text that something is to fill; no plain text holds 
 
 def plain(text: str) -> str:
     """One line, white space collapsed, with what steers a terminal or cannot be seen spelled out: `\\x1b`."""
-    return INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.split()))
+    return INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), " ".join(text.split()))
 
 
 def html(text: str) -> str:

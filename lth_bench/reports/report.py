@@ -62,8 +62,8 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 def written(directory: Path) -> list[Path]:
     """The tables, the report and the figures of a run directory if they are younger than all records, else nothing."""
     tables = [directory / f"leaderboard.{kind}" for kind in FORMATS]
-    made = [path for path in (directory / "report").glob("*.*") if path.suffix in (".md", ".html", ".png")]
-    paths = [*tables, *sorted(made, key=lambda path: (path.stem != "report", path.name))]
+    report_files = [path for path in (directory / "report").glob("*.*") if path.suffix in (".md", ".html", ".png")]
+    paths = [*tables, *sorted(report_files, key=lambda path: (path.stem != "report", path.name))]
     sources = [directory / "plan.json", directory / "records", *(directory / "records").glob("*.json")]
     if not all(table.exists() for table in tables) or len(paths) == len(tables):
         return []
@@ -73,6 +73,6 @@ def written(directory: Path) -> list[Path]:
 
 def _suites(results: Results) -> dict[str, str]:
     """The suite files that were run into these directories, as far as they are there."""
-    wanted = {name: [suite_copy(place, name) for place in results.directories] for name in results.evidence.suites}
-    found = {name: [path for path in paths if path.exists()] for name, paths in sorted(wanted.items())}
-    return {name: paths[0].read_text(encoding="utf-8", errors="replace") for name, paths in found.items() if paths}
+    candidates = {name: [suite_copy(place, name) for place in results.directories] for name in results.evidence.suites}
+    existing = {name: [path for path in paths if path.exists()] for name, paths in sorted(candidates.items())}
+    return {name: paths[0].read_text(encoding="utf-8", errors="replace") for name, paths in existing.items() if paths}

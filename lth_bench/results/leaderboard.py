@@ -111,7 +111,7 @@ def summarise(frame: pd.DataFrame) -> Leaderboards:
     for what most of their leaderboard were asked for, and finished it.
     """
     rows, samples = _aggregated(frame)
-    interval, versus = (statistics.mean_interval(found) for found in (samples.accuracy, samples.difference))
+    interval, versus = (statistics.mean_interval(values) for values in (samples.accuracy, samples.difference))
     flip, least = statistics.sign_flip(samples.difference)
     rows = rows.assign(
         accuracy_lower=interval.lower,
@@ -156,19 +156,19 @@ _SAMPLED = ("last_accuracy", "difference", "early_stop_step")
 
 
 def _spread(values: pd.Series[float], rows: Any, seeds: Any, shape: tuple[int, int]) -> Floats:
-    found = np.full(shape, np.nan)
-    found[rows, seeds] = values.to_numpy(dtype=float)
-    return found
+    matrix = np.full(shape, np.nan)
+    matrix[rows, seeds] = values.to_numpy(dtype=float)
+    return matrix
 
 
 def _words(texts: pd.Series[str], rows: Any, count: int) -> list[str]:
     """The different texts that stand behind each row, but for empty ones."""
-    codes, known = pd.factorize(texts)
-    found: list[set[str]] = [set() for _ in range(count)]
-    for pair in np.unique(rows * len(known) + codes):
-        row, code = divmod(int(pair), len(known))
-        found[row].add(known[code])
-    return ["; ".join(sorted(several - {""})) for several in found]
+    codes, distinct = pd.factorize(texts)
+    words: list[set[str]] = [set() for _ in range(count)]
+    for pair in np.unique(rows * len(distinct) + codes):
+        row, code = divmod(int(pair), len(distinct))
+        words[row].add(distinct[code])
+    return ["; ".join(sorted(several - {""})) for several in words]
 
 
 def _deviation(samples: Floats) -> Floats:
@@ -226,21 +226,21 @@ def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
     asked = [tuple(sorted(target[rows])) for rows in methods]
     usual = max(dict.fromkeys(asked), key=asked.count)
     for rows in methods:
-        found = rows[np.isin(target[rows], usual)]
-        if len(found) == len(usual):
-            yield group.index[rows], statistics.area(sparsity[found], heights[found])
+        usual_rows = rows[np.isin(target[rows], usual)]
+        if len(usual_rows) == len(usual):
+            yield group.index[rows], statistics.area(sparsity[usual_rows], heights[usual_rows])
 
 
 _ON_CURVES = ["target", "sparsity", "accuracy", "competes"]
 
 
-def arranged(found: Leaderboards, by: str) -> Leaderboards:
+def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
     """The methods of every leaderboard in another order: by name, by a column's mean over their targets, or by accuracy
     at a sparsity such as 0.9 or 90%; the best first where there is a better, and what has no value last.
 
     A minus before it turns that round. Raises LookupError for what is neither.
     """
-    rows, name = found.rows, by.removeprefix("-")
+    rows, name = leaderboards.rows, by.removeprefix("-")
     place = _sparsity(name)
     if place is not None:
         value = rows["accuracy"].where((rows["place"] - place).abs() < MET)
@@ -260,7 +260,7 @@ def arranged(found: Leaderboards, by: str) -> Leaderboards:
     score = (-mean if higher else mean).where(rows["target"] > 0, -np.inf)  # the dense network stays on top
     keys = pd.DataFrame({"block": block, "mean": score})
     index = keys.sort_values(["block", "mean"], kind="stable").index.to_numpy()
-    samples = {name: getattr(found.samples, name)[index] for name in vars(found.samples)}
+    samples = {name: getattr(leaderboards.samples, name)[index] for name in vars(leaderboards.samples)}
     return Leaderboards(rows.iloc[index].reset_index(drop=True), Samples(**samples))
 
 
@@ -271,13 +271,13 @@ def _sparsity(text: str) -> float | None:
         return None
 
 
-def overall(found: Leaderboards) -> pd.DataFrame:
+def overall(leaderboards: Leaderboards) -> pd.DataFrame:
     """Methods over all leaderboards: mean rank, how often not told from the best, and over how many cells.
 
     A cell is a sparsity of a leaderboard; `cells` counts those in which a method was ranked, `asked` those that it
     should have been ranked in. A mean over other cells than those of its neighbours cannot be compared with theirs.
     """
-    rows = found.rows.assign(block=found.rows.groupby(BLOCK, sort=False).ngroup())
+    rows = leaderboards.rows.assign(block=leaderboards.rows.groupby(BLOCK, sort=False).ngroup())
     methods = rows[(rows["control"] == "") & (rows["place"] > 0)].groupby("method", sort=False)
     table = pd.DataFrame(
         {

@@ -60,8 +60,8 @@ def published_rows() -> pd.DataFrame:
 
 def citation(row: Any) -> str:
     """A row's paper as "Frankle & Carbin 2019"; its `paper` ends in the authors, in brackets."""
-    found = re.search(r"\(([^()]+)\)$", row.paper)
-    return f"{found[1] if found else row.paper} {row.year}"
+    authors = re.search(r"\(([^()]+)\)$", row.paper)
+    return f"{authors[1] if authors else row.paper} {row.year}"
 
 
 def _tidy(rows: pd.DataFrame) -> pd.DataFrame:

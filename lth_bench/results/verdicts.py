@@ -32,7 +32,7 @@ class _Tests:
         return "fails" if False in answers else "unknown" if None in answers else "wins"
 
 
-def verdicts(found: Leaderboards) -> pd.DataFrame:
+def verdicts(leaderboards: Leaderboards) -> pd.DataFrame:
     """Whether each method's subnetworks are winning tickets (Frankle & Carbin 2019, arXiv:1803.03635, section 1).
 
     One that wins is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %), in no
@@ -40,10 +40,10 @@ def verdicts(found: Leaderboards) -> pd.DataFrame:
     mask with other initial weights (the same test). `verdict` is wins where all three are shown, fails where the
     opposite of one is, else unknown; `why` is a sentence.
     """
-    rows = found.rows
+    rows = leaderboards.rows
     chosen = rows[(rows["control"] == "") & (rows["target"] > 0)]
-    lower, upper = _bounds(found.samples.difference)
-    redrawn = _redrawn(found)
+    lower, upper = _bounds(leaderboards.samples.difference)
+    redrawn = _redrawn(leaderboards)
     lines = []
     dense = _dense(rows)
     for index, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
@@ -56,19 +56,19 @@ def verdicts(found: Leaderboards) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*BLOCK, "method", "target", "verdict", "why"])
 
 
-def badges(found: Leaderboards) -> pd.DataFrame:
+def badges(leaderboards: Leaderboards) -> pd.DataFrame:
     """What controls say of their methods: the difference between them, its paired 95 % interval, and an answer.
 
     Differences are in points, averaged over the targets that both have, by seed. `verdict` is yes where the method is
     better, no where the control is, unclear where the interval does not tell.
     """
     columns = [*BLOCK, "method", "control", "question", "difference", "lower", "upper", "n", "targets", "verdict"]
-    return pd.DataFrame(list(_badges(found)), columns=columns)
+    return pd.DataFrame(list(_badges(leaderboards)), columns=columns)
 
 
-def _badges(found: Leaderboards) -> Iterator[list[Any]]:
-    for (*_, control), pairs in _pairs(found).groupby([*BLOCK, "base_method", "control"], sort=False):
-        base, other = (found.samples.accuracy[pairs[side].to_numpy()] for side in ("base_row", "row"))
+def _badges(leaderboards: Leaderboards) -> Iterator[list[Any]]:
+    for (*_, control), pairs in _pairs(leaderboards).groupby([*BLOCK, "base_method", "control"], sort=False):
+        base, other = (leaderboards.samples.accuracy[pairs[side].to_numpy()] for side in ("base_row", "row"))
         interval = statistics.mean_interval((base - other).mean(axis=0)[None])
         mean, lower, upper = (float(bound[0]) for bound in (interval.mean, interval.lower, interval.upper))
         answer = "yes" if lower > 0 else "no" if upper < 0 else "unclear"
@@ -80,20 +80,20 @@ def _badges(found: Leaderboards) -> Iterator[list[Any]]:
         ]  # fmt: skip
 
 
-def _pairs(found: Leaderboards) -> pd.DataFrame:
+def _pairs(leaderboards: Leaderboards) -> pd.DataFrame:
     """The rows of controls beside those of the methods whose tickets they are of, trained with the same recipe."""
-    rows = found.rows.reset_index(names="row")
+    rows = leaderboards.rows.reset_index(names="row")
     controls = rows[rows["control"] != ""]
     bases = rows[rows["control"] == ""][["row", *BLOCK, "method", "target", "meaning", "recipe_hash"]]
     named = bases.rename(columns={"row": "base_row", "method": "base_method", "meaning": "base"})
     return controls.merge(named, on=[*BLOCK, "target", "base", "recipe_hash"])
 
 
-def _redrawn(found: Leaderboards) -> dict[int, bool | None]:
+def _redrawn(leaderboards: Leaderboards) -> dict[int, bool | None]:
     """By row of a method with that control, whether it is better than its mask with other initial weights."""
-    pairs = _pairs(found)
+    pairs = _pairs(leaderboards)
     pairs = pairs[pairs["control"].isin(rivals())]
-    accuracy = found.samples.accuracy
+    accuracy = leaderboards.samples.accuracy
     base, other = pairs["base_row"].to_numpy(dtype=int), pairs["row"].to_numpy(dtype=int)
     lower, upper = _bounds(accuracy[base] - accuracy[other])
     answers: dict[int, bool | None] = {}
@@ -142,9 +142,11 @@ def _reason(row: Any, tests: _Tests, bounds: tuple[float, float], redrawn: bool)
     if not row["n"]:
         return f"no seed finished: {', '.join(trouble)}."
     lower, upper = bounds
-    known = not np.isnan(lower)
+    has_bounds = not np.isnan(lower)
     between = (
-        f"not told from dense ({lower:+.2f} to {upper:+.2f} points)" if known else "too few seeds beside dense ones"
+        f"not told from dense ({lower:+.2f} to {upper:+.2f} points)"
+        if has_bounds
+        else "too few seeds beside dense ones"
     )
     control = "not told from its mask re-drawn" if redrawn else f"no control {named_rivals()}"
     parts = [

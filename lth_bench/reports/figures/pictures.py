@@ -48,9 +48,9 @@ def pictures(results: Results, leaderboards: Leaderboards, overlaps: Overlaps | 
     taken: set[str] = set()
     for view in _views(results, leaderboards, overlaps or {}):
         for kind, sketch in SKETCHES.items():
-            if made := sketch(view):
+            if sketched := sketch(view):
                 stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
-                drawn.append(Picture(kind, view.block, stem, *made))
+                drawn.append(Picture(kind, view.block, stem, *sketched))
     return drawn
 
 
@@ -101,11 +101,11 @@ def _views(results: Results, leaderboards: Leaderboards, overlaps: Overlaps) -> 
     early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=leaderboards.rows.index)
     at_zero = leaderboards.rows.groupby("method", sort=False)["target"].max() == 0
     looks = marks(list(at_zero.index), set(at_zero[at_zero].index))
-    known = _measured(results, targets)
+    measured = _measured(results, targets)
     titles = leaderboards.names()
     for block, rows in leaderboards.blocks():
         table = overlaps.get((*block, targets[block]))
-        yield View(block, titles[block], rows, looks, early, targets[block], *known[block], table)
+        yield View(block, titles[block], rows, looks, early, targets[block], *measured[block], table)
 
 
 def _middle(rows: pd.DataFrame) -> float:
@@ -146,9 +146,9 @@ def _places(frame: pd.DataFrame, targets: dict[Place, float]) -> dict[str, tuple
     dense = dense_runs(done)
     dense = dense[~dense["own_recipe"]].drop_duplicates([*BLOCK, "seed"]).assign(method="")
     blocks = pd.MultiIndex.from_frame(done[BLOCK])
-    wanted = done[(done["asked"] > 0) & (done["asked"] == [targets[block] for block in blocks])]
+    pruned = done[(done["asked"] > 0) & (done["asked"] == [targets[block] for block in blocks])]
     columns = ["key", *BLOCK, "method"]
-    rows = pd.concat([wanted[columns], dense[columns]])
+    rows = pd.concat([pruned[columns], dense[columns]])
     return {key: ((dataset, model, recipe), method) for key, dataset, model, recipe, method in rows.to_numpy()}
 
 

@@ -113,9 +113,9 @@ def _column(place: float, records: list[dict[str, Any]]) -> Column:
 
 def _row(name: Cell, cells: list[Cell], records: list[dict[str, Any]]) -> Row:
     rows = [row for row in records if row["method"] == name.text]
-    known = listings.data({key: rows[0][key] for key in ("block", "number", "control")})
+    attributes = listings.data({key: rows[0][key] for key in ("block", "number", "control")})
     named = Cell(name.text, notes=listings.marks(rows[0]))
-    return Row([named, *cells], known | {"targets": _targets(rows)})
+    return Row([named, *cells], attributes | {"targets": _targets(rows)})
 
 
 def _targets(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -161,7 +161,7 @@ def marks(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 def data(row: Mapping[str, Any]) -> dict[str, str]:
     """What a row is filtered and highlighted by, and which record it is of, as far as it is of one."""
-    known = {name: str(row[name]) for name in ("block", "number", "control", "record", "command") if name in row}
-    return {name: value for name, value in known.items() if value} | (
+    attributes = {name: str(row[name]) for name in ("block", "number", "control", "record", "command") if name in row}
+    return {name: value for name, value in attributes.items() if value} | (
         {"targets": percent(row["target"])} if "target" in row else {}
     )

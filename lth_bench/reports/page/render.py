@@ -73,17 +73,17 @@ def _head(content: Content) -> dict[str, Any]:
         "counts": [(name, int(counts.get(name, 0))) for name in OUTCOMES],
         "seeds": ", ".join(str(seed) for seed in sorted(set(frame["seed"]))),
         "methods": frame.loc[frame["control"] == "", "method"].nunique(),
-        "versions": [(name, _versions(found)) for name, found in evidence.environment.items() if found],
+        "versions": [(name, _versions(counted)) for name, counted in evidence.environment.items() if counted],
         "steps": (f"{evidence.computed:,}", f"{evidence.charged:,}") if evidence.charged else None,
         "hours": f"{evidence.seconds / 3600:.1f}",
         "troubles": listed("What did not finish", listings.TROUBLES, troubles) if troubles else None,
     }
 
 
-def _versions(found: Mapping[str, int]) -> str:
-    if len(found) == 1:
-        return next(iter(found))
-    return ", ".join(f"{name} ({count} experiments)" for name, count in sorted(found.items()))
+def _versions(counts: Mapping[str, int]) -> str:
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{name} ({count} experiments)" for name, count in sorted(counts.items()))
 
 
 def _sources(content: Content) -> dict[str, Any]:

@@ -110,5 +110,5 @@ def _about_troubles(statuses: list[str]) -> str:
 
 def _versions(results: Results) -> str:
     counts = results.evidence.environment
-    known = [f"{name} {' and '.join(map(shortened, sorted(counts[name])))}" for name in VERSIONED if counts[name]]
-    return f"{', '.join(known)}." if known else ""
+    versions = [f"{name} {' and '.join(map(shortened, sorted(counts[name])))}" for name in VERSIONED if counts[name]]
+    return f"{', '.join(versions)}." if versions else ""

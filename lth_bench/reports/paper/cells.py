@@ -63,8 +63,8 @@ def elsewhere(sparsity: float, target: float) -> str:
 
 
 def _note(*texts: str) -> tuple[str, ...]:
-    known = "; ".join(filter(None, texts))
-    return (f"({known})",) if known else ()
+    note = "; ".join(filter(None, texts))
+    return (f"({note})",) if note else ()
 
 
 def _troubles(row: Any) -> str:
