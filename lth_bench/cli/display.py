@@ -1,4 +1,4 @@
-"""What people see: progress, tables, and what is installed."""
+"""What commands show: progress, tables, and what is installed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lth_bench.running.status import Seen
     from lth_bench.storage.record import Identity
 
-QUIET = ("parked", "dropped", "stopped")  # somebody else is at it, or it is left for the next run
+QUIET = ("parked", "dropped", "stopped")  # another process works on it, or the next run will
 
 
 def title(identity: Identity) -> str:
@@ -43,7 +43,7 @@ def title(identity: Identity) -> str:
 
 @contextmanager
 def bar(console: Console, total: int) -> Iterator[Tell]:
-    """A progress bar with what is running now; failures stay on the screen."""
+    """A progress bar with a running experiment; failures stay on the screen."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -86,7 +86,7 @@ def lines(total: int) -> Iterator[Tell]:
 
 
 def print_state(console: Console, seen: list[Seen]) -> None:
-    """Prints how many experiments are in which state, and a line for each that is neither done nor still to come."""
+    """Prints how many experiments are in which state, and a line for each that is neither done nor missing."""
     from lth_bench.running.status import AGAIN, count
 
     table = Table("state", "experiments", "", box=None)

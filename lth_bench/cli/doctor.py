@@ -67,7 +67,7 @@ def print_findings(console: Console, found: Consultation) -> None:
 
 
 def _facts(findings: Findings) -> Iterator[str]:
-    """What stands below the table of layers."""
+    """The lines below the table of layers."""
     size = "none" if findings.feature_map is None else "×".join(map(str, findings.feature_map))
     yield f"{findings.weights:,} prunable weights; last feature map: {size}"
     for place, sparsity in enumerate(SPARSITIES):
@@ -93,7 +93,7 @@ def _named(names: list[str]) -> str:
 
 
 def verdict(found: Consultation) -> str:
-    """One line, and a second one with the arguments that would mend the model."""
+    """The verdict, and a second line with the arguments that would mend the model."""
     if not found.findings.reasons:
         return f"Fit to be pruned at initialisation: {found.model.name}"
     line = f"Not fit to be pruned at initialisation: {'; '.join(found.findings.reasons)}."

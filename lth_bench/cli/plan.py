@@ -39,7 +39,7 @@ def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
 
 
 def _spans(numbers: list[int]) -> str:
-    """Rising numbers, several in a row by the first and the last: 0-9 12."""
+    """Ascending numbers, runs of them by the first and the last: 0-9 12."""
     rows = [[pair[1] for pair in row] for _, row in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
     return " ".join(f"{row[0]}-{row[-1]}" if len(row) > 3 else " ".join(map(str, row)) for row in rows)
 

@@ -29,7 +29,7 @@ def check(
         typer.Option("--with", metavar="NAME=VALUE", help="A parameter, such as rate=0.5; repeatable."),
     ] = None,
 ) -> None:
-    """Try a pruner on everything that is asked of one, in less than a minute (status 1: something does not hold)."""
+    """Hold a pruner to the contract of all pruners, in less than a minute (status 1: it breaks a rule)."""
     from lth_bench.conformance.examination import check, check_variants
 
     plugins = installed_plugins()
@@ -53,7 +53,7 @@ def new(
         Path | None, typer.Option("--out", metavar="DIR", help="The folder to write; by default NAME.")
     ] = None,
 ) -> None:
-    """Write a package with a pruner, its tests and a README, to be installed by pip and changed at will."""
+    """Write a package with a pruner, its tests and a README, ready for pip and for your changes."""
     from lth_bench.cli.scaffold import ScaffoldError, write_plugin
 
     folder = folder or Path(name)

@@ -59,7 +59,7 @@ def run(
         str, typer.Option(metavar="TIME", help="End an experiment that shows no progress for so long.")
     ] = "30m",
 ) -> None:
-    """Run what is missing of a suite, then print its leaderboard."""
+    """Run the experiments of a suite that have no record yet, then print its leaderboard."""
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import identity
@@ -81,7 +81,7 @@ def run(
 
 
 def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:
-    """Checks these experiments, then runs them on as many workers as are wanted and can be used."""
+    """Checks these experiments, then runs them on as many workers as were asked for and can be used."""
     from lth_bench.running.pool import WorkerPool
     from lth_bench.storage.files import publish
     from lth_bench.storage.records import suite_copy, write_plan
@@ -118,7 +118,7 @@ def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
 
 
 def _work(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
-    """Runs a sweep; the first Ctrl-C or SIGTERM ends it in good order, the second at once."""
+    """Runs a sweep; the first Ctrl-C or SIGTERM ends it in order, the second at once."""
     from lth_bench.running.interrupts import stopping
     from lth_bench.running.supervisor import run_all
 
@@ -131,7 +131,7 @@ def _work(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
 
 
 def _download(plugins: Plugins, planned: list[Planned], root: Path | None) -> None:
-    """Fetches the data sets of these experiments, so far as they can be fetched and are not there."""
+    """Fetches the data sets of these experiments that are missing and can be fetched."""
     from lth_bench.running.context import dataset_named
 
     if root is None:
@@ -168,7 +168,7 @@ def _finish(directory: Path, keys: set[str]) -> None:
 
 
 def _tell_failures(results: Results, keys: set[str], directory: Path) -> None:
-    """Says which of these experiments are not done, and why; status 1 if there are any."""
+    """Says which of these experiments are not done, and why; exits with status 1 if there are any."""
     bad = results.frame[results.frame["key"].isin(keys) & (results.frame["status"] != "done")]
     words = {trouble.key: trouble.message for trouble in results.evidence.troubles}
     for row in bad.itertuples():

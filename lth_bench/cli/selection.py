@@ -1,4 +1,4 @@
-"""The experiments that a command is about: those of a suite, or some of them."""
+"""The experiments that a command works on: those of a suite, or some of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """The experiments of a suite, and the `chosen` ones among them; where its file lies."""
+    """The experiments of a suite, the `chosen` ones among them, and the path of the suite file."""
 
     suite: str
     path: Path
@@ -29,7 +29,7 @@ class Selection:
 
 
 def select(suite: str, only: str | None, plugins: Plugins) -> Selection:
-    """Plans a suite and chooses the experiments for which `only` holds; ends the program where that cannot be done."""
+    """Plans a suite and chooses the experiments for which `only` holds; ends the program if that is impossible."""
     from lth_bench.errors import SuiteError
     from lth_bench.experiments.plan import plan, read_suite, suite_path
 
@@ -43,7 +43,7 @@ def select(suite: str, only: str | None, plugins: Plugins) -> Selection:
 
 
 def installed_plugins() -> Plugins:
-    """All that can be loaded; what cannot is told."""
+    """All plugins that load; prints why others do not."""
     from lth_bench.experiments.plugins import load_plugins
 
     plugins = load_plugins()

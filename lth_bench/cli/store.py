@@ -34,7 +34,7 @@ def gc(
         str | None, typer.Option(metavar="SIZE", help="Also remove what was used longest ago, down to such as 5GB.")
     ] = None,
 ) -> None:
-    """Remove what nothing needs. What is removed by --max-size is computed again when it is asked for."""
+    """Remove what nothing needs; what --max-size removes is computed again when it is needed."""
     from lth_bench.running.limits import size
     from lth_bench.storage.store import collect
 
@@ -47,7 +47,7 @@ def gc(
 
 @app.command()
 def verify(place: StorePlace) -> None:
-    """Read everything and check it; what is damaged is set aside, and status 1 says that there was some."""
+    """Read and check everything; damaged files are set aside, and then the status is 1."""
     from lth_bench.storage.store import verify
 
     store = _open(place)
