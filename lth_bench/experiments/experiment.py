@@ -5,13 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.hashing import canonical, sha256
-
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -74,22 +71,6 @@ def without_defaults(value: Any) -> Any:
     return {name: without_defaults(item) for name, (item, default) in items.items() if item != default}
 
 
-def to_json(experiment: Experiment) -> dict[str, Any]:
-    """The experiment as records hold it, fields at their default included."""
-    return dict(_in_full(experiment))
-
-
-def _in_full(value: Any) -> Any:
-    kind: Any = type(value)
-    fields = _defaults(kind)
-    return value if fields is None else {name: _in_full(getattr(value, name)) for name in fields}
-
-
-def from_json(value: dict[str, Any]) -> Experiment:
-    """The experiment that a record or a plan describes."""
-    return _adapter().validate_python(value)
-
-
 @cache
 def _defaults(kind: type) -> dict[str, Any] | None:
     """The fields of a dataclass and their defaults; None for another type."""
@@ -100,13 +81,6 @@ def _default(spec: dataclasses.Field[Any]) -> Any:
     if spec.default_factory is not dataclasses.MISSING:
         return spec.default_factory()
     return spec.default
-
-
-@cache
-def _adapter() -> TypeAdapter[Experiment]:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(Experiment)
 
 
 @dataclass(frozen=True)

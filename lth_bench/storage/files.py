@@ -1,4 +1,4 @@
-"""The one module that changes files: a file is there whole, or it is not there."""
+"""All changes of files: a file exists as a whole, or not at all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lth_bench.hashing import Content
 ASIDE = re.compile(r"\..+\.[0-9a-f]{16}~")
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-ABANDONED = 3600.0  # seconds after which a file that was being written is taken for a leftover
+ABANDONED = 3600.0  # seconds after which an unfinished file counts as the leftover of a killed writer
 
 
 def _nothing(operation: str, path: Path) -> None:
@@ -26,18 +26,18 @@ def _nothing(operation: str, path: Path) -> None:
 
 
 before: Callable[[str, Path], None] = _nothing
-"""Called before every operation that changes a file; the fault suite fails or crashes there."""
+"""Called before every operation that changes a file, so that the fault suite can fail or crash there."""
 
 
 def publish(path: Path, content: Content) -> None:
-    """Writes aside, syncs, and renames into place; raises DiskFault."""
+    """Writes a file beside its place, syncs it, and renames it into place. Raises DiskFault."""
     with _aside(path, content) as aside:
         before("rename", path)
         aside.replace(path)
 
 
 def publish_new(path: Path, content: Content) -> bool:
-    """Publishes unless there is a file already: of several writers, the first wins. Raises DiskFault."""
+    """Publishes a file unless one exists: of several writers, the first wins. Raises DiskFault."""
     if path.exists():
         return False
     with _aside(path, content) as aside:
@@ -54,7 +54,7 @@ def publish_new(path: Path, content: Content) -> bool:
 
 
 def _move_new(aside: Path, path: Path) -> bool:
-    """Renames a file into place unless there is one, on a file system without hard links."""
+    """Renames a file into place unless one exists, on a file system without hard links."""
     with locked(path.parent / ".lock"):
         if path.exists():
             return False
@@ -63,7 +63,7 @@ def _move_new(aside: Path, path: Path) -> bool:
 
 
 def create(path: Path, content: bytes) -> bool:
-    """Makes a small file unless there is one; False if there is. It need not outlive the machine, and is not synced."""
+    """Creates a small file, unsynced; False if one exists."""
     with _faults(path):
         _make_folder(path.parent)
         before("create", path)
@@ -82,7 +82,7 @@ def create(path: Path, content: bytes) -> bool:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Adds to a file in one write, so that what several processes add does not mix."""
+    """Appends to a file in one write, so that the lines of several processes do not mix."""
     with _faults(path):
         _make_folder(path.parent)
         before("append", path)
@@ -93,11 +93,11 @@ def append(path: Path, content: bytes) -> None:
             os.close(handle)
 
 
-def added(path: Path, place: int) -> Iterator[bytes]:
-    """The whole lines of a file from a place on; none if there is no such file. Raises FileFault."""
+def added(path: Path, start: int) -> Iterator[bytes]:
+    """The complete lines of a file from a byte on; none if there is no such file. Raises FileFault."""
     try:
         with path.open("rb") as file:
-            file.seek(place)
+            file.seek(start)
             yield from (line for line in file if line.endswith(b"\n"))
     except FileNotFoundError:
         return
@@ -106,14 +106,14 @@ def added(path: Path, place: int) -> Iterator[bytes]:
 
 
 def remove(path: Path) -> None:
-    """Removes a file if it is there."""
+    """Removes a file if it exists."""
     with _faults(path):
         before("remove", path)
         path.unlink(missing_ok=True)
 
 
 def touch(path: Path) -> bool:
-    """Makes a file as young as now; False if it is gone."""
+    """Sets the modification time of a file to now; False if it is gone."""
     with _faults(path):
         before("touch", path)
         try:
@@ -136,23 +136,23 @@ def move(path: Path, target: Path) -> bool:
 
 
 def set_aside(path: Path, folder: Path) -> Path:
-    """Moves a file that must not be used into a folder, under a name of its own; returns where it went."""
+    """Moves a file that must not be used into a folder, under a unique name; returns its new path."""
     target = folder / f"{path.name}.{time.time_ns()}"
     move(path, target)
     return target
 
 
 def age(path: Path) -> float | None:
-    """Seconds since a file was last touched, by the clock of its file system; None if it is gone."""
+    """Seconds since the last modification of a file, by the clock of its file system; None if it is gone."""
     try:
-        then = path.stat().st_mtime
+        modified = path.stat().st_mtime
     except FileNotFoundError:
         return None
-    return clock(path.parent) - then
+    return clock(path.parent) - modified
 
 
 def clock(folder: Path) -> float:
-    """What the file system that holds a folder takes for now, in seconds; our own clock where we cannot write."""
+    """The time in seconds by the file system of a folder; by this machine's clock where we cannot write."""
     probe = folder / _aside_name("clock")
     try:
         before("create", probe)
@@ -163,7 +163,9 @@ def clock(folder: Path) -> float:
             probe.unlink(missing_ok=True)
     except OSError as error:
         if error.errno not in READ_ONLY:
-            raise DiskFault(f"cannot write {probe}: {error.strerror}; free some space or mend it") from error
+            raise DiskFault(
+                f"cannot write {probe}: {error.strerror}; free some space, or give this user the right to write there"
+            ) from error
         return time.time()
 
 
@@ -177,7 +179,7 @@ def size(path: Path) -> int:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Holds a lock that other processes respect; it is let go when the process ends, however it ends."""
+    """Holds a lock that other processes respect; the system releases it when the process ends, however it ends."""
     import fcntl
 
     with _faults(path):
@@ -192,7 +194,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def names(folder: Path) -> list[str]:
-    """The names in a folder, in order; none if there is no such folder. Raises FileFault."""
+    """The sorted names in a folder; none if there is no such folder. Raises FileFault."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries)
@@ -203,7 +205,7 @@ def names(folder: Path) -> list[str]:
 
 
 def tidy(folder: Path) -> int:
-    """Removes what killed writers left beside the files of a folder; returns how many bytes that freed."""
+    """Removes the unfinished files of killed writers from a folder; returns the bytes freed."""
     freed = 0
     for path in (folder / name for name in names(folder) if ASIDE.fullmatch(name)):
         if (age(path) or 0) > ABANDONED:
@@ -214,7 +216,7 @@ def tidy(folder: Path) -> int:
 
 @contextmanager
 def _aside(path: Path, content: Content) -> Iterator[Path]:
-    """A synced file beside `path` with this content; when all is well, the folder is synced afterwards."""
+    """A synced file beside `path` with this content; unless the caller fails, the folder is synced afterwards."""
     aside = path.parent / _aside_name(path.name)
     with _faults(path):
         _make_folder(path.parent)
@@ -244,7 +246,7 @@ def _write_all(file: Any, piece: memoryview) -> None:
 
 
 def _parts(content: Content) -> Iterable[bytes | memoryview]:
-    """Bytes go in two halves, so that a fault can strike between two writes of every file."""
+    """The parts in which a file is written: bytes in two halves, so that a fault can strike between two writes."""
     middle = len(content) // 2 if isinstance(content, bytes) else 0
     return [content[:middle], content[middle:]] if isinstance(content, bytes) else content
 
@@ -264,7 +266,9 @@ def _faults(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DiskFault(f"cannot write {path}: {error.strerror}; free some space or mend it, then go on") from error
+        raise DiskFault(
+            f"cannot write {path}: {error.strerror}; free some space, or allow this user to write there, then run again"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

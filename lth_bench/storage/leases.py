@@ -1,7 +1,7 @@
-"""Leases: who works on what, in a folder that several processes and machines share.
+"""Leases: which process works on which key, in a folder that several processes and machines share.
 
-A lease on KEY is the file KEY.N, made by exclusive create. It is alive while its owner touches it; once it is not,
-whoever creates KEY.N+1 first has taken over, and the owner of KEY.N, should it come back, finds that out.
+A lease on KEY is the file KEY.N, made by exclusive create. It is alive while its owner touches it. When it is not, the
+first process to create KEY.N+1 takes over; the owner of KEY.N, should it come back, sees that file and stops.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Content(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work on something until it is released, lost or taken over; `generation` counts from 1."""
+    """The right to work on a key until it is released, lost or taken over; `generation` counts from 1."""
 
     folder: Path
     key: str
@@ -57,26 +57,26 @@ class Lease:
         return self.held() and touch(self.path)
 
     def held(self) -> bool:
-        """Whether nobody has taken over."""
+        """Whether this is still the latest lease on its key."""
         latest = find(self.folder, self.key)
         return latest is not None and latest.token == self.token
 
     def release(self) -> None:
-        """Gives the lease back with nothing done; earlier losses stay counted."""
+        """Gives the lease back unused; earlier losses still count."""
         remove(self.path)
 
     def finish(self) -> None:
-        """Removes every trace, once the work is published."""
+        """Removes all leases on the key, once the work is published."""
         clear(self.folder, self.key)
 
     def lose(self, reason: RecordedError) -> None:
-        """Says that the work was lost, so that others need not wait for the lease to grow old."""
+        """Declares the work lost, so that others need not wait until the lease expires."""
         publish(self.path, _content(self.token, lost=reason))
 
 
 @dataclass(frozen=True)
 class Claim:
-    """The latest lease on a key as others see it."""
+    """The latest lease on a key, as other processes see it."""
 
     path: Path
     generation: int
@@ -85,15 +85,15 @@ class Claim:
     lost: RecordedError | None = None
 
     def alive(self, seconds: float) -> bool:
-        """Whether its owner may still be at work; one that is silent for `seconds` is not."""
+        """Whether the owner may be at work: not known to be dead, and not silent for `seconds`."""
         if self.lost is not None or _is_dead(self.owner):
             return False
-        old = age(self.path)
-        return old is not None and old < seconds
+        silence = age(self.path)
+        return silence is not None and silence < seconds
 
 
 def claim(folder: Path, key: str, seconds: float = SECONDS) -> Lease | None:
-    """Takes the lease on a key unless somebody alive has it. Look again for finished work after this."""
+    """Takes the lease on a key unless a living owner has it. Callers then look again for finished work."""
     latest = find(folder, key)
     if latest and latest.alive(seconds):
         return None
@@ -102,7 +102,7 @@ def claim(folder: Path, key: str, seconds: float = SECONDS) -> Lease | None:
 
 
 def clear(folder: Path, key: str) -> None:
-    """Removes all leases on a key, the latest first, so that what is left at any time is a history."""
+    """Removes all leases on a key, the latest first, so that the remaining ones are a history at any time."""
     latest = find(folder, key)
     for generation in range(latest.generation if latest else 0, 0, -1):
         remove(folder / f"{key}.{generation}")
@@ -124,7 +124,7 @@ def find_all(folder: Path, only: str | None = None) -> dict[str, Claim]:
 
 
 def history(folder: Path, key: str) -> list[RecordedError]:
-    """Why earlier leases on a key were lost, the oldest first."""
+    """The errors by which earlier leases on a key were lost, the oldest first."""
     latest = find(folder, key)
     numbers = range(1, latest.generation + 1) if latest else []
     claims = [_read(folder / f"{key}.{number}", number) for number in numbers]
@@ -149,7 +149,7 @@ def _content(token: str, lost: RecordedError | None = None) -> bytes:
 
 
 def _is_dead(owner: Owner | None) -> bool:
-    """Whether a process of this machine is known to have ended."""
+    """Whether the owner is a process of this machine that has ended."""
     if owner is None or owner.started is None or owner.machine != machine_identity():
         return False
     return started(owner.pid) != owner.started

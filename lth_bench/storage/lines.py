@@ -1,4 +1,4 @@
-"""Single JSON values, such as a line of a journal, that whoever reads them does without when they are not whole."""
+"""Single JSON values, such as a line of a journal or a message; readers skip those that are incomplete or foreign."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def parsed(line: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
-    """What a line holds; None for one that is cut off, or that the decoder does not accept."""
+    """The value of a line; None for a line that is cut off or that the decoder does not accept."""
     try:
         return decoder.decode(line)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

@@ -1,7 +1,6 @@
-"""What a record holds: the one definition that runs, storage, tables and documentation share.
+"""The type of a record: the one definition that runs, storage, tables and documentation share.
 
-On disk a record is JSON. A field that has nothing to say is absent; one that is `null` says that something could not
-be measured.
+On disk a record is JSON. A field without a value is absent; `null` stands for a value that could not be measured.
 """
 
 from __future__ import annotations
@@ -21,11 +20,10 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class RecordedError(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Why an experiment has no result: a kind and a message.
+    """Why an experiment has no result.
 
-    A divergence has its `step`, any other error its `traceback` and, if one was raised, the name of the `exception`.
-    A process that is lost was `killed` if a signal from outside ended it. An experiment that is `quarantined` is not
-    tried again by itself.
+    A divergence has a `step`; other errors have a `traceback` and the class name of the `exception`, if one was raised.
+    `killed` tells whether a signal from outside ended a lost process. No run repeats a `quarantined` experiment.
     """
 
     kind: str
@@ -38,7 +36,7 @@ class RecordedError(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LayerSparsity(Struct, frozen=True):
-    """Weights of one prunable layer: all, those that the mask keeps, those left, those on a path to the output."""
+    """Weights of one prunable layer: all, under the mask, not zero, and on a path from input to output."""
 
     size: int
     mask: int
@@ -77,7 +75,7 @@ class Network(Struct, frozen=True):
 
 
 class Point(Struct, frozen=True, omit_defaults=True):
-    """The test split at one step: loss in nats, shares from 0 to 1."""
+    """The network of one step on the test split: loss in nats, shares from 0 to 1."""
 
     step: int
     loss: float
@@ -88,7 +86,7 @@ class Point(Struct, frozen=True, omit_defaults=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """The steps at which accuracies are compared; null where nothing was measured after the final mask took force."""
+    """The three steps at which networks are compared; null if no measurement followed the final mask."""
 
     last: Point
     best_validation: Point | None
@@ -96,14 +94,14 @@ class Evaluation(Struct, frozen=True):
 
 
 class DataHashes(Struct, frozen=True, omit_defaults=True):
-    """Hashes of the splits with their normalisation; that of the test split where it was evaluated."""
+    """Hashes of the splits and their normalisation; `test` only if the experiment was evaluated."""
 
     training: str
     test: str | None = None
 
 
 class Curve(Struct, frozen=True):
-    """All measurements of an experiment, in columns; a training loss is null where no step came before."""
+    """All measurements of an experiment, in columns; a training loss is null before the first step."""
 
     step: list[int]
     kept: list[int]
@@ -113,7 +111,7 @@ class Curve(Struct, frozen=True):
 
 
 class RecordedEvent(Struct, frozen=True, omit_defaults=True):
-    """Ticks of one kind in a row, or what was computed while the clock stood still, with its measured FLOPs."""
+    """Consecutive ticks of one kind; or work done while the clock stood still, with its measured FLOPs."""
 
     kind: str
     step: int
@@ -132,7 +130,7 @@ class TicketReference(Struct, frozen=True):
 
 
 class RecordedPlugin(Struct, frozen=True):
-    """The entry point that registered something, its module, its distribution, and the hash of its source file."""
+    """A plugin: its entry point, module and distribution, and the SHA-256 of its source file."""
 
     plugin: str
     module: str
@@ -142,7 +140,7 @@ class RecordedPlugin(Struct, frozen=True):
 
 
 class Environment(Struct, frozen=True, rename={"lth_bench": "lth-bench"}):
-    """What ran the experiment; `plugins` has the pruner's and the control's."""
+    """Versions and machine; `plugins` are those of the pruner and of the control."""
 
     python: str
     lth_bench: str
@@ -157,7 +155,7 @@ class Environment(Struct, frozen=True, rename={"lth_bench": "lth-bench"}):
 
 
 class Timing(Struct, frozen=True, omit_defaults=True):
-    """Start in UTC, seconds, steps that were computed and looked up in the store, peak bytes, seconds per image."""
+    """Start in UTC, seconds, steps computed and looked up in the store, peak memory in bytes, seconds per image."""
 
     started: str
     seconds: float
@@ -168,7 +166,7 @@ class Timing(Struct, frozen=True, omit_defaults=True):
 
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """What is known of an experiment before it runs: the entry of a plan."""
+    """What is known of an experiment before it runs: an entry of a plan."""
 
     schema: Literal[1]
     key: str
@@ -180,7 +178,7 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):
-    """What came of an experiment."""
+    """The outcome of an experiment."""
 
     status: Status
     error: RecordedError | None = None
@@ -202,7 +200,7 @@ OF_RESULTS = ("sparsity", "network", "test", "data", "curve", "events", "ticket"
 
 
 class Plan(Struct, frozen=True):
-    """Every experiment that was ever asked for in a run directory."""
+    """All experiments that were ever planned in a run directory."""
 
     schema: Literal[1]
     experiments: list[Identity]
@@ -222,7 +220,7 @@ def identity(suite: str, planned: Planned) -> Identity:
 
 
 def ended(identity: Identity, status: Status, **fields: Any) -> Record:
-    """The record of an experiment, with these fields beside those of its identity."""
+    """The record of an experiment: its identity and these fields."""
     return Record(**_of(identity), status=status, **fields)
 
 
@@ -232,7 +230,7 @@ def failed(identity: Identity, error: RecordedError, **fields: Any) -> Record:
 
 
 def identified(record: Record, identity: Identity) -> Record:
-    """A record under this identity, whatever it said of its own."""
+    """A record with its identity replaced."""
     return structs.replace(record, **_of(identity))
 
 
@@ -246,22 +244,22 @@ def _of(identity: Identity) -> dict[str, Any]:
 
 
 def builtins(value: Any) -> Any:
-    """A record, or what is part of one, as dicts, lists and plain values, ready for JSON."""
+    """A record or part of one as dicts, lists and plain values, ready for JSON."""
     return msgspec.to_builtins(value, enc_hook=_plain)
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, Duration):
         return str(value)
-    raise NotImplementedError(f"{type(value).__name__} is no part of a record")
+    raise TypeError(f"{type(value).__name__} is no part of a record")
 
 
 def decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """Reads JSON as a record or part of one; raises msgspec.DecodeError, which names the field, for anything else."""
+    """A reader of JSON for a record or part of one; it raises msgspec.DecodeError, which names the field."""
     return msgspec.json.Decoder(kind, dec_hook=_custom)
 
 
 def _custom(kind: type, value: Any) -> Any:
     if kind is Duration:
         return Duration(value)
-    raise NotImplementedError(f"{kind.__name__} is no part of a record")
+    raise TypeError(f"{kind.__name__} is no part of a record")

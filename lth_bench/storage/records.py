@@ -1,4 +1,4 @@
-"""Records and plans on disk: one JSON file per experiment, the only truth about what was run."""
+"""Records and plans on disk: one JSON file per experiment, from which all tables are made."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def ticket_path(directory: Path, key: str) -> Path:
 
 
 def outcome_path(directory: Path, key: str, generation: int) -> Path:
-    """Where one try hands its outcome over; a try that was taken over does not touch that of the next."""
+    """The file in which one try hands its outcome over; each try has its own, also after a takeover."""
     return directory / "outcomes" / f"{key}.{generation}.safetensors"
 
 
@@ -35,7 +35,7 @@ def plan_path(directory: Path) -> Path:
 
 
 def suite_copy(directory: Path, suite: str) -> Path:
-    """Where a run directory keeps the file of a suite that was run into it."""
+    """The copy of a suite's file in a run directory."""
     return directory / "suites" / f"{suite}.toml"
 
 
@@ -51,7 +51,7 @@ def read_record(path: Path) -> Record:
     """A record; raises Damaged, also under another record's name, and FileFault for another schema or wrong fields."""
     record = decoded(path, _RECORD, "record")
     if record.key != path.stem:
-        raise Damaged(f"{path} is not the record of that experiment, but of {record.key[:64]!r}")
+        raise Damaged(f"{path} is the record of another experiment, {record.key[:64]!r}")
     return record
 
 
@@ -61,12 +61,12 @@ def read_records(directory: Path) -> list[Record]:
 
 
 def write_record(directory: Path, record: Record) -> bool:
-    """Publishes a record, unless there is one of that key: the first writer wins."""
+    """Publishes a record unless its key has one: the first writer wins. Raises DiskFault."""
     return publish_new(record_path(directory, record.key), sealed(builtins(record)))
 
 
 def read_plan(directory: Path) -> list[Identity]:
-    """Every experiment that was ever asked for in a run directory; raises as `read_record` does."""
+    """All experiments that were ever planned in a run directory; raises as `read_record` does."""
     path = plan_path(directory)
     return decoded(path, _PLAN, "plan").experiments if path.exists() else []
 
@@ -99,7 +99,9 @@ def _fault(path: Path, what: str, error: Exception) -> FileFault:
             f"{path} has schema {schema!r}; this version reads {SCHEMA}: "
             "use the version of lth-bench that wrote it, or another directory"
         )
-    return FileFault(f"{path} does not have the fields of a {what}: {error}; move it away to have it made again")
+    return FileFault(
+        f"{path} does not have the fields of a {what}: {error}; move it away, and the next run makes it again"
+    )
 
 
 _RECORD = decoder(Record)

@@ -43,7 +43,7 @@ def text() -> str:
 
 @cache
 def _on_disk(kind: Any) -> Any:
-    """A type as it is written: an experiment in full, and nowhere a null that stands for a field that is absent."""
+    """The type of the JSON on disk: all fields of an experiment required, no null in place of an absent field."""
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         return _struct(kind, [(field.name, _on_disk(hints[field.name])) for field in dataclasses.fields(kind)])

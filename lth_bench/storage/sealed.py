@@ -13,12 +13,12 @@ from lth_bench.errors import Damaged, FileFault
 from lth_bench.hashing import canonical, sha256
 from lth_bench.storage.files import publish
 
-LARGEST_JSON = 512 << 20  # bytes; a plan of 100,000 experiments has 78 million
+LARGEST_JSON = 512 << 20  # bytes; the plan of 100,000 experiments takes 78 million
 SEAL = re.compile(rb'"checksum":"([0-9a-f]{64})",?')
 
 
 def sealed(value: dict[str, Any]) -> bytes:
-    """An object as JSON, with the checksum of the rest in its field `checksum`."""
+    """An object as JSON; its field `checksum` is the SHA-256 of all the rest."""
     checksum = sha256(canonical(value).encode())
     return (canonical({**value, "checksum": checksum}) + "\n").encode()
 
@@ -29,7 +29,7 @@ def publish_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Reads a sealed object; raises Damaged if it is not one, and FileFault if it cannot be read."""
+    """Reads a sealed object; raises Damaged for any other content, and FileFault if the file cannot be read."""
     content = _read(path)
     try:
         value = _OBJECT.decode(content)
@@ -37,12 +37,14 @@ def read_json(path: Path) -> dict[str, Any]:
     except (msgspec.DecodeError, ValueError, KeyError, RecursionError) as error:
         raise Damaged(f"{path} is not a record of lth-bench ({type(error).__name__}: {error})") from error
     if not (_is_sealed(content) or _fits(value, checksum)):
-        raise Damaged(f"{path} is damaged: its checksum does not fit its content; delete it to have it made again")
+        raise Damaged(
+            f"{path} is damaged: its checksum does not fit its content; delete it, and the next run makes it again"
+        )
     return value
 
 
 def read_sealed(path: Path) -> bytes:
-    """Reads a sealed object as it was written, without understanding it; raises as `read_json` does."""
+    """Reads the bytes of a sealed object without parsing them; raises as `read_json` does."""
     content = _read(path)
     if not _is_sealed(content):
         read_json(path)
@@ -63,12 +65,12 @@ def _read(path: Path) -> bytes:
 
 
 def _is_sealed(content: bytes) -> bool:
-    """Whether bytes are as `sealed` wrote them; the quick way to check, which parses nothing."""
-    found = SEAL.search(content)
-    if found is None or not content.endswith(b"}\n"):
+    """Whether bytes are as `sealed` wrote them: a quick check that parses nothing."""
+    seal = SEAL.search(content)
+    if seal is None or not content.endswith(b"}\n"):
         return False
-    rest = (content[: found.start()], content[found.end() : -1])
-    return sha256(rest) == found[1].decode()
+    rest = (content[: seal.start()], content[seal.end() : -1])
+    return sha256(rest) == seal[1].decode()
 
 
 def _fits(value: dict[str, Any], checksum: object) -> bool:

@@ -30,9 +30,9 @@ NAMES = {
 
 
 def serialized(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
-    """The parts of a safetensors file without metadata, the widest types first and then by name, not copied.
+    """The parts of a safetensors file without metadata, uncopied: the widest types first, then by name.
 
-    `safetensors.torch.save` makes three copies on the way, which takes ten times as long as hashing the result.
+    `safetensors.torch.save` copies three times, which takes ten times as long as hashing the result.
     """
     on_host = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     order = sorted(on_host, key=lambda name: (-on_host[name].element_size(), name))
@@ -49,15 +49,15 @@ def serialized(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
 
 
 def read_tensors(path: Path, digest: str) -> dict[str, Tensor]:
-    """The tensors of a file, mapped into memory, whose hash was found to be `digest`; raises Damaged and FileFault."""
+    """The tensors of a file, mapped into memory, if their SHA-256 is `digest`; raises Damaged and FileFault."""
     try:
         tensors = load_file(path)
-        found = sha256(serialized(tensors))
+        actual = sha256(serialized(tensors))
     except OSError as error:
         raise FileFault(f"cannot read {path}: {error}") from error
     except (SafetensorError, ValueError, KeyError) as error:
         raise Damaged(f"{path} holds no tensors of lth-bench: {type(error).__name__}: {error}") from error
-    if found != digest:
+    if actual != digest:
         raise Damaged(f"{path} is damaged: its content does not have the SHA-256 {digest[:12]}…")
     return tensors
 
@@ -68,7 +68,7 @@ def pack(mask: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The boolean tensor of this shape that was packed."""
+    """The boolean tensor of this shape from packed bits."""
     return torch.from_numpy(np.unpackbits(bits.numpy(), count=shape.numel()).astype(bool)).view(shape)
 
 

@@ -5,16 +5,18 @@ import pytest
 
 from lth_bench.experiments.choices import choice
 from lth_bench.experiments.durations import Duration
-from lth_bench.experiments.experiment import Choice, Experiment, Origin, from_json, to_json
+from lth_bench.experiments.experiment import Choice, Experiment, Origin
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe, Schedule
+from lth_bench.storage.record import builtins, decoder
 
 RECIPE = Recipe(Duration("4000it"), 60, 0.0012, optimizer="adam", measure_every=Duration("100it"))
 DENSE = Experiment(Choice("mnist"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
 SGD = Recipe(Duration("10ep"), 60, 0.1)
 IMP = dataclasses.replace(DENSE, pruner=Choice("imp", {"scope": "layer", "output_rate": 0.1}), sparsity=0.9641, seed=2)
 TRANSFER = dataclasses.replace(IMP, control=Choice("transfer"), origin=Origin(Choice("fashion_mnist"), SGD))
+READ = decoder(Experiment)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +65,9 @@ def test_an_experiment_survives_json():
     for name in plugins.suites:
         for planned in plan(read_suite(name, plugins)[1], plugins):
             experiment = planned.experiment
-            again = from_json(json.loads(json.dumps(to_json(experiment))))
+            again = READ.decode(json.dumps(builtins(experiment)))
             assert again == experiment and again.key == experiment.key
-    assert from_json(json.loads(json.dumps(to_json(TRANSFER)))) == TRANSFER
+    assert READ.decode(json.dumps(builtins(TRANSFER))) == TRANSFER
 
 
 def test_the_base_of_a_control_is_the_experiment_without_it():

@@ -66,7 +66,7 @@ def test_damaged_records_are_refused_as_by_whoever_reads_all_of_them(tmp_path, d
     ("change", "words"),
     [
         ({"schema": 2}, "schema 2; this version reads 1"),
-        ({"key": "other"}, "not the record of that experiment"),
+        ({"key": "other"}, "is the record of another experiment, 'other'"),
         ({"status": "lost"}, r"the fields of a record: .*'lost' - at `\$\.status`"),
         ({"status": "missing"}, r"the fields of a record: .*'missing' - at `\$\.status`"),
         ({"experiment": None}, "the fields of a record: .*`object`, got `null`"),
