@@ -87,9 +87,9 @@ def test_shuffle_moves_the_mask_within_layers_and_no_weight(base):
     dense = session_of()
     dense.train(until=found.ticket.step)
     for layer, mask in made.masks.items():
-        assert torch.equal(made.ticket.state[layer], dense.weights[layer] * mask)
-        assert made.ticket.state[layer][mask].all(), "no weight starts where the ticket has a zero"
-    assert made.ticket.step == found.ticket.step
+        assert torch.equal(made.course.ticket.state[layer], dense.weights[layer] * mask)
+        assert made.course.ticket.state[layer][mask].all(), "no weight starts where the ticket has a zero"
+    assert made.course.ticket.step == found.ticket.step
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_random_layerwise_keeps_the_counts_alone(base):
     assert masks.kept(made.masks) == masks.kept(found.ticket.masks)
     assert differ(made.masks, found.ticket.masks) and differ(made.masks, controlled("shuffle", found).masks)
     for layer, weight in session_of().weights.items():
-        assert torch.equal(made.ticket.state[layer], weight * made.masks[layer])
+        assert torch.equal(made.course.ticket.state[layer], weight * made.masks[layer])
     moved = Base(found.pruner, dataclasses.replace(found.ticket, masks=controlled("shuffle", found).masks))
     assert states_equal(controlled("random_layerwise", moved).masks, made.masks), "wherever the ticket keeps them"
-    assert made.ticket.step == 0 and steps(made) == 30
+    assert made.course.ticket.step == 0 and steps(made) == 30
 
 
 @every_base
@@ -127,10 +127,10 @@ def test_redraw_keeps_the_mask_and_no_weight(base):
     made = controlled("redraw", found)
     assert states_equal(made.masks, found.ticket.masks)
     for layer, mask in found.ticket.masks.items():
-        drawn = made.ticket.state[layer][mask]
+        drawn = made.course.ticket.state[layer][mask]
         assert not (drawn == found.ticket.start[layer][mask]).any()
         assert not (drawn == session_of().weights[layer][mask]).any()
-    assert made.ticket.step == 0 and steps(made) == 30
+    assert made.course.ticket.step == 0 and steps(made) == 30
 
 
 @pytest.mark.parametrize("magnitudes", ["constant", "redrawn"])
@@ -138,9 +138,9 @@ def test_redraw_keeps_the_mask_and_no_weight(base):
 def test_sign_keeps_mask_and_signs_and_no_magnitude(magnitudes, base):
     found, _ = based(base)
     made, ticket = controlled("sign", found, magnitudes=magnitudes), found.ticket
-    assert states_equal(made.masks, ticket.masks) and made.ticket.step == ticket.step
+    assert states_equal(made.masks, ticket.masks) and made.course.ticket.step == ticket.step
     for layer, mask in ticket.masks.items():
-        reset, before = made.ticket.state[layer][mask], ticket.start[layer][mask]
+        reset, before = made.course.ticket.state[layer][mask], ticket.start[layer][mask]
         assert torch.equal(reset.sign(), before.sign()) and reset.all()
         assert not torch.isclose(reset, before, rtol=1e-6).any()
         initial = session_of().weights[layer].detach()
@@ -150,7 +150,7 @@ def test_sign_keeps_mask_and_signs_and_no_magnitude(magnitudes, base):
             assert not torch.isclose(reset.abs(), initial[mask].abs(), rtol=1e-6).any()
             assert reset.abs().std(correction=0) == pytest.approx(float(initial.abs().std()), rel=0.5)
     others = [name for name in ticket.start if name not in ticket.masks]
-    assert others and all(torch.equal(made.ticket.state[name], ticket.start[name]) for name in others)
+    assert others and all(torch.equal(made.course.ticket.state[name], ticket.start[name]) for name in others)
 
 
 @every_base
@@ -158,7 +158,7 @@ def test_transfer_trains_exactly_the_weights_of_the_ticket(base):
     found, session = based(base)
     made = controlled("transfer", found)
     assert states_equal(made.masks, found.ticket.masks)
-    assert states_equal(made.ticket.state, found.ticket.start) and made.ticket.step == found.ticket.step
+    assert states_equal(made.course.ticket.state, found.ticket.start) and made.course.ticket.step == found.ticket.step
     if base != LATE and base != FINE_TUNED:  # those go on with an optimiser that has a state
         assert states_equal(made.model.state_dict(), session.model.state_dict())
 
