@@ -85,3 +85,12 @@ def test_an_installed_wheel_runs_the_quickstart_from_an_unrelated_folder(environ
     assert "one-shot magnitude" in shown
     assert len(list((tmp_path / "out" / "records").iterdir())) == 2
     assert (tmp_path / "out" / "report" / "report.html").stat().st_size > 0
+
+
+def test_the_oldest_torch_that_is_tested_is_the_oldest_that_is_allowed():
+    allowed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    pinned = [
+        line for line in (ROOT / "oldest.txt").read_text(encoding="utf-8").splitlines() if line.startswith("torch==")
+    ]
+    (least,) = [text.removeprefix("torch>=") for text in allowed if text.startswith("torch>=")]
+    assert pinned == [f"torch=={least}.0"]
