@@ -10,6 +10,7 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.pruning import masks
 from lth_bench.running.evaluation import _layer
 from lth_bench.running.outcomes import hand_over, outcome, take
+from lth_bench.storage.record import LayerSparsity
 from support.networks import make_session, recipe, states_equal
 
 
@@ -67,7 +68,7 @@ def test_a_weight_of_few_numbers_counts_for_these(tmp_path):
     made = outcome(session)
     assert made.facts.elements == {"fc1.weight": 12 + 16, "fc2.weight": 8 + 12, "fc3.weight": 3 + 8}
     back = take(tmp_path / "x", hand_over(tmp_path / "x", made))
-    assert _layer(back, "fc1.weight") == {"size": 192, "mask": 192, "kept": 28}
+    assert _layer(back, "fc1.weight", None) == LayerSparsity(size=192, mask=192, kept=28)
     assert torch.linalg.matrix_rank(back.states["last"]["fc1.weight"]) == 1
 
 
