@@ -31,9 +31,9 @@ from lth_bench.training.setup import Setup
 
 @dataclass(frozen=True)
 class Training:
-    """The training split of a data set: what is trained on, what is held out, and what is known of the whole.
+    """The training split of a data set, in its two parts: for training and held out for validation.
 
-    `reading` stands for what the pixels depend on beside the digest, where they are read as they are needed.
+    `digest` is the hash of the whole split. Where images are read on demand, their pixels also depend on `reading`.
     """
 
     dataset: Dataset
@@ -45,9 +45,10 @@ class Training:
 
 @dataclass
 class Context:
-    """Where experiments run. Training splits that were read are kept; the test split never is.
+    """What all experiments of a process share: plugins, data, device and store.
 
-    Without a store, everything is computed. `loaders` processes read ahead what is not held in memory.
+    Training splits are read once; the test split is read anew each time. Without a store, all training is computed.
+    `loaders` processes read ahead images that memory does not hold.
     """
 
     plugins: Plugins
@@ -63,20 +64,20 @@ class Context:
         register_models(self.plugins.models.items)
 
     def training(self, dataset: Choice) -> tuple[Source, Source]:
-        """What is trained on, and the validation split, on the device."""
+        """The training and the validation examples, on the device."""
         name = _name(dataset)
         if name not in self._placed:
-            found = self.read(dataset)
-            self._placed[name] = found.training.to(self.device), found.validation.to(self.device)
+            split = self.read(dataset)
+            self._placed[name] = split.training.to(self.device), split.validation.to(self.device)
         return self._placed[name]
 
     def read(self, dataset: Choice) -> Training:
         """The training split in main memory; touches no device. Raises DataError."""
         name = _name(dataset)
         if name not in self._read:
-            wanted = dataset_named(self.plugins.datasets, dataset)
-            content = wanted.read("train", self.data_root)
-            known = completed(wanted, content)
+            registered = dataset_named(self.plugins.datasets, dataset)
+            content = registered.read("train", self.data_root)
+            known = completed(registered, content)
             whole = self._source(known, content)
             if not 0 < known.validation < len(whole):
                 raise DataError(
@@ -96,9 +97,9 @@ class Context:
         return found.to(self.device)
 
     def classes(self, dataset: Choice) -> int:
-        found = self.read(dataset).dataset.classes
-        assert found is not None
-        return found
+        classes = self.read(dataset).dataset.classes
+        assert classes is not None
+        return classes
 
     def network(self, experiment: Experiment, seed: int) -> nn.Module:
         """The experiment's network, with initial weights drawn from this seed."""
@@ -107,11 +108,11 @@ class Context:
         return make_network(experiment.model, experiment.recipe, shape, classes, seed).to(self.device)
 
     def prunable(self, experiment: Experiment, network: nn.Module) -> dict[str, nn.Parameter]:
-        """The weights of a network that the experiment may prune."""
+        """The prunable weights of a network."""
         return prunable_weights(experiment.model, network)
 
     def session(self, experiment: Experiment) -> Session:
-        """A fresh Session for an experiment."""
+        """A new Session for an experiment."""
         return Session(self.setup(experiment))
 
     def setup(self, experiment: Experiment) -> Setup:
@@ -130,7 +131,7 @@ class Context:
         )
 
     def _about(self, experiment: Experiment) -> dict[str, Any]:
-        """What training depends on beside the state of the Session."""
+        """Everything that training depends on beside the state of the Session."""
         dataset, model = experiment.dataset, experiment.model
         return {
             "model": without_defaults(model),

@@ -1,4 +1,4 @@
-"""Evaluates what a pruner left behind, apart from it: on the test split, in a dense network built anew."""
+"""Evaluates the outcome of a pruner in a process of its own: on the test split, in a new dense network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from lth_bench.storage.tensors import State
 
 
 def judge(identity: Identity, made: Outcome, directory: Path, context: Context) -> tuple[Record, float]:
-    """Counts, evaluates and writes the ticket; the record but for environment and timing, and seconds an image takes.
+    """Counts weights, evaluates, writes the ticket; returns the record without environment and timing, and the latency.
 
     Raises InvalidResult, Diverged and DiskFault.
     """
@@ -64,32 +64,32 @@ def judge(identity: Identity, made: Outcome, directory: Path, context: Context) 
 
 
 def _check(made: Outcome, network: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
-    """Refuses foreign parameters, masks that do not fit, and weights that are there although they are pruned."""
-    wanted = network.state_dict()
+    """Raises InvalidResult for foreign parameters, masks that do not fit, and pruned weights that are not zero."""
+    dense = network.state_dict()
     for name, state in made.states.items():
-        if foreign := sorted(set(state) ^ set(wanted)):
+        if foreign := sorted(set(state) ^ set(dense)):
             raise InvalidResult(f"the {name} weights and the dense network differ in {foreign[:5]}")
         for key, value in state.items():
-            if (value.shape, value.dtype) != (wanted[key].shape, wanted[key].dtype):
-                found = f"{value.dtype} {tuple(value.shape)}"
-                raise InvalidResult(f"{key!r} of the {name} weights is {found}, not as in the dense network")
+            if (value.shape, value.dtype) != (dense[key].shape, dense[key].dtype):
+                kind = f"{value.dtype} {tuple(value.shape)}"
+                raise InvalidResult(f"{key!r} of the {name} weights is {kind}, unlike in the dense network")
     try:
         check_masks(made.masks, {name: mask.cpu() for name, mask in full(weights).items()})
     except ValueError as error:
         raise InvalidResult(str(error)) from error
     for name, mask in made.masks.items():
         if outside := int(made.states["last"][name][~mask].count_nonzero()):
-            raise InvalidResult(f"{outside} weights of layer {name!r} are not zero although they are pruned")
+            raise InvalidResult(f"{outside} pruned weights of layer {name!r} are not zero")
     most = sum(kept(made.masks).values())
     for best in (name for name in BESTS if name in made.states):
-        if (left := sum(int(made.states[best][name].count_nonzero()) for name in weights)) > most:
-            raise InvalidResult(f"the {best} weights have {left} non-zeros, more than the {most} of the masks")
+        if (nonzeros := sum(int(made.states[best][name].count_nonzero()) for name in weights)) > most:
+            raise InvalidResult(f"the {best} weights have {nonzeros} non-zeros, more than the {most} of the masks")
 
 
 def _sparsity(experiment: Experiment, made: Outcome, joined: dict[str, int] | None) -> Sparsity:
-    """The weights that the last state holds: non-zeros under the masks, or the numbers they are computed from if fewer.
+    """Counts the weights of the last state: non-zeros under the masks, or the numbers they are computed from if fewer.
 
-    `joined` are the weights of each layer that lie on a path from input to output.
+    `joined` counts the weights of each layer on a path from input to output.
     """
     layers = {name: _layer(made, name, joined) for name in made.masks}
     size, remaining = sum(layer.size for layer in layers.values()), sum(layer.kept for layer in layers.values())
@@ -119,7 +119,7 @@ def _layer(made: Outcome, name: str, joined: dict[str, int] | None) -> LayerSpar
 
 
 def _test(made: Outcome, network: nn.Module, test: Source, context: Context) -> Evaluation:
-    """Evaluates the states; one that equals another, as the best often do, is not evaluated again."""
+    """Evaluates the states; equal ones, as the best often are, only once."""
     evaluated: list[tuple[State, Point]] = []
 
     def measured(name: str, step: int) -> Point:

@@ -11,14 +11,14 @@ from lth_bench.storage.record import Identity
 
 
 class WorkerPool:
-    """Workers for experiments: as many as are wanted or, by default, as there is room for; they start at once."""
+    """Worker processes, which start at once: `wanted` of them, or by default as many as there is room for."""
 
     def __init__(self, sweep: Sweep, experiments: int, wanted: int | None = None) -> None:
         self.wanted = wanted
         self.processes = [Process(sweep.settings()) for _ in range(min(wanted or processors(), experiments))]
 
     def check(self, identities: list[Identity]) -> list[str]:
-        """The faults of experiments before any is started; of the workers, those stay that there is room for."""
+        """The faults of experiments, before any starts; by default, workers without room are dismissed."""
         checked = self._checked(identities)
         if self.wanted is None:
             self._keep(checked.room)

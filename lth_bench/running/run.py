@@ -1,4 +1,4 @@
-"""Runs one experiment and makes its record: training first, then, apart from it, the evaluation."""
+"""Runs one experiment and makes its record: first training, then the evaluation, apart from it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from lth_bench.storage.source_hash import file_hash
 from lth_bench.training.ledger import Spent
 from lth_bench.training.session import Session
 
-LONGEST = 20_000  # characters of a message or a traceback in a record
+LONGEST = 20_000  # characters of a message or traceback in a record
 OUT_OF_MEMORY = (
     "can't allocate memory",
     "Cannot allocate memory",
@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 
 class NoTicket(Exception):
-    """A control whose base has no ticket."""
+    """The base of a control has no ticket."""
 
 
 KINDS: dict[type[BaseException], str] = {
@@ -79,8 +79,8 @@ def run(identity: Identity, directory: Path, context: Context) -> Record:
 def train(identity: Identity, directory: Path, context: Context, spent: Spent, generation: int = 1) -> Trained | Record:
     """Runs the pruner and hands its outcome over to `evaluate`, or returns the record of what went wrong.
 
-    Adds to what was spent on earlier tries; `generation` tells this try from others that may still be under way.
-    Raises Interrupted and DiskFault, which are not the pruner's doing.
+    Adds to what earlier tries have `spent`; `generation` tells this try from others that may still be running. Raises
+    Interrupted and DiskFault, for which the pruner is not responsible.
     """
     experiment = identity.experiment
 
@@ -106,7 +106,7 @@ def train(identity: Identity, directory: Path, context: Context, spent: Spent, g
 
 
 def evaluate(identity: Identity, trained: Trained, directory: Path, context: Context, generation: int = 1) -> Record:
-    """The record of an experiment that was trained, not yet written."""
+    """Evaluates a trained experiment; returns its record, not yet written."""
     path = outcome_path(directory, identity.key, generation)
 
     def work() -> tuple[Record, float] | RecordedError:
@@ -156,20 +156,20 @@ def _kind(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """What an exception says; one of a plugin may fail even at that."""
+    """The message of an exception; that of a plugin may fail even at this."""
     try:
         return str(error)
     except Exception:
-        return "it cannot say what is wrong"
+        return "its message cannot be made"
 
 
 def _text(text: str) -> str:
-    """A text that UTF-8 can hold."""
+    """A text with escapes for what UTF-8 cannot hold."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _pruner(experiment: Experiment, directory: Path, session: Session, context: Context) -> Callable[[Session], None]:
-    """What drives the Session: the experiment's pruner, or its control from the ticket of its base."""
+    """The callable that drives the Session: the experiment's pruner, or its control with the ticket of its base."""
     if experiment.control is None:
         return cast(Callable[[Session], None], instance(context.plugins.pruners, experiment.pruner))
     base = _base(experiment, directory, session, context)
@@ -198,28 +198,28 @@ def _base_ticket(experiment: Experiment, directory: Path) -> Ticket:
 
 
 def _with_about(record: Record, context: Context) -> Record:
-    """A record with what can be said of its data and its model."""
+    """A record with the hash of its data and the faults of its model, if they can be found."""
     experiment = record.experiment
     try:
         data = record.data or DataHashes(context.read(experiment.dataset).digest)
         return structs.replace(record, data=data, unfit=_unfit(experiment, context))
-    except Exception:  # the record says already what is wrong with them
+    except Exception:  # the error of the record says what is wrong with them
         return record
 
 
 def _unfit(experiment: Experiment, context: Context) -> list[str]:
-    """What the doctor holds against an experiment's network, with the initial weights of seed 0."""
+    """The doctor's complaints about an experiment's network, with the initial weights of seed 0."""
     network = context.network(experiment, 0)
     batch = diagnostic_batch(context.training(experiment.dataset)[0])
     try:
         scores = sensitivities(network, context.prunable(experiment, network), batch)
         return complaints(network, scores, batch)
-    except Exception as error:  # a network that trains is not to fail for this
-        return [f"it could not be examined ({type(error).__name__}: {_text(_words(error))[:200]})"]
+    except Exception as error:  # a network that can be trained must not fail here
+        return [f"the doctor could not examine it ({type(error).__name__}: {_text(_words(error))[:200]})"]
 
 
 def _peak_memory(context: Context) -> int:
-    """The most bytes that training held: on the GPU where there is one, else of this whole process."""
+    """The peak memory of training in bytes: of the GPU if there is one, else of this process."""
     if context.device.type == "cuda":
         return torch.cuda.max_memory_allocated(context.device)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

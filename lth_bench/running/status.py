@@ -21,12 +21,12 @@ AGAIN = {**CONSEQUENCES, "interrupted": "its worker is gone; the next run, or on
 
 @dataclass(frozen=True)
 class Seen:
-    """An experiment of a run directory: its state, a word on it, and its identity if plan or record tell it."""
+    """The state of an experiment, and the words that explain it; its identity is None if no file tells it."""
 
     key: str
     identity: Identity | None
     state: str
-    word: str = ""
+    words: str = ""
 
 
 def survey(directory: Path) -> list[Seen]:
