@@ -1,9 +1,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 SUITES := quickstart lenet-mnist-lite methods-mnist
 
-.PHONY: quickstart test everything lint fast faults families leaderboards
+.PHONY: quickstart test everything lint fast faults families leaderboards oldest
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lth-bench run quickstart --out runs/quickstart
@@ -19,6 +20,11 @@ fast: $(VENV)/.installed-test
 
 faults: $(VENV)/.installed-test
 	$(BIN)/pytest -n 2 --dist worksteal tests/faults --long --faults reports/faults.md
+
+# On the oldest torch that pyproject.toml allows: what depends on torch's private functions, operators and kernels.
+oldest: $(OLDEST)/.installed
+	$(OLDEST)/bin/pytest -n 2 --dist worksteal tests/training/test_fast_step.py tests/training/test_session.py \
+		tests/results/test_costs.py tests/golden
 
 families: $(VENV)/.installed-test
 	$(BIN)/pytest -n 2 --dist worksteal tests/models/test_families.py --families docs/families.md
@@ -43,3 +49,8 @@ $(VENV)/.installed-test: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --editable ".[test]"
 	touch $(VENV)/.installed $@
+
+$(OLDEST)/.installed: pyproject.toml oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install --quiet --editable ".[test]" --constraint oldest.txt
+	touch $@

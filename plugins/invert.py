@@ -1,4 +1,4 @@
-"""The control that asks whether a pruner's scores say anything."""
+"""The control that asks whether a pruner's scores matter."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Invert:
-    """The pruner again, keeping the lowest scores wherever it keeps the highest (Frankle et al. 2021).
+    """The pruner once more, keeping the lowest scores wherever it keeps the highest (Frankle et al. 2021).
 
-    arXiv:2009.08576, "inversion". It searches anew, so that tickets found elsewhere are nothing to it.
+    arXiv:2009.08576, "inversion". It searches anew and reads no ticket.
 
-    Deviations: of methods that prune by scores and also replace masks as they train, only the former is inverted.
+    Deviations:
+    - Of methods that prune by scores and also replace masks during training, only the pruning is inverted.
     """
 
     reads_ticket = False

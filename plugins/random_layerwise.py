@@ -1,4 +1,4 @@
-"""The control that asks whether a ticket is more than its sparsities by layer."""
+"""The control that asks whether a ticket is worth more than its sparsities by layer."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RandomLayerwise:
-    """Random mask of the ticket's sparsity in every layer, at initialisation (Su et al. 2020, arXiv:2009.11094).
+    """A random mask of the ticket's sparsity in every layer, at initialisation (Su et al. 2020, arXiv:2009.11094).
 
-    "Random tickets": nothing of the ticket is left but how many weights, or channels, each layer keeps.
-    Trained from the initial weights, whatever the ticket starts from.
+    "Random tickets": each layer keeps as many weights, or channels, as in the ticket, and nothing else of it remains.
+    Training starts from the initial weights, whatever the ticket starts from.
     """
 
     def __call__(self, session: Session, base: Base) -> None:
         check_ticket(base.ticket)
         masks, channels = scattered(session, base.ticket, "random_layerwise")
-        check_moved(masks, base.ticket, "so few weights are pruned that they fell where they were; try another seed")
+        check_moved(masks, base.ticket, "so few weights are pruned that the random mask is the same; try another seed")
         session.adopt(masks, channels)
         session.train()
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Redraw:
-    """Same mask, weights drawn anew, trained from the start (Frankle & Carbin 2019, arXiv:1803.03635, section 2)."""
+    """The ticket's mask on new random weights, trained anew (Frankle & Carbin 2019, arXiv:1803.03635, section 2)."""
 
     def __call__(self, session: Session, base: Base) -> None:
         check_ticket(base.ticket)
         before = {name: weight.detach().clone() for name, weight in session.weights.items()}
         session.adopt(base.ticket.masks, base.ticket.channels)
         session.redraw()
-        check_changed(session, before, "the model starts from the same weights whatever the seed; take another one")
+        check_changed(session, before, "the model draws the same weights for every seed; take another model")
         session.train()
 
 

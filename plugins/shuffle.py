@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """Mask permuted within every layer, on the dense weights of the ticket's step (Frankle et al. 2021).
+    """The mask permuted within every layer, on the dense weights of the ticket's step (Frankle et al. 2021).
 
-    arXiv:2009.08576: as many weights in each layer, other ones; of a ticket of channels, other channels.
-    What is kept has the weights that the dense network has at the ticket's step: the initial ones, those that were
-    rewound to, or those of the trained network that is fine-tuned. A ticket whose own weights are not from there is
-    refused, as its mask could not be moved without changing its weights too.
+    arXiv:2009.08576: each layer keeps as many weights as in the ticket, but others; of a ticket of channels, other
+    channels. Kept weights have the values of the dense network at the ticket's step: the initial ones, those that the
+    pruner rewinds to, or the trained ones before fine-tuning. A ticket that does not start from the weights of the
+    dense network is refused: its mask could not be moved without changing its weights too.
     """
 
     def __call__(self, session: Session, base: Base) -> None:
         check_ticket(base.ticket)
         train_dense(session, base.ticket)
         masks, channels = scattered(session, base.ticket, "shuffle")
-        check_moved(masks, base.ticket, "so few weights are pruned that they fell where they were; try another seed")
+        check_moved(masks, base.ticket, "so few weights are pruned that the random mask is the same; try another seed")
         session.adopt(masks, channels)
         train_on(session, base.ticket)
 

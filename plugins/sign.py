@@ -1,4 +1,4 @@
-"""The control that asks whether of a ticket's weights more than the signs matter."""
+"""The control that asks whether the magnitudes of a ticket's weights matter beside their signs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sign:
-    """Same mask, same signs, other magnitudes (Zhou et al. 2019, arXiv:1905.01067, on signs).
+    """The ticket's mask and signs with other magnitudes (Zhou et al. 2019, arXiv:1905.01067, on signs).
 
-    The weights that the ticket starts from keep their sign. `magnitudes` gives all of a layer the standard deviation
-    of its initial weights ("constant") or those of weights drawn anew ("redrawn").
+    The weights that the ticket starts from keep their sign. `magnitudes` sets all of a layer to the standard deviation
+    of its initial weights ("constant"), or takes those of new random weights ("redrawn").
 
-    Deviations: the standard deviation is that of the weights drawn, not of the distribution that they are drawn from.
+    Deviations:
+    - The standard deviation is that of the drawn weights, not that of the distribution they are drawn from.
     """
 
     magnitudes: Literal["constant", "redrawn"] = "constant"
@@ -32,11 +33,11 @@ class Sign:
         sizes = self.sizes(session)
         weights = {name: size * ticket.start[name].sign().to(size.device) for name, size in sizes.items()}
         start_from(session, ticket, weights)
-        check_changed(session, ticket.start, "they are of these magnitudes already; choose other magnitudes")
+        check_changed(session, ticket.start, "they have these magnitudes already; choose other magnitudes")
         train_on(session, ticket)
 
     def sizes(self, session: Session) -> dict[str, Tensor]:
-        """Magnitudes for all prunable weights; the Session's weights are not left as they were."""
+        """Magnitudes for all prunable weights; may change the weights of the Session."""
         if self.magnitudes == "constant":
             return {name: weight.detach().std(correction=0) for name, weight in session.weights.items()}
         session.redraw()

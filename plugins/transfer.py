@@ -1,4 +1,4 @@
-"""A ticket trained as it is, on other data or by another recipe than those it was found with."""
+"""The control that trains a ticket on other data or by another recipe than those it was found with."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Mask and weights of a ticket, trained elsewhere (Morcos et al. 2019, arXiv:1906.02773).
+    """Mask and weights of a ticket, trained on other data or by another recipe (Morcos et al. 2019, arXiv:1906.02773).
 
-    The suite says where the ticket was found (`found_on`, `found_with`); if it does not, the ticket is trained again
-    where it is from. A ticket of a later step starts at that step of the recipe here. An output layer for another
-    number of classes has fresh weights and a random mask that meets the target, unless the model keeps it dense.
+    The suite says where the ticket was found (`found_on`, `found_with`); without that, the ticket is trained again on
+    its own data by its own recipe. A ticket of a later step starts at that step of the new recipe. An output layer for
+    another number of classes gets new weights and a random mask that meets the target, unless the model keeps it dense.
 
-    Deviations: a ticket holds no optimiser state, so that the optimiser starts empty.
+    Deviations:
+    - The optimiser starts with an empty state, since a ticket holds none.
     """
 
     def __call__(self, session: Session, base: Base) -> None:

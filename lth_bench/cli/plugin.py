@@ -30,13 +30,13 @@ def check(
     ] = None,
 ) -> None:
     """Try a pruner on everything that is asked of one, in less than a minute (status 1: something does not hold)."""
-    from lth_bench.conformance.examination import examine, examine_variants
+    from lth_bench.conformance.examination import check, check_variants
 
     plugins = installed_plugins()
     try:
         arguments = dict(assigned(text, "rate=0.5") for text in options or [])
         with out.status(f"trying {name}"):
-            findings = [*examine(plugins, name, arguments), *examine_variants(plugins, name, arguments)]
+            findings = [*check(plugins, name, arguments), *check_variants(plugins, name, arguments)]
     except (LookupError, ValueError) as error:
         refuse(str(error).splitlines())
     _print(findings)

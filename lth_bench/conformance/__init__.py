@@ -1,4 +1,4 @@
-"""The contract that every pruner is held to, for an author's own tests; `lth-bench plugin check` is the command."""
+"""The contract of every pruner, for an author's own tests; `lth-bench plugin check` runs it from the command line."""
 
 from lth_bench.conformance.contract import contract
 from lth_bench.conformance.small_session import small_session

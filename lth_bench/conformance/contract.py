@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lth_bench.conformance.examination import examine, glance, summary
+from lth_bench.conformance.examination import check, glance, summary
 from lth_bench.conformance.variants import variants
 from lth_bench.experiments.choices import label
 from lth_bench.experiments.experiment import Choice
@@ -13,27 +13,27 @@ from lth_bench.experiments.plugins import Plugins, load_plugins
 
 
 def contract(*names: str, plugins: Plugins | None = None) -> Callable[..., None]:
-    """A test for each of these registered pruners, and one more for each other value of its choices and switches.
+    """A test of each registered pruner, and one for every other value of its choices and switches.
 
-    Raises UnknownName where a pruner is not installed. `test_contract = contract("mine")` is all that a module needs.
+    `test_contract = contract("mine")` is a whole test module. Raises UnknownName where a pruner is not installed.
     """
     import pytest
 
-    known = plugins or load_plugins()
+    registered = plugins or load_plugins()
     cases = [
         pytest.param(name, arguments, id=label(Choice(name, arguments)))
         for name in names
-        for arguments in variants(known.pruners[name])
+        for arguments in variants(registered.pruners[name])
     ]
 
     def test_contract(name: str, arguments: dict[str, Any]) -> None:
         try:
-            found = summary(list((glance if arguments else examine)(known, name, arguments)))
+            finding = summary(list((glance if arguments else check)(registered, name, arguments)))
         except ValueError as error:
             pytest.skip(f"{name} refuses this: {error}")
-        if found.state == "does not apply":
-            pytest.skip(f"{name} does not apply: {found.reason}")
-        assert found.state == "holds", found.reason
+        if finding.state == "does not apply":
+            pytest.skip(f"{name} does not apply: {finding.reason}")
+        assert finding.state == "holds", finding.reason
 
     decorated: Callable[..., None] = pytest.mark.parametrize(("name", "arguments"), cases)(test_contract)
     return decorated

@@ -35,13 +35,21 @@ RULES = {
     "other seed": "another seed gives another result",
     "variant": "the same with",
 }
-OBSERVED = ("sparsity", "pruned", "masks", "scoring", "noise", "clock", "traces")  # what every trial is looked at for
+OBSERVED = (
+    "sparsity",
+    "pruned",
+    "masks",
+    "scoring",
+    "noise",
+    "clock",
+    "traces",
+)  # rules for every trial
 RESULTS = {"sparsity": rules.sparsity, "pruned": rules.pruned, "clock": rules.clock}  # rules that need a result
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether a rule holds, for `what` where there is more than one thing that it may hold for."""
+    """Whether a rule holds; `what` names the network or variant where the rule is checked for several."""
 
     rule: str
     state: State
@@ -53,31 +61,31 @@ class Finding:
         return f"{RULES[self.rule]} {self.what}".rstrip()
 
 
-def examine(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
+def check(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
     """Tries a pruner, with these parameters, on every rule. Raises UnknownName, and ValueError for bad parameters."""
     return _examined(plugins, name, dict(arguments), _tried)
 
 
 def glance(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
-    """The same on the first network that the pruner can be used on, and without another seed and a store."""
+    """Like `check`, but on the first network that suits the pruner, without another seed and without a store."""
     return _examined(plugins, name, dict(arguments), _glanced_at)
 
 
-def examine_variants(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
-    """A finding for every other value of a choice or switch that is not among the arguments."""
+def check_variants(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
+    """A finding for every other value of each choice and switch that the arguments leave at its default."""
     for variant in variants(plugins.pruners[name]):
         if not variant or set(variant) & set(arguments):
             continue
         words = ", ".join(f"{key}={value}" for key, value in variant.items())
         try:
-            found = summary(list(glance(plugins, name, {**arguments, **variant})))
+            finding = summary(list(glance(plugins, name, {**arguments, **variant})))
         except ValueError as error:
-            found = Finding("variant", "does not apply", str(error))
-        yield dataclasses.replace(found, what=words)
+            finding = Finding("variant", "does not apply", str(error))
+        yield dataclasses.replace(finding, what=words)
 
 
 def summary(findings: list[Finding]) -> Finding:
-    """One finding for all."""
+    """One finding that sums up several."""
     broken = [finding for finding in findings if finding.state == "fails"]
     if broken:
         return Finding("variant", "fails", "; ".join(f"{finding.words}: {finding.reason}" for finding in broken))
@@ -135,7 +143,7 @@ def _about_network(trial: Trial) -> Finding:
 
 
 def _about_trials(rule: str, trials: list[Trial]) -> Finding:
-    """The first trial that breaks a rule decides."""
+    """The finding on a rule; the first trial that breaks it decides."""
     for trial in trials:
         if rule == "sparsity" and (reason := (trial.record.notes or {}).get("off_target")):
             return Finding(rule, "does not apply", str(reason))

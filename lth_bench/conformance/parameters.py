@@ -1,4 +1,4 @@
-"""What has to hold of a pruner's parameters: experiments are known by them."""
+"""The rules for a pruner's parameters, which identify its experiments."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ NONSENSE: tuple[Any, ...] = ({"no": "such value"}, [["no", "such", "value"]], "n
 
 
 def identity_faults(registry: Registry, name: str, arguments: dict[str, Any]) -> Iterator[str]:
-    """Why results could not be known by these parameters."""
+    """Reasons why these parameters cannot identify a result."""
     kind = registry[name]
     if not kind.__dataclass_params__.frozen:
         yield f"{kind.__name__} is not frozen; write @dataclass(frozen=True)"
     for f in dataclasses.fields(kind):
         if f.default_factory is not dataclasses.MISSING:
             yield f"parameter {f.name!r} has a default_factory; give it a plain default, a tuple instead of a list"
-    made = instantiate(registry, name, arguments)
+    pruner = instantiate(registry, name, arguments)
     try:
-        hash(made)
+        hash(pruner)
     except TypeError as error:
         yield f"it cannot be hashed: {error}; use tuples"
     try:
-        everything = json.loads(canonical(dataclasses.asdict(made)))
+        everything = json.loads(canonical(dataclasses.asdict(pruner)))
     except (TypeError, ValueError) as error:
         yield f"its parameters are not JSON: {error}"
         return
@@ -39,8 +39,8 @@ def identity_faults(registry: Registry, name: str, arguments: dict[str, Any]) ->
 
 
 def _key_faults(registry: Registry, name: str, arguments: dict[str, Any], everything: dict[str, Any]) -> Iterator[str]:
-    known = {f.name for f in dataclasses.fields(registry[name]) if f.init}
-    written = {key: everything[key] for key in reversed(everything) if key in known}
+    names = {f.name for f in dataclasses.fields(registry[name]) if f.init}
+    written = {key: everything[key] for key in reversed(everything) if key in names}
     try:
         given, full = (_experiment(choice(registry, name, values)) for values in (arguments, written))
     except ValueError as error:
@@ -57,7 +57,7 @@ def _experiment(pruner: Choice) -> Experiment:
 
 
 def type_faults(registry: Registry, name: str, arguments: dict[str, Any]) -> Iterator[str]:
-    """Parameters that take what cannot be meant."""
+    """Parameters that accept nonsense, or refuse it by the wrong exception."""
     for f in dataclasses.fields(registry[name]):
         if not f.init:
             continue

@@ -1,4 +1,4 @@
-"""What has to hold of a trial; every rule gives a sentence on what does not, or None."""
+"""The rules of the contract that are held against results: each gives a sentence on the first fault, or None."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ SAME = ("sparsity", "test", "curve", "events", "notes")  # fields of a record th
 
 
 def sparsity(trial: Trial) -> str | None:
-    """Exactly the target; or below it in weights by less than one channel or rank, for what removes those."""
-    found = trial.record.sparsity
-    assert found is not None
-    target = kept_count(found.asked, found.prunable)
-    if target in (found.mask, found.kept):
+    """The sparsity meets its target exactly; whole channels or ranks may leave fewer weights, by less than one more."""
+    result = trial.record.sparsity
+    assert result is not None
+    target = kept_count(result.asked, result.prunable)
+    if target in (result.mask, result.kept):
         return None
-    asked = f"a sparsity of {found.asked} leaves {target} of {found.prunable} weights"
-    if found.kept > target:
-        return f"{asked}, here {found.kept} are left, {found.kept - target} too many"
-    missing = target - found.kept
+    asked = f"a sparsity of {result.asked} leaves {target} of {result.prunable} weights"
+    if result.kept > target:
+        return f"{asked}, here {result.kept} remain, {result.kept - target} too many"
+    missing = target - result.kept
     if trial.session.elements:
         rank = max(_rank(shape) for shape in trial.session.shapes.values())
-        return None if missing < rank else f"{asked}, here {found.kept} numbers are left, more than a rank too few"
+        return None if missing < rank else f"{asked}, here {result.kept} numbers remain, more than a rank too few"
     if not _is_structured(trial.session):
-        return f"{asked}, here {found.mask} are left by the masks, and no channel or rank explains it"
+        return f"{asked}, the masks leave {result.mask}, and no channel or rank explains the difference"
     if any(missing < more for more in _gains(trial.session)):
         return None
-    return f"{asked}, here {found.kept} are left, {missing} too few, more than any one channel that was removed"
+    return f"{asked}, here {result.kept} remain, {missing} too few, more than any one channel that was removed has"
 
 
 def pruned(trial: Trial) -> str | None:
-    """What is pruned is zero at every tick, in the ticket and at the end."""
+    """Pruned weights are zero at every tick, in the ticket and at the end."""
     if fault := trial.watcher.faults.get("pruned"):
         return fault
     ticket = trial.ticket
@@ -50,7 +50,7 @@ def pruned(trial: Trial) -> str | None:
 
 
 def clock(trial: Trial) -> str | None:
-    """The events hold every tick, and every example that passed through the network to compute gradients."""
+    """The events record every tick, and every example that passed through the network with gradients."""
     if fault := trial.watcher.faults.get("clock"):
         return fault
     events, watcher = trial.record.events or [], trial.watcher
@@ -66,7 +66,7 @@ def clock(trial: Trial) -> str | None:
 
 
 def same(first: Run, again: Run) -> str | None:
-    """Both came to the same weights, masks and numbers."""
+    """Both runs end in the same weights, masks and numbers."""
     if again.failure:
         return again.failure
     differing = [name for name in SAME if getattr(first.record, name) != getattr(again.record, name)]
@@ -77,7 +77,7 @@ def same(first: Run, again: Run) -> str | None:
 
 
 def other(first: Run, second: Run) -> str | None:
-    """Another seed came to other weights and, unless all are kept, to other masks."""
+    """Another seed ends in other weights and, if any weight is pruned, in other masks."""
     if second.failure:
         return second.failure
     one, another = first.ticket, second.ticket
@@ -96,7 +96,7 @@ def _equal(one: dict[str, Tensor], another: dict[str, Tensor]) -> bool:
 
 
 def _rank(shape: tuple[int, ...]) -> int:
-    """How many numbers one more rank of a factorised weight takes."""
+    """The numbers that one more rank of a factorised weight takes."""
     return shape[0] + torch.Size(shape[1:]).numel()
 
 
@@ -112,16 +112,16 @@ def _is_outer(mask: Tensor) -> bool:
 
 
 def _gains(session: Session) -> Iterator[int]:
-    """How many weights there would be more, for each channel that was removed, with that one."""
+    """For each removed channel, the weights that the network would have more with it."""
     channels = session.channels or {name: mask.flatten(1).any(1) for name, mask in session.masks.items()}
     whole = channelling.structure(session.model, session.weights, session.input_shape)
 
-    def left(channels: Masks) -> int:
+    def remaining(channels: Masks) -> int:
         return sum(kept(channelling.thin(whole, full(session.weights), channels)).values())
 
-    without = left(channels)
+    without = remaining(channels)
     for name, channel in channels.items():
         for place in (~channel).nonzero().flatten().tolist():
             restored = channel.clone()
             restored[place] = True
-            yield left({**channels, name: restored}) - without
+            yield remaining({**channels, name: restored}) - without

@@ -1,4 +1,4 @@
-"""What a pruner is tried on: small networks, a small data set that can be learned, and a short recipe."""
+"""The specimens that a pruner is tried on: small networks, a small data set that can be learned, and a short recipe."""
 
 from __future__ import annotations
 

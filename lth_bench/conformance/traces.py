@@ -1,4 +1,4 @@
-"""What a pruner may leave behind outside its results."""
+"""Traces that a pruner may leave outside its results."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 
 
 def attached(session: Session) -> set[str]:
-    """What may be attached to a network, to torch or to a Session, and would go on to act, in words."""
-    found = {f"a global hook ({name})" for name, held in vars(global_hooks).items() if "_global" in name and held}
+    """In words, everything attached to a network, to torch or to a Session that would act later."""
+    traces = {f"a global hook ({name})" for name, held in vars(global_hooks).items() if "_global" in name and held}
     for path, module in session.model.named_modules():
         where = path or "the network"
-        found |= {f"{name} of {where}" for name, value in vars(module).items() if name.endswith("_hooks") and value}
-        found |= {f"a forward of its own of {where}"} if "forward" in vars(module) else set()
-        found |= {f"forward of {type(module).__name__} ({id(type(module).forward)})"}
+        traces |= {f"{name} of {where}" for name, value in vars(module).items() if name.endswith("_hooks") and value}
+        traces |= {f"a forward of its own of {where}"} if "forward" in vars(module) else set()
+        traces |= {f"forward of {type(module).__name__} ({id(type(module).forward)})"}
     for name, parameter in session.model.named_parameters():
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
-            found.add(f"a hook of {name}")
-    found |= {f"another session.{name}" for name in vars(session) if callable(getattr(type(session), name, None))}
-    return found | _settings()
+            traces.add(f"a hook of {name}")
+    traces |= {f"another session.{name}" for name in vars(session) if callable(getattr(type(session), name, None))}
+    return traces | _settings()
 
 
 def _settings() -> set[str]:

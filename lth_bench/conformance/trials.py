@@ -1,4 +1,4 @@
-"""One pruner on one small network, by the way that every experiment takes, with a watchful Session."""
+"""Trials: one pruner on one small network, run as every experiment is run, with a watched Session."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from lth_bench.training.session import Session
 
 NAME = "conformance"
 OURS = Provider(NAME, __name__, "lth-bench", "")
-NOISE = 271_828  # a seed that nobody else is likely to choose
+NOISE = 271_828  # a seed unlikely to be anybody else's
 FRAME = re.compile(r'File "(.+?)", line (\d+)')
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a pruner on a network: its record, and the folder of its ticket."""
+    """The result of a pruner on a network: its record, and the folder of its ticket."""
 
     specimen: Specimen
     record: Record
@@ -42,7 +42,7 @@ class Run:
 
     @property
     def unsuitable(self) -> str | None:
-        """Why the pruner says that it cannot be used there."""
+        """The pruner's own reason why this network does not suit it."""
         error = self.record.error
         return error.message if error and error.kind == "unsuitable" else None
 
@@ -91,9 +91,9 @@ class Laboratory(Context):
 
 @dataclass(frozen=True)
 class Bench:
-    """Where one pruner is tried, on the networks and the data of this package; runs leave their files in `directory`.
+    """The bench for one pruner, with the networks and the data of this package; runs write into `directory`.
 
-    A `sparsity` takes the place of those of the networks.
+    A given `sparsity` replaces that of each network.
     """
 
     plugins: Plugins
@@ -105,11 +105,11 @@ class Bench:
         """A run whose Session is watched."""
         context = self._site(None)
         with context.watching:
-            made = self._run(context, specimen, seed, "watched")
-        return Trial(made.specimen, made.record, made.directory, context.watchers[0])
+            result = self._run(context, specimen, seed, "watched")
+        return Trial(result.specimen, result.record, result.directory, context.watchers[0])
 
     def repeated(self, specimen: Specimen, folder: str) -> Run:
-        """The same run with other random states around it; what it trains is looked up, or else stored for the next."""
+        """The same run with other global random states; its training is looked up, or stored for the next run."""
         context = self._site(Store(self.directory / "store"))
         return self._run(context, specimen, 0, folder, noise=1)
 
@@ -138,7 +138,7 @@ def _with_ours(plugins: Plugins) -> Plugins:
 
 @contextmanager
 def apart(noise: int) -> Iterator[None]:
-    """Inside, one thread, and global random states of their own for every `noise`; afterwards all is as before."""
+    """Inside, one thread and, for each `noise`, other global random states; on leaving, everything is restored."""
     states = random.getstate(), np.random.get_state()
     try:
         with undone(), torch.random.fork_rng(devices=[]):

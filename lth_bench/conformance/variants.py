@@ -1,4 +1,4 @@
-"""The ways in which a pruner can be asked to work, found in the types of its parameters."""
+"""The variants of a pruner, read from the types of its parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def variants(kind: type) -> list[dict[str, Any]]:
 
 
 def _values(annotation: Any) -> Iterator[Any]:
-    """All values of a type that has few."""
+    """All values of a type that has few values."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         yield from _values(parts[0])
@@ -26,5 +26,5 @@ def _values(annotation: Any) -> Iterator[Any]:
     elif annotation is bool:
         yield from (False, True)
     elif origin in (Union, UnionType):
-        found = [value for part in parts for value in _values(part)]
-        yield from [*found, None] if found and NoneType in parts else found
+        values = [value for part in parts for value in _values(part)]
+        yield from [*values, None] if values and NoneType in parts else values

@@ -1,4 +1,4 @@
-"""Watches what a pruner does to a Session and should not do."""
+"""A watcher of a Session, which notes every fault of its pruner."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Watcher:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Inside, passes through networks of this class and steps of optimisers of its weights are seen."""
+        """Inside, notes passes through networks of the Session's class and steps of optimisers over its weights."""
         hooks = [register_module_forward_pre_hook(self._saw_pass), register_optimizer_step_pre_hook(self._saw_step)]
         self._attached = attached(self.session)
         try:
@@ -52,7 +52,7 @@ class Watcher:
     # -- what the Session tells ---------------------------------------------------------------------------------------
 
     def entered(self) -> None:
-        """Looks at what the pruner has done on its own since `left`; not in a tick, nor where all will be undone."""
+        """Checks what the pruner has done on its own since `left`, except in a tick and inside scoring."""
         if self._is_busy():
             return
         self._look()
@@ -62,7 +62,7 @@ class Watcher:
             self._note("scoring", f"passes to score on have changed {changed!r}; score inside session.scoring()")
 
     def left(self) -> None:
-        """Remembers how the Session leaves its network to the pruner."""
+        """Remembers the network and the random state as the Session hands them to the pruner."""
         self._left, self._noise, self._loose_passes = copied(self.session.model), torch.get_rng_state(), 0
 
     def tick_opened(self) -> None:
@@ -109,7 +109,7 @@ class Watcher:
         self.faults.setdefault(rule, fault)
 
     def _look(self) -> None:
-        """Looks whether what is pruned is, and stays, pruned."""
+        """Checks that masks are boolean, and that pruned weights are zero and stay pruned."""
         session = self.session
         for name, mask in session.masks.items():
             if fault := _mask_fault(name, mask):

@@ -1,0 +1,1 @@
+"""What is asked for: plugins, suites, recipes, and experiments with their keys."""

@@ -1,0 +1,1 @@
+"""What pruners and controls share: scores, rounds, retraining, sparse training, whole channels."""

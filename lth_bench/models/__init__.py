@@ -1,0 +1,1 @@
+"""timm models, fitted to their images and measured: stems, initial weights, layer roles, FLOPs."""

@@ -1,0 +1,1 @@
+"""Masks and what follows from them: allocation over layers, channels, parametrisations, tickets, the doctor."""

@@ -1,0 +1,1 @@
+"""What readers see: tables in every format, figures, paper tables, the page."""

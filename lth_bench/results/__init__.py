@@ -1,0 +1,1 @@
+"""From records to numbers: rows, costs, statistics, leaderboards, verdicts."""

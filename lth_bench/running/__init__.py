@@ -1,0 +1,1 @@
+"""From a plan to records: the queue, workers and their supervisor, one experiment, its evaluation."""

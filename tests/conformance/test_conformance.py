@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from lth_bench.cli import plugin as plugin_command
 from lth_bench.cli.scaffold import ScaffoldError, class_name, write_plugin
 from lth_bench.conformance import contract
-from lth_bench.conformance.examination import RULES, examine, examine_variants, glance
+from lth_bench.conformance.examination import RULES, check, check_variants, glance
 from lth_bench.conformance.variants import variants
 from lth_bench.experiments.plugins import Plugins, Provider, load_plugins
 from support import broken_pruners
@@ -34,7 +34,7 @@ def failures(findings):
 @pytest.mark.parametrize("name", broken_pruners.BROKEN)
 def test_a_broken_pruner_is_told_what_is_wrong(name):
     rule, reason = broken_pruners.BROKEN[name]
-    look = examine if rule in EVERYWHERE or "residual" in reason else glance
+    look = check if rule in EVERYWHERE or "residual" in reason else glance
     found = failures(look(PLUGINS, name, {}))
     assert rule in found, found
     assert re.search(reason, found[rule]), found[rule]
@@ -46,21 +46,21 @@ def test_every_rule_is_broken_by_some_pruner():
 
 @pytest.mark.parametrize("name", ["honest", "nothing", "choosy", "frugal"])
 def test_a_pruner_that_keeps_to_the_contract_passes(name):
-    findings = list(examine(PLUGINS, name, {}))
+    findings = list(check(PLUGINS, name, {}))
     assert not failures(findings)
     refused = [finding.reason for finding in findings if finding.state == "does not apply"]
     assert refused == {"choosy": ["it needs batch norm; take a network that has some"] * 2}.get(name, [])
 
 
 def test_variants_that_do_not_apply_are_told_and_pass():
-    findings = {finding.words: finding for finding in examine_variants(PLUGINS, "choosy", {})}
+    findings = {finding.words: finding for finding in check_variants(PLUGINS, "choosy", {})}
     assert {words: finding.state for words, finding in findings.items()} == {
         "the same with layered=True": "does not apply",
         "the same with scope=all": "holds",
         "the same with scope=some": "does not apply",
     }
     assert "layered goes with a scope" in findings["the same with layered=True"].reason
-    assert list(examine_variants(PLUGINS, "choosy", {"layered": False, "scope": "all"})) == []
+    assert list(check_variants(PLUGINS, "choosy", {"layered": False, "scope": "all"})) == []
 
 
 def test_variants_are_found_in_the_types_of_parameters():

@@ -197,7 +197,7 @@ class Refuser:
         raise Unsuitable("no network is good enough")
 
 
-@breaks("sparsity", "leaves 1418 of 3544 weights, here 1595 are left, 177 too many")
+@breaks("sparsity", "leaves 1418 of 3544 weights, here 1595 remain, 177 too many")
 @dataclass(frozen=True)
 class Shy:
     def __call__(self, session: Session) -> None:
@@ -205,7 +205,7 @@ class Shy:
         session.train()
 
 
-@breaks("sparsity", "leaves 1418 of 3544 weights, here 1417 are left by the masks, and no channel or rank")
+@breaks("sparsity", "leaves 1418 of 3544 weights, the masks leave 1417, and no channel or rank")
 @dataclass(frozen=True)
 class Keen:
     def __call__(self, session: Session) -> None:

@@ -1,0 +1,1 @@
+"""Figures: what is drawn, on which axes, in which style."""
