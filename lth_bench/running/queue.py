@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,26 +137,32 @@ class Queue:
         return "lost"
 
     def _claim_first(self) -> Task | None:
+        for key in self._candidates():
+            lease = leases.claim(self.leases, key, self.patience)
+            if lease and self._finished(key) is not None:
+                lease.release()
+            elif lease:
+                return self._begun(Task(self._todo[key], lease))
+        return None
+
+    def _candidates(self) -> Iterator[str]:
+        """Keys that nobody holds and that wait for nothing, in the order in which to claim them."""
         claims = leases.find_all(self.leases)
-        held = {key for key, claim in claims.items() if claim.alive(self.patience)}
+        held = self._mine | {key for key, claim in claims.items() if claim.alive(self.patience)}
         tries = {key: claims[key].generation for key in self._todo if key in claims}
         # Experiments that were lost before come last, so that they cannot hold up the rest.
         for key in sorted(self._todo, key=lambda key: (tries.get(key, 0), self._places[key])):
-            if key in self._mine or key in held or self._bases.get(key) in self._todo or self._must_wait(key):
-                continue
-            lease = leases.claim(self.leases, key, self.patience)
-            if lease is None:
-                continue
-            if self._finished(key) is not None:
-                lease.release()
-                continue
-            task = Task(self._todo[key], lease)
-            self._mine.add(key)
-            if key in self._again:
-                move(record_path(self.directory, key), self.directory / "failures" / f"{key}.{time.time_ns()}.json")
-            self._note("claimed", task)
-            return task
-        return None
+            if key not in held and self._bases.get(key) not in self._todo and not self._must_wait(key):
+                yield key
+
+    def _begun(self, task: Task) -> Task:
+        """Notes that this process works on a task; moves the record of an earlier failure away."""
+        self._mine.add(task.key)
+        if task.key in self._again:
+            path = self.directory / "failures" / f"{task.key}.{time.time_ns()}.json"
+            move(record_path(self.directory, task.key), path)
+        self._note("claimed", task)
+        return task
 
     def _clear_leases(self) -> None:
         """Removes the leases of workers that ended between publishing a record and removing their lease."""
