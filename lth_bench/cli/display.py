@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from lth_bench.results.leaderboard import Board
     from lth_bench.running.queue import Tell
-    from lth_bench.running.status import Seen
+    from lth_bench.running.status import Surveyed
     from lth_bench.storage.record import Identity
 
 QUIET = ("parked", "dropped", "stopped")  # other workers or the next run will finish the experiment
@@ -89,15 +89,15 @@ def lines(total: int) -> Iterator[Tell]:
     yield tell
 
 
-def print_state(console: Console, seen: list[Seen]) -> None:
+def print_state(console: Console, surveyed: list[Surveyed]) -> None:
     """Prints how many experiments are in each state, and a line for each that is neither done nor missing."""
     from lth_bench.running.status import AGAIN, count
 
     table = Table("state", "experiments", "", box=None)
-    for state, number in count(seen).items():
+    for state, number in count(surveyed).items():
         table.add_row(state, f"{number:,}", AGAIN.get(state, ""))
     console.print(table)
-    for item in seen:
+    for item in surveyed:
         if item.state not in ("done", "missing"):
             name = title(item.identity) if item.identity else item.key
             console.print(f"{item.state}: {name}: {item.words[:300]}", markup=False, soft_wrap=True)

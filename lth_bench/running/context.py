@@ -77,24 +77,26 @@ class Context:
         if name not in self._read:
             registered = dataset_named(self.plugins.datasets, dataset)
             content = registered.read("train", self.data_root)
-            known = completed(registered, content)
-            whole = self._source(known, content)
-            if not 0 < known.validation < len(whole):
+            complete = completed(registered, content)
+            whole = self._source(complete, content)
+            if not 0 < complete.validation < len(whole):
                 raise DataError(
-                    f"{dataset.name}: of {len(whole)} training images, {known.validation} are to be held out for "
+                    f"{dataset.name}: of {len(whole)} training images, {complete.validation} are to be held out for "
                     f"validation; give a `validation` from 1 to {len(whole) - 1}"
                 )
-            self._read[name] = Training(known, *held_out(whole, known.validation), whole.digest(), _reading(content))
+            self._read[name] = Training(
+                complete, *held_out(whole, complete.validation), whole.digest(), _reading(content)
+            )
         return self._read[name]
 
     def test(self, dataset: Choice) -> Source:
         """The test split, on the device. Raises DataError, also where its images are of another size."""
         training = self.read(dataset)
-        found = self._source(training.dataset, training.dataset.read("test", self.data_root))
-        if found.shape != training.training.shape:
-            sizes = (" by ".join(map(str, part.shape)) for part in (training.training, found))
+        test = self._source(training.dataset, training.dataset.read("test", self.data_root))
+        if test.shape != training.training.shape:
+            sizes = (" by ".join(map(str, part.shape)) for part in (training.training, test))
             raise DataError("{}: training images are {}, test images {}".format(dataset.name, *sizes))
-        return found.to(self.device)
+        return test.to(self.device)
 
     def classes(self, dataset: Choice) -> int:
         classes = self.read(dataset).dataset.classes

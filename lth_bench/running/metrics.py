@@ -26,14 +26,14 @@ def answers(network: nn.Module, data: Source, progress: Callable[[], None] = not
     The calibration error is the expected one over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, section
     2); `top5_accuracy` only for more than ten classes. `progress` is called after every chunk of examples.
     """
-    loss, top, found = 0.0, 0, []
+    loss, top, answered = 0.0, 0, []
     for logits, labels in predictions(network, data, progress):
         loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
         confidence = logits.double().softmax(1).amax(1)
-        found.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
+        answered.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
         best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
         top += int((best == labels[:, None]).sum())
-    confidence, correct = torch.cat(found, 1).cpu()
+    confidence, correct = torch.cat(answered, 1).cpu()
     several = {"top5_accuracy": top / len(data)} if logits.shape[1] > 10 else {}
     error = calibration_error(confidence, correct)
     return {"loss": loss / len(data), "accuracy": int(correct.sum()) / len(data), "calibration_error": error, **several}
@@ -102,6 +102,6 @@ def described(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tu
     """The parameters of a network, the shapes of its prunable weights, and the FLOPs of one image's forward pass."""
     from lth_bench.models.flops import passage
 
-    found = passage(network, weights, shape)
-    layers = [RecordedLayer(name, list(weight.shape), found.layers[name]) for name, weight in weights.items()]
-    return Network(layers, found.other, sum(parameter.numel() for parameter in network.parameters()))
+    flops = passage(network, weights, shape)
+    layers = [RecordedLayer(name, list(weight.shape), flops.layers[name]) for name, weight in weights.items()]
+    return Network(layers, flops.other, sum(parameter.numel() for parameter in network.parameters()))

@@ -72,15 +72,15 @@ def _facts(session: Session, bests: dict[str, Best]) -> Facts:
         raise InvalidResult(f"steps, curve, events or notes of the Session are not plain values: {error}") from error
 
 
-def hand_over(path: Path, made: Outcome) -> Handed:
+def hand_over(path: Path, outcome: Outcome) -> Handed:
     """Writes an outcome to a file; returns what `take` needs to read it. Raises DiskFault."""
-    masks = {name: pack(mask) for name, mask in made.masks.items()}
-    shapes = {name: list(mask.shape) for name, mask in made.masks.items()}
-    states = {f"state/{name}": state for name, state in made.states.items()}
-    parts = {**states, "mask": masks, "channel": made.channels}
+    masks = {name: pack(mask) for name, mask in outcome.masks.items()}
+    shapes = {name: list(mask.shape) for name, mask in outcome.masks.items()}
+    states = {f"state/{name}": state for name, state in outcome.states.items()}
+    parts = {**states, "mask": masks, "channel": outcome.channels}
     content = serialized({f"{prefix}/{name}": value for prefix, held in parts.items() for name, value in held.items()})
     publish(path, content)
-    return Handed(sha256(content), shapes, made.facts)
+    return Handed(sha256(content), shapes, outcome.facts)
 
 
 def take(path: Path, handed: Handed) -> Outcome:

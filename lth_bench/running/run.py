@@ -111,10 +111,10 @@ def evaluate(identity: Identity, trained: Trained, directory: Path, context: Con
 
     def work() -> tuple[Record, float] | RecordedError:
         try:
-            made = take(path, trained.handed)
+            taken = take(path, trained.handed)
         except FileFault as error:
             return RecordedError(kind="lost", message=f"the file of the outcome cannot be used: {error}", traceback="")
-        return judge(identity, made, directory, context)
+        return judge(identity, taken, directory, context)
 
     result, timing = _guarded(work)
     remove(path)

@@ -64,12 +64,12 @@ def make_context(data_root: Path | None, device: Device, store: Store | None = N
     return Context(load_plugins(), data_root, torch.device(device), store)
 
 
-def choose(wanted: str) -> Device:
+def choose(name: str) -> Device:
     """The device that "auto", "cpu" or "cuda" stands for on this machine. Raises ValueError if there is none.
 
     A child process looks: once a process has asked for CUDA, its forks cannot use CUDA.
     """
-    if wanted == "cpu":
+    if name == "cpu":
         return "cpu"
     pid = os.fork()
     if pid == 0:
@@ -77,7 +77,7 @@ def choose(wanted: str) -> Device:
             os._exit(0 if torch.cuda.is_available() else 1)
         os._exit(1)
     _, status = os.waitpid(pid, 0)
-    if status and wanted == "cuda":
+    if status and name == "cuda":
         raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu")
     return "cpu" if status else "cuda"
 
@@ -103,12 +103,12 @@ class Heartbeat:
 
     def _beat(self, limits: Limits) -> None:
         """Reports progress and, while there is some, keeps the leases on segments alive."""
-        seen, since, beaten = -1, time.monotonic(), 0.0
+        activity, since, beaten = -1, time.monotonic(), 0.0
         while True:
             now = time.monotonic()
-            if self.watch.activity != seen:
-                seen, since = self.watch.activity, now
-                self.channel.send(Progress(seen))
+            if self.watch.activity != activity:
+                activity, since = self.watch.activity, now
+                self.channel.send(Progress(activity))
             if now - since < limits.stall and now - beaten > limits.patience / 4:
                 for lease in list(self.watch.leases):
                     with suppress(FileFault):  # the next beat may do better

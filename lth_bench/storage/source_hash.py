@@ -41,7 +41,7 @@ def modules_hash(names: frozenset[str]) -> str:
         hashes[name] = hashlib.sha256(source).hexdigest() if file else None
         if file and (_top(name) in own or not _is_installed(file)):
             todo += _imported(source, name, file)
-    return sha256(canonical({name: found for name, found in hashes.items() if found}).encode())
+    return sha256(canonical({name: digest for name, digest in hashes.items() if digest}).encode())
 
 
 def _top(name: str) -> str:
