@@ -26,7 +26,7 @@ from lth_bench.pruning.initial_scores import diagnostic_batch, sensitivities
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Context, instance
 from lth_bench.running.evaluation import judge
-from lth_bench.running.messages import Handed, Trained
+from lth_bench.running.messages import Evaluate, Handed, Train, Trained
 from lth_bench.running.outcomes import InvalidResult, hand_over, outcome, take
 from lth_bench.running.transfer import fitted
 from lth_bench.storage.files import remove
@@ -72,53 +72,52 @@ KINDS: dict[type[BaseException], str] = {
 
 def run(identity: Identity, directory: Path, context: Context) -> Record:
     """Trains and evaluates in this process; returns the record, not yet written."""
-    trained = train(identity, directory, context, Spent())
-    return trained if isinstance(trained, Record) else evaluate(identity, trained, directory, context)
+    trained = train(Train(identity, 1, Spent()), directory, context)
+    return trained if isinstance(trained, Record) else evaluate(Evaluate(identity, 1, trained), directory, context)
 
 
-def train(identity: Identity, directory: Path, context: Context, spent: Spent, generation: int = 1) -> Trained | Record:
+def train(request: Train, directory: Path, context: Context) -> Trained | Record:
     """Runs the pruner and hands its outcome over to `evaluate`, or returns the record of what went wrong.
 
-    Adds to what earlier tries have `spent`; `generation` tells this try from others that may still be running. Raises
-    Interrupted and DiskFault, for which the pruner is not responsible.
+    Adds to what earlier tries have spent. Raises Interrupted and DiskFault, for which the pruner is not responsible.
     """
-    experiment = identity.experiment
-
-    def work() -> Handed:
-        session = context.session(experiment)
-        try:
-            pruner = _pruner(experiment, directory, session, context)
-            with session.account.metered():
-                pruner(session)
-            return hand_over(outcome_path(directory, identity.key, generation), outcome(session))
-        except BaseException:
-            session.course.check()
-            raise
-        finally:
-            spent.add(session.account.spent)
-
-    result, timing = _guarded(work)
-    timing = structs.replace(timing, **vars(spent), peak_memory=_peak_memory(context))
-    environment = _environment(experiment, context)
+    result, timing = _guarded(lambda: _trained(request, directory, context))
+    timing = structs.replace(timing, **vars(request.spent), peak_memory=_peak_memory(context))
+    environment = _environment(request.identity.experiment, context)
     if isinstance(result, RecordedError):
-        return _with_about(failed(identity, result, environment=environment, timing=timing), context)
+        return _with_about(failed(request.identity, result, environment=environment, timing=timing), context)
     return Trained(result, environment, timing)
 
 
-def evaluate(identity: Identity, trained: Trained, directory: Path, context: Context, generation: int = 1) -> Record:
+def _trained(request: Train, directory: Path, context: Context) -> Handed:
+    experiment = request.identity.experiment
+    session = context.session(experiment)
+    try:
+        pruner = _pruner(experiment, directory, session, context)
+        with session.account.metered():
+            pruner(session)
+        return hand_over(outcome_path(directory, request.identity.key, request.generation), outcome(session))
+    except BaseException:
+        session.course.check()
+        raise
+    finally:
+        request.spent.add(session.account.spent)
+
+
+def evaluate(request: Evaluate, directory: Path, context: Context) -> Record:
     """Evaluates a trained experiment; returns its record, not yet written."""
-    path = outcome_path(directory, identity.key, generation)
+    trained, path = request.trained, outcome_path(directory, request.identity.key, request.generation)
 
     def work() -> tuple[Record, float] | RecordedError:
         try:
             taken = take(path, trained.handed)
         except FileFault as error:
             return RecordedError(kind="lost", message=f"the file of the outcome cannot be used: {error}", traceback="")
-        return judge(identity, taken, directory, context)
+        return judge(request.identity, taken, directory, context)
 
     result, timing = _guarded(work)
     remove(path)
-    record, pace = (failed(identity, result), None) if isinstance(result, RecordedError) else result
+    record, pace = (failed(request.identity, result), None) if isinstance(result, RecordedError) else result
     seconds = trained.timing.seconds + timing.seconds
     timing = structs.replace(trained.timing, seconds=seconds, latency=pace)
     return _with_about(structs.replace(record, environment=trained.environment, timing=timing), context)

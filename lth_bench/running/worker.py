@@ -218,7 +218,7 @@ def _worked(request: Request, directory: Path, context: Context) -> Answer:
         return _checked(request, context)
     if isinstance(request, Train):
         return _trained(request, directory, context)
-    return Ended(evaluate(request.identity, request.trained, directory, context, request.generation))
+    return Ended(evaluate(request, directory, context))
 
 
 def _checked(request: Check, context: Context) -> Checked:
@@ -228,13 +228,12 @@ def _checked(request: Check, context: Context) -> Checked:
 
 def _trained(request: Train, directory: Path, context: Context) -> Answer:
     """The answer of `train`, or that the experiment waits for a segment or was stopped."""
-    spent = request.spent
     try:
-        trained = train(request.identity, directory, context, spent, request.generation)
+        trained = train(request, directory, context)
     except Busy as error:
-        return MustWait(error.key, spent)
+        return MustWait(error.key, request.spent)
     except Stopped:
-        return Checkpointed(spent)
+        return Checkpointed(request.spent)
     return Ended(trained) if isinstance(trained, Record) else trained
 
 
