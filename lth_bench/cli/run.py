@@ -152,26 +152,26 @@ def _display(total: int) -> Any:
 
 def _finish(directory: Path, keys: set[str]) -> None:
     from lth_bench.cli.display import print_leaderboard
-    from lth_bench.reports.report import made, write_report, write_tables, written
+    from lth_bench.reports.report import compare, write_report, write_tables, written
     from lth_bench.results.frame import load
 
     results = load(directory)
-    found = made(results)
-    print_leaderboard(out, found.found)
+    report = compare(results)
+    print_leaderboard(out, report.leaderboards)
     computed, charged = results.evidence.computed, results.evidence.charged
     if computed < charged:
         out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest came from the store.\n")
     if paths := written(directory):
         print_paths(paths)
     else:
-        print_paths([*write_tables(found, directory), *write_report(found, directory / "report")])
+        print_paths([*write_tables(report, directory), *write_report(report, directory / "report")])
     _tell_failures(results, keys, directory)
 
 
-def _tell_failures(found: Results, keys: set[str], directory: Path) -> None:
+def _tell_failures(results: Results, keys: set[str], directory: Path) -> None:
     """Prints which of these experiments are not done, and why; exit status 1 if there are any."""
-    bad = found.frame[found.frame["key"].isin(keys) & (found.frame["status"] != "done")]
-    words = {trouble.key: trouble.message for trouble in found.evidence.troubles}
+    bad = results.frame[results.frame["key"].isin(keys) & (results.frame["status"] != "done")]
+    words = {trouble.key: trouble.message for trouble in results.evidence.troubles}
     for row in bad.itertuples():
         why = " ".join(words.get(str(row.key), "no record").split())[:300]
         place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"
