@@ -22,6 +22,7 @@ class Invert:
     - Of methods that prune by scores and also replace masks during training, only the pruning is inverted.
     """
 
+    question = "Does the score matter?"
     reads_ticket = False
 
     def __call__(self, session: Session, base: Base) -> None:

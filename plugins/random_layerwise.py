@@ -20,6 +20,8 @@ class RandomLayerwise:
     Training starts from the initial weights, whatever the ticket starts from.
     """
 
+    question = "Is the mask worth more than its sparsities by layer?"
+
     def __call__(self, session: Session, base: Base) -> None:
         check_ticket(base.ticket)
         masks, channels = scattered(session, base.ticket, "random_layerwise")

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 class Redraw:
     """The ticket's mask on new random weights, trained anew (Frankle & Carbin 2019, arXiv:1803.03635, section 2)."""
 
+    question = "Do the initial weights matter?"
+    is_rival = True
+
     def __call__(self, session: Session, base: Base) -> None:
         check_ticket(base.ticket)
         before = {name: weight.detach().clone() for name, weight in session.weights.items()}

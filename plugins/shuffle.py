@@ -22,6 +22,8 @@ class Shuffle:
     dense network is refused: its mask could not be moved without changing its weights too.
     """
 
+    question = "Does it matter which weights of a layer are kept?"
+
     def __call__(self, session: Session, base: Base) -> None:
         check_ticket(base.ticket)
         train_dense(session, base.ticket)

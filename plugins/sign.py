@@ -25,6 +25,8 @@ class Sign:
     - The standard deviation is that of the drawn weights, not that of the distribution they are drawn from.
     """
 
+    question = "Do the sizes of the initial weights matter, beside their signs?"
+
     magnitudes: Literal["constant", "redrawn"] = "constant"
 
     def __call__(self, session: Session, base: Base) -> None:

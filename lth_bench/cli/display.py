@@ -1,4 +1,4 @@
-"""What people see: progress, tables, and what is installed."""
+"""What the commands print: progress, tables, and one line on each plugin."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -23,20 +21,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 from lth_bench.experiments.experiment import without_defaults
-from lth_bench.reports.escaping import terminal
 from lth_bench.storage.record import STATUSES
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from lth_bench.results.leaderboard import Board
+    from lth_bench.results.leaderboard import Leaderboards
     from lth_bench.running.queue import Tell
-    from lth_bench.running.status import Seen
+    from lth_bench.running.status import Surveyed
     from lth_bench.storage.record import Identity
 
-QUIET = ("parked", "dropped", "stopped")  # somebody else is at it, or it is left for the next run
+QUIET = ("parked", "dropped", "stopped")  # other workers or the next run will finish the experiment
 
 
 def title(identity: Identity) -> str:
@@ -47,13 +43,13 @@ def title(identity: Identity) -> str:
 
 @contextmanager
 def bar(console: Console, total: int) -> Iterator[Tell]:
-    """A progress bar with what is running now; failures stay on the screen."""
+    """A progress bar that names a running experiment; failures stay on the screen."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     running: dict[str, str] = {}
     with Progress(*columns, console=console) as progress:
@@ -67,15 +63,15 @@ def bar(console: Console, total: int) -> Iterator[Tell]:
             if event in STATUSES:
                 progress.advance(task)
             if event not in ("start", "done", *QUIET):
-                progress.print(f"[red]{event}[/red] {escape(title(identity))}")
-            progress.update(task, description=escape(next(iter(running.values()), "")))
+                progress.print(Text.assemble((event, "red"), " ", title(identity)))
+            progress.update(task, description=next(iter(running.values()), ""))
 
         yield tell
 
 
 @contextmanager
 def lines(total: int) -> Iterator[Tell]:
-    """A line for every experiment that ends."""
+    """Prints a line for every experiment that ends."""
     started, finished = time.monotonic(), 0
 
     def tell(event: str, identity: Identity) -> None:
@@ -89,54 +85,27 @@ def lines(total: int) -> Iterator[Tell]:
     yield tell
 
 
-def print_state(console: Console, seen: list[Seen]) -> None:
-    """Prints how many experiments are in which state, and a line for each that is neither done nor still to come."""
+def print_state(console: Console, surveyed: list[Surveyed]) -> None:
+    """Prints how many experiments are in each state, and a line for each that is neither done nor missing."""
     from lth_bench.running.status import AGAIN, count
 
     table = Table("state", "experiments", "", box=None)
-    for state, number in count(seen).items():
+    for state, number in count(surveyed).items():
         table.add_row(state, f"{number:,}", AGAIN.get(state, ""))
     console.print(table)
-    for item in seen:
+    for item in surveyed:
         if item.state not in ("done", "missing"):
             name = title(item.identity) if item.identity else item.key
-            console.print(f"{item.state}: {name}: {item.word[:300]}", markup=False, soft_wrap=True)
+            console.print(f"{item.state}: {name}: {item.words[:300]}", markup=False, soft_wrap=True)
 
 
-def print_leaderboard(console: Console, found: Board) -> None:
+def print_leaderboard(console: Console, leaderboards: Leaderboards) -> None:
     """Prints leaderboards, a table for every data set, model and recipe."""
-    from lth_bench.reports.tables import sentence, tables
+    from lth_bench.reports.formats.terminal import document
+    from lth_bench.reports.leaderboards import tables
 
-    for one in tables(found):
-        cells = one.cells.map(lambda cell: cell.replace(" (", "\n("))
-        safe = one.cells.map(lambda cell: terminal(cell).replace(" (", "\n("))
-        marked = safe.where(~one.best, "[bold]" + safe + "[/bold]")
-        for columns in _fitting(cells, console.width):
-            table = Table(title=terminal(one.title), title_justify="left", box=SIMPLE_HEAD)
-            table.add_column("method", no_wrap=True)
-            for column in columns:
-                table.add_column(column, justify="right", no_wrap=True)
-            for method, row in marked[columns].iterrows():
-                table.add_row(terminal(str(method)), *row)
-            console.print(table)
-    console.print(terminal(sentence(found)) + "\n")
-
-
-def _fitting(cells: pd.DataFrame, width: int) -> list[list[str]]:
-    """The columns in groups that fit the width beside the names of the rows; at least one in each."""
-    widths = {
-        name: 3 + max(len(line) for cell in [name, *column] for line in cell.splitlines())
-        for name, column in cells.items()
-    }
-    groups: list[list[str]] = [[]]
-    room = start = width - 5 - max(len(str(name)) for name in cells.index)
-    for name, needed in widths.items():
-        if groups[-1] and needed > room:
-            groups.append([])
-            room = start
-        groups[-1].append(str(name))
-        room -= needed
-    return groups
+    for part in document(tables(leaderboards), console.width):
+        console.print(part)
 
 
 def about(item: Any) -> str:
@@ -153,6 +122,6 @@ def about(item: Any) -> str:
     text = (item.__doc__ or "").strip().split("\n\n")[0].replace("\n", " ")
     if not isinstance(item, type) or not dataclasses.is_dataclass(item):
         return text
-    known = ((f.name, f.default) for f in dataclasses.fields(item))
-    fields = ", ".join(name if default is dataclasses.MISSING else f"{name}={default!r}" for name, default in known)
+    pairs = ((f.name, f.default) for f in dataclasses.fields(item))
+    fields = ", ".join(name if default is dataclasses.MISSING else f"{name}={default!r}" for name, default in pairs)
     return f"{text} [{fields}]" if fields else text

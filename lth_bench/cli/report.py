@@ -35,19 +35,19 @@ def leaderboard(
 ) -> None:
     """Print the leaderboard of a run directory, or of several that can be compared."""
     from lth_bench.cli.display import print_leaderboard
-    from lth_bench.reports.tables import formatted
-    from lth_bench.results.leaderboard import arranged, board
+    from lth_bench.reports.leaderboards import formatted
+    from lth_bench.results.leaderboard import arranged, summarise
     from lth_bench.results.merging import load_all
 
-    found = board(load_all(directories).frame)
+    leaderboards = summarise(load_all(directories).frame)
     try:
-        found = arranged(found, sort) if sort else found
+        leaderboards = arranged(leaderboards, sort) if sort else leaderboards
     except LookupError as error:
         refuse([f"--sort: {error.args[0]}"])
     if format is None:
-        print_leaderboard(out, found)
+        print_leaderboard(out, leaderboards)
     else:
-        sys.stdout.write(formatted(found, format.value))
+        sys.stdout.write(formatted(leaderboards, format.value))
 
 
 def report(
@@ -61,11 +61,11 @@ def report(
     ] = None,
 ) -> None:
     """Write the tables, the figures, a Markdown report and a page of a run directory, or of several."""
-    from lth_bench.reports.report import made, write_report, write_tables
+    from lth_bench.reports.report import compare, write_report, write_tables
     from lth_bench.results.merging import load_all
 
     if len(directories) > 1 and folder is None:
         refuse(["of several run directories, --out says where to write"])
-    found = made(load_all(directories))
+    found = compare(load_all(directories))
     beside = folder if folder and len(directories) > 1 else directories[0]
     print_paths([*write_tables(found, tables or beside), *write_report(found, folder or directories[0] / "report")])

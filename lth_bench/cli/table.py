@@ -45,9 +45,10 @@ def table(
     ] = False,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file.")] = None,
 ) -> None:
-    """Print tables for a paper, with their protocol in the caption; in LaTeX they need booktabs alone."""
-    from lth_bench.reports.paper.formats import rendered
-    from lth_bench.reports.paper.layouts import Wanted, tables
+    """Print tables for a paper, with their protocol in the caption; LaTeX needs booktabs, graphicx and longtable."""
+    from lth_bench.reports.formats.documents import DOCUMENTS
+    from lth_bench.reports.paper.layouts import tables
+    from lth_bench.reports.paper.selection import Selection
     from lth_bench.results.frame import load
     from lth_bench.storage.files import publish
 
@@ -56,10 +57,10 @@ def table(
     if at is not None and layout is Layout.sparsities:
         refuse(["--at goes with the layouts models and costs; sparsities shows all of them"])
     try:
-        made = tables(load(directory), layout.value, Wanted(at, methods, controls, published))
+        papers = tables(load(directory), layout.value, Selection(at, methods, controls, published))
     except ValueError as error:
         refuse([str(error)])
-    text = rendered(made, form.value)
+    text = DOCUMENTS[form.value](papers)
     if file is None:
         sys.stdout.write(text)
     else:

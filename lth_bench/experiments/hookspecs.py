@@ -24,7 +24,8 @@ def register_pruners(register: Callable[[str, type], None]) -> None:
 def register_controls(register: Callable[[str, type], None]) -> None:
     """Call `register(name, control)`: a frozen dataclass whose instances are called with a Session and a Base.
 
-    A control that searches anew instead of reading a ticket has the class attribute `reads_ticket = False`.
+    Class attributes, if it has them: `question`, what it asks of a method; `is_rival = True`, if a winning ticket must
+    beat it; and `reads_ticket = False`, if it searches anew instead of reading a ticket.
     """
 
 

@@ -19,7 +19,7 @@ MARK = "\0"  # a place in a text that something is to fill; no plain text holds 
 
 def plain(text: str) -> str:
     """One line, white space collapsed, with what steers a terminal or cannot be seen spelled out: `\\x1b`."""
-    return INVISIBLE.sub(lambda found: found[0].encode("unicode_escape").decode(), " ".join(text.split()))
+    return INVISIBLE.sub(lambda match: match[0].encode("unicode_escape").decode(), " ".join(text.split()))
 
 
 def html(text: str) -> str:
@@ -65,8 +65,12 @@ JOINS = re.compile(r"^(?=[\[*])|(?<=[-–—,'‘’“”])(?=[-–—,'‘’�
 
 def latex(text: str) -> str:
     """For text mode, a table's cell or a caption under pdflatex without packages; `[U+4E2D]` for what it cannot set."""
-    known = "".join(_settable(character) for character in unicodedata.normalize("NFC", plain(text)))
-    return "".join(TEX.get(character, character) for character in JOINS.sub(MARK, known))
+    return "".join(TEX.get(character, character) for character in JOINS.sub(MARK, settable(text)))
+
+
+def settable(text: str) -> str:
+    """One line of what pdflatex can set without packages, not yet escaped."""
+    return "".join(map(_settable, unicodedata.normalize("NFC", plain(text))))
 
 
 def _settable(character: str) -> str:
@@ -96,10 +100,16 @@ def csv(text: str) -> str:
 LONGEST = 60  # characters; even the widest of them leave room for the figure beside its legend
 
 
+def shortened(text: str, longest: int = LONGEST) -> str:
+    """A text without its middle, if it is longer than that."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[half + 1 - longest :]}"
+
+
 def figure(text: str) -> str:
     """For a title, label or legend of matplotlib: no mathematics, no missing glyph, nothing that the legend skips."""
     drawn = "".join(character if ord(character) in _glyphs() else _number(character) for character in plain(text))
-    short = drawn if len(drawn) <= LONGEST else f"{drawn[:30]}…{drawn[-29:]}"
+    short = shortened(drawn)
     hidden = not short or short.startswith("_")
     return " " * hidden + short.replace("$", r"\$")
 
@@ -110,21 +120,6 @@ def _glyphs() -> frozenset[int]:
     from matplotlib.font_manager import findfont, get_font  # takes a second to import
 
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
-
-
-MARKUP = re.compile(r"(?P<backslashes>\\+)(?=\[|$)|\[|:(?=[^\s:]+:)")
-NOTHING = "[none][/none]"
-
-
-def terminal(text: str) -> str:
-    """For rich's markup, exactly: `rich.markup.escape` loses backslashes and lets `:emoji:` through."""
-    return MARKUP.sub(_without_markup, plain(text))
-
-
-def _without_markup(found: re.Match[str]) -> str:
-    if found["backslashes"]:
-        return 2 * found[0] + NOTHING
-    return r"\[" if found[0] == "[" else found[0] + NOTHING
 
 
 RESERVED = re.compile(r"con|prn|aux|nul|(?:com|lpt)\d")  # no file on Windows may have these names

@@ -14,11 +14,13 @@ from lth_bench.results import statistics
 from lth_bench.results.arrays import Bools, Floats
 from lth_bench.results.costs import Costs
 from lth_bench.results.frame import BLOCK, METHOD
+from lth_bench.storage.record import STATUSES
 
 Place = tuple[str, str, str]  # data set, model and recipe
 
 MET = 5e-4  # a target is met where the measured sparsity is nearer than this
-STATUSES = ("done", "diverged", "failed", "missing")
+OUTCOMES = (*STATUSES, "missing")
+TROUBLES = OUTCOMES[1:]
 MEANS = {
     "sparsity": "sparsity",
     "effective_sparsity": "effective_sparsity",
@@ -62,7 +64,7 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Board:
+class Leaderboards:
     """A summary, a row for every method and target, and the samples behind its rows, in the same order."""
 
     rows: pd.DataFrame
@@ -97,7 +99,7 @@ class Board:
         }
 
 
-def board(frame: pd.DataFrame) -> Board:
+def summarise(frame: pd.DataFrame) -> Leaderboards:
     """Sums up results over seeds.
 
     Every aggregate is over the seeds that finished, `n` of them; how many diverged, failed or are missing stands beside
@@ -109,7 +111,7 @@ def board(frame: pd.DataFrame) -> Board:
     for what most of their leaderboard were asked for, and finished it.
     """
     rows, samples = _aggregated(frame)
-    interval, versus = (statistics.mean_interval(found) for found in (samples.accuracy, samples.difference))
+    interval, versus = (statistics.mean_interval(values) for values in (samples.accuracy, samples.difference))
     flip, least = statistics.sign_flip(samples.difference)
     rows = rows.assign(
         accuracy_lower=interval.lower,
@@ -126,7 +128,7 @@ def board(frame: pd.DataFrame) -> Board:
     )
     rows = rows.assign(place=_places(rows))
     rows = rows.assign(competes=_competes(rows))
-    return Board(_compared(rows, samples.accuracy), samples)
+    return Leaderboards(_compared(rows, samples.accuracy), samples)
 
 
 def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
@@ -137,7 +139,7 @@ def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
     order = np.argsort(methods[firsts], kind="stable")
     place = np.argsort(order)[number]
     rows = frame.iloc[firsts[order]][[*METHOD, *FIRSTS]].rename(columns={"asked": "target"}).reset_index(drop=True)
-    counted = {name: np.bincount(place[frame["status"] == name], minlength=len(rows)) for name in STATUSES}
+    counted = {name: np.bincount(place[frame["status"] == name], minlength=len(rows)) for name in OUTCOMES}
     done = (frame["status"] == "done").to_numpy()
     kept, at = frame[done], place[done]
     grouped = kept[list(set(MEANS.values()))].groupby(at).mean().reindex(range(len(rows)))
@@ -154,19 +156,19 @@ _SAMPLED = ("last_accuracy", "difference", "early_stop_step")
 
 
 def _spread(values: pd.Series[float], rows: Any, seeds: Any, shape: tuple[int, int]) -> Floats:
-    found = np.full(shape, np.nan)
-    found[rows, seeds] = values.to_numpy(dtype=float)
-    return found
+    matrix = np.full(shape, np.nan)
+    matrix[rows, seeds] = values.to_numpy(dtype=float)
+    return matrix
 
 
 def _words(texts: pd.Series[str], rows: Any, count: int) -> list[str]:
     """The different texts that stand behind each row, but for empty ones."""
-    codes, known = pd.factorize(texts)
-    found: list[set[str]] = [set() for _ in range(count)]
-    for pair in np.unique(rows * len(known) + codes):
-        row, code = divmod(int(pair), len(known))
-        found[row].add(known[code])
-    return ["; ".join(sorted(several - {""})) for several in found]
+    codes, distinct = pd.factorize(texts)
+    words: list[set[str]] = [set() for _ in range(count)]
+    for pair in np.unique(rows * len(distinct) + codes):
+        row, code = divmod(int(pair), len(distinct))
+        words[row].add(distinct[code])
+    return ["; ".join(sorted(several - {""})) for several in words]
 
 
 def _deviation(samples: Floats) -> Floats:
@@ -224,21 +226,21 @@ def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
     asked = [tuple(sorted(target[rows])) for rows in methods]
     usual = max(dict.fromkeys(asked), key=asked.count)
     for rows in methods:
-        found = rows[np.isin(target[rows], usual)]
-        if len(found) == len(usual):
-            yield group.index[rows], statistics.area(sparsity[found], heights[found])
+        usual_rows = rows[np.isin(target[rows], usual)]
+        if len(usual_rows) == len(usual):
+            yield group.index[rows], statistics.area(sparsity[usual_rows], heights[usual_rows])
 
 
 _ON_CURVES = ["target", "sparsity", "accuracy", "competes"]
 
 
-def arranged(found: Board, by: str) -> Board:
+def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
     """The methods of every leaderboard in another order: by name, by a column's mean over their targets, or by accuracy
     at a sparsity such as 0.9 or 90%; the best first where there is a better, and what has no value last.
 
     A minus before it turns that round. Raises LookupError for what is neither.
     """
-    rows, name = found.rows, by.removeprefix("-")
+    rows, name = leaderboards.rows, by.removeprefix("-")
     place = _sparsity(name)
     if place is not None:
         value = rows["accuracy"].where((rows["place"] - place).abs() < MET)
@@ -258,8 +260,8 @@ def arranged(found: Board, by: str) -> Board:
     score = (-mean if higher else mean).where(rows["target"] > 0, -np.inf)  # the dense network stays on top
     keys = pd.DataFrame({"block": block, "mean": score})
     index = keys.sort_values(["block", "mean"], kind="stable").index.to_numpy()
-    samples = {name: getattr(found.samples, name)[index] for name in vars(found.samples)}
-    return Board(rows.iloc[index].reset_index(drop=True), Samples(**samples))
+    samples = {name: getattr(leaderboards.samples, name)[index] for name in vars(leaderboards.samples)}
+    return Leaderboards(rows.iloc[index].reset_index(drop=True), Samples(**samples))
 
 
 def _sparsity(text: str) -> float | None:
@@ -269,13 +271,13 @@ def _sparsity(text: str) -> float | None:
         return None
 
 
-def overall(found: Board) -> pd.DataFrame:
+def overall(leaderboards: Leaderboards) -> pd.DataFrame:
     """Methods over all leaderboards: mean rank, how often not told from the best, and over how many cells.
 
     A cell is a sparsity of a leaderboard; `cells` counts those in which a method was ranked, `asked` those that it
     should have been ranked in. A mean over other cells than those of its neighbours cannot be compared with theirs.
     """
-    rows = found.rows.assign(block=found.rows.groupby(BLOCK, sort=False).ngroup())
+    rows = leaderboards.rows.assign(block=leaderboards.rows.groupby(BLOCK, sort=False).ngroup())
     methods = rows[(rows["control"] == "") & (rows["place"] > 0)].groupby("method", sort=False)
     table = pd.DataFrame(
         {

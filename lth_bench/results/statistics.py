@@ -67,21 +67,22 @@ def sign_flip(differences: Floats) -> tuple[Floats, Floats]:
     n = present.sum(axis=1)
     p = np.full(len(n), np.nan)
     for count in np.unique(n[(n > 0) & (n <= EXACT)]):
-        found = differences[n == count]
-        p[n == count] = np.concatenate([_shares(rows) for rows in _chunks(found[present[n == count]], int(count))])
+        chosen = n == count
+        values = differences[chosen][present[chosen]]
+        p[chosen] = np.concatenate([_shares(rows) for rows in _chunks(values, int(count))])
     return p, np.where(n > 0, 2.0 ** (1 - n), np.nan)
 
 
 def holm(p: Floats) -> Floats:
     """Holm's step-down adjusted p-values of one family, of shape (tests,); NaN stays NaN and is not counted."""
-    known = ~np.isnan(p)
-    found = p[known]
-    order = np.argsort(found)
-    factors = np.arange(found.size, 0, -1)
-    stepped = np.empty_like(found)
-    stepped[order] = np.minimum(1.0, np.maximum.accumulate(factors * found[order]))
+    present = ~np.isnan(p)
+    values = p[present]
+    order = np.argsort(values)
+    factors = np.arange(values.size, 0, -1)
+    stepped = np.empty_like(values)
+    stepped[order] = np.minimum(1.0, np.maximum.accumulate(factors * values[order]))
     adjusted = np.full(p.shape, np.nan)
-    adjusted[known] = stepped
+    adjusted[present] = stepped
     return adjusted
 
 
@@ -132,8 +133,8 @@ def _quantile(n: Counts, level: float, tails: int) -> Floats:
     return np.asarray(scipy.special.stdtrit(_freedom(n), 1 - (1 - level) / tails))
 
 
-def _chunks(found: Floats, n: int) -> Iterator[Floats]:
-    rows = found.reshape(-1, n)
+def _chunks(values: Floats, n: int) -> Iterator[Floats]:
+    rows = values.reshape(-1, n)
     size = max(1, CHUNK >> (n + 1) // 2)
     return (rows[start : start + size] for start in range(0, len(rows), size))
 

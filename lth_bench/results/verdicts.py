@@ -11,19 +11,11 @@ import pandas as pd
 
 from lth_bench.results import statistics
 from lth_bench.results.arrays import Floats
+from lth_bench.results.controls import named_rivals, question, rivals
 from lth_bench.results.frame import BLOCK
-from lth_bench.results.leaderboard import Board
+from lth_bench.results.leaderboard import TROUBLES, Leaderboards
 
 MARGIN = 0.5  # points of accuracy below the dense network that do not count
-REDRAWN = "redraw"
-QUESTIONS = {
-    "shuffle": "Does it matter which weights of a layer are kept?",
-    "random_layerwise": "Is the mask worth more than its sparsities by layer?",
-    "redraw": "Do the initial weights matter?",
-    "sign": "Do the sizes of the initial weights matter, beside their signs?",
-    "invert": "Does the score matter?",
-}
-"""What the controls answer; of others, the name stands."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,7 @@ class _Tests:
         return "fails" if False in answers else "unknown" if None in answers else "wins"
 
 
-def verdicts(found: Board) -> pd.DataFrame:
+def verdicts(leaderboards: Leaderboards) -> pd.DataFrame:
     """Whether each method's subnetworks are winning tickets (Frankle & Carbin 2019, arXiv:1803.03635, section 1).
 
     One that wins is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %), in no
@@ -48,10 +40,10 @@ def verdicts(found: Board) -> pd.DataFrame:
     mask with other initial weights (the same test). `verdict` is wins where all three are shown, fails where the
     opposite of one is, else unknown; `why` is a sentence.
     """
-    rows = found.rows
+    rows = leaderboards.rows
     chosen = rows[(rows["control"] == "") & (rows["target"] > 0)]
-    lower, upper = _bounds(found.samples.difference)
-    redrawn = _redrawn(found)
+    lower, upper = _bounds(leaderboards.samples.difference)
+    redrawn = _redrawn(leaderboards)
     lines = []
     dense = _dense(rows)
     for index, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
@@ -64,47 +56,55 @@ def verdicts(found: Board) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=[*BLOCK, "method", "target", "verdict", "why"])
 
 
-def badges(found: Board) -> pd.DataFrame:
+def badges(leaderboards: Leaderboards) -> pd.DataFrame:
     """What controls say of their methods: the difference between them, its paired 95 % interval, and an answer.
 
     Differences are in points, averaged over the targets that both have, by seed. `verdict` is yes where the method is
     better, no where the control is, unclear where the interval does not tell.
     """
     columns = [*BLOCK, "method", "control", "question", "difference", "lower", "upper", "n", "targets", "verdict"]
-    return pd.DataFrame(list(_badges(found)), columns=columns)
+    return pd.DataFrame(list(_badges(leaderboards)), columns=columns)
 
 
-def _badges(found: Board) -> Iterator[list[Any]]:
-    for (*_, control), pairs in _pairs(found).groupby([*BLOCK, "base_method", "control"], sort=False):
-        base, other = (found.samples.accuracy[pairs[side].to_numpy()] for side in ("base_row", "row"))
+def _badges(leaderboards: Leaderboards) -> Iterator[list[Any]]:
+    for (*_, control), pairs in _pairs(leaderboards).groupby([*BLOCK, "base_method", "control"], sort=False):
+        base, other = (leaderboards.samples.accuracy[pairs[side].to_numpy()] for side in ("base_row", "row"))
         interval = statistics.mean_interval((base - other).mean(axis=0)[None])
         mean, lower, upper = (float(bound[0]) for bound in (interval.mean, interval.lower, interval.upper))
         answer = "yes" if lower > 0 else "no" if upper < 0 else "unclear"
         first = pairs.iloc[0]
-        question = QUESTIONS.get(str(control), f"Is it better than its control {control}?")
+        asked = question(str(control))
         yield [
-            *first[BLOCK], first["base_method"], control, question, mean, lower, upper, int(interval.n[0]), len(pairs),
+            *first[BLOCK], first["base_method"], control, asked, mean, lower, upper, int(interval.n[0]), len(pairs),
             answer,
         ]  # fmt: skip
 
 
-def _pairs(found: Board) -> pd.DataFrame:
+def _pairs(leaderboards: Leaderboards) -> pd.DataFrame:
     """The rows of controls beside those of the methods whose tickets they are of, trained with the same recipe."""
-    rows = found.rows.reset_index(names="row")
+    rows = leaderboards.rows.reset_index(names="row")
     controls = rows[rows["control"] != ""]
     bases = rows[rows["control"] == ""][["row", *BLOCK, "method", "target", "meaning", "recipe_hash"]]
     named = bases.rename(columns={"row": "base_row", "method": "base_method", "meaning": "base"})
     return controls.merge(named, on=[*BLOCK, "target", "base", "recipe_hash"])
 
 
-def _redrawn(found: Board) -> dict[int, bool | None]:
+def _redrawn(leaderboards: Leaderboards) -> dict[int, bool | None]:
     """By row of a method with that control, whether it is better than its mask with other initial weights."""
-    pairs = _pairs(found)
-    pairs = pairs[pairs["control"] == REDRAWN]
-    accuracy = found.samples.accuracy
+    pairs = _pairs(leaderboards)
+    pairs = pairs[pairs["control"].isin(rivals())]
+    accuracy = leaderboards.samples.accuracy
     base, other = pairs["base_row"].to_numpy(dtype=int), pairs["row"].to_numpy(dtype=int)
     lower, upper = _bounds(accuracy[base] - accuracy[other])
-    return {int(row): _shown(low, high, 0.0) for row, low, high in zip(base, lower, upper, strict=True)}
+    answers: dict[int, bool | None] = {}
+    for row, low, high in zip(base, lower, upper, strict=True):
+        answers[int(row)] = _both(answers.get(int(row), True), _shown(low, high, 0.0))
+    return answers
+
+
+def _both(one: bool | None, other: bool | None) -> bool | None:
+    """Whether both are shown: not if the opposite of one is."""
+    return False if False in (one, other) else None if None in (one, other) else True
 
 
 def _bounds(differences: Floats) -> tuple[Floats, Floats]:
@@ -138,15 +138,17 @@ def _as_quick(row: Any, dense: Any) -> bool | None:
 
 
 def _reason(row: Any, tests: _Tests, bounds: tuple[float, float], redrawn: bool) -> str:
-    trouble = [f"{row[name]} {name}" for name in ("diverged", "failed", "missing") if row[name]]
+    trouble = [f"{row[name]} {name}" for name in TROUBLES if row[name]]
     if not row["n"]:
         return f"no seed finished: {', '.join(trouble)}."
     lower, upper = bounds
-    known = not np.isnan(lower)
+    has_bounds = not np.isnan(lower)
     between = (
-        f"not told from dense ({lower:+.2f} to {upper:+.2f} points)" if known else "too few seeds beside dense ones"
+        f"not told from dense ({lower:+.2f} to {upper:+.2f} points)"
+        if has_bounds
+        else "too few seeds beside dense ones"
     )
-    control = "not told from its mask re-drawn" if redrawn else "no control redraw"
+    control = "not told from its mask re-drawn" if redrawn else f"no control {named_rivals()}"
     parts = [
         _word(
             tests.as_good, f"as good as dense (above {lower:+.2f})", f"worse than dense (below {upper:+.2f})", between

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from lth_bench.results.frame import load
-from lth_bench.results.leaderboard import board
+from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.files import locked
 from lth_bench.storage.store import Store
 from support.runners import Runners, journal, published_twice
@@ -60,7 +60,7 @@ def differences(directory, reference):
 
 def _table(directory):
     """The leaderboard in every figure but those that clocks and memory decide."""
-    rows = board(load(directory).frame).rows
+    rows = summarise(load(directory).frame).rows
     return rows.drop(columns=["latency", "seconds", "peak_memory"]).to_json(double_precision=15)
 
 
@@ -210,7 +210,7 @@ def test_interruptions_end_in_good_order(tmp_path, runners, tally, name):
         spent = [line["steps_computed"] for line in journal(directory) if line["event"] == "stopped"]
         bad += [] if checkpoints == 2 else [f"{checkpoints} checkpoints"]
         bad += [] if sorted(spent) == sorted(kept) else [f"{spent} steps spent, {kept} kept"]
-        bad += [] if "Once more to stop now" in output else [output]
+        bad += [] if "Press again to stop at once" in output else [output]
     else:
         bad += [] if took < 3 else [f"took {took:.1f} s"]
     bad += [line for line in journal(directory) if line["event"] == "lost"]

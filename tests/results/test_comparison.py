@@ -17,15 +17,17 @@ from lth_bench.cli.main import app
 from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import sha256
-from lth_bench.reports.tables import detailed, formatted, tables
+from lth_bench.reports.leaderboards import formatted, numbers, tables
+from lth_bench.results.controls import question, rivals
 from lth_bench.results.frame import load, results
-from lth_bench.results.leaderboard import arranged, board, overall
+from lth_bench.results.leaderboard import arranged, overall, summarise
 from lth_bench.results.merging import load_all
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
 from lth_bench.storage.records import ticket_path, write_plan
 from support.documents import write_document
 from support.records import RECIPE, planned, record, recorded
+from support.tables import cells_of
 
 DENSE = (0.90, 0.92, 0.94)
 
@@ -60,8 +62,8 @@ def test_best_are_those_that_the_paired_interval_does_not_tell_from_the_highest_
     found = recorded(tmp_path, rows)
     assert [row(found, name)["best"] for name in ("imp", "close", "worse")] == [True, True, False]
     (table,) = tables(found)
-    assert table.best["50.0%"].tolist() == [True, True, False]
-    assert "**91.00 ± 2.48**" in formatted(found, "md") and r"\textbf{91.00 $\pm$ 2.48}" in formatted(found, "tex")
+    assert [line.cells[1].mark for line in table.rows] == ["best", "best", ""]
+    assert "**91.00 ± 2.48**" in formatted(found, "md") and r"\textbf{91.00} & $\,\pm\,$2.48" in formatted(found, "tex")
     assert "<b>91.00 ± 2.48</b>" in formatted(found, "html")
 
 
@@ -117,7 +119,7 @@ def test_leaderboards_are_by_recipe_and_a_method_with_its_own_stands_in_that_of_
         "lenet_300_100 on digits, recipe longer",
         "lenet_300_100 on digits, recipe r",
     ]
-    assert [list(table.cells.index) for table in tables(found)] == [["imp"], ["imp", "snip †"]]
+    assert [list(cells_of(table)) for table in tables(found)] == [["imp"], ["imp", "snip †"]]
 
 
 def test_leaderboards_are_sorted_by_what_is_asked_for(tmp_path):
@@ -178,7 +180,7 @@ def test_a_ticket_that_trains_longer_than_the_dense_network_does_not_win(tmp_pat
         late = {**made["test"]["last"], "step": 20, "censored": True}
         longer = item.label == "imp"
         write_document(tmp_path, {**made, "test": dict.fromkeys(made["test"], late)} if longer else made)
-    (only,) = verdicts(board(results(tmp_path))).to_dict("records")
+    (only,) = verdicts(summarise(results(tmp_path))).to_dict("records")
     assert only["verdict"] == "fails" and "in more steps" in only["why"]
 
 
@@ -197,10 +199,26 @@ def test_badges_are_paired_by_seed_and_averaged_over_targets(tmp_path):
     assert badge["question"] == "Does it matter which weights of a layer are kept?"
 
 
+def test_controls_say_what_they_ask_and_of_others_the_name_is_told(tmp_path):
+    assert rivals() == ("redraw",)
+    asked = {name: question(name) for name in ("sign", "transfer", "theirs")}
+    assert asked["sign"].startswith("Do the sizes of the initial weights matter")
+    assert asked["theirs"] == "Is it better than its control theirs?" and "transfer?" in asked["transfer"]
+
+
+def test_a_ticket_has_to_beat_all_rivals(tmp_path, monkeypatch):
+    monkeypatch.setattr("lth_bench.results.verdicts.rivals", lambda: ("redraw", "theirs"))
+    rows = with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882))
+    again = seeds("imp", (0.91, 0.911, 0.913), control=Choice("theirs"))
+    rows += [(dataclasses.replace(p, label="imp, theirs"), a) for p, a in again]
+    (only,) = verdicts(recorded(tmp_path, rows)).to_dict("records")
+    assert only["verdict"] == "fails" and "worse than its mask re-drawn" in only["why"]
+
+
 def test_details_for_programs_carry_every_figure(tmp_path):
     found = recorded(tmp_path, with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882)))
     table = pd.read_csv(io.StringIO(formatted(found, "csv")))
-    assert list(table.columns) == list(detailed(found).columns)
+    assert list(table.columns) == list(numbers(found).columns)
     rows = json.loads(formatted(found, "json"))
     imp = next(entry for entry in rows if entry["method"] == "imp")
     assert imp["verdict"] == "wins" and imp["accuracy"] == pytest.approx(90.1667, abs=1e-4)
@@ -220,7 +238,7 @@ def filled(folder, rows, **fields):
 def test_directories_that_can_be_compared_become_one(tmp_path):
     one = filled(tmp_path / "one", seeds("dense", DENSE, 0.0) + seeds("imp", DENSE))
     other = filled(tmp_path / "other", seeds("dense", DENSE, 0.0) + seeds("snip", (0.91, 0.93, 0.95)))
-    found = board(load_all([one, other, one]).frame)
+    found = summarise(load_all([one, other, one]).frame)
     assert list(found.rows["method"]) == ["dense", "imp", "snip"]
     assert row(found, "snip")["difference"] == pytest.approx(1), "paired with the dense runs of either"
     assert list(found.rows["n"]) == [3, 3, 3]

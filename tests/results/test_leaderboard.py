@@ -14,14 +14,15 @@ from lth_bench.cli.display import print_leaderboard
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.reports.report import made, write_report, write_tables
-from lth_bench.reports.tables import formatted, sentence, tables
+from lth_bench.reports.leaderboards import formatted, sentence, tables
+from lth_bench.reports.report import compare, write_report, write_tables
 from lth_bench.results.frame import load, results
-from lth_bench.results.leaderboard import board
+from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.records import suite_copy
 from support.documents import read_documents, write_document
 from support.places import ROOT
 from support.records import RECIPE, planned, record, recorded
+from support.tables import cells_of, heads_of
 
 PUBLISHED = sorted(path.parent for path in (ROOT / "leaderboards").glob("*/plan.json"))
 
@@ -38,14 +39,14 @@ def test_means_deviations_and_paired_differences_by_hand(tmp_path):
     assert row["difference"] == pytest.approx((1 - 1 + 3) / 3)
     assert (row["n"], row["missing"]) == (3, 0)
     (block,) = tables(table)
-    assert block.cells.loc["imp", "50.0%"] == "93.00 ± 8.61 (+1.00)"
-    assert block.cells.loc["dense", "0.0%"] == "92.00 ± 4.97"
-    assert block.cells.loc["dense", "50.0%"] == "–"
+    assert cells_of(block)["imp"]["50.0%"] == "93.00 ± 8.61 (+1.00)"
+    assert cells_of(block)["dense"]["0.0%"] == "92.00 ± 4.97"
+    assert cells_of(block)["dense"]["50.0%"] == "–"
 
 
 def test_one_seed_has_no_deviation_and_no_dense_run_no_difference(tmp_path):
     (block,) = tables(recorded(tmp_path, [(planned("imp", 0.5, 0), 0.9)]))
-    assert block.cells.loc["imp", "50.0%"] == "90.00"
+    assert cells_of(block)["imp"]["50.0%"] == "90.00"
 
 
 def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
@@ -54,9 +55,9 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
     rows += [(planned("imp", 0.9, s), "failed") for s in range(3)]
     table = recorded(tmp_path, rows)
     (block,) = tables(table)
-    assert block.cells.loc["imp", "50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
-    assert block.cells.loc["imp", "90.0%"] == "3 failed"
-    paths = write_report(made(load(tmp_path)), tmp_path / "report")
+    assert cells_of(block)["imp"]["50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
+    assert cells_of(block)["imp"]["90.0%"] == "3 failed"
+    paths = write_report(compare(load(tmp_path)), tmp_path / "report")
     text = paths[0].read_text()
     assert text.count(": failed: a \\| \\<b>") == 3 and "1 missing" in text
 
@@ -64,33 +65,34 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
 def test_a_directory_in_which_nothing_finished_still_has_its_tables(tmp_path):
     table = recorded(tmp_path, [(planned("imp", 0.9, 0), "failed")])
     assert "1 failed" in formatted(table, "md")
-    assert write_tables(made(load(tmp_path)), tmp_path) and write_report(made(load(tmp_path)), tmp_path / "report")
+    report = compare(load(tmp_path))
+    assert write_tables(report, tmp_path) and write_report(report, tmp_path / "report")
 
 
 def test_a_directory_with_only_dense_runs_has_its_report(tmp_path):
     recorded(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
-    report, page, *_ = write_report(made(load(tmp_path)), tmp_path / "report")
+    report, page, *_ = write_report(compare(load(tmp_path)), tmp_path / "report")
     assert "90.00" in report.read_text() and "90.00" in page.read_text()
 
 
 def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):
     models = [Choice("m", {"x": value}) for value in (1, -1)] + [Choice("m", {"x": 1, "y": 2})]
     recorded(tmp_path, [(planned("imp", s, 0, model=model), 0.9) for model in models for s in (0.5, 0.9)])
-    names = [path.stem for path in write_report(made(load(tmp_path)), tmp_path / "report")[2:]]
+    names = [path.stem for path in write_report(compare(load(tmp_path)), tmp_path / "report")[2:]]
     assert len(set(names)) == len(names) >= 3
 
 
 def test_a_row_that_exceeds_its_target_stands_there_with_what_was_measured(tmp_path):
     write_document(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.523))
     write_document(tmp_path, record(planned("exact", 0.5, 0), 0.8))
-    (block,) = tables(board(results(tmp_path)))
-    assert block.cells["50.0%"].to_dict() == {"structured": "90.00 at 52.3%", "exact": "80.00"}
+    (block,) = tables(summarise(results(tmp_path)))
+    assert cells_of(block) == {"structured": {"50.0%": "90.00 at 52.3%"}, "exact": {"50.0%": "80.00"}}
 
 
 def test_a_row_that_misses_its_target_is_placed_by_what_was_measured(tmp_path):
     write_document(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.483))
-    (block,) = tables(board(results(tmp_path)))
-    assert list(block.cells.columns) == ["48.3%"]
+    (block,) = tables(summarise(results(tmp_path)))
+    assert heads_of(block) == ["48.3%"]
 
 
 def test_a_recipe_of_its_own_is_marked(tmp_path):
@@ -98,7 +100,7 @@ def test_a_recipe_of_its_own_is_marked(tmp_path):
     rows.append((planned("snip", 0.5, 0, own=True, recipe=dataclasses.replace(RECIPE, batch_size=6)), 0.9))
     table = recorded(tmp_path, rows)
     (block,) = tables(table)
-    assert list(block.cells.index) == ["imp", "snip †"]
+    assert list(cells_of(block)) == ["imp", "snip †"]
     assert "† trained with a recipe of its own" in sentence(table)
 
 
@@ -121,20 +123,20 @@ def test_a_difference_is_to_the_dense_run_of_the_same_recipe_and_says_how_many_s
     rows += [(planned("snip", 0.5, s), 0.91) for s in (0, 1)]
     rows += [(planned("imp", 0.5, 0, own=True, recipe=long), 0.91)]
     (block,) = tables(recorded(tmp_path, rows))
-    assert block.cells.loc["snip", "50.0%"] == "91.00 ± 0.00 (+1.00, n=1)"
-    assert block.cells.loc["imp †", "50.0%"] == "91.00 (-8.00)"
+    assert cells_of(block)["snip"]["50.0%"] == "91.00 ± 0.00 (+1.00, n=1)"
+    assert cells_of(block)["imp †"]["50.0%"] == "91.00 (-8.00)"
 
 
 def test_a_pruner_that_ignores_its_target_stands_where_it_was_measured(tmp_path):
     for sparsity in (0.5, 0.9):
         write_document(tmp_path, record(planned("dense", sparsity, 0), 0.9, measured=0.0))
-    (block,) = tables(board(results(tmp_path)))
-    assert list(block.cells.columns) == ["0.0%"]
+    (block,) = tables(summarise(results(tmp_path)))
+    assert heads_of(block) == ["0.0%"]
 
 
 def test_targets_that_are_close_have_columns_of_their_own(tmp_path):
     (block,) = tables(recorded(tmp_path, [(planned("imp", s, 0), 0.9) for s in (0.999, 0.9994)]))
-    assert list(block.cells.columns) == ["99.90%", "99.94%"]
+    assert heads_of(block) == ["99.90%", "99.94%"]
 
 
 def test_hostile_labels_stay_text(tmp_path):
@@ -149,9 +151,9 @@ def test_hostile_labels_stay_text(tmp_path):
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_published_tables_and_reports_are_those_of_their_records(folder, tmp_path):
-    for path in write_tables(made(load(folder)), tmp_path):
+    for path in write_tables(compare(load(folder)), tmp_path):
         assert path.read_text() == (folder / path.name).read_text()
-    for path in write_report(made(load(folder)), tmp_path):
+    for path in write_report(compare(load(folder)), tmp_path):
         published = ROOT / "reports" / folder.name / path.name
         assert published.exists()
         assert path.suffix != ".md" or path.read_text() == published.read_text()
@@ -176,7 +178,7 @@ def test_the_readme_shows_the_published_leaderboard():
 
 def test_the_published_tickets_of_mnist_win():
     """The findings of Frankle & Carbin 2019, figures 1 and 3, on means over seeds."""
-    table = board(results(ROOT / "leaderboards" / "lenet-mnist-lite"))
+    table = summarise(results(ROOT / "leaderboards" / "lenet-mnist-lite"))
     rows = {(row.method, round(row.target, 2)): row for row in table.rows.itertuples()}
     dense, ticket = rows["dense", 0.0], rows["IMP", 0.79]
     assert min(row.n for row in rows.values()) >= 3

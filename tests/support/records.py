@@ -8,7 +8,7 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.results.frame import results
-from lth_bench.results.leaderboard import board
+from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.records import write_plan
 from support.documents import entry, write_document
 
@@ -51,4 +51,4 @@ def write_run(folder, rows, make=record):
 def recorded(tmp_path, rows):
     """The leaderboards of a run directory of (planned, accuracy or status)."""
     write_run(tmp_path, rows)
-    return board(results(tmp_path))
+    return summarise(results(tmp_path))

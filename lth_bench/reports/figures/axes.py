@@ -22,11 +22,11 @@ def nice(lower: float, upper: float, most: int = 9) -> list[float]:
     decades = range(math.floor(math.log10(lower)), math.ceil(math.log10(upper)) + 1)
     fitting: list[float] = []
     for digits in NICE:
-        found = [digit * 10.0**decade for decade in decades for digit in digits]
-        found = [value for value in found if lower <= value <= upper]
-        if len(found) > most:
+        ticks = [digit * 10.0**decade for decade in decades for digit in digits]
+        ticks = [value for value in ticks if lower <= value <= upper]
+        if len(ticks) > most:
             break
-        fitting = found
+        fitting = ticks
     if len(fitting) >= 3:
         return fitting
     even = MaxNLocator(5).tick_values(lower, upper)
@@ -61,16 +61,16 @@ def error_axis(accuracies: Floats, text: str, room: float = 1.2) -> Drawn:
     return apply
 
 
-def weights_left_axis(left: Floats, targets: Sequence[float], reach: float) -> Drawn:
-    """Weights left, as shares, on a logarithmic axis that goes to the right with sparsity; labelled at the targets."""
-    known = np.append(left[np.isfinite(left)], [1 - target for target in targets])
-    margin = max(1.12, (known.max() / known.min()) ** 0.07)
+def weights_left_axis(weights_left: Floats, targets: Sequence[float], reach: float) -> Drawn:
+    """Shares of weights left on a logarithmic axis, sparsity growing to the right, with a tick at each target."""
+    shares = np.append(weights_left[np.isfinite(weights_left)], [1 - target for target in targets])
+    margin = max(1.12, (shares.max() / shares.min()) ** 0.07)
     places = [(1 - target, percentage(target)) for target in sorted(targets)]
 
     def apply(axes: Axes) -> None:
         axes.set_xscale("log")
-        axes.set_xlim(known.max() * margin, known.min() / margin)
-        apart = math.log(known.max() / known.min() * margin**2) / (reach / 0.42)
+        axes.set_xlim(shares.max() * margin, shares.min() / margin)
+        apart = math.log(shares.max() / shares.min() * margin**2) / (reach / 0.42)
         _ticked(axes, "x", dict(_thinned(places, apart)))
         axes.set_xlabel("Sparsity (log weights left)")
 

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lth_bench.reports.figures.axes import Drawn
+from lth_bench.reports.figures.labels import Label, around, placed
 from lth_bench.reports.figures.style import (
     DENSE,
     LINE,
@@ -82,8 +83,8 @@ def lines(chart: Lines) -> Figure:
     right = (TEXTS - 1) * size.width + max(width(line.label) for line in chart.lines) * SMALL * POINT + 0.1
     sheet = dataclasses.replace(size, right=right)
     others = [Line2D([], [], color=OTHERS, label="methods of the other panels")] if len(groups) > 1 else []
-    figure, found = panels(len(groups), sheet, chart.title, [*chart.key, *others])
-    for axes, group in zip(found, groups, strict=True):
+    figure, all_axes = panels(len(groups), sheet, chart.title, [*chart.key, *others])
+    for axes, group in zip(all_axes, groups, strict=True):
         rest = [np.column_stack([line.x, line.y]) for line in chart.lines if line not in group]
         axes.add_collection(LineCollection(rest, colors=OTHERS, linewidths=0.9, zorder=1.5), autolim=False)
         chart.reference(axes)
@@ -99,11 +100,11 @@ def lines(chart: Lines) -> Figure:
     return figure
 
 
-def _groups(found: list[Line]) -> list[list[Line]]:
+def _groups(lines: list[Line]) -> list[list[Line]]:
     """As few panels as will do, of about the same size, and an even number."""
-    count = math.ceil(len(found) / PER_PANEL) if len(found) > PER_PANEL + 1 else 1
+    count = math.ceil(len(lines) / PER_PANEL) if len(lines) > PER_PANEL + 1 else 1
     count += count > 1 and count % 2
-    return [[found[place] for place in part] for part in np.array_split(np.arange(len(found)), count)]
+    return [[lines[place] for place in part] for part in np.array_split(np.arange(len(lines)), count)]
 
 
 def _line(axes: Axes, line: Line) -> None:
@@ -119,9 +120,11 @@ def _line(axes: Axes, line: Line) -> None:
 
 
 def _bars(axes: Axes, line: Line, weight: float) -> None:
-    known, x = np.isfinite(line.lower), line.x
-    if known.any():
-        bars = axes.vlines(x[known], line.lower[known], line.upper[known], colors=line.mark.colour, linewidth=weight)
+    bounded, x = np.isfinite(line.lower), line.x
+    if bounded.any():
+        bars = axes.vlines(
+            x[bounded], line.lower[bounded], line.upper[bounded], colors=line.mark.colour, linewidth=weight
+        )
         bars.set(gid=line.mark.gid, zorder=2.5)
 
 
@@ -191,11 +194,11 @@ def pareto(chart: Pareto) -> Figure:
     room = columns * (sheet.left + sheet.width + sheet.right) / POINT / 8
     ncols = max(1, min(5, int(room / (3.5 + max(width(str(handle.get_label())) for handle in handles)))))
     foot = (math.ceil(len(handles) / ncols) * 1.5 + 1) * 8 * POINT
-    figure, found = panels(
+    figure, all_axes = panels(
         len(chart.panels), Sheet(columns, sheet.width, sheet.height, foot=foot), chart.title, chart.key
     )
     figure.legend(handles=handles, ncols=ncols, loc="lower center", frameon=False, borderaxespad=0.2)
-    for axes, part in zip(found, chart.panels, strict=True):
+    for axes, part in zip(all_axes, chart.panels, strict=True):
         axes.set_title(part.title, pad=3)
         chart.reference(axes)
         for line in part.lines:
@@ -208,12 +211,12 @@ def pareto(chart: Pareto) -> Figure:
 
 def front(x: Floats, y: Floats) -> list[int]:
     """The points that none beats in both, x to be low and y high, in order of x."""
-    best, found = -math.inf, []
+    best, best_places = -math.inf, []
     for place in np.lexsort((-y, x)):
         if y[place] > best:
             best = float(y[place])
-            found.append(int(place))
-    return found
+            best_places.append(int(place))
+    return best_places
 
 
 def _front(axes: Axes, part: Points) -> None:
@@ -227,16 +230,7 @@ def _front(axes: Axes, part: Points) -> None:
         _beside(axes, part.lines[place], name)
 
 
-@dataclass(frozen=True)
-class Name:
-    """Where a label goes: its point, its lower left corner and its size, in points from the corner of the panel."""
-
-    point: Floats
-    corner: Floats
-    box: Floats
-
-
-def _names(axes: Axes, part: Points, best: list[int], steps: Floats) -> list[Name]:
+def _names(axes: Axes, part: Points, best: list[int], steps: Floats) -> list[Label]:
     """Places for the labels of the front that cover as little as can be."""
     to_axes, size = axes.transData + axes.transAxes.inverted(), _size(axes)
     points = to_axes.transform(np.column_stack([part.x, part.y])) * size
@@ -244,10 +238,10 @@ def _names(axes: Axes, part: Points, best: list[int], steps: Floats) -> list[Nam
     bounds = ([line.lower[0] for line in part.lines], [line.upper[0] for line in part.lines])
     lows, highs = (to_axes.transform(_bounded(ends, part)) * size for ends in bounds)
     taken = [
-        *(_around(point, point, 4) for point in points),
-        *(_around(one, np.array([two[0], one[1]]), 2) for one, two in itertools.pairwise(line)),
-        *(_around(np.array([two[0], one[1]]), two, 2) for one, two in itertools.pairwise(line)),
-        *(_around(low, high, 0.5) for low, high in zip(lows, highs, strict=True)),
+        *(around(point, point, 4) for point in points),
+        *(around(one, np.array([two[0], one[1]]), 2) for one, two in itertools.pairwise(line)),
+        *(around(np.array([two[0], one[1]]), two, 2) for one, two in itertools.pairwise(line)),
+        *(around(low, high, 0.5) for low, high in zip(lows, highs, strict=True)),
     ]
     return placed([(points[place], _box(part.lines[place].label)) for place in best], taken, size)
 
@@ -261,39 +255,11 @@ def _bounded(bounds: list[float], part: Points) -> Floats:
     return np.column_stack([part.x, np.where(np.isnan(bounds), part.y, bounds)])
 
 
-def _around(one: Floats, two: Floats, margin: float) -> Floats:
-    return np.concatenate([np.minimum(one, two) - margin, np.maximum(one, two) + margin])
-
-
 def _box(label: str) -> Floats:
     return np.array([width(label) * SMALL + 2, (label.count("\n") + 1) * SMALL * LINE])
 
 
-SIDES = np.array([(1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1)], dtype=float)
-DISTANCES = np.repeat([7.0, 10, 14, 20, 28, 38, 50, 64], len(SIDES))
-FAR = 1.2  # square points that may be covered to be a point nearer
-
-
-def placed(wanted: list[tuple[Floats, Floats]], taken: list[Floats], size: Floats) -> list[Name]:
-    """Corners for boxes near points, one after the other, each where it covers least of what is taken."""
-    found: list[Name] = []
-    for point, box in wanted:
-        sides = np.tile(SIDES, (len(DISTANCES) // len(SIDES), 1))
-        tried = point + 0.5 * box * (sides - 1) + sides * DISTANCES[:, None]
-        tried = np.clip(tried, 2, np.maximum(size - box - 2, 2))
-        best = tried[int(np.argmin(_covered(tried, box, np.array(taken)) + FAR * DISTANCES))]
-        taken = [*taken, np.concatenate([best, best + box])]
-        found.append(Name(point, best, box))
-    return found
-
-
-def _covered(corners: Floats, box: Floats, taken: Floats) -> Floats:
-    """How much of what is taken a box would cover at each of its corners."""
-    shared = np.minimum((corners + box)[:, None], taken[None, :, 2:]) - np.maximum(corners[:, None], taken[None, :, :2])
-    return np.asarray(np.maximum(shared, 0).prod(axis=2).sum(axis=1))
-
-
-def _beside(axes: Axes, line: Line, name: Name) -> None:
+def _beside(axes: Axes, line: Line, name: Label) -> None:
     size = _size(axes)
     nearest = np.clip(name.point, name.corner, name.corner + name.box)
     if np.hypot(*(nearest - name.point)) > TIED:

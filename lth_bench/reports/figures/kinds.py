@@ -202,8 +202,8 @@ def _learning(view: View) -> Sketch | None:
     for part in _methods(rows):
         curve, first = curves[part["method"].iloc[0]], part.iloc[0]
         values = {"x": curve.index, "y": curve, "lower": np.nan, "upper": np.nan, "hollow": False}
-        found = pd.DataFrame(values).assign(method=first["method"], own_recipe=first["own_recipe"])
-        lines.append(_line(view, found, charts.LABELS))
+        points = pd.DataFrame(values).assign(method=first["method"], own_recipe=first["own_recipe"])
+        lines.append(_line(view, points, charts.LABELS))
     chart = charts.Lines(
         view.title_at_target,
         lines,

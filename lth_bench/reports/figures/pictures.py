@@ -19,7 +19,7 @@ from lth_bench.reports.figures.kinds import SKETCHES
 from lth_bench.reports.figures.style import FILES, marks, write
 from lth_bench.reports.figures.view import View
 from lth_bench.results.frame import BLOCK, Results, dense_runs
-from lth_bench.results.leaderboard import Board, Place
+from lth_bench.results.leaderboard import Leaderboards, Place
 from lth_bench.results.statistics import mean_interval
 from lth_bench.storage.files import remove
 from lth_bench.storage.record import Record
@@ -42,15 +42,15 @@ class Picture:
     draw: Callable[[], Figure]
 
 
-def pictures(results: Results, found: Board, overlaps: Overlaps | None) -> list[Picture]:
+def pictures(results: Results, leaderboards: Leaderboards, overlaps: Overlaps | None) -> list[Picture]:
     """All figures for which there is something to show, leaderboard by leaderboard; reads the records once."""
     drawn: list[Picture] = []
     taken: set[str] = set()
-    for view in _views(results, found, overlaps or {}):
+    for view in _views(results, leaderboards, overlaps or {}):
         for kind, sketch in SKETCHES.items():
-            if made := sketch(view):
+            if sketched := sketch(view):
                 stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
-                drawn.append(Picture(kind, view.block, stem, *made))
+                drawn.append(Picture(kind, view.block, stem, *sketched))
     return drawn
 
 
@@ -95,17 +95,17 @@ def _unused(stem: str, taken: set[str]) -> str:
     return name
 
 
-def _views(results: Results, found: Board, overlaps: Overlaps) -> Iterator[View]:
-    targets = {block: _middle(rows) for block, rows in found.blocks()}
-    interval = mean_interval(found.samples.early_stop_step)
-    early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=found.rows.index)
-    at_zero = found.rows.groupby("method", sort=False)["target"].max() == 0
+def _views(results: Results, leaderboards: Leaderboards, overlaps: Overlaps) -> Iterator[View]:
+    targets = {block: _middle(rows) for block, rows in leaderboards.blocks()}
+    interval = mean_interval(leaderboards.samples.early_stop_step)
+    early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=leaderboards.rows.index)
+    at_zero = leaderboards.rows.groupby("method", sort=False)["target"].max() == 0
     looks = marks(list(at_zero.index), set(at_zero[at_zero].index))
-    known = _measured(results, targets)
-    titles = found.names()
-    for block, rows in found.blocks():
+    measured = _measured(results, targets)
+    titles = leaderboards.names()
+    for block, rows in leaderboards.blocks():
         table = overlaps.get((*block, targets[block]))
-        yield View(block, titles[block], rows, looks, early, targets[block], *known[block], table)
+        yield View(block, titles[block], rows, looks, early, targets[block], *measured[block], table)
 
 
 def _middle(rows: pd.DataFrame) -> float:
@@ -146,9 +146,9 @@ def _places(frame: pd.DataFrame, targets: dict[Place, float]) -> dict[str, tuple
     dense = dense_runs(done)
     dense = dense[~dense["own_recipe"]].drop_duplicates([*BLOCK, "seed"]).assign(method="")
     blocks = pd.MultiIndex.from_frame(done[BLOCK])
-    wanted = done[(done["asked"] > 0) & (done["asked"] == [targets[block] for block in blocks])]
+    pruned = done[(done["asked"] > 0) & (done["asked"] == [targets[block] for block in blocks])]
     columns = ["key", *BLOCK, "method"]
-    rows = pd.concat([wanted[columns], dense[columns]])
+    rows = pd.concat([pruned[columns], dense[columns]])
     return {key: ((dataset, model, recipe), method) for key, dataset, model, recipe, method in rows.to_numpy()}
 
 

@@ -123,16 +123,16 @@ def _pieces(word: str, room: float) -> list[str]:
     return [word[start : start + size] for start in range(0, len(word), size)]
 
 
-def spread(wanted: Floats, heights: Floats, room: float) -> Floats:
-    """Places near the wanted ones, at which things of these heights do not overlap, in the room if there is enough."""
-    order = np.argsort(wanted, kind="stable")
+def spread(targets: Floats, heights: Floats, room: float) -> Floats:
+    """Places near the targets where things of these heights do not overlap, inside the room if it is large enough."""
+    order = np.argsort(targets, kind="stable")
     ordered = heights[order]
     feet = np.cumsum(ordered) - ordered / 2
-    over = wanted[order] - feet
+    over = targets[order] - feet
     upwards, downwards = np.maximum.accumulate(over), np.minimum.accumulate(over[::-1])[::-1]
-    found = np.empty_like(feet)
-    found[order] = feet + np.maximum(0, np.minimum((upwards + downwards) / 2, room - heights.sum()))
-    return found
+    places = np.empty_like(feet)
+    places[order] = feet + np.maximum(0, np.minimum((upwards + downwards) / 2, room - heights.sum()))
+    return places
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def panels(count: int, sheet: Sheet, title: str, key: list[Line2D]) -> tuple[Fig
     figure = Figure(figsize=size)
     corners = [divmod(place, sheet.columns) for place in range(count)]
     boxes = [(column * cell[0] + sheet.left, size[1] - head - row * cell[1] - sheet.top) for row, column in corners]
-    found = [
+    axes = [
         figure.add_axes((x / size[0], (y - sheet.height) / size[1], sheet.width / size[0], sheet.height / size[1]))
         for x, y in boxes
     ]
@@ -167,4 +167,4 @@ def panels(count: int, sheet: Sheet, title: str, key: list[Line2D]) -> tuple[Fig
     if key:
         place = (0.02 / size[0], 1 - 0.27 / size[1])
         figure.legend(handles=key, loc="upper left", bbox_to_anchor=place, ncols=len(key), frameon=False, borderpad=0.2)
-    return figure, found
+    return figure, axes

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.reports.paper.cells import TROUBLES, elsewhere
-from lth_bench.reports.paper.pagination import shortened
-from lth_bench.reports.tables import doubts
+from lth_bench.reports.escaping import shortened
+from lth_bench.reports.leaderboards import doubts
+from lth_bench.reports.paper.cells import SHORT, elsewhere
 from lth_bench.results.frame import BLOCK, Results
 
 MOST = 5  # recipes that a caption names
@@ -19,10 +19,10 @@ OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 MEANINGS = {"diverged": "diverged", "failed": "failed", "missing": "are missing"}
 
 
-def caption(results: Results, title: str, rows: list[Any], notes: list[str]) -> str:
+def caption(results: Results, rows: list[Any], notes: list[str]) -> str:
     """What a reader has to know of a table that shows these rows of a leaderboard, with notes of its own."""
-    found = doubts(pd.DataFrame(rows))
-    parts = [f"{title}.", _protocol(results, rows), *_legend(rows), *notes, *found, _versions(results)]
+    doubtful = doubts(pd.DataFrame(rows))
+    parts = [_protocol(results, rows), *_legend(rows), *notes, *doubtful, _versions(results)]
     return " ".join(filter(None, parts))
 
 
@@ -87,7 +87,7 @@ def _legend(rows: list[Any]) -> Iterator[str]:
         yield "‡: a control, not compared."
     if any(row["n"] and elsewhere(row["sparsity"], row["target"]) for row in rows):
         yield "Measured sparsities that differ are in brackets."
-    if troubles := [status for status in TROUBLES if any(row[status] for row in rows)]:
+    if troubles := [status for status in SHORT if any(row[status] for row in rows)]:
         yield _about_troubles(troubles)
 
 
@@ -103,12 +103,12 @@ def _about_seeds(counts: list[int]) -> str:
 
 
 def _about_troubles(statuses: list[str]) -> str:
-    told = ", ".join(f"{TROUBLES[status]}: so many seeds {MEANINGS[status]}" for status in statuses)
+    told = ", ".join(f"{SHORT[status]}: so many seeds {MEANINGS[status]}" for status in statuses)
     excluded = "" if statuses == ["missing"] else ", and not compared where a seed diverged or failed"
     return f"{told}; means are over the others{excluded}."
 
 
 def _versions(results: Results) -> str:
     counts = results.evidence.environment
-    known = [f"{name} {' and '.join(map(shortened, sorted(counts[name])))}" for name in VERSIONED if counts[name]]
-    return f"{', '.join(known)}." if known else ""
+    versions = [f"{name} {' and '.join(map(shortened, sorted(counts[name])))}" for name in VERSIONED if counts[name]]
+    return f"{', '.join(versions)}." if versions else ""

@@ -1,69 +1,23 @@
-"""Tables for papers as plain text: numbers, their intervals, and what is to be known of each."""
+"""What tables for papers show of the rows of a leaderboard."""
 
 from __future__ import annotations
 
 import math
-import re
-from dataclasses import dataclass
 from typing import Any
 
-from lth_bench.reports.tables import shown_name
-from lth_bench.results.leaderboard import MET
+from lth_bench.reports.leaderboards import name_cell
+from lth_bench.reports.numbers import half, hundredths, signed
+from lth_bench.reports.table import Cell
+from lth_bench.results.leaderboard import MET, TROUBLES
 
 UNKNOWN = "n/a"
-TROUBLES = {"diverged": "div.", "failed": "fail.", "missing": "miss."}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A number or a word, what stands behind it, and how it is set."""
-
-    text: str
-    spread: str = ""
-    note: str = ""
-    bold: bool = False
-    italic: bool = False
-
-    @property
-    def is_number(self) -> bool:
-        return re.fullmatch(r"[+−]?[\d,]+(\.\d+)?", self.text) is not None
-
-
-DASH = Cell("–")  # not asked for
-Row = list[Cell]
-
-
-@dataclass(frozen=True)
-class PaperTable:
-    """One table in plain text: sections have rules between them.
-
-    The first cell of a row is its name; the second spans all columns where there are no more.
-    """
-
-    title: str
-    caption: str
-    label: str
-    header: list[str]
-    sections: list[list[Row]]
-
-    @property
-    def rows(self) -> list[Row]:
-        return [row for section in self.sections for row in section]
-
-    def spans(self, row: Row) -> bool:
-        return len(row) < len(self.header)
-
-    @property
-    def columns(self) -> list[list[Cell]]:
-        """The cells of each column but for that of names, without those that span several."""
-        whole = [row for row in self.rows if not self.spans(row)]
-        return [[row[number] for row in whole] for number in range(1, len(self.header))]
+SHORT = {"diverged": "div.", "failed": "fail.", "missing": "miss."}
 
 
 def name(rows: list[Any]) -> Cell:
     """The name of a method with its marks: rows of a leaderboard may be trained with recipes of its own."""
-    marked = next((row for row in rows if row["own_recipe"]), rows[0])
-    return Cell(shown_name(marked) + " ‡" * bool(marked["control"]))
+    marked = name_cell(next((row for row in rows if row["own_recipe"]), rows[0]))
+    return Cell(marked.text, notes=(*marked.notes, *(["‡"] if rows[0]["control"] else [])))
 
 
 def accuracy(row: Any) -> Cell:
@@ -71,9 +25,14 @@ def accuracy(row: Any) -> Cell:
     troubles = _troubles(row)
     if not row["n"]:
         return Cell(troubles)
-    note = "; ".join(filter(None, (elsewhere(row["sparsity"], row["target"]), troubles)))
-    bold = bool(row["best"]) and row["place"] == row["target"]
-    return Cell(f"{row['accuracy']:.2f}", _spread(row["accuracy_upper"] - row["accuracy"]), note, bold)
+    best = row["best"] and row["place"] == row["target"]
+    return Cell(
+        hundredths(row["accuracy"]),
+        half(row["accuracy_upper"] - row["accuracy"]),
+        notes=_note(elsewhere(row["sparsity"], row["target"]), troubles),
+        mark="best" if best else "",
+        value=row["accuracy"],
+    )
 
 
 def difference(row: Any) -> Cell:
@@ -81,13 +40,21 @@ def difference(row: Any) -> Cell:
     mean = row["difference"]
     if math.isnan(mean):
         return Cell(UNKNOWN)
-    sign = "−" if round(mean, 2) < 0 else "+"
     pairs = f"n = {row['difference_n']}" if row["difference_n"] < row["n"] else ""
-    return Cell(f"{sign}{abs(mean):.2f}", _spread(row["difference_upper"] - mean), pairs)
+    return Cell(signed(mean), half(row["difference_upper"] - mean), notes=_note(pairs), value=mean)
 
 
-def number(value: float, decimals: int = 2) -> Cell:
-    return Cell(f"{value:,.{decimals}f}" if math.isfinite(value) else UNKNOWN)
+def number(value: float, decimals: int = 2, note: str = "") -> Cell:
+    if not math.isfinite(value):
+        return Cell(UNKNOWN)
+    return Cell(f"{value:,.{decimals}f}", notes=_note(note), value=value)
+
+
+def reported(low: float, high: float, note: str) -> Cell:
+    """What a paper reports, or the range of its several numbers."""
+    alone = low == high
+    text = hundredths(low) if alone else f"{hundredths(low)}–{hundredths(high)}"
+    return Cell(text, notes=_note(note), mark="reported", value=low if alone else None)
 
 
 def elsewhere(sparsity: float, target: float) -> str:
@@ -95,10 +62,11 @@ def elsewhere(sparsity: float, target: float) -> str:
     return "" if abs(sparsity - target) < MET else f"{100 * sparsity:.{1 if sparsity < 0.99 else 2}f}%"
 
 
-def _spread(half: float) -> str:
-    return "" if math.isnan(half) else f"± {half:.2f}"
+def _note(*texts: str) -> tuple[str, ...]:
+    note = "; ".join(filter(None, texts))
+    return (f"({note})",) if note else ()
 
 
 def _troubles(row: Any) -> str:
     asked = row["n"] + sum(row[status] for status in TROUBLES)
-    return ", ".join(f"{row[status]}/{asked} {short}" for status, short in TROUBLES.items() if row[status])
+    return ", ".join(f"{row[status]}/{asked} {SHORT[status]}" for status in TROUBLES if row[status])

@@ -4,37 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-import pandas as pd
-
 from lth_bench.reports import escaping
 from lth_bench.reports.escaping import plain
-from lth_bench.reports.paper import cells
+from lth_bench.reports.numbers import hundredths, percent
+from lth_bench.reports.paper import cells, reported
 from lth_bench.reports.paper.captions import caption, where
-from lth_bench.reports.paper.cells import DASH, UNKNOWN, Cell, PaperTable, Row
-from lth_bench.results.frame import Results, dense_runs, rows_of
-from lth_bench.results.leaderboard import Board, board, overall
-from lth_bench.results.published import citation, published
+from lth_bench.reports.paper.cells import UNKNOWN
+from lth_bench.reports.paper.selection import Selection, selected
+from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, labelled
+from lth_bench.results.frame import Results, rows_of
+from lth_bench.results.leaderboard import Leaderboards, overall, summarise
+from lth_bench.results.published import published
 
-NEAR = 0.005  # a published number stands in a column whose sparsity is no farther away
 UNITS = ("B", "kB", "MB", "GB", "TB")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which rows a table is to have: `methods` are names with commas between them, "" is all of them."""
-
-    at: float | None = None
-    methods: str = ""
-    controls: bool = True
-    published: bool = False
-
 
 _Key = tuple[str, bool]  # a method, and whether it pruned
 _Place = dict[_Key, Any]
@@ -46,7 +34,7 @@ def _key(row: Any) -> _Key:
 
 @dataclass(frozen=True)
 class _Block:
-    """The rows of a board for one data set, model and recipe."""
+    """The rows of a leaderboard."""
 
     dataset: str
     model: str
@@ -66,106 +54,87 @@ class _Block:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Comparison:
+    """The selected rows of a run directory, compared with each other."""
+
     results: Results
-    wanted: Wanted
-    board: Board
+    selection: Selection
+    leaderboards: Leaderboards
 
     @cached_property
     def blocks(self) -> list[_Block]:
-        return [_Block(*place, rows_of(rows)) for place, rows in self.board.blocks()]
+        return [_Block(*place, rows_of(rows)) for place, rows in self.leaderboards.blocks()]
 
-    def captioned(self, table: PaperTable, rows: list[Any], notes: list[str]) -> PaperTable:
+    def captioned(self, table: Table, rows: list[Any], notes: list[str]) -> Table:
         """A table of these rows with its caption, and a label that names its suites as well."""
-        texts = {cell.text for row in table.rows for cell in row}
-        marks = {DASH.text: "not asked for", UNKNOWN: "not in the records"}
-        told = [f"{mark}: {meaning}." for mark, meaning in marks.items() if mark in texts]
+        texts = {cell.text for row in table.rows for cell in row.cells}
+        marks = {NOTHING.text: "not asked for", UNKNOWN: "not in the records"}
+        legend = [f"{mark}: {meaning}." for mark, meaning in marks.items() if mark in texts]
         return dataclasses.replace(
             table,
-            caption=caption(self.results, table.title, rows, notes + told),
+            caption=caption(self.results, rows, notes + legend),
             label=escaping.slug(" ".join([*sorted(self.results.evidence.suites), table.label])),
             sections=[section for section in table.sections if section],
         )
 
 
-def tables(results: Results, layout: str, wanted: Wanted) -> list[PaperTable]:
-    """The tables of a layout; raises ValueError for methods and sparsities that there are not.
+def tables(results: Results, layout: str, selection: Selection) -> list[Table]:
+    """The tables of a layout; raises ValueError for methods and sparsities that are not there.
 
-    Which methods are best and how they rank is found among those that are wanted.
+    Methods are ranked, and the best are told, among the selected ones.
     """
-    found = _Found(results, wanted, board(_chosen(results.frame, wanted)))
-    return list(_distinct(LAYOUTS[layout](found)))
+    comparison = _Comparison(results, selection, summarise(selected(results.frame, selection)))
+    return list(labelled(LAYOUTS[layout](comparison)))
 
 
-def _chosen(frame: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
-    """The rows of the wanted methods, and of dense networks."""
-    if not wanted.controls:
-        frame = frame[frame["control"] == ""]
-    if wanted.methods:
-        names = _named(wanted.methods, list(dict.fromkeys(frame["method"])))
-        frame = frame[frame["method"].isin(names) | frame.index.isin(dense_runs(frame).index)]
-    if frame.empty:
-        raise ValueError("there are only controls, and they were not wanted")
-    return frame.reset_index(drop=True)
-
-
-def _named(text: str, known: list[str]) -> list[str]:
-    """Names out of a list with commas, which may be in the names as well: the longest that fits is meant."""
-    any_name = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
-    item = re.compile(rf"(?:^|(?<=,))\s*({any_name})\s*(?:,|$)")
-    if wrong := item.sub("", text).strip():
-        there = "; ".join(map(plain, known))
-        raise ValueError(f"no method {plain(wrong.split(',')[0])!r} (of {plain(text)!r}); there are: {there}")
-    return item.findall(text)
-
-
-def _distinct(made: Iterable[PaperTable]) -> Iterator[PaperTable]:
-    """Tables with labels of their own."""
-    counts: Counter[str] = Counter()
-    for table in made:
-        counts[table.label] += 1
-        number = f"-{counts[table.label]}" if counts[table.label] > 1 else ""
-        yield dataclasses.replace(table, label=table.label + number)
-
-
-def _by_sparsity(found: _Found) -> Iterator[PaperTable]:
+def _by_sparsity(comparison: _Comparison) -> Iterator[Table]:
     """A table per block: methods by sparsities, the dense network apart."""
-    for block in found.blocks:
+    for block in comparison.blocks:
         columns = block.targets or [0.0]
         sections = _sections(block.rows, partial(_sparsity_line, places=[block.at(target) for target in columns]))
-        reported = _reported_rows(block, found.wanted) if found.wanted.published else []
+        below = _reported(comparison.selection, block)
         title = f"Accuracy (%) of {where(block.model, block.dataset)} by sparsity"
-        table = PaperTable(title, "", block.name, ["method", *map(_percent, columns)], [*sections, reported])
-        yield found.captioned(table, block.rows, [REPORTED_NOTE] if reported else [])
+        table = Table(title, _columns("method", *map(percent, columns)), [*sections, below], label=block.name)
+        yield comparison.captioned(table, block.rows, [reported.NOTE] if below else [])
 
 
-def _by_model(found: _Found) -> Iterator[PaperTable]:
+def _reported(selection: Selection, block: _Block) -> list[Row]:
+    """What papers report of the network of a block, if that is selected."""
+    if not selection.published:
+        return []
+    rows = published(block.dataset, block.model)
+    if selection.methods:
+        rows = rows[rows["pruner"].isin({row["pruner"] for row in block.rows})]
+    return reported.reported_rows(rows, block.targets)
+
+
+def _by_model(comparison: _Comparison) -> Iterator[Table]:
     """One table: methods by models at one sparsity, and the mean of their ranks."""
-    at = _sparsity(found.wanted.at, found.blocks)
-    places = [block.at(0.0, at) for block in found.blocks]
+    at = _sparsity(comparison.selection.at, comparison.blocks)
+    places = [block.at(0.0, at) for block in comparison.blocks]
     rows = [row for place in places for row in place.values()]
-    sections = _sections(rows, partial(_model_line, places=places, ranks=_mean_ranks(found, at)))
-    several = Counter((block.model, block.dataset) for block in found.blocks)
-    header = ["method", *(_place(block, several) for block in found.blocks), "mean rank"]
-    table = PaperTable(f"Accuracy (%) at a sparsity of {_percent(at)}", "", f"models at {at:g}", header, sections)
-    yield found.captioned(table, rows, [RANK_NOTE])
+    sections = _sections(rows, partial(_model_line, places=places, ranks=_mean_ranks(comparison, at)))
+    several = Counter((block.model, block.dataset) for block in comparison.blocks)
+    columns = _columns("method", *(_place(block, several) for block in comparison.blocks), "mean rank")
+    table = Table(f"Accuracy (%) at a sparsity of {percent(at)}", columns, sections, label=f"models at {at:g}")
+    yield comparison.captioned(table, rows, [RANK_NOTE])
 
 
-def _by_cost(found: _Found) -> Iterator[PaperTable]:
+def _by_cost(comparison: _Comparison) -> Iterator[Table]:
     """A table per block at one sparsity: accuracy and what it cost."""
-    wanted = None if found.wanted.at is None else _sparsity(found.wanted.at, found.blocks)
-    for block in found.blocks:
-        if wanted is not None and wanted not in block.targets:
+    at_all = None if comparison.selection.at is None else _sparsity(comparison.selection.at, comparison.blocks)
+    for block in comparison.blocks:
+        if at_all is not None and at_all not in block.targets:
             continue
-        at = _sparsity(wanted, [block])
+        at = _sparsity(at_all, [block])
         rows = list(block.at(0.0, at).values())
         usual = (row["training_flops"] for row in rows if not row["target"] and not row["own_recipe"])
         unit = _unit(rows)
         sections = _sections(rows, partial(_cost_line, training=next(usual, math.nan), unit=unit))
-        title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {_percent(at)}"
-        header = [*COST_HEADER, f"size\n({UNITS[unit]})"]
-        table = PaperTable(title, "", f"costs at {at:g} {block.name}", header, sections)
-        yield found.captioned(table, rows, [COST_NOTE])
+        title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {percent(at)}"
+        columns = _columns(*COST_HEADER, f"size\n({UNITS[unit]})")
+        table = Table(title, columns, sections, label=f"costs at {at:g} {block.name}")
+        yield comparison.captioned(table, rows, [COST_NOTE])
 
 
 COST_HEADER = [
@@ -182,11 +151,7 @@ COST_NOTE = (
     "of a bitmap or compressed rows."
 )
 RANK_NOTE = "Mean ranks are over the models, or over as many as the brackets say."
-REPORTED_NOTE = (
-    f"In italics: reported for the same network at sparsities within {100 * NEAR:g} points; protocols differ, so these "
-    "are not compared."
-)
-LAYOUTS: dict[str, Callable[[_Found], Iterator[PaperTable]]] = {
+LAYOUTS: dict[str, Callable[[_Comparison], Iterator[Table]]] = {
     "sparsities": _by_sparsity,
     "models": _by_model,
     "costs": _by_cost,
@@ -208,36 +173,38 @@ def _sections(rows: list[Any], line: Callable[[list[Any]], Row]) -> list[list[Ro
 def _line(rows: list[Any], places: list[_Place]) -> Row:
     """The name of a method and its accuracies in these places."""
     key = _key(rows[0])
-    return [cells.name(rows), *(cells.accuracy(place[key]) if key in place else DASH for place in places)]
+    return Row([cells.name(rows), *(cells.accuracy(place[key]) if key in place else NOTHING for place in places)])
 
 
 def _sparsity_line(rows: list[Any], places: list[_Place]) -> Row:
     if rows[0]["target"]:
         return _line(rows, places)
-    return [Cell(f"{cells.name(rows).text} (at 0%)"), cells.accuracy(rows[0])]
+    name = cells.name(rows)
+    return Row([Cell(name.text, notes=(*name.notes, "(at 0%)")), cells.accuracy(rows[0])])
 
 
 def _model_line(rows: list[Any], places: list[_Place], ranks: dict[_Key, Cell]) -> Row:
-    return [*_line(rows, places), ranks.get(_key(rows[0]), DASH)]
+    return Row([*_line(rows, places).cells, ranks.get(_key(rows[0]), NOTHING)])
 
 
 def _cost_line(rows: list[Any], training: float, unit: int) -> Row:
     """Accuracy and costs, training against that of the dense network."""
     row = rows[0]
-    return [
+    shown = [
         cells.name(rows),
         cells.accuracy(row),
-        cells.difference(row) if row["target"] else DASH,
+        cells.difference(row) if row["target"] else NOTHING,
         cells.number(100 * row["effective_sparsity"]),
         cells.number(row["training_flops"] / training if training else math.nan),
         cells.number(100 * row["inference_share"]),
         cells.number(row["parameters"], 0),
         cells.number(_size(row) / 1000**unit, 1 if unit else 0),
     ]
+    return Row(shown)
 
 
-def _percent(share: float) -> str:
-    return f"{round(100 * share, 4):g}%"
+def _columns(first: str, *others: str) -> list[Column]:
+    return [Column(first), *(Column(head, form=hundredths) for head in others)]
 
 
 def _place(block: _Block, several: Counter[tuple[str, str]]) -> str:
@@ -245,19 +212,19 @@ def _place(block: _Block, several: Counter[tuple[str, str]]) -> str:
     return f"{plain(block.model)}\non {plain(block.dataset)}{recipe}"
 
 
-def _mean_ranks(found: _Found, at: float) -> dict[_Key, Cell]:
+def _mean_ranks(comparison: _Comparison, at: float) -> dict[_Key, Cell]:
     """Over the blocks in which a method was ranked at a sparsity."""
-    rows, blocks = found.board.rows, len(found.blocks)
-    met = Board(rows[(rows["target"] == at) & (rows["place"] == at)], found.board.samples)
+    rows, blocks = comparison.leaderboards.rows, len(comparison.blocks)
+    met = Leaderboards(rows[(rows["target"] == at) & (rows["place"] == at)], comparison.leaderboards.samples)
     ranks = {}
     for row in rows_of(overall(met)):
         note = "" if row["cells"] == blocks else f"{row['cells']} of {blocks}"
-        ranks[row["method"], True] = Cell(f"{row['mean_rank']:.1f}", note=note) if row["cells"] else DASH
+        ranks[row["method"], True] = cells.number(row["mean_rank"], 1, note) if row["cells"] else NOTHING
     return ranks
 
 
 def _sparsity(at: float | None, blocks: list[_Block]) -> float:
-    """The wanted sparsity, or that of most rows, the middle one of several; 0 if there are only dense rows."""
+    """The sparsity asked for, else that of most rows (the middle one of several), or 0 if there are only dense rows."""
     counts = Counter(row["target"] for block in blocks for row in block.rows if row["target"])
     known = sorted(counts)
     if at is None:
@@ -278,31 +245,3 @@ def _unit(rows: list[Any]) -> int:
     """How many thousands the largest size is divided by."""
     largest = max((size for size in map(_size, rows) if math.isfinite(size)), default=1000.0)
     return min(len(UNITS) - 1, int(math.log10(max(largest, 1)) / 3))
-
-
-def _reported_rows(block: _Block, wanted: Wanted) -> list[Row]:
-    """What papers report near the sparsities of a block, a row for each of their methods."""
-    rows = published(block.dataset, block.model)
-    if wanted.methods:
-        rows = rows[rows["pruner"].isin({row["pruner"] for row in block.rows})]
-    lines = []
-    papers = [f"{row.method} ({citation(row)})" for row in rows.itertuples()]
-    for name, numbers in rows.assign(name=papers).groupby("name", sort=False):
-        dense = _reported(numbers, 0.0)
-        if dense != DASH:
-            lines.append([Cell(f"{name}, at 0%", italic=True), dense])
-        pruned = [_reported(numbers, target) for target in block.targets]
-        if set(pruned) - {DASH}:
-            lines.append([Cell(str(name), italic=True), *pruned])
-    return lines
-
-
-def _reported(numbers: pd.DataFrame, column: float) -> Cell:
-    """The number nearest to a sparsity, or the range of several."""
-    away = (numbers["sparsity"] - column).abs().round(6)
-    if away.min() > (NEAR if column else 0.0):
-        return DASH
-    nearest = numbers[away == away.min()]
-    values = [f"{value:.2f}" for value in sorted(set(nearest["accuracy"]))]
-    text = values[0] if len(values) == 1 else f"{values[0]}–{values[-1]}"
-    return Cell(text, note=cells.elsewhere(nearest["sparsity"].iloc[0], column), italic=True)

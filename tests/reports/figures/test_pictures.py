@@ -20,7 +20,7 @@ from lth_bench.reports.figures import charts
 from lth_bench.reports.figures.pictures import pictures, save, save_all
 from lth_bench.reports.figures.style import STYLE, marks, spread, width, wrapped
 from lth_bench.results.frame import Results, load
-from lth_bench.results.leaderboard import board
+from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.records import write_plan
 from support.documents import entry, write_document
 from support.hostile import HOSTILE
@@ -100,13 +100,13 @@ def overlaps(found):
 
 
 def drawn(results):
-    found = board(results.frame)
+    found = summarise(results.frame)
     return {picture.kind: picture for picture in pictures(results, found, overlaps(found))}
 
 
 def all_of(directory):
     results = load(directory)
-    return pictures(results, board(results.frame), None)
+    return pictures(results, summarise(results.frame), None)
 
 
 def texts(figure):
@@ -154,7 +154,7 @@ def test_every_kind_is_drawn_in_every_format(shared):
         assert picture.caption.startswith("lenet_300_100 on digits: ") and picture.caption.endswith(".")
         assert "2 seeds" in picture.caption and "\n" not in picture.caption
         ElementTree.parse(paths[1])
-    without = pictures(shared.results, board(shared.results.frame), None)
+    without = pictures(shared.results, summarise(shared.results.frame), None)
     assert [picture.kind for picture in without] == KINDS[:-1]
 
 

@@ -16,10 +16,11 @@ import pytest
 
 from lth_bench.experiments.experiment import Choice
 from lth_bench.reports.escaping import plain
-from lth_bench.reports.page.render import LONGEST, Content, page
-from lth_bench.reports.tables import verdict_sentence
+from lth_bench.reports.leaderboards import verdict_sentence
+from lth_bench.reports.page.content import Content
+from lth_bench.reports.page.render import LONGEST, page
 from lth_bench.results.frame import BLOCK, load
-from lth_bench.results.leaderboard import board
+from lth_bench.results.leaderboard import summarise
 from lth_bench.results.rows import Trouble
 from lth_bench.storage.records import write_plan
 from support import records
@@ -79,7 +80,7 @@ def judged(found):
 
 
 def content(results, label="a figure", suites=None):
-    found = board(results.frame)
+    found = summarise(results.frame)
     figures = [
         (f"{label} {kind}", kind, place, SVG.format(label="label")) for place, _ in found.blocks() for kind in "ab"
     ]
@@ -271,7 +272,7 @@ def test_more_experiments_than_a_page_can_hold_are_told_where_they_lie(made_cont
 
 def test_words_on_tickets_are_those_of_the_other_tables(source, made_content):
     text = " ".join(Seen(source).text.split())
-    verdicts, rows = made_content.verdicts, made_content.found.rows
+    verdicts, rows = made_content.verdicts, made_content.leaderboards.rows
     counts = verdicts["verdict"].value_counts()
     assert verdict_sentence() in text
     assert f"{counts['wins']} win, {counts['fails']} fail, {counts['unknown']} are unknown." in text

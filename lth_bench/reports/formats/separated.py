@@ -1,0 +1,42 @@
+"""Tables as comma-separated values: numbers are alone in their cells, what belongs to them has columns of its own."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from lth_bench.reports import escaping
+from lth_bench.reports.table import Cell, Column, Table
+
+
+def document(tables: Sequence[Table]) -> str:
+    """Tables one below the other, each with a line of its heads, its rows, and a line of its title and caption."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    for number, table in enumerate(tables):
+        writer.writerows([[]] * (number > 0))
+        cells = zip(*map(table.whole, table.rows), strict=True) if table.rows else [()] * len(table.columns)
+        columns = [part for pair in zip(table.columns, cells, strict=True) for part in _columns(*pair)]
+        writer.writerows(zip(*columns, strict=True))
+        writer.writerow([escaping.csv(f"{table.title}. {table.caption}")])
+    return file.getvalue()
+
+
+def _columns(column: Column, cells: Sequence[Cell]) -> list[list[str]]:
+    """A column, and if it holds numbers, columns for what stands behind them."""
+    if column.form is None:
+        return [list(map(escaping.csv, [column.head, *(cell.shown for cell in cells)]))]
+    behind = {
+        "±": [cell.interval.removeprefix("± ") for cell in cells],
+        "difference": [cell.difference for cell in cells],
+        "best": ["best" * (cell.mark == "best") for cell in cells],
+        "note": ["; ".join(note.strip("()[]") for note in cell.notes) for cell in cells],
+    }
+    first = [escaping.csv(column.head), *map(_text, cells)]
+    more = {name: texts for name, texts in behind.items() if any(texts)}
+    return [first, *(list(map(escaping.csv, [f"{column.head} {name}", *texts])) for name, texts in more.items())]
+
+
+def _text(cell: Cell) -> str:
+    return escaping.csv(cell.text) if cell.value is None else cell.text.replace(",", "")

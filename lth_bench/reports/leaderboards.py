@@ -1,0 +1,200 @@
+"""Leaderboards as tables to read, and as all their numbers for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from lth_bench.reports import escaping
+from lth_bench.reports.formats import html, latex, markdown
+from lth_bench.reports.numbers import distinct_percents, half, hundredths, signed, tenths_percent
+from lth_bench.reports.table import Cell, Column, Row, Table, grid, labelled
+from lth_bench.results.controls import named_rivals
+from lth_bench.results.frame import BLOCK, rows_of
+from lth_bench.results.leaderboard import MET, TROUBLES, Leaderboards
+from lth_bench.results.verdicts import MARGIN, verdicts
+
+FORMATS = ("md", "csv", "json", "tex", "html")
+LEVEL = "95 %"
+NUMBERS = [
+    *BLOCK,
+    "method",
+    "target",
+    "trained_with",
+    "own_recipe",
+    "pruner",
+    "control",
+    "n",
+    *TROUBLES,
+    "sparsity",
+    "effective_sparsity",
+    "collapsed_layers",
+    "accuracy",
+    "accuracy_lower",
+    "accuracy_upper",
+    "accuracy_sd",
+    "difference",
+    "difference_lower",
+    "difference_upper",
+    "difference_n",
+    "p",
+    "p_holm",
+    "sign_flip_p",
+    "sign_flip_least",
+    "rank",
+    "best",
+    "area",
+    "verdict",
+    "why",
+    "best_validation_accuracy",
+    "early_stop_accuracy",
+    "early_stop_step",
+    "early_stop_step_sd",
+    "censored",
+    "loss",
+    "calibration_error",
+    "top5_accuracy",
+    "steps",
+    "training_flops",
+    "training_flops_dense",
+    "inference_flops",
+    "inference_share",
+    "theoretical_speedup",
+    "latency",
+    "parameters",
+    "bytes_dense",
+    "bytes_bitmap",
+    "bytes_csr",
+    "seconds",
+    "peak_memory",
+    "unfit",
+    "environment",
+    "data",
+]
+"""The columns for programs, in their order."""
+TEXTS = [*BLOCK, "method", "trained_with", "pruner", "control", "why", "unfit", "environment", "data"]
+
+
+def numbers(leaderboards: Leaderboards) -> pd.DataFrame:
+    """A row for every method and target, with every number and its verdict."""
+    keys = [*BLOCK, "method", "target"]
+    judged = leaderboards.rows.merge(verdicts(leaderboards), on=keys, how="left")
+    return judged.fillna({"verdict": "", "why": ""})[NUMBERS]
+
+
+def tables(leaderboards: Leaderboards) -> list[Table]:
+    """Methods by sparsities, a table for every data set, model and recipe; rows in a recipe of their own say so."""
+    names, caption = leaderboards.names(), sentence(leaderboards)
+    return list(labelled(_table(names[place], rows_of(rows), caption) for place, rows in leaderboards.blocks()))
+
+
+def _table(title: str, records: list[dict[str, Any]], caption: str) -> Table:
+    places, methods = grid(records, name_cell, _cell)
+    columns = [Column("method"), *(Column(percent, form=hundredths) for percent in distinct_percents(places))]
+    rows = [Row([name, *cells]) for name, cells in methods.items()]
+    return Table(title, columns, [rows], caption, escaping.slug(f"leaderboard {title}"))
+
+
+def name_cell(row: Any) -> Cell:
+    """A method's name, marked if it was trained with a recipe of its own."""
+    return Cell(str(row["method"]), notes=marks(row))
+
+
+def marks(row: Any) -> tuple[str, ...]:
+    return ("†",) if row["own_recipe"] else ()
+
+
+def _cell(row: Any) -> Cell:
+    """Mean and difference, the sparsity if it is above the target, and what did not finish."""
+    troubles = lost(row)
+    if not row["n"]:
+        return Cell(notes=(troubles,))
+    above = row["sparsity"] > row["target"] + MET
+    notes = [f"at {tenths_percent(row['sparsity'])}"] if above else []
+    notes += [f"[n={row['n']}; {troubles}]"] if troubles else []
+    return Cell(
+        hundredths(row["accuracy"]),
+        half(row["accuracy_upper"] - row["accuracy"]),
+        _difference(row) if row["target"] and not pd.isna(row["difference"]) else "",
+        tuple(notes),
+        "best" if row["best"] else "",
+        value=row["accuracy"],
+    )
+
+
+def lost(row: Any) -> str:
+    """How many seeds did not finish, and why; nothing if all did."""
+    return ", ".join(f"{row[name]} {name}" for name in TROUBLES if row[name])
+
+
+def _difference(row: Any) -> str:
+    """To the dense network, with the number of seeds if that is less than the mean's."""
+    pairs = "" if row["difference_n"] == row["n"] else f", n={row['difference_n']}"
+    return f"{signed(row['difference'])}{pairs}"
+
+
+def sentence(leaderboards: Leaderboards) -> str:
+    """What the cells of a leaderboard mean, and what speaks against comparing them."""
+    rows = leaderboards.rows
+    seeds = int(rows["n"].max())
+    several = f"up to {seeds} seeds, ± half of Student's {LEVEL} interval"
+    over = several if seeds > 1 else "1 seed, which has no interval"
+    parts = [
+        f"Test accuracy in per cent at the last step: the mean over {over}.",
+        "Columns are measured sparsities, named in the cell where above the target; in brackets the mean difference to "
+        "the dense network of the same seed, in points.",
+        f"Bold: not distinguishable from the best method of its column by the paired {LEVEL} interval; controls, and "
+        "methods of which a seed failed or diverged, are not in that contest." if rows["best"].any() else "",
+        "n is given where fewer seeds finished; – was not asked for.",
+        "† trained with a recipe of its own." if rows["own_recipe"].any() else "",
+        *doubts(rows),
+    ]  # fmt: skip
+    return " ".join(part for part in parts if part)
+
+
+def doubts(rows: pd.DataFrame) -> Iterator[str]:
+    """What speaks against comparing rows: environments and data that differ, models that are not fit."""
+    environments = distinct(rows["environment"])
+    if len(environments) > 1:
+        yield f"Not all were run in one environment, whose numbers may differ: {'; '.join(environments)}."
+    for (dataset, model), part in rows.groupby(["dataset", "model"], sort=False):
+        if len(distinct(part["data"])) > 1:
+            yield f"Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
+    for row in rows[rows["unfit"] != ""].drop_duplicates(["dataset", "model", "unfit"]).to_dict("records"):
+        yield f"{row['model']} on {row['dataset']} is not fit to be pruned at initialisation: {row['unfit']}."
+
+
+def distinct(texts: pd.Series[str]) -> list[str]:
+    """The different texts that are joined by semicolons in the cells of a column."""
+    return sorted({part for text in texts.unique() for part in text.split("; ") if part})
+
+
+def formatted(leaderboards: Leaderboards, form: str) -> str:
+    """Leaderboards in one of `FORMATS`: "md", "tex" and "html" as tables, "csv" and "json" with every number."""
+    makers: dict[str, Callable[[], str]] = {
+        "md": lambda: markdown.document(tables(leaderboards)),
+        "tex": lambda: latex.document(tables(leaderboards)),
+        "html": lambda: html.document(tables(leaderboards), "Leaderboard"),
+        "csv": lambda: _safe(numbers(leaderboards)).to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        "json": lambda: numbers(leaderboards).to_json(orient="records", indent=1, double_precision=10) + "\n",
+    }
+    return makers[form]()
+
+
+def _safe(table: pd.DataFrame) -> pd.DataFrame:
+    """Text that no spreadsheet takes for a formula."""
+    return table.assign(**{name: table[name].map(escaping.csv) for name in TEXTS})
+
+
+def verdict_sentence() -> str:
+    """What the verdicts mean."""
+    return (
+        f"A ticket wins if three things are shown: it is not worse than the dense network by more than {MARGIN} points "
+        f"(paired by seed, one-sided, {LEVEL}), trains in no more steps (to the lowest validation loss, or to the end "
+        "where that was at the end), and is better than its own mask with other initial weights (the control "
+        f"{named_rivals()}). "
+        "It fails if the opposite of one is shown, and is unknown where seeds are too few to tell, or no such control "
+        "was run. Steps of the search are not counted here; training FLOPs count them."
+    )

@@ -1,0 +1,98 @@
+"""How numbers are written: each kind in one way, with a hyphen for a minus; formats set it as they can."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+Form = Callable[[float], str]
+
+MISSING = "–"
+hundredths: Form = "{:.2f}".format
+thousandths: Form = "{:.3f}".format
+grouped: Form = "{:,.0f}".format
+grouped_tenths: Form = "{:,.1f}".format
+ten_thousandths_percent: Form = "{:.4%}".format
+
+
+def signed(value: float) -> str:
+    """A difference; what rounds to nothing is +0.00."""
+    return f"{round(value, 2) + 0.0:+.2f}"
+
+
+def signed_or_zero(value: float) -> str:
+    """A difference; what rounds to nothing has no sign."""
+    return signed(value) if abs(value) >= 0.005 else "0.00"
+
+
+def half(interval: float) -> str:
+    """Half of an interval, as it stands behind its middle; nothing if there is none."""
+    return "" if math.isnan(interval) else f"± {interval:.2f}"
+
+
+def bounds(lower: float, upper: float, form: Form) -> str:
+    """An interval by its bounds; nothing if there is none."""
+    return "" if math.isnan(lower) or math.isnan(upper) else f"[{form(lower)}, {form(upper)}]"
+
+
+def percent(share: float) -> str:
+    """A share of one, with the digits that it takes to tell targets apart."""
+    return f"{100 * share:.6g}%"
+
+
+def tenths_percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def three_digits_percent(share: float) -> str:
+    return f"{100 * share:.3g}%"
+
+
+def distinct_percents(shares: Sequence[float]) -> list[str]:
+    """Shares with as few decimals as tell them apart, but at least one."""
+    texts = [[f"{100 * share:.{decimals}f}%" for share in shares] for decimals in range(1, 9)]
+    return next((percents for percents in texts if len(set(percents)) == len(shares)), texts[-1])
+
+
+def probability(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def prefixed(value: float) -> str:
+    """Three digits and a decimal prefix, as of FLOPs and parameters."""
+    size = min(max(int(math.log10(1.0005 * value) // 3), 0), 6) if 0 < value < math.inf else 0
+    return f"{value / 1000**size:.3g} {' kMGTPE'[size]}".strip()
+
+
+def prefixed_bytes(value: float) -> str:
+    shown = prefixed(value)
+    return f"{shown}B" if shown[-1].isalpha() else f"{shown} B"
+
+
+def three_digits(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.3g}×" if ratio < math.inf else "∞"
+
+
+def times_apart(ratio: float) -> str:
+    return f"{ratio:.3g} ×"
+
+
+def hundredths_of_milliseconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.2f} ms"
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.3g} ms"
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
+
+
+def count(value: float) -> str:
+    """A count, or a mean of counts to a tenth."""
+    return f"{value:.1f}".removesuffix(".0")

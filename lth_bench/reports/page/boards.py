@@ -1,0 +1,157 @@
+"""The leaderboards of a page, and the listings below them."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from markupsafe import Markup
+
+from lth_bench.reports.leaderboards import distinct, lost, verdict_sentence
+from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
+from lth_bench.reports.page import listings
+from lth_bench.reports.page.content import Content
+from lth_bench.reports.page.listings import listed
+from lth_bench.reports.page.svg import cleaned
+from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, grid
+from lth_bench.results.frame import BLOCK, rows_of
+from lth_bench.results.leaderboard import MET, Place, overall
+
+WINS = "ticket wins"
+CHANGED = {"control": "changed", "lower": "difference_lower", "upper": "difference_upper"}
+TO_DENSE = ["difference", "difference_lower", "difference_upper", "p", "sign_flip_p", "sign_flip_least"]
+
+
+@dataclass(frozen=True)
+class Block:
+    """A leaderboard with its figures, all its numbers, the columns of which nothing is known, and what to beware of."""
+
+    place: Place
+    board: Table
+    details: Table
+    unknown: list[str]
+    notices: list[str]
+    figures: list[tuple[str, Markup]]
+
+
+def boards(content: Content) -> dict[str, Any]:
+    """The leaderboards, and what is said over all of them."""
+    names = content.leaderboards.names()
+    rows = _numbered(content, names)
+    keys = [*BLOCK, "method", "target"]
+    where = rows[[*keys, "board", "block", "number", "place", "own_recipe"]]
+    methods = where.drop_duplicates([*BLOCK, "method"]).drop(columns=["target", "place"])
+    badges = content.badges.rename(columns=CHANGED).merge(methods, on=[*BLOCK, "method"])
+    standing = rows_of(overall(content.leaderboards))
+    drawn: dict[Place, list[tuple[str, Markup]]] = defaultdict(list)
+    for number, (caption, _, place, svg) in enumerate(content.figures):
+        drawn[place].append((caption, cleaned(svg, caption, f"f{number}-")))
+    return {
+        "blocks": [_block(place, rows[rows["board"] == names[place]], drawn[place]) for place in names],
+        "others": [figure for place, figures in drawn.items() if place not in names for figure in figures],
+        "targets": [percent(target) for target in sorted(set(rows["target"]))],
+        "standing": listed("Methods over all leaderboards", listings.STANDING, standing) if standing else None,
+        "verdicts": listed("Winning tickets", listings.VERDICTS, rows_of(content.verdicts.merge(where, on=keys))),
+        "badges": listed("Sanity checks", listings.BADGES, rows_of(badges)),
+        "tickets": [(name, int((content.verdicts["verdict"] == name).sum())) for name in ("wins", "fails", "unknown")],
+        "wins": WINS,
+        "nothing": NOTHING,
+        "meaning": verdict_sentence(),
+        "columns": listings.DETAILS,
+        "choices": {kind: sorted(set(rows[kind])) for kind in ("dataset", "model")},
+        "seed_count": int(rows["n"].max()),
+        "least": f"{rows['sign_flip_least'].min():.2g}",
+    }
+
+
+def placed(rows: pd.DataFrame, names: Mapping[Place, str]) -> pd.DataFrame:
+    """Rows with the names and numbers of their leaderboards."""
+    titles = [names[(dataset, model, recipe)] for dataset, model, recipe in rows[BLOCK].itertuples(index=False)]
+    numbers = {name: number for number, name in enumerate(names.values())}
+    return rows.assign(board=titles, block=[numbers[title] for title in titles])
+
+
+def _numbered(content: Content, names: Mapping[Place, str]) -> pd.DataFrame:
+    """The rows of leaderboards with their verdicts, losses and relative costs, and with numbers for their methods."""
+    verdicts = content.verdicts[[*BLOCK, "method", "target", "verdict"]]
+    rows = content.leaderboards.rows.merge(verdicts, on=[*BLOCK, "method", "target"], how="left")
+    rows = placed(rows.fillna({"verdict": ""}), names)
+    rows = rows.assign(lost=[lost(row) for row in rows_of(rows)])
+    rows[TO_DENSE] = rows[TO_DENSE].where(rows["target"] > 0)  # what is not pruned is what others are compared with
+    return rows.assign(number=pd.factorize(rows["method"])[0], **content.leaderboards.relative_costs())
+
+
+def _block(place: Place, rows: pd.DataFrame, figures: list[tuple[str, Markup]]) -> Block:
+    records = rows_of(rows)
+    name = records[0]["board"]
+    details = listed(f"{name}: every number", listings.DETAILS, records)
+    return Block(
+        place=place,
+        board=_board(name, records),
+        details=details,
+        unknown=[f"{c.group} {c.head}" for c in listings.DETAILS if c not in details.columns and rows["n"].any()],
+        notices=list(_notices(rows)),
+        figures=figures,
+    )
+
+
+def _board(title: str, records: list[dict[str, Any]]) -> Table:
+    """Methods by places; its script knows the targets of the rows and columns."""
+    places, methods = grid(records, lambda row: Cell(row["method"]), _cell)
+    columns = [Column("method"), *(_column(place, records) for place in places)]
+    return Table(title, columns, [[_row(name, cells, records) for name, cells in methods.items()]])
+
+
+def _column(place: float, records: list[dict[str, Any]]) -> Column:
+    targets = _targets(row for row in records if row["place"] == place)
+    return Column(percent(place), form=hundredths, data={"targets": targets})
+
+
+def _row(name: Cell, cells: list[Cell], records: list[dict[str, Any]]) -> Row:
+    rows = [row for row in records if row["method"] == name.text]
+    attributes = listings.data({key: rows[0][key] for key in ("block", "number", "control")})
+    named = Cell(name.text, notes=listings.marks(rows[0]))
+    return Row([named, *cells], attributes | {"targets": _targets(rows)})
+
+
+def _targets(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "|".join(sorted({percent(row["target"]) for row in rows}))
+
+
+def _cell(row: Mapping[str, Any]) -> Cell:
+    """What a leaderboard shows of a method at a sparsity; its tone is up or down where it is told from dense."""
+    mean, lower, upper = (row[f"accuracy{end}"] for end in ("", "_lower", "_upper"))
+    if math.isnan(mean):
+        return Cell(notes=(row["lost"],))
+    differs = row["target"] > 0 and not math.isnan(row["difference"])
+    return Cell(
+        hundredths(mean),
+        half((upper - lower) / 2),
+        signed_or_zero(row["difference"]) if differs else "",
+        tuple(_notes(row)),
+        "best" if row["best"] else "",
+        "up" if row["difference_lower"] > 0 else "down" if row["difference_upper"] < 0 else "level",
+        mean,
+    )
+
+
+def _notes(row: Mapping[str, Any]) -> Iterator[str]:
+    if row["sparsity"] > row["target"] + MET and row["place"] == row["target"]:
+        yield f"at {percent(round(row['sparsity'], 4))}"
+    if row["lost"] or row["n"] == 1:
+        yield ", ".join([f"n = {row['n']}", *filter(None, [row["lost"]])])
+    if row["verdict"] == "wins":
+        yield WINS
+
+
+def _notices(rows: pd.DataFrame) -> Iterator[str]:
+    """What makes the rows of a leaderboard hard to compare."""
+    for text in distinct(rows["unfit"]):
+        yield f"The model is not fit to be pruned at initialisation: {text}"
+    for name, what in (("environment", "environments"), ("data", "versions of the data")):
+        if len(texts := distinct(rows[name])) > 1:
+            yield f"The rows come from {len(texts)} {what}, and may differ by that alone: {'; '.join(texts)}"
