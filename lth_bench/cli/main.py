@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lth_bench.cli import plugin, store
 from lth_bench.cli.arguments import RunDirectory
@@ -75,7 +75,7 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     table = Table("name", "from", "what it is", box=None)
     for name in registry:
         provider = registry.providers[name]
-        table.add_row(name, f"{provider.distribution} {provider.version}", escape(about(registry[name])))
+        table.add_row(name, f"{provider.distribution} {provider.version}", Text(about(registry[name])))
     out.print(table)
     if kind is Kind.models:
         out.print("\nand every model of timm: python -c 'import timm; print(*timm.list_models(), sep=\"\\n\")'")
