@@ -55,23 +55,23 @@ class Consultation:
 def consult(question: Question, plugins: Plugins, root: Path | None) -> Consultation:
     """Examines a model without and with the remedies. Raises ValueError, LookupError and DataError."""
     torch.set_num_threads(1)
-    site = Context(plugins, root, torch.device("cpu"))
+    context = Context(plugins, root, torch.device("cpu"))
     chosen = model_choice(plugins, question.model, dict(assigned(text, "stem=cifar") for text in question.options))
     wanted = cast(Recipe, plugins.recipes[question.recipe]) if question.recipe else NEUTRAL
-    batch, classes, images = _images(site, question.dataset)
+    batch, classes, images = _images(context, question.dataset)
     findings = diagnose(chosen, wanted, batch, classes)
     mended = dataclasses.replace(chosen, arguments={**chosen.arguments, **findings.remedies})
     remedied = diagnose(mended, wanted, batch, classes) if findings.remedies else None
     return Consultation(chosen, images, findings, mended, remedied)
 
 
-def _images(site: Context, dataset: str | None) -> tuple[Batch, int, str]:
-    """The images that the model sees, the number of classes, and both in words."""
+def _images(context: Context, dataset: str | None) -> tuple[Batch, int, str]:
+    """What the model sees, the number of classes, and both in words."""
     if dataset is None:
         inputs = torch.randn(EXAMPLES, *NOISE, generator=generator(0, "noise"))
         return Batch(inputs, torch.arange(EXAMPLES) % CLASSES), CLASSES, f"noise of 32×32 in {CLASSES} classes"
-    entry = dataset_choice(site.plugins, *_named(dataset))
-    data, classes = site.training(entry)[0], site.classes(entry)
+    entry = dataset_choice(context.plugins, *_named(dataset))
+    data, classes = context.training(entry)[0], context.classes(entry)
     return diagnostic_batch(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
 
 

@@ -1,4 +1,4 @@
-"""What commands show: progress, tables, and what is installed."""
+"""What the commands print: progress, tables, and one line on each plugin."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from lth_bench.storage.record import STATUSES
 if TYPE_CHECKING:
     from lth_bench.results.leaderboard import Leaderboards
     from lth_bench.running.queue import Tell
-    from lth_bench.running.status import Seen
+    from lth_bench.running.status import Surveyed
     from lth_bench.storage.record import Identity
 
-QUIET = ("parked", "dropped", "stopped")  # another process works on it, or the next run will
+QUIET = ("parked", "dropped", "stopped")  # other workers or the next run will finish the experiment
 
 
 def title(identity: Identity) -> str:
@@ -43,7 +43,7 @@ def title(identity: Identity) -> str:
 
 @contextmanager
 def bar(console: Console, total: int) -> Iterator[Tell]:
-    """A progress bar with a running experiment; failures stay on the screen."""
+    """A progress bar that names a running experiment; failures stay on the screen."""
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -71,7 +71,7 @@ def bar(console: Console, total: int) -> Iterator[Tell]:
 
 @contextmanager
 def lines(total: int) -> Iterator[Tell]:
-    """A line for every experiment that ends."""
+    """Prints a line for every experiment that ends."""
     started, finished = time.monotonic(), 0
 
     def tell(event: str, identity: Identity) -> None:
@@ -85,18 +85,18 @@ def lines(total: int) -> Iterator[Tell]:
     yield tell
 
 
-def print_state(console: Console, seen: list[Seen]) -> None:
-    """Prints how many experiments are in which state, and a line for each that is neither done nor missing."""
+def print_state(console: Console, surveyed: list[Surveyed]) -> None:
+    """Prints how many experiments are in each state, and a line for each that is neither done nor missing."""
     from lth_bench.running.status import AGAIN, count
 
     table = Table("state", "experiments", "", box=None)
-    for state, number in count(seen).items():
+    for state, number in count(surveyed).items():
         table.add_row(state, f"{number:,}", AGAIN.get(state, ""))
     console.print(table)
-    for item in seen:
+    for item in surveyed:
         if item.state not in ("done", "missing"):
             name = title(item.identity) if item.identity else item.key
-            console.print(f"{item.state}: {name}: {item.word[:300]}", markup=False, soft_wrap=True)
+            console.print(f"{item.state}: {name}: {item.words[:300]}", markup=False, soft_wrap=True)
 
 
 def print_leaderboard(console: Console, leaderboards: Leaderboards) -> None:

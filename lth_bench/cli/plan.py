@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lth_bench.cli.arguments import Only, Output, SuiteName
 from lth_bench.cli.selection import installed_plugins, select
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
-    """Show what a suite would run, and how much."""
+    """Show which experiments a suite would run."""
     from lth_bench.running.standing import standing
 
     selected = select(suite, only, installed_plugins())
@@ -30,16 +30,16 @@ def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
         total, done = total + len(items), done + finished
         sparsities = " ".join(f"{s:g}" for s in sorted({item.experiment.sparsity for item in items}))
         seeds = _spans(sorted({item.experiment.seed for item in items}))
-        table.add_row(*map(escape, place), sparsities, seeds, str(len(items)), str(finished))
+        table.add_row(*map(Text, place), sparsities, seeds, str(len(items)), str(finished))
     out.print(table)
     out.print(
         f"\n{selected.suite}: {total} experiments, {done} of them done in {directory}/, {total - done} to run; "
-        "each trains for its recipe's duration at least once, iterative methods once a round."
+        "each trains at least once for the duration of its recipe, iterative methods once a round."
     )
 
 
 def _spans(numbers: list[int]) -> str:
-    """Ascending numbers, runs of them by the first and the last: 0-9 12."""
+    """Rising numbers in short: 0-9 12."""
     rows = [[pair[1] for pair in row] for _, row in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
     return " ".join(f"{row[0]}-{row[-1]}" if len(row) > 3 else " ".join(map(str, row)) for row in rows)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import out, print_paths, refuse
@@ -69,5 +69,5 @@ def _print(findings: list[Finding]) -> None:
     table = Table("rule", "", "why", box=SIMPLE_HEAD)
     for finding in findings:
         colour = COLOURS[finding.state]
-        table.add_row(escape(finding.words), f"[{colour}]{finding.state}[/{colour}]", escape(finding.reason))
+        table.add_row(Text(finding.words), Text(finding.state, colour), Text(finding.reason))
     out.print(table)

@@ -38,28 +38,29 @@ def run(
     data: DataRoot = None,
     device: Annotated[Device, typer.Option(help="Where networks are trained.")] = Device.auto,
     download: Annotated[
-        bool, typer.Option("--download", help="Fetch data sets that are absent into the folder of --data.")
+        bool, typer.Option("--download", help="Fetch absent data sets into the folder of --data.")
     ] = False,
     loaders: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Processes a worker has to read images that do not fit memory.")
+        int,
+        typer.Option(min=0, metavar="N", help="Processes per worker to read images that do not fit memory."),
     ] = 0,
     only: Only = None,
     store: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", envvar="LTH_BENCH_STORE", help="Where training is shared; by default OUT/store."),
+        typer.Option(metavar="DIR", envvar="LTH_BENCH_STORE", help="Store of shared training; by default OUT/store."),
     ] = None,
     no_store: Annotated[bool, typer.Option("--no-store", help="Compute everything, share nothing.")] = False,
     time_limit: Annotated[
         str | None, typer.Option(metavar="TIME", help="End an experiment that takes longer, such as 90s, 10m, 2h.")
     ] = None,
     memory_limit: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="End an experiment that wants more memory, such as 8GB.")
+        str | None, typer.Option(metavar="SIZE", help="End an experiment that takes more memory, such as 8GB.")
     ] = None,
     stall_limit: Annotated[
-        str, typer.Option(metavar="TIME", help="End an experiment that shows no progress for so long.")
+        str, typer.Option(metavar="TIME", help="End an experiment without progress for so long.")
     ] = "30m",
 ) -> None:
-    """Run the experiments of a suite that have no record yet, then print its leaderboard."""
+    """Run the missing experiments of a suite, then print its leaderboard."""
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import identity
@@ -81,7 +82,7 @@ def run(
 
 
 def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:
-    """Checks these experiments, then runs them on as many workers as were asked for and can be used."""
+    """Checks these experiments, then runs them on `workers` processes, or as many as there is room for."""
     from lth_bench.running.pool import WorkerPool
     from lth_bench.storage.files import publish
     from lth_bench.storage.records import suite_copy, write_plan
@@ -118,24 +119,24 @@ def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
 
 
 def _work(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
-    """Runs a sweep; the first Ctrl-C or SIGTERM ends it in order, the second at once."""
+    """Runs a sweep; the first Ctrl-C or SIGTERM stops it at checkpoints, the second at once."""
     from lth_bench.running.interrupts import stopping
     from lth_bench.running.supervisor import run_all
 
     with stopping(queue, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
         run_all(sweep, queue, pool, tell)
     if received:
-        text = f"\nStopped; what was finished is kept in {sweep.directory}/, the same command goes on from there."
+        text = f"\nStopped; {sweep.directory}/ keeps what was finished, and the same command goes on from there."
         err.print(text, markup=False, soft_wrap=True)
         raise typer.Exit(128 + received[0])
 
 
 def _download(plugins: Plugins, planned: list[Planned], root: Path | None) -> None:
-    """Fetches the data sets of these experiments that are missing and can be fetched."""
+    """Fetches the absent data sets of these experiments, where a plugin knows how."""
     from lth_bench.running.context import dataset_named
 
     if root is None:
-        refuse(["--download wants to know where to: give --data DIR or LTH_BENCH_DATA"])
+        refuse(["--download needs a folder: give --data DIR or LTH_BENCH_DATA"])
     for entry in {str(item.experiment.dataset): item.experiment.dataset for item in planned}.values():
         fetch = dataset_named(plugins.datasets, entry).download
         if fetch is not None:
@@ -159,7 +160,7 @@ def _finish(directory: Path, keys: set[str]) -> None:
     print_leaderboard(out, report.leaderboards)
     computed, charged = results.evidence.computed, results.evidence.charged
     if computed < charged:
-        out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest was shared.\n")
+        out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest came from the store.\n")
     if paths := written(directory):
         print_paths(paths)
     else:
@@ -168,7 +169,7 @@ def _finish(directory: Path, keys: set[str]) -> None:
 
 
 def _tell_failures(results: Results, keys: set[str], directory: Path) -> None:
-    """Says which of these experiments are not done, and why; exits with status 1 if there are any."""
+    """Prints which of these experiments are not done, and why; exit status 1 if there are any."""
     bad = results.frame[results.frame["key"].isin(keys) & (results.frame["status"] != "done")]
     words = {trouble.key: trouble.message for trouble in results.evidence.troubles}
     for row in bad.itertuples():

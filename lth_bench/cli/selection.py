@@ -1,4 +1,4 @@
-"""The experiments that a command works on: those of a suite, or some of them."""
+"""The experiments of a command: those of a suite, or a selection of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """The experiments of a suite, the `chosen` ones among them, and the path of the suite file."""
+    """The experiments of a suite, the `chosen` ones among them, and the path of its file."""
 
     suite: str
     path: Path
@@ -29,7 +29,7 @@ class Selection:
 
 
 def select(suite: str, only: str | None, plugins: Plugins) -> Selection:
-    """Plans a suite and chooses the experiments for which `only` holds; ends the program if that is impossible."""
+    """Plans a suite and selects the experiments for which `only` holds; ends the program if that is impossible."""
     from lth_bench.errors import SuiteError
     from lth_bench.experiments.plan import plan, read_suite, suite_path
 
@@ -43,7 +43,7 @@ def select(suite: str, only: str | None, plugins: Plugins) -> Selection:
 
 
 def installed_plugins() -> Plugins:
-    """All plugins that load; prints why others do not."""
+    """All plugins that load; prints the others with the reason."""
     from lth_bench.experiments.plugins import load_plugins
 
     plugins = load_plugins()
@@ -62,13 +62,13 @@ def _filtered(planned: list[Planned], only: str) -> list[Planned]:
 
     frame = pd.DataFrame([_columns(item) for item in planned])
     try:
-        kept = frame.query(only).index
+        rows = frame.query(only).index
     except Exception as error:
         refuse([f"--only {only!r}: {error}; columns: {', '.join(frame.columns)}"])
-    if kept.empty:
+    if rows.empty:
         refuse([f"--only {only!r} leaves none of the {len(planned)} experiments"])
-    chosen = {planned[index].experiment.key for index in kept}
-    chosen |= {base.key for index in kept if (base := planned[index].experiment.base)}
+    chosen = {planned[index].experiment.key for index in rows}
+    chosen |= {base.key for index in rows if (base := planned[index].experiment.base)}
     return [item for item in planned if item.experiment.key in chosen]
 
 

@@ -11,7 +11,8 @@ from rich.filesize import decimal
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from lth_bench.storage.store import Store, Survey
+    from lth_bench.storage.store import Store
+    from lth_bench.storage.upkeep import Usage
 
 app = typer.Typer(no_args_is_help=True, help="Look after a store of training segments.")
 out = Console(highlight=False)
@@ -22,21 +23,22 @@ StorePlace = Annotated[Path, typer.Argument(metavar="DIR", help="A store, or a r
 @app.command()
 def du(place: StorePlace) -> None:
     """Show how many files a store has, and how large they are."""
-    from lth_bench.storage.store import survey
+    from lth_bench.storage.upkeep import usage
 
-    _print(survey(_open(place)), "nothing is stored")
+    _print(usage(_open(place)), "nothing is stored")
 
 
 @app.command()
 def gc(
     place: StorePlace,
     max_size: Annotated[
-        str | None, typer.Option(metavar="SIZE", help="Also remove what was used longest ago, down to such as 5GB.")
+        str | None,
+        typer.Option(metavar="SIZE", help="Also remove the least recently used, to a size such as 5GB."),
     ] = None,
 ) -> None:
-    """Remove what nothing needs; what --max-size removes is computed again when it is needed."""
+    """Remove what nothing needs; what --max-size removes is computed again on demand."""
     from lth_bench.running.limits import size
-    from lth_bench.storage.store import collect
+    from lth_bench.storage.upkeep import collect
 
     try:
         largest = None if max_size is None else size(max_size)
@@ -47,14 +49,14 @@ def gc(
 
 @app.command()
 def verify(place: StorePlace) -> None:
-    """Read and check everything; damaged files are set aside, and then the status is 1."""
-    from lth_bench.storage.store import verify
+    """Read and check everything; set damaged files aside, and exit with status 1 if there were any."""
+    from lth_bench.storage.upkeep import verify
 
     store = _open(place)
     bad = verify(store)
     _print(bad, "everything is sound")
     if bad.counts:
-        out.print(f"set aside in {store.root / 'damaged'}; it is computed again when it is asked for", soft_wrap=True)
+        out.print(f"set aside in {store.root / 'damaged'}; it is computed again on demand", soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -64,12 +66,12 @@ def _open(place: Path) -> Store:
     return open_store(place)
 
 
-def _print(found: Survey, nothing: str) -> None:
-    if not found.counts:
+def _print(files: Usage, nothing: str) -> None:
+    if not files.counts:
         out.print(nothing)
         return
     table = Table("what", "files", "size", box=None)
-    for kind, count in found.counts.items():
-        table.add_row(kind, f"{count:,}", decimal(found.sizes[kind]))
-    table.add_row("all", f"{sum(found.counts.values()):,}", decimal(sum(found.sizes.values())))
+    for kind, count in files.counts.items():
+        table.add_row(kind, f"{count:,}", decimal(files.sizes[kind]))
+    table.add_row("all", f"{sum(files.counts.values()):,}", decimal(sum(files.sizes.values())))
     out.print(table)

@@ -1,4 +1,4 @@
-"""What an experiment cost, computed from its record; FLOPs = 2 × MACs, of one image where nothing else is said."""
+"""The costs of an experiment, computed from its record. FLOPs = 2 × MACs, of one image unless stated otherwise."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PASSES = 3  # forward, and backward for inputs and for weights
 
 @dataclass(frozen=True)
 class Shapes:
-    """What costs of a network depend on, beside the weights that are left in each prunable layer, in their order.
+    """The constants of a network's costs; lists follow the order of the prunable layers.
 
     `dense` are the FLOPs of a forward pass through the dense network, `each` those that every weight of a layer takes,
     `other_flops` and `other_parameters` what is not prunable. Bytes are of a form that holds no weight: with 4-byte
@@ -36,12 +36,12 @@ class Shapes:
     bytes_csr: int
 
     def flops(self, kept: Iterable[int]) -> float:
-        """FLOPs of a forward pass where so many weights of each layer are left."""
+        """FLOPs of a forward pass with so many weights left in each layer."""
         return float(sum(map(mul, kept, self.each))) + self.other_flops
 
 
 class Costs(NamedTuple):
-    """FLOPs, parameters and bytes of an experiment; NaN where they are not known."""
+    """FLOPs, parameters and bytes of an experiment; NaN where unknown."""
 
     training_flops: float
     training_flops_dense: float
@@ -55,7 +55,7 @@ class Costs(NamedTuple):
 
 
 def shapes(network: Network) -> Shapes:
-    """What a record says of its network."""
+    """The shapes of the network in a record."""
     tensors, flops = ([layer.shape for layer in network.layers], [float(layer.flops) for layer in network.layers])
     sizes = [math.prod(shape) for shape in tensors]
     other, others = float(network.other_flops), network.parameters - sum(sizes)
@@ -73,11 +73,11 @@ def shapes(network: Network) -> Shapes:
 
 
 def training(network: Shapes, events: Iterable[RecordedEvent]) -> tuple[float, float]:
-    """FLOPs of training and search: of kept weights alone, and of the same work on dense matrices.
+    """FLOPs of training and search: of the kept weights alone, and of the same work with dense matrices.
 
     A pass forward and backward is three times the forward pass (Evci et al. 2020, arXiv:1911.11134, appendix H). One
-    that has the gradients of pruned weights as well is two at the sparsity that holds and one dense. What is computed
-    while the clock stands still was measured.
+    with the gradients of pruned weights too is two passes at the current sparsity and one dense pass. FLOPs of work
+    while the clock stands still were measured.
     """
     sparse = dense = 0.0
     for event in events:
@@ -92,7 +92,7 @@ def training(network: Shapes, events: Iterable[RecordedEvent]) -> tuple[float, f
 
 
 class Costing:
-    """The costs of experiments that are done, where their records describe the network, each network decoded once."""
+    """Computes the costs of finished experiments; each network is decoded once."""
 
     def __init__(self) -> None:
         self._shapes: dict[bytes, Shapes] = {}
@@ -114,15 +114,15 @@ def _costs(record: Excerpt, network: Shapes) -> Costs:
     counted = record.sparsity.layers if record.sparsity else {}
     kept = [counted[name].kept for name in network.names]
     sparse, dense = training(network, record.events)
-    inference, left = network.flops(kept), sum(kept)
+    inference, remaining = network.flops(kept), sum(kept)
     return Costs(
         training_flops=sparse,
         training_flops_dense=dense,
         inference_flops=inference,
         inference_share=inference / network.dense,
         theoretical_speedup=network.dense / inference if inference else math.inf,
-        parameters=left + network.other_parameters,
+        parameters=remaining + network.other_parameters,
         bytes_dense=network.bytes_dense,
-        bytes_bitmap=network.bytes_bitmap + NUMBER * left,
-        bytes_csr=network.bytes_csr + 2 * NUMBER * left,
+        bytes_bitmap=network.bytes_bitmap + NUMBER * remaining,
+        bytes_csr=network.bytes_csr + 2 * NUMBER * remaining,
     )

@@ -1,4 +1,4 @@
-"""What tables need of a record, decoded straight from its bytes; all else, above all curves, is passed over."""
+"""The fields of a record that tables need, decoded straight from its bytes; curves above all are skipped."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ NOWHERE = float("nan")
 
 
 class Kept(Struct, frozen=True):
-    """How many weights of a layer are left."""
+    """The number of weights left in a layer."""
 
     kept: int
 
 
 class SparsityExcerpt(Struct, frozen=True):
-    """How sparse the network became."""
+    """The part of a record's sparsity that tables need."""
 
     measured: float
     effective: float | None = None
@@ -31,7 +31,7 @@ class SparsityExcerpt(Struct, frozen=True):
 
 
 class Excerpt(Struct):
-    """A record, or the plan of one; what many records share is left as bytes, to be decoded once."""
+    """A record, or an entry of a plan; parts that many records share stay bytes, to be decoded once."""
 
     schema: Literal[1]
     key: str
@@ -53,7 +53,7 @@ class Excerpt(Struct):
 
 
 class Asked(Struct, frozen=True):
-    """An experiment: how much is pruned, with which seed, and what is the same for all of its leaderboard's row."""
+    """An experiment: its sparsity, its seed, and the parts that are the same in a whole row of a leaderboard."""
 
     sparsity: float
     seed: int
@@ -66,20 +66,20 @@ class Asked(Struct, frozen=True):
     protocol: Raw = Raw(b"1")
 
     def shared(self) -> tuple[bytes, ...]:
-        """What tells it from others but for its sparsity and its seed."""
+        """Everything that identifies the experiment but for sparsity and seed."""
         parts = (self.dataset, self.model, self.recipe, self.pruner, self.control, self.origin, self.protocol)
         return tuple(map(bytes, parts))
 
 
 class PlanExcerpt(Struct, frozen=True):
-    """The experiments that were asked for."""
+    """All experiments that were ever planned in a run directory."""
 
     schema: Literal[1]
     experiments: list[Excerpt]
 
 
 def read_excerpt(path: Path) -> Excerpt:
-    """What tables need of a record, three times as fast as all of it; raises as `read_record` does."""
+    """The excerpt of a record, read faster than all of it; raises as `read_record` does."""
     record = decoded(path, _RECORD, "record")
     if record.key == path.stem and record.status != "missing":
         return record
@@ -91,7 +91,7 @@ _RECORD = msgspec.json.Decoder(Excerpt)
 
 
 def plan_excerpts(directory: Path) -> list[Excerpt]:
-    """What tables need of the plan: records that are missing as long as they are not run."""
+    """The excerpt of a plan: its experiments as missing records."""
     path = plan_path(directory)
     return decoded(path, _PLAN, "plan").experiments if path.exists() else []
 

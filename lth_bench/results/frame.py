@@ -1,4 +1,4 @@
-"""Records as a table: one row an experiment, missing ones included."""
+"""Records as a table: one row per experiment, missing ones included."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from lth_bench.storage.sealed import read_json
 BLOCK = ["dataset", "model", "recipe"]
 METHOD = [*BLOCK, "method", "asked"]
 PRESENTATION = ("suite", "label", "recipe", "own_recipe")
-MANY = 5000  # records, from which number on all processors read them
+MANY = 5000  # records; as many or more are read by all processors
 
 
 @dataclass(frozen=True)
 class Results:
-    """Run directories as one table, what it rests on, and its recipes by their hash."""
+    """Run directories as one table, with its evidence and its recipes by their hash."""
 
     directories: list[Path]
     frame: pd.DataFrame
@@ -39,7 +39,7 @@ class Results:
     recipes: dict[str, dict[str, Any]]
 
     def records(self) -> Iterator[Record]:
-        """The records once more, one after the other: all of them together may not fit into memory."""
+        """Reads the records once more, one after the other, as memory may not hold all of them."""
         return (read_record(path) for path in self._paths())
 
     def documents(self) -> Iterator[tuple[str, str]]:
@@ -51,7 +51,7 @@ class Results:
 
 
 def load(directory: Path) -> Results:
-    """Reads a run directory once; raises FileFault."""
+    """Reads a run directory. Raises FileFault."""
     with _no_collection():
         return _load(directory)
 
@@ -81,17 +81,17 @@ Part = tuple[pd.DataFrame, Evidence, dict[str, dict[str, Any]]]
 
 
 def _read_in_parts(paths: list[Path], names: dict[str, dict[str, Any]]) -> Iterator[Part]:
-    """Tables of these records, what they rest on, and their recipes; many are read by all processors."""
+    """Tables of these records, their evidence and recipes; many records are read by all processors."""
     workers = os.cpu_count() or 1
     alone = len(paths) < MANY or workers == 1 or "fork" not in get_all_start_methods()
     size = max(1, len(paths) if alone else math.ceil(len(paths) / workers / 2))
     parts = [paths[start : start + size] for start in range(0, len(paths), size)]
-    known = [{path.stem: names[path.stem] for path in part if path.stem in names} for part in parts]
+    labels = [{path.stem: names[path.stem] for path in part if path.stem in names} for part in parts]
     if alone:
-        yield from map(_read_part, parts, known)
+        yield from map(_read_part, parts, labels)
         return
     with ProcessPoolExecutor(mp_context=get_context("fork")) as pool:
-        yield from pool.map(_read_part, parts, known)
+        yield from pool.map(_read_part, parts, labels)
 
 
 def _read_part(paths: list[Path], names: dict[str, dict[str, Any]]) -> Part:
@@ -110,7 +110,7 @@ def _frame(rows: list[Row]) -> pd.DataFrame:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Inside, nobody looks for garbage in cycles: records have none, and the looking takes half of the time."""
+    """Inside, the garbage collector rests: records have no cycles, and it would take half of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -131,34 +131,34 @@ def results(directory: Path) -> pd.DataFrame:
 
 
 def completed(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with what they have from each other: the leaderboard they belong to, distinct names, differences."""
+    """Rows with the columns that depend on other rows: their leaderboard, distinct names, differences."""
     return _with_difference(_distinct(_placed(rows.assign(method=rows["label"]))))
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table as one dict a row."""
+    """The rows of a table as dicts."""
     return cast(list[dict[str, Any]], frame.to_dict("records"))
 
 
 def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows that others are compared with: those at sparsity 0; where several are, the first counts."""
+    """The rows at sparsity 0, with which others are compared; of several, the first counts."""
     return frame[(frame["asked"] == 0) & (frame["control"] == "")]
 
 
 def _placed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The recipe of the leaderboard to which each row belongs: where it has one of its own, that of its suite."""
+    """Adds the recipe of the leaderboard to each row: that of its suite, also if the row has a recipe of its own."""
     within = ["suite", "dataset", "model"]
     usual = rows[~rows["own_recipe"]].drop_duplicates(within).set_index(within)[["trained_with", "recipe_hash"]]
-    found = usual.reindex(pd.MultiIndex.from_frame(rows[within])).reset_index(drop=True).set_index(rows.index)
-    own = ~rows["own_recipe"] | found["recipe_hash"].isna()
-    name = rows["trained_with"].where(own, found["trained_with"])
-    digest = rows["recipe_hash"].where(own, found["recipe_hash"])
+    suites = usual.reindex(pd.MultiIndex.from_frame(rows[within])).reset_index(drop=True).set_index(rows.index)
+    own = ~rows["own_recipe"] | suites["recipe_hash"].isna()
+    name = rows["trained_with"].where(own, suites["trained_with"])
+    digest = rows["recipe_hash"].where(own, suites["recipe_hash"])
     several = digest.groupby([rows["dataset"], rows["model"], name]).transform("nunique") > 1
     return rows.assign(recipe=name.where(~several, name + " [" + digest + "]"), board_hash=digest)
 
 
 def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
-    """Names that stand for several methods get their parameters behind them, then hashes of recipe and of all."""
+    """Appends parameters, then a hash of the recipe, then one of everything, to names that several methods share."""
     for more in ("parameters_of", "recipe_hash", "meaning"):
         meanings = frame.groupby([*BLOCK, "method"])["meaning"].transform("nunique")
         longer = frame["method"] + " [" + frame[more] + "]"
@@ -172,6 +172,6 @@ def _with_difference(frame: pd.DataFrame) -> pd.DataFrame:
     model = ["dataset", "model"]
     for place, runs in (([*model, "recipe_hash", "seed"], dense), ([*BLOCK, "seed"], dense[~dense["own_recipe"]])):
         reference = runs.drop_duplicates(place).set_index(place)["last_accuracy"]
-        found = reference.reindex(pd.MultiIndex.from_frame(frame[place])).to_numpy()
-        difference = difference.fillna(frame["last_accuracy"] - found)
+        dense_accuracy = reference.reindex(pd.MultiIndex.from_frame(frame[place])).to_numpy()
+        difference = difference.fillna(frame["last_accuracy"] - dense_accuracy)
     return frame.assign(difference=difference)

@@ -1,4 +1,4 @@
-"""Several run directories as one, if they can be compared."""
+"""Merges run directories whose experiments can be compared."""
 
 from __future__ import annotations
 
@@ -17,33 +17,35 @@ Place = tuple[str, str]  # the names of a data set and a model, without their op
 
 
 def load_all(directories: list[Path]) -> Results:
-    """Reads run directories and puts them together; of an experiment that several have, the first one done counts.
+    """Reads run directories as one; of an experiment that several have, the first finished record counts.
 
-    Raises FileFault, also where two of them have the same data set and model but nothing that can be compared: another
-    recipe, other options of model or data set, other data.
+    Raises FileFault, also where two directories have a data set and a model in common but nothing comparable: another
+    recipe, other options of model or data set, or other data.
     """
-    found = [load(directory) for directory in {path.resolve(): path for path in directories}.values()]
-    if len(found) == 1:
-        return found[0]
-    faults = [fault for pair in combinations(found, 2) for fault in _faults(*pair)]
+    parts = [load(directory) for directory in {path.resolve(): path for path in directories}.values()]
+    if len(parts) == 1:
+        return parts[0]
+    faults = [fault for pair in combinations(parts, 2) for fault in _faults(*pair)]
     if faults:
-        raise FileFault("these cannot stand in one leaderboard:\n" + "\n".join(f"- {fault}" for fault in faults))
-    rows = pd.concat([one.frame for one in found], ignore_index=True)
+        raise FileFault(
+            "these experiments cannot stand in one leaderboard:\n" + "\n".join(f"- {fault}" for fault in faults)
+        )
+    rows = pd.concat([one.frame for one in parts], ignore_index=True)
     finished = rows.assign(open=rows["status"] != "done").sort_values("open", kind="stable")
-    kept = finished.drop_duplicates("key").sort_index().drop(columns="open").reset_index(drop=True)
-    recipes = {digest: recipe for one in found for digest, recipe in one.recipes.items()}
-    return Results([path for one in found for path in one.directories], completed(kept), _together(found), recipes)
+    unique = finished.drop_duplicates("key").sort_index().drop(columns="open").reset_index(drop=True)
+    recipes = {digest: recipe for one in parts for digest, recipe in one.recipes.items()}
+    return Results([path for one in parts for path in one.directories], completed(unique), _together(parts), recipes)
 
 
-def _together(found: list[Results]) -> Evidence:
+def _together(parts: list[Results]) -> Evidence:
     whole = Evidence()
-    for one in found:
+    for one in parts:
         whole.include(one.evidence)
     return whole
 
 
 def _faults(one: Results, other: Results) -> Iterator[str]:
-    """Why two directories cannot stand in one leaderboard, for each data set and model that both have."""
+    """Why two directories cannot stand in one leaderboard, for each data set and model in both."""
     pair = f"{one.directories[0]} and {other.directories[0]}"
     mine, yours = (dict(list(frame.groupby(_place(frame)))) for frame in (one.frame, other.frame))
     for place in [place for place in mine if place in yours]:
@@ -58,7 +60,7 @@ def _place(frame: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _difference(one: pd.DataFrame, other: pd.DataFrame, recipes: dict[str, dict[str, Any]]) -> str:
-    """What differs between rows of one model and data set, "" where some of them can be compared."""
+    """The difference between rows of one model and data set; "" if some of them are comparable."""
     for column, word in (("dataset", "the data set's options"), ("model", "the model's options")):
         mine, yours = set(one[column]), set(other[column])
         if not mine & yours:
@@ -78,7 +80,7 @@ def _listed(names: set[str]) -> str:
 
 
 def _fields(one: dict[str, Any], other: dict[str, Any]) -> str:
-    """The fields in which two recipes differ; one that is left out has its default."""
+    """The fields in which two recipes differ; an absent field has its default."""
     told = [
         f"{name} ({one.get(name, 'default')} against {other.get(name, 'default')})"
         for name in sorted({*one, *other})

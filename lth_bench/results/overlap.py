@@ -1,4 +1,4 @@
-"""How far masks of different methods and seeds agree, from their tickets."""
+"""The overlap of masks of different methods and seeds, from their tickets."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from lth_bench.results.frame import BLOCK, Results
 from lth_bench.storage.files import publish
 from lth_bench.storage.records import ticket_path
 
-CHUNK = 1 << 17  # bytes of packed masks that are compared at once
+CHUNK = 1 << 17  # bytes of packed masks compared at once
 COLUMNS = [*BLOCK, "target", "method", "other", "overlap", "n"]
 
 
 def overlaps(results: Results) -> pd.DataFrame:
-    """Mean Jaccard overlap of masks: weights that both keep, of those that either keeps.
+    """Mean Jaccard overlap of masks: weights that both keep, divided by weights that either keeps.
 
-    A row for every pair of methods at one target of a leaderboard: over the seeds that both have or, of a method with
-    itself, over pairs of different seeds; `n` of them. Only experiments whose tickets are there count; tables that were
-    published without them keep what was found in overlap.csv. Raises FileFault for a ticket that is not what its record
-    says.
+    One row per pair of methods at one target of a leaderboard, averaged over `n` pairs: the seeds that both have or, of
+    a method with itself, pairs of different seeds. Without tickets, the overlaps are those of overlap.csv, which
+    published tables keep. Raises FileFault for a ticket that differs from its record.
     """
     frame = results.frame[(results.frame["status"] == "done") & (results.frame["asked"] > 0)]
-    tickets = {key: found for directory in results.directories for key, found in _tickets(directory)}
+    tickets = {key: path for directory in results.directories for key, path in _tickets(directory)}
     held = frame[frame["key"].isin(tickets)]
     if held.empty:
         return pd.concat([_kept(directory) for directory in results.directories], ignore_index=True)
@@ -43,22 +42,22 @@ def overlaps(results: Results) -> pd.DataFrame:
     return pd.DataFrame(parts, columns=COLUMNS)
 
 
-def write_overlaps(found: pd.DataFrame, folder: Path) -> list[Path]:
-    """Keeps overlaps beside tables, so that they outlive the tickets; nothing where there are none."""
-    if found.empty:
+def write_overlaps(table: pd.DataFrame, folder: Path) -> list[Path]:
+    """Writes overlaps beside the tables, so that they outlive the tickets; no file if there are none."""
+    if table.empty:
         return []
     path = folder / "overlap.csv"
-    publish(path, found.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+    publish(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
     return [path]
 
 
-def matrices(found: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
+def matrices(table: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
     """By leaderboard and target: a square table of overlaps between methods, NaN where unknown."""
     return {
         place: rows.pivot(index="method", columns="other", values="overlap").reindex(
             index=list(dict.fromkeys(rows["method"])), columns=list(dict.fromkeys(rows["method"]))
         )
-        for place, rows in found.groupby([*BLOCK, "target"], sort=False)
+        for place, rows in table.groupby([*BLOCK, "target"], sort=False)
     }
 
 
@@ -68,16 +67,16 @@ def _tickets(directory: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _kept(directory: Path) -> pd.DataFrame:
-    """What was found when tickets were there."""
+    """The overlaps of overlap.csv."""
     path = directory / "overlap.csv"
     try:
         content = path.read_text(encoding="utf-8") if path.exists() else ""
-        found = pd.read_csv(StringIO(content), keep_default_na=False) if content else pd.DataFrame(columns=COLUMNS)
+        table = pd.read_csv(StringIO(content), keep_default_na=False) if content else pd.DataFrame(columns=COLUMNS)
     except (OSError, ValueError) as error:
-        raise FileFault(f"cannot read {path}: {error}; delete it") from error
-    if list(found.columns) != COLUMNS:
-        raise FileFault(f"{path} has the columns {', '.join(found.columns)}, not {', '.join(COLUMNS)}; delete it")
-    return found
+        raise FileFault(f"cannot read {path}: {error}; delete it, as it is optional") from error
+    if list(table.columns) != COLUMNS:
+        raise FileFault(f"{path} has the columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}; delete it")
+    return table
 
 
 def _packed(path: Path, digest: str) -> Bits:
@@ -112,6 +111,6 @@ def _pairs(rows: pd.DataFrame, jaccard: Floats) -> Iterator[tuple[str, str, floa
     for method, mine in places.items():
         for other, yours in places.items():
             here = np.ix_(mine, yours)
-            wanted = jaccard[here][same_seed[here] if method != other else ~same_seed[here]]
-            if wanted.size and not np.isnan(wanted).all():
-                yield method, other, float(np.nanmean(wanted)), wanted.size // (1 + (method == other))
+            pairs = jaccard[here][same_seed[here] if method != other else ~same_seed[here]]
+            if pairs.size and not np.isnan(pairs).all():
+                yield method, other, float(np.nanmean(pairs)), pairs.size // (1 + (method == other))

@@ -16,7 +16,7 @@ from lth_bench.results.costs import Costing, Costs
 from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
 from lth_bench.storage.record import DataHashes, Point, decoder
 
-COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # numbers are, within one of these
+COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # where these are equal, numbers compare
 ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
 
 
@@ -52,7 +52,7 @@ class Evidence:
 
 
 class About(NamedTuple):
-    """What is the same at all sparsities and seeds of a method."""
+    """The columns that are the same at all sparsities and seeds of a method."""
 
     dataset: str
     model: str
@@ -65,7 +65,7 @@ class About(NamedTuple):
 
 
 class Measures(NamedTuple):
-    """What was measured of an experiment; accuracies and calibration error in per cent."""
+    """The measurements of an experiment; accuracies and calibration error in per cent."""
 
     sparsity: float
     effective_sparsity: float
@@ -97,16 +97,16 @@ Row = tuple[Any, ...]
 
 
 class Reader:
-    """Makes rows of records, values of `COLUMNS`; what many records share is understood once."""
+    """Makes rows of records, values of `COLUMNS`; parts that many records share are decoded once."""
 
     def __init__(self) -> None:
         self.rows: list[Row] = []
         self.recipes: dict[str, dict[str, Any]] = {}
         self._evidence = Evidence()
-        self._known: dict[tuple[bytes, ...], About] = {}
+        self._abouts: dict[tuple[bytes, ...], About] = {}
         self._costs = Costing()
         self._environments: dict[bytes, str] = {}
-        self._met: Counter[bytes] = Counter()
+        self._counts: Counter[bytes] = Counter()
         self._texts: dict[str, str] = {}
 
     def add(self, record: Excerpt) -> None:
@@ -117,13 +117,13 @@ class Reader:
             raise FileFault(f"the record {record.key} does not have the fields of a record: {words}") from error
 
     def evidence(self) -> Evidence:
-        """What all the rows rest on."""
-        for environment, times in self._met.items():
-            found = msgspec.json.decode(environment)
+        """The evidence behind all rows so far."""
+        for environment, times in self._counts.items():
+            versions = msgspec.json.decode(environment)
             for name, counts in self._evidence.environment.items():
-                if name in found:
-                    counts[str(found[name])] += times
-        self._met.clear()
+                if name in versions:
+                    counts[str(versions[name])] += times
+        self._counts.clear()
         return self._evidence
 
     def _row(self, record: Excerpt) -> Row:
@@ -151,7 +151,7 @@ class Reader:
     def _count(self, record: Excerpt, steps: int) -> None:
         evidence, timing = self._evidence, record.timing
         evidence.suites.add(record.suite)
-        self._met[bytes(record.environment)] += 1
+        self._counts[bytes(record.environment)] += 1
         if timing and timing.steps_computed is not None:  # only records that say what was computed count
             evidence.computed += timing.steps_computed
             evidence.charged += steps
@@ -162,9 +162,9 @@ class Reader:
 
     def _about(self, asked: Asked, record: Excerpt) -> About:
         shared = asked.shared()
-        if shared not in self._known:
-            self._known[shared] = self._understood(_WHOLE_EXPERIMENT.decode(record.experiment))
-        return self._known[shared]
+        if shared not in self._abouts:
+            self._abouts[shared] = self._understood(_WHOLE_EXPERIMENT.decode(record.experiment))
+        return self._abouts[shared]
 
     def _understood(self, experiment: Experiment) -> About:
         recipe = without_defaults(experiment.recipe)
@@ -182,15 +182,15 @@ class Reader:
         )
 
     def _environment(self, environment: bytes) -> str:
-        """What may change the numbers of a run."""
+        """The part of an environment that may change numbers, in words."""
         if environment not in self._environments:
-            found = msgspec.json.decode(environment)
-            words = ", ".join(f"{name} {found[name]}" for name in COMPARABLE if name in found)
+            versions = msgspec.json.decode(environment)
+            words = ", ".join(f"{name} {versions[name]}" for name in COMPARABLE if name in versions)
             self._environments[environment] = words
         return self._environments[environment]
 
     def _one(self, text: str) -> str:
-        """The same object for the same text, so that a hundred thousand rows are small."""
+        """One object for equal texts, so that a hundred thousand rows take little memory."""
         return self._texts.setdefault(text, text)
 
 
@@ -239,7 +239,7 @@ def _digests(data: DataHashes) -> str:
 
 
 def _meaning(experiment: Experiment) -> str:
-    """What tells methods apart that have one name."""
+    """A hash that tells methods of the same name apart."""
     parts = (experiment.pruner, experiment.control, experiment.recipe, experiment.origin)
     return _hash([without_defaults(part) for part in parts])
 

@@ -31,9 +31,9 @@ from lth_bench.training.setup import Setup
 
 @dataclass(frozen=True)
 class Training:
-    """The training split of a data set: what is trained on, what is held out, and what is known of the whole.
+    """The training split of a data set, in its two parts: for training and held out for validation.
 
-    `reading` stands for what the pixels depend on beside the digest, where they are read as they are needed.
+    `digest` is the hash of the whole split. Where images are read on demand, their pixels also depend on `reading`.
     """
 
     dataset: Dataset
@@ -45,9 +45,10 @@ class Training:
 
 @dataclass
 class Context:
-    """Where experiments run. Training splits that were read are kept; the test split never is.
+    """What all experiments of a process share: plugins, data, device and store.
 
-    Without a store, everything is computed. `loaders` processes read ahead what is not held in memory.
+    Training splits are read once; the test split is read anew each time. Without a store, all training is computed.
+    `loaders` processes read ahead images that memory does not hold.
     """
 
     plugins: Plugins
@@ -63,42 +64,44 @@ class Context:
         register_models(self.plugins.models.items)
 
     def training(self, dataset: Choice) -> tuple[Source, Source]:
-        """What is trained on, and the validation split, on the device."""
+        """The training and the validation examples, on the device."""
         name = _name(dataset)
         if name not in self._placed:
-            found = self.read(dataset)
-            self._placed[name] = found.training.to(self.device), found.validation.to(self.device)
+            split = self.read(dataset)
+            self._placed[name] = split.training.to(self.device), split.validation.to(self.device)
         return self._placed[name]
 
     def read(self, dataset: Choice) -> Training:
         """The training split in main memory; touches no device. Raises DataError."""
         name = _name(dataset)
         if name not in self._read:
-            wanted = dataset_named(self.plugins.datasets, dataset)
-            content = wanted.read("train", self.data_root)
-            known = completed(wanted, content)
-            whole = self._source(known, content)
-            if not 0 < known.validation < len(whole):
+            registered = dataset_named(self.plugins.datasets, dataset)
+            content = registered.read("train", self.data_root)
+            complete = completed(registered, content)
+            whole = self._source(complete, content)
+            if not 0 < complete.validation < len(whole):
                 raise DataError(
-                    f"{dataset.name}: of {len(whole)} training images, {known.validation} are to be held out for "
+                    f"{dataset.name}: of {len(whole)} training images, {complete.validation} are to be held out for "
                     f"validation; give a `validation` from 1 to {len(whole) - 1}"
                 )
-            self._read[name] = Training(known, *held_out(whole, known.validation), whole.digest(), _reading(content))
+            self._read[name] = Training(
+                complete, *held_out(whole, complete.validation), whole.digest(), _reading(content)
+            )
         return self._read[name]
 
     def test(self, dataset: Choice) -> Source:
         """The test split, on the device. Raises DataError, also where its images are of another size."""
         training = self.read(dataset)
-        found = self._source(training.dataset, training.dataset.read("test", self.data_root))
-        if found.shape != training.training.shape:
-            sizes = (" by ".join(map(str, part.shape)) for part in (training.training, found))
+        test = self._source(training.dataset, training.dataset.read("test", self.data_root))
+        if test.shape != training.training.shape:
+            sizes = (" by ".join(map(str, part.shape)) for part in (training.training, test))
             raise DataError("{}: training images are {}, test images {}".format(dataset.name, *sizes))
-        return found.to(self.device)
+        return test.to(self.device)
 
     def classes(self, dataset: Choice) -> int:
-        found = self.read(dataset).dataset.classes
-        assert found is not None
-        return found
+        classes = self.read(dataset).dataset.classes
+        assert classes is not None
+        return classes
 
     def network(self, experiment: Experiment, seed: int) -> nn.Module:
         """The experiment's network, with initial weights drawn from this seed."""
@@ -107,11 +110,11 @@ class Context:
         return make_network(experiment.model, experiment.recipe, shape, classes, seed).to(self.device)
 
     def prunable(self, experiment: Experiment, network: nn.Module) -> dict[str, nn.Parameter]:
-        """The weights of a network that the experiment may prune."""
+        """The prunable weights of a network."""
         return prunable_weights(experiment.model, network)
 
     def session(self, experiment: Experiment) -> Session:
-        """A fresh Session for an experiment."""
+        """A new Session for an experiment."""
         return Session(self.setup(experiment))
 
     def setup(self, experiment: Experiment) -> Setup:
@@ -130,7 +133,7 @@ class Context:
         )
 
     def _about(self, experiment: Experiment) -> dict[str, Any]:
-        """What training depends on beside the state of the Session."""
+        """Everything that training depends on beside the state of the Session."""
         dataset, model = experiment.dataset, experiment.model
         return {
             "model": without_defaults(model),

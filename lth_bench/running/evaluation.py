@@ -1,4 +1,4 @@
-"""Evaluates what a pruner left behind, apart from it: on the test split, in a dense network built anew."""
+"""Evaluates the outcome of a pruner in a process of its own: on the test split, in a new dense network."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from lth_bench.storage.records import ticket_path
 from lth_bench.storage.tensors import State
 
 
-def judge(identity: Identity, made: Outcome, directory: Path, context: Context) -> tuple[Record, float]:
-    """Counts, evaluates and writes the ticket; the record but for environment and timing, and seconds an image takes.
+def judge(identity: Identity, outcome: Outcome, directory: Path, context: Context) -> tuple[Record, float]:
+    """Counts weights, evaluates, writes the ticket; returns the record without environment and timing, and the latency.
 
     Raises InvalidResult, Diverged and DiskFault.
     """
-    experiment, facts = identity.experiment, made.facts
+    experiment, facts = identity.experiment, outcome.facts
     network = context.network(experiment, 0)
     weights = context.prunable(experiment, network)
-    _check(made, network, weights)
+    _check(outcome, network, weights)
     test = context.test(experiment.dataset)
-    results = _test(made, network, test, context)
-    network.load_state_dict(made.states["last"])
+    results = _test(outcome, network, test, context)
+    network.load_state_dict(outcome.states["last"])
     about, pace = described(network, weights, test.shape), latency(network, test.shape)
     joined = on_paths(network, weights, test.shape)
-    ticket = Ticket(facts.ticket, made.states["start"], made.masks, made.states["last"], made.channels)
+    ticket = Ticket(facts.ticket, outcome.states["start"], outcome.masks, outcome.states["last"], outcome.channels)
     record = ended(
         identity,
         "done",
-        sparsity=_sparsity(experiment, made, joined),
+        sparsity=_sparsity(experiment, outcome, joined),
         network=about,
         test=results,
         data=DataHashes(context.read(experiment.dataset).digest, test.digest()),
@@ -63,35 +63,35 @@ def judge(identity: Identity, made: Outcome, directory: Path, context: Context) 
     return record, pace
 
 
-def _check(made: Outcome, network: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
-    """Refuses foreign parameters, masks that do not fit, and weights that are there although they are pruned."""
-    wanted = network.state_dict()
-    for name, state in made.states.items():
-        if foreign := sorted(set(state) ^ set(wanted)):
+def _check(outcome: Outcome, network: nn.Module, weights: Mapping[str, nn.Parameter]) -> None:
+    """Raises InvalidResult for foreign parameters, masks that do not fit, and pruned weights that are not zero."""
+    dense = network.state_dict()
+    for name, state in outcome.states.items():
+        if foreign := sorted(set(state) ^ set(dense)):
             raise InvalidResult(f"the {name} weights and the dense network differ in {foreign[:5]}")
         for key, value in state.items():
-            if (value.shape, value.dtype) != (wanted[key].shape, wanted[key].dtype):
-                found = f"{value.dtype} {tuple(value.shape)}"
-                raise InvalidResult(f"{key!r} of the {name} weights is {found}, not as in the dense network")
+            if (value.shape, value.dtype) != (dense[key].shape, dense[key].dtype):
+                kind = f"{value.dtype} {tuple(value.shape)}"
+                raise InvalidResult(f"{key!r} of the {name} weights is {kind}, unlike in the dense network")
     try:
-        check_masks(made.masks, {name: mask.cpu() for name, mask in full(weights).items()})
+        check_masks(outcome.masks, {name: mask.cpu() for name, mask in full(weights).items()})
     except ValueError as error:
         raise InvalidResult(str(error)) from error
-    for name, mask in made.masks.items():
-        if outside := int(made.states["last"][name][~mask].count_nonzero()):
-            raise InvalidResult(f"{outside} weights of layer {name!r} are not zero although they are pruned")
-    most = sum(kept(made.masks).values())
-    for best in (name for name in BESTS if name in made.states):
-        if (left := sum(int(made.states[best][name].count_nonzero()) for name in weights)) > most:
-            raise InvalidResult(f"the {best} weights have {left} non-zeros, more than the {most} of the masks")
+    for name, mask in outcome.masks.items():
+        if outside := int(outcome.states["last"][name][~mask].count_nonzero()):
+            raise InvalidResult(f"{outside} pruned weights of layer {name!r} are not zero")
+    most = sum(kept(outcome.masks).values())
+    for best in (name for name in BESTS if name in outcome.states):
+        if (nonzeros := sum(int(outcome.states[best][name].count_nonzero()) for name in weights)) > most:
+            raise InvalidResult(f"the {best} weights have {nonzeros} non-zeros, more than the {most} of the masks")
 
 
-def _sparsity(experiment: Experiment, made: Outcome, joined: dict[str, int] | None) -> Sparsity:
-    """The weights that the last state holds: non-zeros under the masks, or the numbers they are computed from if fewer.
+def _sparsity(experiment: Experiment, outcome: Outcome, joined: dict[str, int] | None) -> Sparsity:
+    """Counts the weights of the last state: non-zeros under the masks, or the numbers they are computed from if fewer.
 
-    `joined` are the weights of each layer that lie on a path from input to output.
+    `joined` counts the weights of each layer on a path from input to output.
     """
-    layers = {name: _layer(made, name, joined) for name in made.masks}
+    layers = {name: _layer(outcome, name, joined) for name in outcome.masks}
     size, remaining = sum(layer.size for layer in layers.values()), sum(layer.kept for layer in layers.values())
     effective = [layer.effective for layer in layers.values() if layer.effective is not UNSET]
     return Sparsity(
@@ -100,30 +100,30 @@ def _sparsity(experiment: Experiment, made: Outcome, joined: dict[str, int] | No
         effective=None if joined is None else 1 - sum(effective) / size,
         prunable=size,
         kept=remaining,
-        mask=sum(kept(made.masks).values()),
+        mask=sum(kept(outcome.masks).values()),
         layers=layers,
         collapsed=[name for name, layer in layers.items() if not layer.kept],
     )
 
 
-def _layer(made: Outcome, name: str, joined: dict[str, int] | None) -> LayerSparsity:
-    mask, nonzeros = made.masks[name], int(made.states["last"][name].count_nonzero())
-    fewest = min(nonzeros, made.facts.elements.get(name, nonzeros))
+def _layer(outcome: Outcome, name: str, joined: dict[str, int] | None) -> LayerSparsity:
+    mask, nonzeros = outcome.masks[name], int(outcome.states["last"][name].count_nonzero())
+    fewest = min(nonzeros, outcome.facts.elements.get(name, nonzeros))
     return LayerSparsity(
         size=mask.numel(),
         mask=int(mask.count_nonzero()),
         kept=fewest,
         effective=UNSET if joined is None else min(fewest, joined[name]),
-        channels=int(made.channels[name].count_nonzero()) if name in made.channels else UNSET,
+        channels=int(outcome.channels[name].count_nonzero()) if name in outcome.channels else UNSET,
     )
 
 
-def _test(made: Outcome, network: nn.Module, test: Source, context: Context) -> Evaluation:
-    """Evaluates the states; one that equals another, as the best often do, is not evaluated again."""
+def _test(outcome: Outcome, network: nn.Module, test: Source, context: Context) -> Evaluation:
+    """Evaluates the states; equal ones, as the best often are, only once."""
     evaluated: list[tuple[State, Point]] = []
 
     def measured(name: str, step: int) -> Point:
-        state = made.states[name]
+        state = outcome.states[name]
         for other, point in evaluated:
             if all(torch.equal(value, other[name]) for name, value in state.items()):
                 return structs.replace(point, step=step)
@@ -131,14 +131,14 @@ def _test(made: Outcome, network: nn.Module, test: Source, context: Context) -> 
             network.load_state_dict(state)
         point = convert({"step": step, **answers(network, test, context.watch.progress)}, Point)
         if not math.isfinite(point.loss):
-            raise Diverged(made.facts.step, f"a test loss of {point.loss}")
+            raise Diverged(outcome.facts.step, f"a test loss of {point.loss}")
         evaluated.append((state, point))
         return point
 
     def best(name: str) -> Point | None:
-        if (place := made.facts.bests.get(name)) is None:
+        if (place := outcome.facts.bests.get(name)) is None:
             return None
         return structs.replace(measured(name, place.step), censored=place.censored)
 
     accurate, early = (best(name) for name in BESTS)
-    return Evaluation(measured("last", made.facts.step), accurate, early)
+    return Evaluation(measured("last", outcome.facts.step), accurate, early)

@@ -1,4 +1,4 @@
-"""One request to a worker, and what comes back of it: an answer, or none in time."""
+"""One request to a worker and its answer, or the lack of one in time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TookTooLong(Exception):
 
 
 class Exchange:
-    """Keeps the answer to a request, and watches that it comes within the limits."""
+    """Collects the answer to a request, and checks the limits of time."""
 
     def __init__(self, request: Train | Evaluate, limits: Limits) -> None:
         self.request, self.limits = request, limits
@@ -36,7 +36,7 @@ class Exchange:
         self._started = self._moved = time.monotonic()
 
     def hear(self, message: Message) -> None:
-        """Takes a message of the worker; every one is a sign of progress."""
+        """Takes a message of the worker; each one is a sign of progress."""
         self._moved = time.monotonic()
         if isinstance(message, Began):
             self._started, self._begun = self._moved, True

@@ -12,9 +12,9 @@ from lth_bench.running.queue import Queue
 
 @contextmanager
 def stopping(queue: Queue, say: Callable[[str], None]) -> Iterator[list[int]]:
-    """Inside, the first signal asks a queue's workers to stop at a checkpoint, the second ends them at once.
+    """Inside, the first signal asks the workers of a queue to stop at a checkpoint; the second ends them at once.
 
-    Yields the signals received so far.
+    Yields the list of signals received.
     """
     received: list[int] = []
 
@@ -23,7 +23,7 @@ def stopping(queue: Queue, say: Callable[[str], None]) -> Iterator[list[int]]:
         queue.stopping = True
         queue.killed = len(received) > 1
         if len(received) == 1:
-            say("Stopping: training is checkpointed, what cannot be is finished. Once more to stop now.")
+            say("Stopping: experiments write a checkpoint, or finish where they cannot. Press again to stop at once.")
 
     before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

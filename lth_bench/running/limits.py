@@ -1,4 +1,4 @@
-"""What an experiment may use, and how long a worker may be silent."""
+"""Limits on an experiment, and on the silence of a worker."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ BYTES = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds and bytes. `time` and `memory` are for one experiment, without a limit by default.
+    """Seconds and bytes. `time` and `memory` are those of one experiment, unlimited by default.
 
-    An experiment that shows no sign of progress for `stall` is ended; a lease whose owner is silent for `patience`
-    is taken over; long segments of training write a checkpoint every `checkpoint_every`.
+    An experiment without progress for `stall` is ended; a lease whose owner is silent for `patience` is taken over;
+    training writes a checkpoint every `checkpoint_every`.
     """
 
     time: float | None = None
@@ -37,6 +37,6 @@ def size(text: str) -> int:
 def _number(text: str, units: dict[str, int]) -> float:
     match = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?)\s*({'|'.join(units)})", text.strip())
     if match is None or not float(match[1]):
-        known = ", ".join(f"'10{unit}'" for unit in units)
-        raise ValueError(f"wanted a number with a unit, such as {known}, not {text!r}")
+        examples = ", ".join(f"'10{unit}'" for unit in units)
+        raise ValueError(f"a limit is a number with a unit, such as {examples}, not {text!r}")
     return float(match[1]) * units[match[2]]

@@ -1,6 +1,6 @@
 """Messages between the process that started a worker, the worker, and its child: one JSON object a line.
 
-Whatever else comes through is passed over.
+Readers skip every other line.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ class Settings(Struct, frozen=True, tag=True):
 
 
 class MakeReady(Struct, frozen=True, tag=True):
-    """Asks to read the data of an experiment."""
+    """Asks a worker to read the data of an experiment in advance."""
 
     identity: Identity
 
 
 class Stop(Struct, frozen=True, tag=True):
-    """Asks to end training at a checkpoint."""
+    """Asks a child to end training at a checkpoint."""
 
 
 class Check(Struct, frozen=True, tag=True):
-    """Asks for the faults of experiments and, with `room`, for how many of them may run at a time."""
+    """Asks for the faults of experiments; with `room`, also how many of them may run at a time."""
 
     experiments: list[Experiment]
     room: bool
 
 
 class Train(Struct, frozen=True, tag=True):
-    """Asks to train: try `generation` of an experiment, for which earlier tries have spent so much."""
+    """Asks to train, as try number `generation` of an experiment on which earlier tries have `spent` steps."""
 
     identity: Identity
     generation: int
@@ -66,9 +66,9 @@ class BestStep(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """What an outcome holds beside tensors: its last step, that of its ticket, best points, curve, events and notes.
+    """The parts of an outcome that are not tensors: steps of its end and its ticket, best points, curve, events, notes.
 
-    `elements` counts the numbers that a layer's weights are computed from where the pruner left them computed.
+    `elements` counts the numbers from which a layer's weights are computed, where the pruner left a parametrisation.
     """
 
     step: int
@@ -81,7 +81,7 @@ class Facts(Struct, frozen=True):
 
 
 class Handed(Struct, frozen=True):
-    """What reads an outcome from its file: the file's hash, the shapes of the masks, and the facts."""
+    """An outcome in a file: the hash of the file, the shapes of the masks in it, and the facts."""
 
     sha256: str
     shapes: dict[str, list[int]]
@@ -89,7 +89,7 @@ class Handed(Struct, frozen=True):
 
 
 class Trained(Struct, frozen=True, tag=True):
-    """A pruner has returned; what it left behind is handed over in a file."""
+    """The pruner has returned; its outcome is in a file."""
 
     handed: Handed
     environment: Environment
@@ -97,7 +97,7 @@ class Trained(Struct, frozen=True, tag=True):
 
 
 class Evaluate(Struct, frozen=True, tag=True):
-    """Asks to evaluate what was trained."""
+    """Asks to evaluate an outcome."""
 
     identity: Identity
     generation: int
@@ -105,21 +105,21 @@ class Evaluate(Struct, frozen=True, tag=True):
 
 
 class Checked(Struct, frozen=True, tag=True):
-    """The faults of experiments; how many may run at a time, 0 if that was not asked."""
+    """The faults of experiments, and how many may run at a time; 0 if the request did not ask."""
 
     faults: list[str]
     room: int
 
 
 class MustWait(Struct, frozen=True, tag=True):
-    """The experiment has to wait for a segment that somebody else computes."""
+    """The experiment waits for a segment that another worker computes."""
 
     segment: str
     spent: Spent
 
 
 class Checkpointed(Struct, frozen=True, tag=True):
-    """Training ended at a checkpoint, as it was asked to."""
+    """Training ended at a checkpoint, on request."""
 
     spent: Spent
 
@@ -131,7 +131,7 @@ class Ended(Struct, frozen=True, tag=True):
 
 
 class CannotWrite(Struct, frozen=True, tag=True):
-    """A file could not be written; the sweep cannot go on."""
+    """A file could not be written, so the sweep cannot go on."""
 
     message: str
 
@@ -143,13 +143,13 @@ class Began(Struct, frozen=True, tag=True):
 
 
 class Progress(Struct, frozen=True, tag=True):
-    """A sign of life: how much was done so far, in no unit."""
+    """A sign of life: a count that grows while the experiment progresses."""
 
     activity: int
 
 
 class Idle(Struct, frozen=True, tag=True):
-    """The child has ended with this exit code, whether it has answered or not."""
+    """The child has ended, with or without an answer, with this exit code."""
 
     code: int
 
@@ -160,7 +160,7 @@ Message = Settings | MakeReady | Stop | Request | Answer | Began | Progress | Id
 
 
 class Channel:
-    """One end of a connection. A message that its sender did not finish harms none of those after it."""
+    """One end of a connection. An unfinished message does not harm the messages after it."""
 
     def __init__(self, end: socket.socket) -> None:
         self.end = end

@@ -1,4 +1,4 @@
-"""What is measured of a finished network, beside its accuracy."""
+"""Measures a finished network: its answers on the test split, weights on paths, latency and FLOPs."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from lth_bench.storage.record import Network, RecordedLayer
 
 BINS = 15  # of the calibration error
 TOP = 5
-FAINT = 1e-20  # an input so small that no activation function saturates
-PASSES, WARM, SECONDS = 30, 3, 1.0  # of a latency: passes timed, passes before them, and when it is enough
+FAINT = 1e-20  # an input so small that no activation saturates
+PASSES, WARM, SECONDS = 30, 3, 1.0  # of a latency: timed passes, passes before them, and the time limit
 
 
 def answers(network: nn.Module, data: Source, progress: Callable[[], None] = nothing) -> dict[str, float]:
     """Mean cross-entropy in nats (`loss`), and shares from 0 to 1: `accuracy`, `calibration_error`, `top5_accuracy`.
 
     The calibration error is the expected one over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, section
-    2); the last is given for more than ten classes. `progress` is called after every chunk of examples.
+    2); `top5_accuracy` only for more than ten classes. `progress` is called after every chunk of examples.
     """
-    loss, top, found = 0.0, 0, []
+    loss, top, answered = 0.0, 0, []
     for logits, labels in predictions(network, data, progress):
         loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
         confidence = logits.double().softmax(1).amax(1)
-        found.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
+        answered.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
         best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
         top += int((best == labels[:, None]).sum())
-    confidence, correct = torch.cat(found, 1).cpu()
+    confidence, correct = torch.cat(answered, 1).cpu()
     several = {"top5_accuracy": top / len(data)} if logits.shape[1] > 10 else {}
     error = calibration_error(confidence, correct)
     return {"loss": loss / len(data), "accuracy": int(correct.sum()) / len(data), "calibration_error": error, **several}
 
 
 def calibration_error(confidence: Tensor, correct: Tensor) -> float:
-    """Mean distance of confidence, of N answers, from the share of correct ones among those about as confident."""
+    """Mean distance between the confidence of N answers and the share of correct ones among equally confident ones."""
     place = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
     gaps = torch.zeros(BINS, dtype=torch.float64).index_add_(0, place, confidence - correct)
     return float(gaps.abs().sum() / len(confidence))
 
 
 def on_paths(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tuple[int, ...]) -> dict[str, int] | None:
-    """How many weights of each layer lie on a path from input to output: those with a SynFlow score above zero.
+    """Counts the weights of each layer on a path from input to output: those with a SynFlow score above zero.
 
     Scores are those of Tanaka et al. 2020 (arXiv:2006.05467) without shifts, with each layer scaled such that no
-    activation saturates. Changes the network. None where that cannot be computed, or is not finite.
+    activation saturates. Changes the network. None where scores cannot be computed or are not finite.
     """
     network.double().requires_grad_(False)
     _straighten(network)
@@ -71,7 +71,7 @@ def on_paths(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tup
 
 @torch.no_grad()
 def _straighten(network: nn.Module) -> None:
-    """Takes all shifts away, and makes every factor positive."""
+    """Sets all shifts to zero, and makes every factor positive."""
     for name, value in network.state_dict().items():
         own = name.rpartition(".")[2]
         if "bias" in own or own == "running_mean":
@@ -84,7 +84,7 @@ def _straighten(network: nn.Module) -> None:
 
 @torch.no_grad()
 def latency(network: nn.Module, shape: tuple[int, ...]) -> float:
-    """Median seconds of a forward pass of one image, C×H×W, through the network as it stands."""
+    """Median seconds of a forward pass of one image, C×H×W."""
     device = next(network.parameters()).device
     image = torch.ones(1, *shape, device=device)
     times: list[float] = []
@@ -99,9 +99,9 @@ def latency(network: nn.Module, shape: tuple[int, ...]) -> float:
 
 
 def described(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tuple[int, ...]) -> Network:
-    """What costs are computed from: the number of parameters, shapes, and the FLOPs of one image's forward pass."""
+    """The parameters of a network, the shapes of its prunable weights, and the FLOPs of one image's forward pass."""
     from lth_bench.models.flops import passage
 
-    found = passage(network, weights, shape)
-    layers = [RecordedLayer(name, list(weight.shape), found.layers[name]) for name, weight in weights.items()]
-    return Network(layers, found.other, sum(parameter.numel() for parameter in network.parameters()))
+    flops = passage(network, weights, shape)
+    layers = [RecordedLayer(name, list(weight.shape), flops.layers[name]) for name, weight in weights.items()]
+    return Network(layers, flops.other, sum(parameter.numel() for parameter in network.parameters()))

@@ -1,4 +1,4 @@
-"""What a pruner leaves behind, on its way from the process that trained to the one that evaluates."""
+"""The outcome of a pruner, on its way from the process that trained to the process that evaluates."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ BESTS = ("best_validation", "early_stop")
 
 
 class InvalidResult(Exception):
-    """What a pruner left behind is not a network of the dense architecture under its masks, and how it came about."""
+    """An outcome that is not a network of the dense architecture under its masks, with the facts of its training."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """States by name: "start" (when the final mask took force), "last" and, if measured, those of BESTS; the masks.
+    """States by name: "start" (when the final mask took force), "last" and, if measured, those of BESTS.
 
-    `channels` are those kept, by layer, where a method removed any.
+    `channels` are the kept channels by layer, where a method removed some.
     """
 
     states: dict[str, State]
@@ -53,7 +53,7 @@ def outcome(session: Session) -> Outcome:
 
 
 def _facts(session: Session, bests: dict[str, Best]) -> Facts:
-    """What JSON can hold of a Session; a plugin may have put anything into it."""
+    """The facts of a Session. Raises InvalidResult if a plugin put in what JSON cannot hold."""
     assert session.course.ticket is not None
     curve = session.course.monitor.curve
     last_measured = curve[-1].step if curve else None
@@ -72,19 +72,19 @@ def _facts(session: Session, bests: dict[str, Best]) -> Facts:
         raise InvalidResult(f"steps, curve, events or notes of the Session are not plain values: {error}") from error
 
 
-def hand_over(path: Path, made: Outcome) -> Handed:
-    """Writes an outcome; returns what `take` needs."""
-    masks = {name: pack(mask) for name, mask in made.masks.items()}
-    shapes = {name: list(mask.shape) for name, mask in made.masks.items()}
-    states = {f"state/{name}": state for name, state in made.states.items()}
-    parts = {**states, "mask": masks, "channel": made.channels}
+def hand_over(path: Path, outcome: Outcome) -> Handed:
+    """Writes an outcome to a file; returns what `take` needs to read it. Raises DiskFault."""
+    masks = {name: pack(mask) for name, mask in outcome.masks.items()}
+    shapes = {name: list(mask.shape) for name, mask in outcome.masks.items()}
+    states = {f"state/{name}": state for name, state in outcome.states.items()}
+    parts = {**states, "mask": masks, "channel": outcome.channels}
     content = serialized({f"{prefix}/{name}": value for prefix, held in parts.items() for name, value in held.items()})
     publish(path, content)
-    return Handed(sha256(content), shapes, made.facts)
+    return Handed(sha256(content), shapes, outcome.facts)
 
 
 def take(path: Path, handed: Handed) -> Outcome:
-    """Reads an outcome; raises FileFault."""
+    """Reads an outcome from its file. Raises FileFault."""
     tensors = read_tensors(path, handed.sha256)
     names = ["start", "last", *handed.facts.bests]
     masks = part(tensors, "mask/")

@@ -13,12 +13,12 @@ from lth_bench.models.predictions import CHUNK
 from lth_bench.running.context import Context
 
 CONTEXT = 700 << 20  # bytes that a process takes on a GPU beside its tensors
-COPIES = 8  # of a network's state that an experiment may hold: its ticket, its best points, snapshots, scores, masks
-SHARE = 0.9  # of the free memory that is given to experiments
+COPIES = 8  # of a network's state in one experiment: ticket, best points, snapshots, scores, masks
+SHARE = 0.9  # of the free memory for experiments
 
 
 def room(experiments: Iterable[Experiment], context: Context) -> int:
-    """How many of these experiments may run at a time; on a GPU by what one step of each kind takes of its memory."""
+    """How many of these experiments may run at a time; on a GPU, by the memory that one step of each kind takes."""
     if context.device.type != "cuda":
         return processors()
     kinds = {f"{e.model} {e.dataset} {e.recipe}": e for e in experiments}
@@ -32,13 +32,13 @@ def room(experiments: Iterable[Experiment], context: Context) -> int:
 
 
 def packed(needed: Iterable[int], free: int, most: int) -> int:
-    """How many processes fit where each needs at most so many bytes beside its context; one to `most`."""
+    """How many processes, from one to `most`, fit into `free` bytes; each takes a context and up to `needed` bytes."""
     largest = max(needed, default=0) + CONTEXT
     return max(1, min(most, int(SHARE * free) // largest))
 
 
 def _needed(experiment: Experiment, context: Context) -> int:
-    """Bytes of the device that a step, a chunk of an evaluation and the states that are kept take, data included."""
+    """Bytes of the device for a step, a chunk of an evaluation, the data, and the states that an experiment keeps."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats(context.device)
     session = context.session(experiment)

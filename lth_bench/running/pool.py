@@ -11,16 +11,16 @@ from lth_bench.storage.record import Identity
 
 
 class WorkerPool:
-    """Workers for experiments: as many as are wanted or, by default, as there is room for; they start at once."""
+    """Worker processes, which start at once: `workers` of them, or by default as many as there is room for."""
 
-    def __init__(self, sweep: Sweep, experiments: int, wanted: int | None = None) -> None:
-        self.wanted = wanted
-        self.processes = [Process(sweep.settings()) for _ in range(min(wanted or processors(), experiments))]
+    def __init__(self, sweep: Sweep, experiments: int, workers: int | None = None) -> None:
+        self.workers = workers
+        self.processes = [Process(sweep.settings()) for _ in range(min(workers or processors(), experiments))]
 
     def check(self, identities: list[Identity]) -> list[str]:
-        """The faults of experiments before any is started; of the workers, those stay that there is room for."""
+        """The faults of experiments, before any starts; by default, workers without room are dismissed."""
         checked = self._checked(identities)
-        if self.wanted is None:
+        if self.workers is None:
             self._keep(checked.room)
         return checked.faults
 
@@ -36,7 +36,7 @@ class WorkerPool:
         first = self.processes[0]
         for process in self.processes:
             process.ask(MakeReady(identities[0]))  # they read its data at the same time
-        first.ask(Check([identity.experiment for identity in identities], room=self.wanted is None))
+        first.ask(Check([identity.experiment for identity in identities], room=self.workers is None))
         checked: Checked | None = None
         try:
             while True:

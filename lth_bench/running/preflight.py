@@ -1,4 +1,4 @@
-"""What can be known to be wrong before anything is started, and needs torch or data to be known."""
+"""Faults of experiments that torch or the data reveal before any experiment starts."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
     experiments = list(experiments)
     data_faults = list(_data_faults(experiments, context))
     absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
-    seen: dict[str, int | str] = {}
+    sizes: dict[str, int | str] = {}
     for experiment in experiments:
         if experiment.dataset in absent:
             continue
         pair = f"{experiment.model} {experiment.dataset}"
-        if pair not in seen:
-            seen[pair] = _prunable_weights(experiment, context)
-        faults += _faults(experiment, seen[pair])
+        if pair not in sizes:
+            sizes[pair] = _prunable_weights(experiment, context)
+        faults += _faults(experiment, sizes[pair])
         faults += _recipe_faults(experiment, context)
-    made = [e for e in experiments if isinstance(seen.get(f"{e.model} {e.dataset}"), int)]
-    return list(dict.fromkeys([*faults, *_misfits(made, absent, context)]))
+    sound = [e for e in experiments if isinstance(sizes.get(f"{e.model} {e.dataset}"), int)]
+    return list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
 
 
 def _misfits(experiments: list[Experiment], absent: list[Choice], context: Context) -> Iterator[str]:
-    """Tickets that do not fit where they are to be trained."""
+    """Faults of tickets that do not fit the network they are to be trained in."""
     pairs = {f"{e.model} {e.dataset} {e.base.dataset}": e for e in experiments if e.origin and e.base}
     for experiment in pairs.values():
         assert experiment.base is not None
@@ -48,9 +48,9 @@ def _data_faults(experiments: list[Experiment], context: Context) -> Iterator[tu
             context.training(dataset)
             context.test(dataset)
         except DataError as error:
-            fetched = context.plugins.datasets.items[dataset.name]
-            more = "; or let --download fetch it" if getattr(fetched, "download", None) and context.data_root else ""
-            yield dataset, f"datasets: {error}{more}"
+            registered = context.plugins.datasets.items[dataset.name]
+            remedy = "; or use --download" if getattr(registered, "download", None) and context.data_root else ""
+            yield dataset, f"datasets: {error}{remedy}"
 
 
 def _prunable_weights(experiment: Experiment, context: Context) -> int | str:
@@ -66,12 +66,12 @@ def _prunable_weights(experiment: Experiment, context: Context) -> int | str:
         size = data.shape
         return f"models: {experiment.model.name!r} cannot take inputs of shape {size}: {type(error).__name__}: {error}"
     if logits.shape != (2, classes := context.classes(experiment.dataset)):
-        found = tuple(logits.shape[1:])
-        return f"models: {experiment.model.name!r} gives outputs of shape {found}, wanted one for {classes} classes"
+        shape = tuple(logits.shape[1:])
+        return f"models: {experiment.model.name!r} gives outputs of shape {shape}, not one for {classes} classes"
     if fault := standardised(network, data.batch(slice(0, 2)).inputs):
         return f"models: {experiment.model.name!r} {fault}; use a model without weight standardisation"
     total = sum(weight.numel() for weight in context.prunable(experiment, network).values())
-    return total or f"models: {experiment.model.name!r} has no convolution or linear weight left to prune"
+    return total or f"models: {experiment.model.name!r} has no prunable convolution or linear weight"
 
 
 def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A worker process as seen from the one that started it."""
+"""A worker process, as seen from the process that started it."""
 
 from __future__ import annotations
 
@@ -17,36 +17,42 @@ from lth_bench.errors import DiskFault
 from lth_bench.running.messages import Began, Channel, Idle, Message, Settings
 from lth_bench.storage.files import append
 
-START = "import gc; gc.disable(); from lth_bench.running.worker import main; main()"  # what it imports stays for good
+START = "import gc; gc.disable(); from lth_bench.running.worker import main; main()"  # no garbage among imports
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1)}
-"""Has the C library of GNU keep freed memory, as the next training step needs as much again.
+"""Makes glibc keep freed memory, which the next training step needs again.
 
-To get it back from the system took 10 to 14 % of the time of a ResNet-20.
+To get it from the system anew took 10 to 14 % of the time of a ResNet-20.
 """
-LOGGED = 1 << 20  # bytes of output that are kept of one process
+LOGGED = 1 << 20  # bytes of one process's output that go to its log
 TAIL = 8000
 
 
 class Died(Exception):
-    """A process ended before it answered; `killed` if by a signal that only others send."""
+    """A process ended before it answered; `killed` if by a signal from outside."""
 
     def __init__(self, code: int) -> None:
-        known = {int(known): f" ({known.name})" for known in signal.Signals}
-        how = f"signal {-code}{known.get(-code, '')}" if code < 0 else f"exit code {code}"
+        names = {int(number): f" ({number.name})" for number in signal.Signals}
+        how = f"signal {-code}{names.get(-code, '')}" if code < 0 else f"exit code {code}"
         super().__init__(f"the worker process ended with {how}")
         self.killed = -code in (signal.SIGKILL, signal.SIGTERM)
 
 
 class Process:
-    """A process of `running.worker` in a session of its own, and its child that works on the request of the moment.
+    """A process of `running.worker` in a session of its own, and its child that works on the current request.
 
-    What they print goes into a log, up to a limit.
+    Their output goes into a log, up to a limit.
     """
 
     def __init__(self, settings: Settings) -> None:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
-        command = [sys.executable, "-P", "-c", START, str(theirs.fileno())]  # nothing is imported from where we are
+        command = [
+            sys.executable,
+            "-P",
+            "-c",
+            START,
+            str(theirs.fileno()),
+        ]  # -P: not the current folder
         self.process = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
@@ -68,11 +74,11 @@ class Process:
         return self.process.poll() is not None
 
     def ask(self, request: Message) -> None:
-        with suppress(OSError):  # a process that has died says so when it is listened to
+        with suppress(OSError):  # `answer` reports a process that has died
             self.channel.send(request)
 
     def answer(self, timeout: float) -> Message | None:
-        """The next message, if one comes in time; raises Died."""
+        """The next message; None if none comes in `timeout` seconds. Raises Died."""
         try:
             message = self.channel.receive(timeout)
             if message is None and self.ended:
@@ -86,7 +92,7 @@ class Process:
         return message
 
     def where(self) -> str:
-        """What Python was doing, and what was printed last."""
+        """The stack of the child, and the last lines of output."""
         if self._child:
             with suppress(ProcessLookupError):
                 os.kill(self._child, signal.SIGUSR1)
@@ -98,7 +104,7 @@ class Process:
         return self._tail.decode(errors="replace")
 
     def kill(self) -> None:
-        """Ends the process and all that it started; once, as their numbers may be given to others after that."""
+        """Ends the process and all that it started; once, as other processes may get their numbers afterwards."""
         if self._killed:
             return
         self._killed = True
@@ -110,10 +116,10 @@ class Process:
         self._drain.join(timeout=1)
 
     def _keep_output(self, pipe: IO[bytes]) -> None:
-        kept = 0
+        written = 0
         with pipe:
             while piece := os.read(pipe.fileno(), 1 << 16):
                 self._tail = (self._tail + piece)[-TAIL:]
-                with suppress(DiskFault):  # a log is for people; without room for it, the work goes on
-                    append(self.log, piece[: max(0, LOGGED - kept)])
-                kept += len(piece)
+                with suppress(DiskFault):  # without room for a log, the work goes on
+                    append(self.log, piece[: max(0, LOGGED - written)])
+                written += len(piece)

@@ -1,4 +1,4 @@
-"""What is to be done in a run directory, and who does it: claims by lease, records by the first who publishes."""
+"""The experiments to run in a run directory: claimed by lease, and recorded by the first who publishes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from lth_bench.training.ledger import Spent
 
 Tell = Callable[[str, Identity], None]
 
-LOOK = 0.2  # seconds between two looks for something to do
-LOSSES = 3  # after so many an experiment is not tried again
-KILLS = 10  # the same for those that came from outside, by a person or a system short of memory
+LOOK = 0.2  # seconds between two searches for an experiment
+LOSSES = 3  # after so many losses an experiment is not tried again
+KILLS = 10  # the same for losses to a signal from outside, by a person or a system short of memory
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Task:
 
 
 class Entry(Struct, frozen=True):
-    """What is read of a line of the journal."""
+    """The fields of a line of the journal that are read back."""
 
     event: str
     key: str
@@ -54,11 +54,11 @@ class Entry(Struct, frozen=True):
 class Queue:
     """Hands out experiments in order: seeds breadth-first, and what a control waits for before the rest of its seed.
 
-    Higher sparsities come first, as to reach them trains longest, and leaves most for others to look up. One that had
-    looked up training when it was parked goes behind one seed more each time: what it waits for is often the first of
-    many segments that another experiment computes, and to come that far again takes time.
+    Higher sparsities first: they train longest, and other experiments reuse their segments. An experiment that is
+    parked after it looked up training goes behind one seed more each time: the segment it waits for is often the first
+    of many that another experiment computes, and to come that far again takes time.
 
-    Several processes may work from boards on the same directory; all they share is its files.
+    Several processes may have queues on the same directory; they share nothing but its files.
     """
 
     def __init__(self, directory: Path, identities: Iterable[Identity], store: Store | None, patience: float) -> None:
@@ -79,7 +79,7 @@ class Queue:
         self._clear_leases()
 
     def next(self, tell: Tell) -> Task | None:
-        """Claims the next experiment; waits while there is only what others are at. None when all is done."""
+        """Claims the next experiment; waits while others work on all that remain. None when all have their record."""
         while not self.stopping:
             with self._lock:
                 self._drop_finished(tell)
@@ -91,7 +91,7 @@ class Queue:
         return None
 
     def spent(self, task: Task) -> Spent:
-        """What earlier tries at an experiment have cost that were given up, here or by another process."""
+        """The steps that abandoned tries at an experiment have computed, in this process or another."""
         with self._lock:
             self._read_journal()
             return Spent(steps_computed=self._spent.get(task.key, 0))
@@ -110,14 +110,14 @@ class Queue:
         return record.status
 
     def park(self, task: Task, segment: str, spent: Spent) -> None:
-        """Gives an experiment back until a segment that somebody else computes is there."""
+        """Gives an experiment back until the segment it needs, which another worker computes, exists."""
         with self._lock:
             self._waits[task.key] = segment
             self._places[task.key] += bool(spent.steps_looked_up)
         self.give_back(task, "parked", spent)
 
     def give_back(self, task: Task, why: str, spent: Spent | None = None) -> None:
-        """Gives an experiment back unfinished; what was spent on it is known to whoever takes it."""
+        """Gives an experiment back unfinished; the journal tells the next owner what it has cost."""
         try:
             self._note(why, task, **({"steps_computed": spent.steps_computed} if spent else {}))
         finally:
@@ -137,29 +137,35 @@ class Queue:
         return "lost"
 
     def _claim_first(self) -> Task | None:
-        claims = leases.find_all(self.leases)
-        held = {key for key, claim in claims.items() if claim.alive(self.patience)}
-        tries = {key: claims[key].generation for key in self._todo if key in claims}
-        # What was lost before comes last, so that it cannot hold up the rest.
-        for key in sorted(self._todo, key=lambda key: (tries.get(key, 0), self._places[key])):
-            if key in self._mine or key in held or self._bases.get(key) in self._todo or self._must_wait(key):
-                continue
+        for key in self._candidates():
             lease = leases.claim(self.leases, key, self.patience)
-            if lease is None:
-                continue
-            if self._finished(key) is not None:
+            if lease and self._finished(key) is not None:
                 lease.release()
-                continue
-            task = Task(self._todo[key], lease)
-            self._mine.add(key)
-            if key in self._again:
-                move(record_path(self.directory, key), self.directory / "failures" / f"{key}.{time.time_ns()}.json")
-            self._note("claimed", task)
-            return task
+            elif lease:
+                return self._begun(Task(self._todo[key], lease))
         return None
 
+    def _candidates(self) -> Iterator[str]:
+        """Keys that nobody holds and that wait for nothing, in the order in which to claim them."""
+        claims = leases.find_all(self.leases)
+        held = self._mine | {key for key, claim in claims.items() if claim.alive(self.patience)}
+        tries = {key: claims[key].generation for key in self._todo if key in claims}
+        # Experiments that were lost before come last, so that they cannot hold up the rest.
+        for key in sorted(self._todo, key=lambda key: (tries.get(key, 0), self._places[key])):
+            if key not in held and self._bases.get(key) not in self._todo and not self._must_wait(key):
+                yield key
+
+    def _begun(self, task: Task) -> Task:
+        """Notes that this process works on a task; moves the record of an earlier failure away."""
+        self._mine.add(task.key)
+        if task.key in self._again:
+            path = self.directory / "failures" / f"{task.key}.{time.time_ns()}.json"
+            move(record_path(self.directory, task.key), path)
+        self._note("claimed", task)
+        return task
+
     def _clear_leases(self) -> None:
-        """Removes the leases of workers that ended between publishing a record and letting go."""
+        """Removes the leases of workers that ended between publishing a record and removing their lease."""
         for key, claim in leases.find_all(self.leases).items():
             if record_path(self.directory, key).exists() and not claim.alive(self.patience):
                 leases.clear(self.leases, key)
@@ -173,16 +179,16 @@ class Queue:
         return False
 
     def _drop_finished(self, tell: Tell) -> None:
-        """Takes off the list what has a record by now, ours or of others."""
+        """Removes experiments that have a record by now from the list, and tells of them."""
         recorded = {name.removesuffix(".json") for name in names(self.directory / "records")}
         for key in [key for key in self._todo if key in recorded and key not in self._mine]:
             if (record := self._finished(key)) is not None:
                 tell(record.status, self._todo.pop(key))
 
     def _finished(self, key: str) -> Record | None:
-        """The record of an experiment, if there is one other than the failure that is to be tried again."""
-        found = standing(self.directory, key).usable()
-        return None if fingerprint(found) == self._again.get(key, "") else found.record
+        """The record of an experiment; None without one, or if it is the failure that is to be tried again."""
+        current = standing(self.directory, key).usable()
+        return None if fingerprint(current) == self._again.get(key, "") else current.record
 
     def _leave(self, task: Task, event: str) -> None:
         self._note(event, task)
@@ -198,7 +204,7 @@ class Queue:
         append(self.journal, f"{text}\n".encode())
 
     def _read_journal(self) -> None:
-        """Reads what was spent on experiments that were given back, and passes over what is no line of a journal."""
+        """Reads the steps spent on experiments that were given back; skips what is no line of a journal."""
         for line in added(self.journal, self._read):
             self._read += len(line)
             entry = parsed(line, _ENTRY)
@@ -212,9 +218,9 @@ _ENTRY = msgspec.json.Decoder(Entry)
 
 
 def ordered(identities: list[Identity]) -> list[Identity]:
-    """Seeds breadth-first, so that a table is useful early; within a seed, first what controls wait for.
+    """Experiments by seed, so that a table is useful early; within a seed, first those that controls wait for.
 
-    After that dense networks, then from the highest sparsity to the lowest.
+    Then dense networks, then from the highest sparsity to the lowest.
     """
     seeds = list(dict.fromkeys(identity.experiment.seed for identity in identities))
     bases = {base.key for identity in identities if (base := identity.experiment.base)}
@@ -227,6 +233,6 @@ def ordered(identities: list[Identity]) -> list[Identity]:
 
 
 def quarantined(record: Record, error: RecordedError, losses: int) -> Record:
-    """A failure that is not tried again by itself."""
-    message = f"{error.message}; lost {losses} times, it is tried again only once this record is deleted"
+    """A failure that no run tries again."""
+    message = f"{error.message}; lost {losses} times, delete this record to try again"
     return structs.replace(record, error=structs.replace(error, message=message, quarantined=True))

@@ -1,4 +1,4 @@
-"""Runs one experiment and makes its record: training first, then, apart from it, the evaluation."""
+"""Runs one experiment and makes its record: first training, then the evaluation, apart from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lth_bench.pruning.initial_scores import diagnostic_batch, sensitivities
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Context, instance
 from lth_bench.running.evaluation import judge
-from lth_bench.running.messages import Handed, Trained
+from lth_bench.running.messages import Evaluate, Handed, Train, Trained
 from lth_bench.running.outcomes import InvalidResult, hand_over, outcome, take
 from lth_bench.running.transfer import fitted
 from lth_bench.storage.files import remove
@@ -45,7 +45,7 @@ from lth_bench.storage.source_hash import file_hash
 from lth_bench.training.ledger import Spent
 from lth_bench.training.session import Session
 
-LONGEST = 20_000  # characters of a message or a traceback in a record
+LONGEST = 20_000  # characters of a message or traceback in a record
 OUT_OF_MEMORY = (
     "can't allocate memory",
     "Cannot allocate memory",
@@ -58,7 +58,7 @@ T = TypeVar("T")
 
 
 class NoTicket(Exception):
-    """A control whose base has no ticket."""
+    """The base of a control has no ticket."""
 
 
 KINDS: dict[type[BaseException], str] = {
@@ -72,53 +72,52 @@ KINDS: dict[type[BaseException], str] = {
 
 def run(identity: Identity, directory: Path, context: Context) -> Record:
     """Trains and evaluates in this process; returns the record, not yet written."""
-    trained = train(identity, directory, context, Spent())
-    return trained if isinstance(trained, Record) else evaluate(identity, trained, directory, context)
+    trained = train(Train(identity, 1, Spent()), directory, context)
+    return trained if isinstance(trained, Record) else evaluate(Evaluate(identity, 1, trained), directory, context)
 
 
-def train(identity: Identity, directory: Path, context: Context, spent: Spent, generation: int = 1) -> Trained | Record:
+def train(request: Train, directory: Path, context: Context) -> Trained | Record:
     """Runs the pruner and hands its outcome over to `evaluate`, or returns the record of what went wrong.
 
-    Adds to what was spent on earlier tries; `generation` tells this try from others that may still be under way.
-    Raises Interrupted and DiskFault, which are not the pruner's doing.
+    Adds to what earlier tries have spent. Raises Interrupted and DiskFault, for which the pruner is not responsible.
     """
-    experiment = identity.experiment
-
-    def work() -> Handed:
-        session = context.session(experiment)
-        try:
-            pruner = _pruner(experiment, directory, session, context)
-            with session.account.metered():
-                pruner(session)
-            return hand_over(outcome_path(directory, identity.key, generation), outcome(session))
-        except BaseException:
-            session.course.check()
-            raise
-        finally:
-            spent.add(session.account.spent)
-
-    result, timing = _guarded(work)
-    timing = structs.replace(timing, **vars(spent), peak_memory=_peak_memory(context))
-    environment = _environment(experiment, context)
+    result, timing = _guarded(lambda: _trained(request, directory, context))
+    timing = structs.replace(timing, **vars(request.spent), peak_memory=_peak_memory(context))
+    environment = _environment(request.identity.experiment, context)
     if isinstance(result, RecordedError):
-        return _with_about(failed(identity, result, environment=environment, timing=timing), context)
+        return _with_about(failed(request.identity, result, environment=environment, timing=timing), context)
     return Trained(result, environment, timing)
 
 
-def evaluate(identity: Identity, trained: Trained, directory: Path, context: Context, generation: int = 1) -> Record:
-    """The record of an experiment that was trained, not yet written."""
-    path = outcome_path(directory, identity.key, generation)
+def _trained(request: Train, directory: Path, context: Context) -> Handed:
+    experiment = request.identity.experiment
+    session = context.session(experiment)
+    try:
+        pruner = _pruner(experiment, directory, session, context)
+        with session.account.metered():
+            pruner(session)
+        return hand_over(outcome_path(directory, request.identity.key, request.generation), outcome(session))
+    except BaseException:
+        session.course.check()
+        raise
+    finally:
+        request.spent.add(session.account.spent)
+
+
+def evaluate(request: Evaluate, directory: Path, context: Context) -> Record:
+    """Evaluates a trained experiment; returns its record, not yet written."""
+    trained, path = request.trained, outcome_path(directory, request.identity.key, request.generation)
 
     def work() -> tuple[Record, float] | RecordedError:
         try:
-            made = take(path, trained.handed)
+            taken = take(path, trained.handed)
         except FileFault as error:
             return RecordedError(kind="lost", message=f"the file of the outcome cannot be used: {error}", traceback="")
-        return judge(identity, made, directory, context)
+        return judge(request.identity, taken, directory, context)
 
     result, timing = _guarded(work)
     remove(path)
-    record, pace = (failed(identity, result), None) if isinstance(result, RecordedError) else result
+    record, pace = (failed(request.identity, result), None) if isinstance(result, RecordedError) else result
     seconds = trained.timing.seconds + timing.seconds
     timing = structs.replace(trained.timing, seconds=seconds, latency=pace)
     return _with_about(structs.replace(record, environment=trained.environment, timing=timing), context)
@@ -156,20 +155,20 @@ def _kind(error: BaseException) -> str:
 
 
 def _words(error: BaseException) -> str:
-    """What an exception says; one of a plugin may fail even at that."""
+    """The message of an exception; that of a plugin may fail even at this."""
     try:
         return str(error)
     except Exception:
-        return "it cannot say what is wrong"
+        return "its message cannot be made"
 
 
 def _text(text: str) -> str:
-    """A text that UTF-8 can hold."""
+    """A text with escapes for what UTF-8 cannot hold."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _pruner(experiment: Experiment, directory: Path, session: Session, context: Context) -> Callable[[Session], None]:
-    """What drives the Session: the experiment's pruner, or its control from the ticket of its base."""
+    """The callable that drives the Session: the experiment's pruner, or its control with the ticket of its base."""
     if experiment.control is None:
         return cast(Callable[[Session], None], instance(context.plugins.pruners, experiment.pruner))
     base = _base(experiment, directory, session, context)
@@ -198,28 +197,28 @@ def _base_ticket(experiment: Experiment, directory: Path) -> Ticket:
 
 
 def _with_about(record: Record, context: Context) -> Record:
-    """A record with what can be said of its data and its model."""
+    """A record with the hash of its data and the faults of its model, if they can be found."""
     experiment = record.experiment
     try:
         data = record.data or DataHashes(context.read(experiment.dataset).digest)
         return structs.replace(record, data=data, unfit=_unfit(experiment, context))
-    except Exception:  # the record says already what is wrong with them
+    except Exception:  # the error of the record says what is wrong with them
         return record
 
 
 def _unfit(experiment: Experiment, context: Context) -> list[str]:
-    """What the doctor holds against an experiment's network, with the initial weights of seed 0."""
+    """The doctor's complaints about an experiment's network, with the initial weights of seed 0."""
     network = context.network(experiment, 0)
     batch = diagnostic_batch(context.training(experiment.dataset)[0])
     try:
         scores = sensitivities(network, context.prunable(experiment, network), batch)
         return complaints(network, scores, batch)
-    except Exception as error:  # a network that trains is not to fail for this
-        return [f"it could not be examined ({type(error).__name__}: {_text(_words(error))[:200]})"]
+    except Exception as error:  # a network that can be trained must not fail here
+        return [f"the doctor could not examine it ({type(error).__name__}: {_text(_words(error))[:200]})"]
 
 
 def _peak_memory(context: Context) -> int:
-    """The most bytes that training held: on the GPU where there is one, else of this whole process."""
+    """The peak memory of training in bytes: of the GPU if there is one, else of this process."""
     if context.device.type == "cuda":
         return torch.cuda.max_memory_allocated(context.device)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

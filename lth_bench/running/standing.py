@@ -1,4 +1,4 @@
-"""Where an experiment stands by its record: the one place that tells results from what is to be tried again."""
+"""Where an experiment stands by its record: a result, to be tried again, or damaged. Decided here alone."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CONSEQUENCES = {
 class Standing:
     """The state of an experiment, and its record or the fault of its record.
 
-    "damaged" is a record whose content is not what was written; "unreadable" one of another schema, with fields of
-    another kind, or that the system does not let us read.
+    A "damaged" record does not hold what was written. An "unreadable" one has another schema or fields of another kind,
+    or the system refuses access.
     """
 
     state: State

@@ -20,30 +20,30 @@ AGAIN = {**CONSEQUENCES, "interrupted": "its worker is gone; the next run, or on
 
 
 @dataclass(frozen=True)
-class Seen:
-    """An experiment of a run directory: its state, a word on it, and its identity if plan or record tell it."""
+class Surveyed:
+    """The state of an experiment, and the words that explain it; its identity is None if no file tells it."""
 
     key: str
     identity: Identity | None
     state: str
-    word: str = ""
+    words: str = ""
 
 
-def survey(directory: Path) -> list[Seen]:
+def survey(directory: Path) -> list[Surveyed]:
     """The state of every experiment that was planned or has a record. Raises FileFault if there is none."""
     planned = {entry.key: entry for entry in read_plan(directory)}
     recorded = [name.removesuffix(".json") for name in names(directory / "records") if not name.startswith(".")]
     if not planned and not recorded:
         raise FileFault(f"no records in {directory}: it has neither a plan nor a folder records/ with something in it")
     claims = leases.find_all(directory / "leases")
-    seen = [_recorded(key, planned.get(key), standing(directory, key)) for key in recorded]
+    surveyed = [_recorded(key, planned.get(key), standing(directory, key)) for key in recorded]
     pending = planned.keys() - set(recorded)
-    return seen + [_pending(planned[key], claims.get(key)) for key in planned if key in pending]
+    return surveyed + [_pending(planned[key], claims.get(key)) for key in planned if key in pending]
 
 
-def count(seen: list[Seen]) -> dict[str, int]:
+def count(surveyed: list[Surveyed]) -> dict[str, int]:
     """How many experiments are in each state, in a fixed order."""
-    counts = Counter(item.state for item in seen)
+    counts = Counter(item.state for item in surveyed)
     return {state: counts[state] for state in ORDER if counts[state]}
 
 
@@ -63,22 +63,22 @@ def missing(directory: Path, identities: list[Identity]) -> list[Identity]:
     return [identity for identity in identities if identity.key in repeated]
 
 
-def _recorded(key: str, planned: Identity | None, found: Standing) -> Seen:
-    if found.record is None:
-        return Seen(key, planned, found.state, str(found.fault or ""))
-    error = found.record.error
-    return Seen(key, identity_of(found.record), found.state, f"{error.kind}: {error.message}" if error else "")
+def _recorded(key: str, planned: Identity | None, now: Standing) -> Surveyed:
+    if now.record is None:
+        return Surveyed(key, planned, now.state, str(now.fault or ""))
+    error = now.record.error
+    return Surveyed(key, identity_of(now.record), now.state, f"{error.kind}: {error.message}" if error else "")
 
 
-def _pending(planned: Identity, claim: Claim | None) -> Seen:
+def _pending(planned: Identity, claim: Claim | None) -> Surveyed:
     if claim is None:
-        return Seen(planned.key, planned, "missing")
+        return Surveyed(planned.key, planned, "missing")
     if claim.lost:
-        return Seen(planned.key, planned, "interrupted", f"lost in try {claim.generation}: {claim.lost.message}")
+        return Surveyed(planned.key, planned, "interrupted", f"lost in try {claim.generation}: {claim.lost.message}")
     if claim.alive(SECONDS):
         process = claim.owner.pid if claim.owner else None
-        return Seen(planned.key, planned, "running", f"try {claim.generation}, process {process}")
-    return Seen(planned.key, planned, "interrupted", f"try {claim.generation}")
+        return Surveyed(planned.key, planned, "running", f"try {claim.generation}, process {process}")
+    return Surveyed(planned.key, planned, "interrupted", f"try {claim.generation}")
 
 
 def _has_ticket(directory: Path, key: str) -> bool:

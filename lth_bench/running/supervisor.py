@@ -1,4 +1,4 @@
-"""Looks after worker processes until every experiment has its record."""
+"""Supervises worker processes until every experiment has its record."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from lth_bench.storage.records import outcome_path
 
 
 class TakenOver(Exception):
-    """The lease on an experiment is somebody else's by now."""
+    """Another process has taken the lease on an experiment over."""
 
 
 class Killed(Exception):
-    """The sweep is to end at once."""
+    """The sweep has to end at once."""
 
 
 def run_all(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
-    """Works through a queue until it is empty or says stop. Raises what a worker cannot deal with."""
+    """Works through a queue until it is empty or stopped. Raises the faults that workers cannot handle."""
     for folder in ("records", "tickets", "leases", "outcomes"):
         tidy(sweep.directory / folder)
     _remove_outcomes(sweep)
@@ -56,7 +56,7 @@ def run_all(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
 
 
 def _remove_outcomes(sweep: Sweep) -> None:
-    """Removes what killed workers have handed over and nobody takes any more."""
+    """Removes outcomes that killed workers left and nobody will evaluate."""
     claims = leases.find_all(sweep.directory / "leases")
     for name in names(sweep.directory / "outcomes"):
         key, _, generation = name.removesuffix(".safetensors").partition(".")
@@ -66,7 +66,7 @@ def _remove_outcomes(sweep: Sweep) -> None:
 
 
 class Supervisor:
-    """Sees one experiment after the other through: claims it, has it trained and evaluated, publishes its record."""
+    """Takes one experiment after the other from claim to record: has a worker train and evaluate it, and publishes."""
 
     def __init__(self, sweep: Sweep, queue: Queue, tell: Tell, process: Process) -> None:
         self.sweep, self.queue, self.tell = sweep, queue, tell
@@ -85,7 +85,7 @@ class Supervisor:
             self._dismiss()
 
     def _attend(self, task: Task) -> str:
-        """Works on a task; returns how that ended."""
+        """Works on a task; returns how it ended: a status of its record, or why there is none."""
         try:
             answer = self._worked(task)
         except TakenOver:
@@ -106,7 +106,7 @@ class Supervisor:
         return self._end(task, answer.record)
 
     def _worked(self, task: Task) -> MustWait | Checkpointed | Ended:
-        """The answer to training, or else to the evaluation that follows it."""
+        """The answer to training or, once trained, to the evaluation."""
         identity, generation = task.identity, task.lease.generation
         answer = self._ask(task, Train(identity, generation, self.queue.spent(task)))
         if isinstance(answer, Trained):
@@ -123,7 +123,7 @@ class Supervisor:
         return self.queue.publish(task, record)
 
     def _ask(self, task: Task, request: Train | Evaluate) -> Answer:
-        """Asks the worker and waits for its answer, or for the failure that takes the place of one."""
+        """Asks the worker and waits for its answer; a worker that dies or takes too long makes a failure of it."""
         if self.process and self.process.ended:
             self._dismiss()
         process = self.process = self.process or Process(self.sweep.settings())

@@ -1,4 +1,4 @@
-"""Runs what is missing from a run directory, in worker processes that are looked after from here."""
+"""A run directory and the settings of the workers that fill it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ POLL = 0.2
 
 @dataclass(frozen=True)
 class Sweep:
-    """A run directory and how to work on it; without a store, shared training is not shared.
+    """A run directory and how to work on it. Without a store, experiments share no training.
 
-    `loaders` processes for each worker read images ahead that are not held in memory.
+    Each worker has `loaders` processes that read ahead images that memory does not hold.
     """
 
     directory: Path
@@ -34,7 +34,7 @@ class Sweep:
         return Queue(self.directory, identities, store, self.limits.patience)
 
     def settings(self) -> Settings:
-        """What a worker process has to know."""
+        """The settings of its worker processes."""
         return Settings(
             directory=str(self.directory),
             data=None if self.data_root is None else str(self.data_root),

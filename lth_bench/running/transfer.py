@@ -1,4 +1,4 @@
-"""Tickets that are trained elsewhere than where they were found: whether they fit, and what they need to."""
+"""Tickets that are trained on other data than they were found on: whether they fit, and how to make them fit."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 def fitted(ticket: Ticket, session: Session) -> Ticket:
-    """A ticket that was found elsewhere, for the network of a Session that has not begun. Raises Unsuitable.
+    """Fits a ticket from other data to the network of a Session that has not begun. Raises Unsuitable.
 
-    An output layer for another number of classes is the Session's own, with its initial weights. Its mask is drawn at
-    random and keeps what the target leaves to it; that of a ticket of channels reads the same channels as before.
+    For another number of classes, the output layer is the Session's own, with its initial weights. Its mask is random
+    and keeps as many weights as the target leaves for it; for a ticket of channels, it keeps the same inputs as before.
     """
     mine = session.snapshot().state
     if fault := misfit(mine, ticket.start, session.output_layer):
@@ -47,10 +47,10 @@ def fitted(ticket: Ticket, session: Session) -> Ticket:
     return replace(ticket, start={**ticket.start, **own}, masks=masks, final={**ticket.final, **own})
 
 
-def misfit(mine: State, found: State, output: str) -> str:
-    """What of a ticket's state does not fit a network, but for the output layer; empty if nothing."""
-    shapes = [{name: "×".join(map(str, value.shape)) for name, value in state.items()} for state in (found, mine)]
-    for name in {**found, **mine}:
+def misfit(mine: State, theirs: State, output: str) -> str:
+    """The first tensor of a ticket that does not fit a network, the output layer aside; "" if all fit."""
+    shapes = [{name: "×".join(map(str, value.shape)) for name, value in state.items()} for state in (theirs, mine)]
+    for name in {**theirs, **mine}:
         there, here = (shape.get(name, "missing") for shape in shapes)
         if there != here and not _belongs(name, output):
             return f"the ticket does not fit: {name!r} is {there} where it was found and {here} where it is trained"
@@ -58,7 +58,7 @@ def misfit(mine: State, found: State, output: str) -> str:
 
 
 def origin_faults(experiment: Experiment, context: Context) -> Iterator[str]:
-    """What keeps a ticket from being trained elsewhere, so far as networks alone tell."""
+    """Why a ticket cannot be trained on other data, as far as the networks alone tell."""
     base = experiment.base
     if base is None or base.dataset == experiment.dataset:
         return
@@ -70,7 +70,7 @@ def origin_faults(experiment: Experiment, context: Context) -> Iterator[str]:
 
 
 def _belongs(name: str, output: str) -> bool:
-    """Whether a tensor of the state is of the output layer."""
+    """Whether a tensor of the state belongs to the output layer."""
     return name.rpartition(".")[0] == output.rpartition(".")[0]
 
 
@@ -82,13 +82,13 @@ def _output_mask(ticket: Ticket, session: Session) -> Tensor:
         return before.any(0).expand(shape).clone()
     size, total = math.prod(shape), sum(map(math.prod, session.shapes.values()))
     others = sum(count for name, count in kept(ticket.masks).items() if name != output)
-    left = kept_count(session.sparsity, total) - others
-    if not 0 < left <= size:
+    count = kept_count(session.sparsity, total) - others
+    if not 0 < count <= size:
         raise Unsuitable(
-            f"the target leaves {left:,} weights to the output layer, which has {size:,} for the classes here and kept "
-            f"{int(before.count_nonzero()):,} of {before.numel():,} where the ticket was found; keep it dense: give "
-            f"the model keep = ['output']"
+            f"the target leaves {count:,} weights to the output layer, which has {size:,} for the classes here and "
+            f"kept {int(before.count_nonzero()):,} of {before.numel():,} where the ticket was found; keep it dense: "
+            f"give the model keep = ['output']"
         )
     mask = torch.zeros(size, dtype=torch.bool)
-    mask[torch.randperm(size, generator=generator(session.seed, "output"))[:left]] = True
+    mask[torch.randperm(size, generator=generator(session.seed, "output"))[:count]] = True
     return mask.view(shape)

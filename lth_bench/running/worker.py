@@ -1,4 +1,4 @@
-"""A worker process: answers requests to train, or to evaluate, one after the other, each in a child of its own."""
+"""A worker process: answers one request after the other, each in a child process."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ from lth_bench.training.memory import Watch
 from lth_bench.training.optimizers import make_optimizer
 
 Device = Literal["cpu", "cuda"]
-LOOK = 0.5  # seconds between two looks at what the main thread has done
+LOOK = 0.5  # seconds between two looks at the progress of the main thread
 
 
 def make_context(data_root: Path | None, device: Device, store: Store | None = None) -> Context:
-    """The context of this process, with torch made fast and repeatable; nothing of CUDA is started here."""
+    """The context of this process, with torch made fast and repeatable; does not start CUDA."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if device == "cuda":
@@ -64,12 +64,12 @@ def make_context(data_root: Path | None, device: Device, store: Store | None = N
     return Context(load_plugins(), data_root, torch.device(device), store)
 
 
-def choose(wanted: str) -> Device:
-    """The device that "auto", "cpu" or "cuda" stands for here. Raises ValueError if there is none.
+def choose(name: str) -> Device:
+    """The device that "auto", "cpu" or "cuda" stands for on this machine. Raises ValueError if there is none.
 
-    A child finds out: once a process has asked for CUDA, what it forks cannot use CUDA any more.
+    A child process looks: once a process has asked for CUDA, its forks cannot use CUDA.
     """
-    if wanted == "cpu":
+    if name == "cpu":
         return "cpu"
     pid = os.fork()
     if pid == 0:
@@ -77,13 +77,13 @@ def choose(wanted: str) -> Device:
             os._exit(0 if torch.cuda.is_available() else 1)
         os._exit(1)
     _, status = os.waitpid(pid, 0)
-    if status and wanted == "cuda":
+    if status and name == "cuda":
         raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu")
     return "cpu" if status else "cuda"
 
 
 class Heartbeat:
-    """The worker's end of the connection, in the process of one experiment: requests to stop, and signs of life."""
+    """Threads in the child of a request: one receives requests to stop, one sends signs of life."""
 
     def __init__(self, channel: Channel, watch: Watch) -> None:
         self.channel, self.watch = channel, watch
@@ -94,7 +94,7 @@ class Heartbeat:
         threading.Thread(target=self._beat, args=(limits,), daemon=True).start()
 
     def _listen(self) -> None:
-        """Hears of a stop; when the other end has gone, so does this process, with all that it started."""
+        """Notes a request to stop. When the other end is gone, ends this process and all that it started."""
         try:
             while self.channel.receive():
                 self.watch.stopping = True
@@ -102,13 +102,13 @@ class Heartbeat:
             os.killpg(0, signal.SIGKILL)
 
     def _beat(self, limits: Limits) -> None:
-        """Tells of progress, and keeps leases on segments alive while there is some."""
-        seen, since, beaten = -1, time.monotonic(), 0.0
+        """Reports progress and, while there is some, keeps the leases on segments alive."""
+        activity, since, beaten = -1, time.monotonic(), 0.0
         while True:
             now = time.monotonic()
-            if self.watch.activity != seen:
-                seen, since = self.watch.activity, now
-                self.channel.send(Progress(seen))
+            if self.watch.activity != activity:
+                activity, since = self.watch.activity, now
+                self.channel.send(Progress(activity))
             if now - since < limits.stall and now - beaten > limits.patience / 4:
                 for lease in list(self.watch.leases):
                     with suppress(FileFault):  # the next beat may do better
@@ -120,8 +120,8 @@ class Heartbeat:
 def serve(channel: Channel) -> None:
     """Answers requests until the other end closes, each in a child that has all imports and data already.
 
-    So an experiment starts in milliseconds and can change nothing for the next. The first message is the settings;
-    Idle follows when a child has ended, whether it has answered or not. A Stop that comes while no child runs is late.
+    So an experiment starts in milliseconds and cannot affect the next. The first message is the settings. Idle follows
+    when a child has ended, with or without an answer. A Stop that arrives while no child runs is ignored.
     """
     settings = channel.receive()
     assert isinstance(settings, Settings)
@@ -150,8 +150,8 @@ def _data(identity: Identity) -> str:
 
 
 def _in_child(request: Request, settings: Settings, context: Context, channel: Channel) -> int:
-    """Has a child work on a request; returns its exit code."""
-    gc.freeze()  # to look at an object for garbage, a child would have to copy its page
+    """Lets a child work on a request; returns its exit code."""
+    gc.freeze()  # else the garbage collector of the child would copy every page
     pid = os.fork()
     if pid == 0:
         gc.enable()
@@ -166,7 +166,7 @@ def _in_child(request: Request, settings: Settings, context: Context, channel: C
 
 
 def _wait(child: int, channel: Channel) -> int:
-    """The status with which a child ends; where the system can tell, it is ended when nobody is left to answer."""
+    """The exit status of a child; it is killed when the other end of the channel closes, if the system can tell."""
     with suppress(AttributeError, OSError):
         handle = os.pidfd_open(child)
         poll = select.poll()
@@ -181,9 +181,9 @@ def _wait(child: int, channel: Channel) -> int:
 def warm_up(context: Context, identity: Identity) -> None:
     """Reads the training data and imports what a Session imports late.
 
-    Nothing of this may start a thread or a device: the process is about to fork.
+    Nothing here may start a thread or a device, as the process forks later.
     """
-    with suppress(Exception):  # whatever is wrong, the experiment will say so
+    with suppress(Exception):  # the experiment itself reports what is wrong
         context.read(identity.experiment.dataset)
         if context.device.type == "cpu":
             session = context.session(identity.experiment)
@@ -218,7 +218,7 @@ def _worked(request: Request, directory: Path, context: Context) -> Answer:
         return _checked(request, context)
     if isinstance(request, Train):
         return _trained(request, directory, context)
-    return Ended(evaluate(request.identity, request.trained, directory, context, request.generation))
+    return Ended(evaluate(request, directory, context))
 
 
 def _checked(request: Check, context: Context) -> Checked:
@@ -227,14 +227,13 @@ def _checked(request: Check, context: Context) -> Checked:
 
 
 def _trained(request: Train, directory: Path, context: Context) -> Answer:
-    """The answer of `train`, or that the experiment has to wait for a segment, or was stopped."""
-    spent = request.spent
+    """The answer of `train`, or that the experiment waits for a segment or was stopped."""
     try:
-        trained = train(request.identity, directory, context, spent, request.generation)
+        trained = train(request, directory, context)
     except Busy as error:
-        return MustWait(error.key, spent)
+        return MustWait(error.key, request.spent)
     except Stopped:
-        return Checkpointed(spent)
+        return Checkpointed(request.spent)
     return Ended(trained) if isinstance(trained, Record) else trained
 
 

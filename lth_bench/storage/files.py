@@ -163,9 +163,7 @@ def clock(folder: Path) -> float:
             probe.unlink(missing_ok=True)
     except OSError as error:
         if error.errno not in READ_ONLY:
-            raise DiskFault(
-                f"cannot write {probe}: {error.strerror}; free some space, or give this user the right to write there"
-            ) from error
+            raise DiskFault(f"cannot write {probe}: {error.strerror}; free some space or grant access") from error
         return time.time()
 
 
@@ -267,7 +265,7 @@ def _faults(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise DiskFault(
-            f"cannot write {path}: {error.strerror}; free some space, or allow this user to write there, then run again"
+            f"cannot write {path}: {error.strerror}; free some space or grant access, then run again"
         ) from error
 
 

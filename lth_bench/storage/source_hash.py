@@ -1,4 +1,4 @@
-"""Which code a plugin consists of, by its hash."""
+"""Hashes of the code that a plugin consists of."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VERSIONED = {*sys.stdlib_module_names, "lth_bench", "torch", "torchvision", "tim
 
 
 def file_hash(item: Any) -> str:
-    """SHA-256 of the file that something comes from."""
+    """SHA-256 of the source file of a function or class."""
     file = inspect.getsourcefile(item)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "unknown"
 
@@ -41,7 +41,7 @@ def modules_hash(names: frozenset[str]) -> str:
         hashes[name] = hashlib.sha256(source).hexdigest() if file else None
         if file and (_top(name) in own or not _is_installed(file)):
             todo += _imported(source, name, file)
-    return sha256(canonical({name: found for name, found in hashes.items() if found}).encode())
+    return sha256(canonical({name: digest for name, digest in hashes.items() if digest}).encode())
 
 
 def _top(name: str) -> str:
@@ -53,7 +53,7 @@ def _is_installed(file: Path) -> bool:
 
 
 def _file(name: str) -> Path | None:
-    """The Python file of a module, found without importing anything."""
+    """The Python file of a module; nothing is imported to find it."""
     places, spec, full = None, None, ""
     for part in name.split("."):
         full = f"{full}.{part}".lstrip(".")
@@ -67,7 +67,7 @@ def _file(name: str) -> Path | None:
 
 
 def _imported(source: bytes, name: str, file: Path) -> Iterator[str]:
-    """The names that a module imports anywhere in it; some may be no modules but what is in them."""
+    """The names that a module imports anywhere; some may be members of modules."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
@@ -83,7 +83,7 @@ def _imported(source: bytes, name: str, file: Path) -> Iterator[str]:
 
 
 def _packages(names: Iterable[str]) -> Iterator[str]:
-    """The names and the packages that they are in: those are imported with them."""
+    """The names and the packages above them, which are imported with them."""
     for name in names:
         parts = name.split(".")
         yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))

@@ -264,10 +264,11 @@ class Session:
         self.account.scoring, self._precision = True, precision or self._precision
         try:
             noise = kept_noise(next(self.model.parameters()).device)
-            with state.undone(self.model), noise, mode(self.model, training=training), self.account.metered():
+            with state.undone(self.model), noise, mode(self.model, training=training):
                 self.clock.start_scoring_noise()
                 self.model.to(precision)
-                yield
+                with self.account.metered():  # it knows weights by their places in memory, which `to` has moved
+                    yield
         finally:
             self.account.scoring, self._precision = outer
             self.optimizer = restored(optimizer, saved, self.recipe, self.model)

@@ -13,7 +13,7 @@ from lth_bench.data.loading import held_out
 from lth_bench.errors import DataError
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.plugins import load_plugins
-from support.idx import write_idx
+from support.images import write_idx
 from support.networks import examples, recipe
 
 DATASETS = load_plugins().datasets

@@ -30,7 +30,8 @@ from lth_bench.storage import files
 from lth_bench.storage.leases import find_all
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_record, record_path, write_plan
-from lth_bench.storage.store import Store, verify
+from lth_bench.storage.store import Store
+from lth_bench.storage.upkeep import verify
 
 CRASHED, FULL, WRONG = 70, 71, 72
 PLACES = [("records", "*"), ("tickets", "*"), ("store/objects", "*"), ("store/entries", "*"), (".", "plan.json")]

@@ -19,7 +19,8 @@ from lth_bench.hashing import sha256
 from lth_bench.storage.files import publish
 from lth_bench.storage.records import read_record
 from lth_bench.storage.sealed import publish_json, sealed
-from lth_bench.storage.store import Store, verify
+from lth_bench.storage.store import Store
+from lth_bench.storage.upkeep import verify
 from support.documents import read_documents
 from support.places import COMMAND
 from support.suites import finish, pruner, results, write_suite

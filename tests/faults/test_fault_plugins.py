@@ -41,7 +41,7 @@ FAULTS = {
     "mute": ("failed", "plugin_error", "cannot say"),
     "curver": ("failed", "invalid", "are not plain values"),
     "closer": ("done", None, None),
-    "leaker": ("failed", "invalid", "not zero although they are pruned"),
+    "leaker": ("failed", "invalid", "are not zero"),
     "nanwriter": ("diverged", "diverged", "at step"),
     "exploder": ("diverged", "diverged", "at step"),
     "flooder": ("done", None, None),
@@ -214,8 +214,8 @@ CHEATS = {
     "hooker": "done",
     "patcher": "done",
     "grower": "'secret'",
-    "rebuilder": "not as in the dense network",
-    "liar": "not zero although they are pruned",
+    "rebuilder": "unlike in the dense network",
+    "liar": "are not zero",
 }
 
 

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from lth_bench import Base, Ticket, Unsuitable
-from lth_bench.data.examples import Examples
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
@@ -31,6 +30,7 @@ from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
 from support.documents import entry, read_documents, write_document
 from support.networks import RECIPES, examples, make_session, network, states_equal
+from support.pairs import pair_session
 
 PLUGINS = load_plugins()
 CONTROLS = ["shuffle", "redraw", "sign", "random_layerwise", "invert", "transfer"]
@@ -87,9 +87,9 @@ def test_shuffle_moves_the_mask_within_layers_and_no_weight(base):
     dense = session_of()
     dense.train(until=found.ticket.step)
     for layer, mask in made.masks.items():
-        assert torch.equal(made.ticket.state[layer], dense.weights[layer] * mask)
-        assert made.ticket.state[layer][mask].all(), "no weight starts where the ticket has a zero"
-    assert made.ticket.step == found.ticket.step
+        assert torch.equal(made.course.ticket.state[layer], dense.weights[layer] * mask)
+        assert made.course.ticket.state[layer][mask].all(), "no weight starts where the ticket has a zero"
+    assert made.course.ticket.step == found.ticket.step
 
 
 @pytest.mark.parametrize(
@@ -115,10 +115,10 @@ def test_random_layerwise_keeps_the_counts_alone(base):
     assert masks.kept(made.masks) == masks.kept(found.ticket.masks)
     assert differ(made.masks, found.ticket.masks) and differ(made.masks, controlled("shuffle", found).masks)
     for layer, weight in session_of().weights.items():
-        assert torch.equal(made.ticket.state[layer], weight * made.masks[layer])
+        assert torch.equal(made.course.ticket.state[layer], weight * made.masks[layer])
     moved = Base(found.pruner, dataclasses.replace(found.ticket, masks=controlled("shuffle", found).masks))
     assert states_equal(controlled("random_layerwise", moved).masks, made.masks), "wherever the ticket keeps them"
-    assert made.ticket.step == 0 and steps(made) == 30
+    assert made.course.ticket.step == 0 and steps(made) == 30
 
 
 @every_base
@@ -127,10 +127,10 @@ def test_redraw_keeps_the_mask_and_no_weight(base):
     made = controlled("redraw", found)
     assert states_equal(made.masks, found.ticket.masks)
     for layer, mask in found.ticket.masks.items():
-        drawn = made.ticket.state[layer][mask]
+        drawn = made.course.ticket.state[layer][mask]
         assert not (drawn == found.ticket.start[layer][mask]).any()
         assert not (drawn == session_of().weights[layer][mask]).any()
-    assert made.ticket.step == 0 and steps(made) == 30
+    assert made.course.ticket.step == 0 and steps(made) == 30
 
 
 @pytest.mark.parametrize("magnitudes", ["constant", "redrawn"])
@@ -138,9 +138,9 @@ def test_redraw_keeps_the_mask_and_no_weight(base):
 def test_sign_keeps_mask_and_signs_and_no_magnitude(magnitudes, base):
     found, _ = based(base)
     made, ticket = controlled("sign", found, magnitudes=magnitudes), found.ticket
-    assert states_equal(made.masks, ticket.masks) and made.ticket.step == ticket.step
+    assert states_equal(made.masks, ticket.masks) and made.course.ticket.step == ticket.step
     for layer, mask in ticket.masks.items():
-        reset, before = made.ticket.state[layer][mask], ticket.start[layer][mask]
+        reset, before = made.course.ticket.state[layer][mask], ticket.start[layer][mask]
         assert torch.equal(reset.sign(), before.sign()) and reset.all()
         assert not torch.isclose(reset, before, rtol=1e-6).any()
         initial = session_of().weights[layer].detach()
@@ -150,7 +150,7 @@ def test_sign_keeps_mask_and_signs_and_no_magnitude(magnitudes, base):
             assert not torch.isclose(reset.abs(), initial[mask].abs(), rtol=1e-6).any()
             assert reset.abs().std(correction=0) == pytest.approx(float(initial.abs().std()), rel=0.5)
     others = [name for name in ticket.start if name not in ticket.masks]
-    assert others and all(torch.equal(made.ticket.state[name], ticket.start[name]) for name in others)
+    assert others and all(torch.equal(made.course.ticket.state[name], ticket.start[name]) for name in others)
 
 
 @every_base
@@ -158,7 +158,7 @@ def test_transfer_trains_exactly_the_weights_of_the_ticket(base):
     found, session = based(base)
     made = controlled("transfer", found)
     assert states_equal(made.masks, found.ticket.masks)
-    assert states_equal(made.ticket.state, found.ticket.start) and made.ticket.step == found.ticket.step
+    assert states_equal(made.course.ticket.state, found.ticket.start) and made.course.ticket.step == found.ticket.step
     if base != LATE and base != FINE_TUNED:  # those go on with an optimiser that has a state
         assert states_equal(made.model.state_dict(), session.model.state_dict())
 
@@ -174,25 +174,8 @@ def test_a_ticket_whose_weights_were_never_trained_stays_as_it_is():
 # ---- by hand: two layers of 2×2 weights, 1, -2, 3, -4 and 5, -6, 0.5, 2.5 --------------------------------------------
 
 
-class Pair(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.a, self.b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
-        self.a.weight.data = torch.tensor([[1.0, -2.0], [3.0, -4.0]])
-        self.b.weight.data = torch.tensor([[5.0, -6.0], [0.5, 2.5]])
-
-    def forward(self, x):
-        return self.b(self.a(x))
-
-
-def pair(sparsity=0.5, seed=0):
-    data = Examples(torch.ones(1, 2), torch.zeros(1, dtype=torch.int64))
-    recipe = Recipe(Duration("1it"), 1, 1e-12, measure_every=Duration("1it"))
-    return Session(Setup(lambda seed: Pair(), data, data, recipe, sparsity, seed))
-
-
 def pair_base(pruner, **arguments):
-    session, pruner = pair(), instantiate(PLUGINS.pruners, pruner, arguments)
+    session, pruner = pair_session(), instantiate(PLUGINS.pruners, pruner, arguments)
     pruner(session)
     session.finish()
     ticket = Ticket(session.course.ticket.step, session.course.ticket.state, session.masks, session.model.state_dict())
@@ -209,7 +192,7 @@ def test_invert_by_hand():
     # Of eight weights, the largest four are 3, -4, 5, -6; what is left are the lowest: 1, -2, 0.5, 2.5.
     base = pair_base("magnitude", prune_at="initialisation")
     assert rows(base.ticket.masks) == [[0, 0, 1, 1], [1, 1, 0, 0]]
-    session = pair()
+    session = pair_session()
     instantiate(PLUGINS.controls, "invert", {})(session, base)
     assert rows(session.masks) == [[1, 1, 0, 0], [0, 0, 1, 1]]
 
@@ -227,7 +210,7 @@ def test_sign_by_hand():
     # A has mean -0.5 and squares 1, 4, 9, 16: variance 7.5 - 0.25; B has mean 0.5 and squares 25, 36, 0.25, 6.25:
     # variance 16.875 - 0.25.
     base = pair_base("magnitude", prune_at="initialisation")
-    session = pair()
+    session = pair_session()
     instantiate(PLUGINS.controls, "sign", {})(session, base)
     a, b = round(7.25**0.5, 4), round(16.625**0.5, 4)
     assert rows(session.model.state_dict()) == [[0, 0, a, -a], [b, -b, 0, 0]]
@@ -237,7 +220,7 @@ def test_shuffle_by_hand():
     # Two of four weights are kept in each layer, so that six masks are possible; each keeps the weights it meets.
     base, seen = pair_base("magnitude", prune_at="initialisation"), set()
     for seed in range(40):
-        session = pair(seed=seed)
+        session = pair_session(seed=seed)
         try:
             instantiate(PLUGINS.controls, "shuffle", {})(session, base)
         except Unsuitable as error:
@@ -278,7 +261,7 @@ def test_invert_is_unsuitable_for_a_pruner_without_scores():
 
 def test_redraw_is_unsuitable_for_a_model_that_draws_nothing():
     with pytest.raises(Unsuitable, match=r"left the kept weights of all 2 layers as they were: .* for every seed"):
-        instantiate(PLUGINS.controls, "redraw", {})(pair(), pair_base("magnitude", prune_at="initialisation"))
+        instantiate(PLUGINS.controls, "redraw", {})(pair_session(), pair_base("magnitude", prune_at="initialisation"))
 
 
 def test_sign_is_unsuitable_for_weights_that_have_these_magnitudes():

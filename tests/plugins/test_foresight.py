@@ -222,7 +222,7 @@ def test_synflow_looks_again_after_every_round():
 
 def test_synflow_sees_no_data():
     one, other = make_session(sparsity=0.8), make_session(sparsity=0.8)
-    other._stream.data.images.zero_()
+    other.order.data.images.zero_()
     for session in (one, other):
         pruner("synflow", {})(session)
     assert states_equal(one.masks, other.masks)

@@ -604,10 +604,10 @@ def test_low_rank_meets_its_target_from_below():
         pruner("lowrank", {"dense": "none"})(session)
         made = outcome(session)
         target = kept_count(sparsity, 312)
-        used = sum(made.facts["elements"].get(layer, math.prod(shape)) for layer, shape in session.shapes.items())
+        used = sum(made.facts.elements.get(layer, math.prod(shape)) for layer, shape in session.shapes.items())
         assert target - 28 < used <= target
         for layer, weight in session.weights.items():
-            if (held := made.facts["elements"].get(layer, weight.numel())) < weight.numel():
+            if (held := made.facts.elements.get(layer, weight.numel())) < weight.numel():
                 assert int(torch.linalg.matrix_rank(weight.detach())) <= held / sum(weight.shape)
 
 

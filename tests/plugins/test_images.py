@@ -1,6 +1,5 @@
 import hashlib
 import http.server
-import io
 import pickle
 import tarfile
 import threading
@@ -14,7 +13,7 @@ from torchvision import datasets
 from lth_bench.errors import DataError
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench_plugins.images import Images
-from support.idx import write_idx
+from support.images import encoded, write_idx
 
 DATASETS = load_plugins().datasets
 
@@ -23,12 +22,6 @@ def pixels(*key: object, shape: tuple[int, ...] = (6, 5, 3)) -> np.ndarray:
     """The image of this class and number."""
     seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:4], "big")
     return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-
-
-def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, kind)
-    return content.getvalue()
 
 
 def put(folder, split, category, count) -> None:

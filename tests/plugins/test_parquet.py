@@ -1,11 +1,9 @@
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from lth_bench.errors import DataError
 from lth_bench_plugins.parquet import Parquet
+from support.images import encoded
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -13,12 +11,6 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 def pixels(count: int, seed: int = 0, shape: tuple[int, ...] = (6, 5, 3)) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, *shape), np.uint8)
-
-
-def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, kind)
-    return content.getvalue()
 
 
 def write(path, contents, labels, image="img", label="label") -> None:

@@ -166,7 +166,7 @@ def test_a_search_that_does_not_settle_ends_at_the_latest_step():
     assert len(session.notes["distances"]) == 2, "masks after 4, 8 and 10 steps"
     assert (session.course.ticket.step, session.step) == (10, 42)
     made = outcome(session)
-    assert made.facts["notes"]["settled"] is False
+    assert made.facts.notes["settled"] is False
 
 
 def test_the_penalty_may_stay_after_the_search():

@@ -10,6 +10,7 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.pruning import masks
 from lth_bench.running.evaluation import _layer
 from lth_bench.running.outcomes import hand_over, outcome, take
+from lth_bench.storage.record import LayerSparsity
 from support.networks import make_session, recipe, states_equal
 
 
@@ -65,9 +66,9 @@ def test_a_weight_of_few_numbers_counts_for_these(tmp_path):
     session.parametrize(lambda name, weight: Product())
     session.train()
     made = outcome(session)
-    assert made.facts["elements"] == {"fc1.weight": 12 + 16, "fc2.weight": 8 + 12, "fc3.weight": 3 + 8}
+    assert made.facts.elements == {"fc1.weight": 12 + 16, "fc2.weight": 8 + 12, "fc3.weight": 3 + 8}
     back = take(tmp_path / "x", hand_over(tmp_path / "x", made))
-    assert _layer(back, "fc1.weight") == {"size": 192, "mask": 192, "kept": 28}
+    assert _layer(back, "fc1.weight", None) == LayerSparsity(size=192, mask=192, kept=28)
     assert torch.linalg.matrix_rank(back.states["last"]["fc1.weight"]) == 1
 
 
@@ -82,7 +83,7 @@ def test_what_was_baked_before_the_end_is_an_ordinary_weight():
     session.prune({name: weight.detach().abs() for name, weight in session.weights.items()})
     session.train()
     made = outcome(session)
-    assert made.facts["elements"] == {}
+    assert made.facts.elements == {}
     for name, mask in session.masks.items():
         assert torch.equal(made.states["last"][name] != 0, mask)
     assert sum(masks.kept(session.masks).values()) == 156
@@ -174,4 +175,4 @@ def test_what_a_method_tells_of_its_search_is_handed_on(tmp_path):
     session.note("explored", 0.25)
     session.train()
     handed = hand_over(tmp_path / "x", outcome(session))
-    assert take(tmp_path / "x", handed).facts["notes"] == {"explored": 0.25}
+    assert take(tmp_path / "x", handed).facts.notes == {"explored": 0.25}

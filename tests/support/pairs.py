@@ -38,11 +38,11 @@ class Pair(nn.Module):
         return self.b(self.a(x))
 
 
-def pair_session(sparsity, steps=1, rate=1e-12):
+def pair_session(sparsity=0.5, steps=1, rate=1e-12, seed=0):
     """A Session on one example x = (1, 1) of class 0 whose training hardly moves the weights."""
     data = Examples(torch.ones(1, 2), torch.zeros(1, dtype=torch.int64))
     recipe = Recipe(Duration(f"{steps}it"), 1, rate, measure_every=Duration(f"{steps}it"))
-    return Session(Setup(lambda seed: Pair(), data, data, recipe, sparsity, 0))
+    return Session(Setup(lambda seed: Pair(), data, data, recipe, sparsity, seed))
 
 
 def left(session):

@@ -35,13 +35,20 @@ def record(item, accuracy, measured=None, **changes):
     }
 
 
-def recorded(tmp_path, rows):
-    """The leaderboards of a run directory of (planned, accuracy or status)."""
-    write_plan(tmp_path, "made", [item for item, _ in rows])
+def write_run(folder, rows, make=record):
+    """Writes a plan and its records: rows of (planned, accuracy, status, or what a record has of its own)."""
+    write_plan(folder, "made", [item for item, _ in rows])
     for item, value in rows:
         if isinstance(value, float):
-            write_document(tmp_path, record(item, value))
+            write_document(folder, make(item, value))
+        elif isinstance(value, dict):
+            write_document(folder, make(item, 0.9, **value))
         elif value != "missing":
-            error = {"kind": "x", "message": "a | <b>", "traceback": ""}
-            write_document(tmp_path, {**entry(item), "status": value, "error": error})
+            error = {"kind": "plugin_error", "message": f"a | <b>{value}</b>", "traceback": ""}
+            write_document(folder, {**entry(item), "status": value, "error": error})
+
+
+def recorded(tmp_path, rows):
+    """The leaderboards of a run directory of (planned, accuracy or status)."""
+    write_run(tmp_path, rows)
     return summarise(results(tmp_path))

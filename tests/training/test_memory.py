@@ -22,7 +22,8 @@ from lth_bench.methods.scores import chance, magnitude
 from lth_bench.models.networks import make_network
 from lth_bench.models.timm_models import register_models
 from lth_bench.storage.sealed import read_json
-from lth_bench.storage.store import Store, collect, survey, verify
+from lth_bench.storage.store import Store
+from lth_bench.storage.upkeep import collect, usage, verify
 from lth_bench.training.memory import Memory, Watch
 from lth_bench.training.numerics import numerics
 from lth_bench.training.session import Session
@@ -187,7 +188,7 @@ def test_training_in_many_small_pieces_is_the_same_and_serves_the_whole(tmp_path
         whole = session(store, recipe)
         whole.train()
     assert outcome(whole) == outcome(plain) and spent(whole) == (0, 30)
-    assert survey(store).counts["entries"] <= 2 * (2 + 2 * 5)
+    assert usage(store).counts["entries"] <= 2 * (2 + 2 * 5)
 
 
 def test_brief_segments_are_stored_only_at_the_beginning(tmp_path):
@@ -290,7 +291,7 @@ def test_a_stopped_segment_goes_on_from_its_checkpoint_bit_by_bit(tmp_path_facto
     plain.train()
     assert outcome(again) == outcome(plain)
     assert spent(again) == (30 - stop_at, stop_at)
-    assert "checkpoints" not in survey(store).counts
+    assert "checkpoints" not in usage(store).counts
 
 
 def test_checkpoints_are_written_while_a_segment_is_computed(tmp_path):
@@ -335,11 +336,11 @@ def test_a_segment_whose_worker_died_is_taken_over_at_once(tmp_path):
         "made.train()"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 9
-    assert survey(Store(tmp_path)).counts == {"leases": 1}
+    assert usage(Store(tmp_path)).counts == {"leases": 1}
     made = session(Store(tmp_path, patience=1000))
     made.train()
     assert spent(made) == (30, 0)
-    assert "leases" not in survey(Store(tmp_path)).counts
+    assert "leases" not in usage(Store(tmp_path)).counts
 
 
 def test_damage_is_noticed_set_aside_and_mended(tmp_path):
@@ -357,7 +358,7 @@ def test_damage_is_noticed_set_aside_and_mended(tmp_path):
             made.train()
             assert outcome(made) == outcome(copy.copy(plain))
             assert spent(made) == (30, 0) and path.read_bytes() == content
-    assert survey(store).counts["damaged"] == 4 * len(files)
+    assert usage(store).counts["damaged"] == 4 * len(files)
     files[-1].write_bytes(b"0")
     assert verify(store).counts == {"objects": 1, "entries": 1}
     assert verify(store).counts == {}
@@ -370,16 +371,16 @@ def test_collecting_removes_only_what_nothing_needs(tmp_path):
         made.train(until=cut)
         made.train()
     assert collect(store).counts == {}
-    before = survey(store)
+    before = usage(store)
     collect(store, largest=sum(before.sizes.values()) // 2)
-    after = survey(store)
+    after = usage(store)
     assert 0 < sum(after.sizes.values()) <= sum(before.sizes.values()) // 2
     made, plain = session(store), session(None)
     made.train()
     plain.train()
     assert outcome(made) == outcome(plain)
     collect(store, largest=0)
-    assert survey(store).counts == {}
+    assert usage(store).counts == {}
 
 
 def test_an_entry_says_what_it_is_in_plain_json(tmp_path):

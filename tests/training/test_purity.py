@@ -18,7 +18,8 @@ import torch
 from lth_bench.data.examples import Examples
 from lth_bench.errors import Diverged
 from lth_bench.storage.source_hash import modules_hash
-from lth_bench.storage.store import Store, survey
+from lth_bench.storage.store import Store
+from lth_bench.storage.upkeep import usage
 from lth_bench.training.memory import Memory, Watch
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
@@ -108,12 +109,12 @@ def with_options(seed):
 def test_what_is_not_the_plain_network_is_neither_looked_up_nor_stored(tmp_path, change):
     store = Store(tmp_path)
     session_of(with_options, Memory(store, {})).train(until=30)
-    before = survey(store)
+    before = usage(store)
     made = session_of(with_options, Memory(store, {}))
     change(made)
     made.train(until=30)
     assert spent(made) == (30, 0)
-    assert survey(store) == before
+    assert usage(store) == before
 
 
 def followed_step(made):
@@ -135,13 +136,13 @@ def test_an_optimizer_that_is_not_the_recipes_is_neither_looked_up_nor_stored(tm
     made = session(store)
     made.train(until=3)
     made.train()
-    before = survey(store)
+    before = usage(store)
     made = session(store)
     made.train(until=3)
     change(made)
     made.train()
     assert spent(made) == (27, 3)
-    assert survey(store) == before
+    assert usage(store) == before
 
 
 def test_training_under_autocast_a_global_hook_or_a_patched_loss_is_not_looked_up(tmp_path, monkeypatch):
@@ -196,7 +197,7 @@ def test_a_network_that_changes_as_it_is_used_is_not_stored(tmp_path, hidden):
         results.append(outcome(made))
         assert spent(made) == (30, 0)
     assert results[0] == results[1] == results[2]
-    assert survey(store).counts == {}
+    assert usage(store).counts == {}
 
 
 class Slotted:
@@ -293,7 +294,7 @@ def test_families_of_timm_stay_plain_as_they_are_trained_and_measured(tmp_path):
         )
         made = Session(dataclasses.replace(setup, memory=Memory(Store(tmp_path / name), {})))
         made.train()
-        assert survey(Store(tmp_path / name)).counts["entries"] == 1, name
+        assert usage(Store(tmp_path / name)).counts["entries"] == 1, name
 
 
 def from_evaluation_mode(made):

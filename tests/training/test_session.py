@@ -399,6 +399,19 @@ def test_everything_else_is_undone_by_scoring(precision, sparsity):
     assert session.model.norm.whole.tolist() == [0, 1, 2]
 
 
+def test_scoring_in_another_precision_costs_as_much_of_every_layer():
+    def cost(precision):
+        session = make_session()
+        session.prune(chance(session), 0.5)
+        with session.scoring(precision=precision):
+            session.loss(session.sample(10)).backward()
+        (event,) = session.account.ledger.events
+        return event.flops, event.sparse_flops
+
+    assert cost(torch.float64) == cost(None)
+    assert cost(None)[1] < cost(None)[0]
+
+
 def test_redrawing_inside_scoring_gives_the_weights_that_redrawing_gives():
     session, other = make_session(), make_session()
     other.redraw(2)

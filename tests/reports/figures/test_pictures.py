@@ -14,9 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lth_bench.experiments.durations import Duration
-from lth_bench.experiments.experiment import Choice, Experiment, Planned
-from lth_bench.experiments.recipe import Recipe
+from lth_bench.experiments.experiment import Choice, Planned
 from lth_bench.reports.figures import axes as scales
 from lth_bench.reports.figures import charts
 from lth_bench.reports.figures.pictures import pictures, save, save_all
@@ -26,19 +24,13 @@ from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.records import write_plan
 from support.documents import entry, write_document
 from support.hostile import HOSTILE
+from support.records import RECIPE, planned, write_run
 
-RECIPE = Recipe(Duration("10it"), 5, 0.1)
-DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
 KINDS = ["accuracy", "early-stop", "pareto-training", "pareto-inference", "layers", "curves", "overlap"]
 LAYERS = {"second.weight": 300, "first.weight": 700}  # in the order of the network
 EMPTY = {"measured": 1.0, "layers": {name: {"size": size, "kept": 0} for name, size in LAYERS.items()}}
 ALONE = ["accuracy", "layers", "curves"]
 TARGETS = (0.5, 0.9, 0.98)
-
-
-def planned(label, sparsity, seed, own=False, **changes):
-    experiment = dataclasses.replace(DENSE, pruner=Choice(label), sparsity=sparsity, seed=seed, **changes)
-    return Planned(experiment, label, "long" if own else "r", own)
 
 
 def record(item, accuracy, **changes):
@@ -80,15 +72,7 @@ def network(layers):
 
 def written(tmp_path, rows):
     """Results of (planned, accuracy, status or changes of a record)."""
-    write_plan(tmp_path, "made", [item for item, _ in rows])
-    for item, value in rows:
-        if isinstance(value, float):
-            write_document(tmp_path, record(item, value))
-        elif isinstance(value, dict):
-            write_document(tmp_path, record(item, 0.9, **value))
-        elif value != "missing":
-            error = {"kind": "x", "message": "a | <b>", "traceback": ""}
-            write_document(tmp_path, {**entry(item), "status": value, "error": error})
+    write_run(tmp_path, rows, record)
     return load(tmp_path)
 
 

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lth_bench.experiments.durations import Duration
-from lth_bench.experiments.experiment import Choice, Experiment, Planned
-from lth_bench.experiments.recipe import Recipe
+from lth_bench.experiments.experiment import Choice
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.leaderboards import verdict_sentence
 from lth_bench.reports.page.content import Content
@@ -25,11 +23,11 @@ from lth_bench.results.frame import BLOCK, load
 from lth_bench.results.leaderboard import summarise
 from lth_bench.results.rows import Trouble
 from lth_bench.storage.records import write_plan
-from support.documents import entry, write_document
+from support import records
+from support.documents import write_document
 from support.hostile import HOSTILE
+from support.records import planned, write_run
 
-RECIPE = Recipe(Duration("10it"), 5, 0.1)
-DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
 SVG = """<?xml version="1.0"?>
 <!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 100 50" width="100pt">
@@ -46,21 +44,13 @@ SVG = """<?xml version="1.0"?>
 </svg>"""
 
 
-def planned(label, sparsity, seed, **changes):
-    experiment = dataclasses.replace(DENSE, pruner=Choice(label), sparsity=sparsity, seed=seed, **changes)
-    return Planned(experiment, label, "r", False)
-
-
 def record(item, accuracy, **changes):
-    point = {"accuracy": accuracy, "loss": 1.0, "step": 10, "censored": False}
-    done = {
-        "status": "done",
-        "sparsity": {"measured": item.experiment.sparsity, "effective": item.experiment.sparsity, "collapsed": []},
-        "test": {"last": point, "best_validation": point, "early_stop": point},
-        "events": [{"steps": 10}],
+    sparsity = item.experiment.sparsity
+    shown = {
+        "sparsity": {"measured": sparsity, "effective": sparsity, "collapsed": []},
         "timing": {"seconds": 1.0, "latency": 0.001},
     }
-    return {**entry(item), **done, **changes}
+    return records.record(item, accuracy, **shown, **changes)
 
 
 def made(folder):
@@ -75,13 +65,7 @@ def made(folder):
     item = planned("random", 0.9, 0)
     rows += [(planned("random", 0.5, 0), 0.2), (item, "diverged")]
     rows += [(planned("random", 0.9, 1), "failed"), (planned("random", 0.9, 2), "missing")]
-    write_plan(folder, "made", [item for item, _ in rows])
-    for item, value in rows:
-        error = {"error": {"kind": "plugin_error", "message": f"a | <b>{value}</b>", "traceback": ""}}
-        if isinstance(value, float):
-            write_document(folder, record(item, value))
-        elif value != "missing":
-            write_document(folder, {**entry(item), "status": value, **error})
+    write_run(folder, rows, record)
     return load(folder)
 
 

@@ -17,46 +17,28 @@ import typer
 from typer.testing import CliRunner
 
 from lth_bench.cli import table as table_command
-from lth_bench.experiments.durations import Duration
-from lth_bench.experiments.experiment import Choice, Experiment, Planned
-from lth_bench.experiments.recipe import Recipe
+from lth_bench.experiments.experiment import Choice, Planned
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.formats.documents import DOCUMENTS
 from lth_bench.reports.paper.layouts import LAYOUTS, tables
 from lth_bench.reports.paper.selection import RowSelection
 from lth_bench.reports.table import Cell, Column, Row, Table
 from lth_bench.results.frame import load
-from lth_bench.storage.records import write_plan
-from support.documents import entry, write_document
+from support import records
+from support.documents import write_document
 from support.hostile import HOSTILE
 from support.places import ROOT
+from support.records import DENSE, RECIPE, planned, write_run
 
 LEADERBOARD = ROOT / "leaderboards" / "methods-mnist"
-RECIPE = Recipe(Duration("10it"), 5, 0.1)
-DENSE = Experiment(Choice("digits"), Choice("lenet_300_100"), RECIPE, Choice("dense"), 0.0, 0)
 WRITABLE = [text for text in HOSTILE if not re.search("[\ud800-\udfff]", text)]
 """Those that a data frame can hold."""
 VERSIONS = {"lth-bench": "0.1.0", "torch": "2.6.0", "timm": "1.0.9"}
 NETWORK = {"layers": [{"name": "w", "shape": [10, 100], "flops": 2000}], "other_flops": 0, "parameters": 1010}
 
 
-def planned(label, sparsity, seed, own=False, **changes):
-    experiment = dataclasses.replace(DENSE, pruner=Choice(label), sparsity=sparsity, seed=seed, **changes)
-    return Planned(experiment, label, "long" if own else "r", own)
-
-
 def record(item, accuracy, measured=None, **changes):
-    """A record with only what tables read."""
-    point = {"accuracy": accuracy, "loss": 1.0, "step": 10, "censored": False}
-    return {
-        **entry(item),
-        "status": "done",
-        "sparsity": {"measured": item.experiment.sparsity if measured is None else measured},
-        "test": {"last": point, "best_validation": point, "early_stop": point},
-        "events": [{"steps": 10}],
-        "environment": VERSIONS,
-        **changes,
-    }
+    return records.record(item, accuracy, measured, environment=VERSIONS, **changes)
 
 
 def priced(item, accuracy, kept, examples):
@@ -68,13 +50,7 @@ def priced(item, accuracy, kept, examples):
 
 def made(folder, rows, layout="sparsities", **wanted):
     """The tables of a run directory of (planned, accuracy or status)."""
-    write_plan(folder, "made", [item for item, _ in rows])
-    for item, value in rows:
-        if isinstance(value, float):
-            write_document(folder, record(item, value))
-        elif value != "missing":
-            error = {"kind": "x", "message": "y", "traceback": ""}
-            write_document(folder, {**entry(item), "status": value, "error": error})
+    write_run(folder, rows, record)
     return tables(load(folder), layout, RowSelection(**wanted))
 
 

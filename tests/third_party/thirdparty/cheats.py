@@ -78,7 +78,7 @@ class Liar:
         import torch
 
         session.train()
-        session.masks = {name: torch.zeros_like(mask) for name, mask in session.masks.items()}
+        session.topology.masks = {name: torch.zeros_like(mask) for name, mask in session.masks.items()}
         session._check_in_force = lambda: None
 
 

@@ -1,11 +1,13 @@
-"""Files in the format of MNIST."""
+"""Images as files: PNG, and the format of MNIST."""
 
 from __future__ import annotations
 
 import gzip
+import io
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 
 def write_idx(path: Path, array: np.ndarray, zipped: bool = False) -> None:
@@ -16,3 +18,9 @@ def write_idx(path: Path, array: np.ndarray, zipped: bool = False) -> None:
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(content))
     else:
         path.write_bytes(content)
+
+
+def encoded(image: np.ndarray, kind: str = "PNG") -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, kind)
+    return content.getvalue()
