@@ -38,7 +38,7 @@ FAULTS = {
     "forger": ("failed", "lost", "exit code 0"),
     "halver": ("failed", "lost", "exit code 0"),
     "babbler": ("failed", "plugin_error", "weights-\\udcff.bin"),
-    "mute": ("failed", "plugin_error", "cannot say"),
+    "mute": ("failed", "plugin_error", "its message cannot be made"),
     "curver": ("failed", "invalid", "are not plain values"),
     "closer": ("done", None, None),
     "leaker": ("failed", "invalid", "are not zero"),
