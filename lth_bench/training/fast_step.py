@@ -102,10 +102,18 @@ def _is_unusual(optimizer: Optimizer) -> bool:
         or len({parameter.dtype for parameter in parameters}) > 1
         or len({parameter.device for parameter in parameters}) > 1
         or not all(map(_has_usual_options, optimizer.param_groups))
-        or any(vars(optimizer_hooks).get(name, True) for name in _EVERYWHERE)
-        or any(vars(optimizer).get(name, True) for name in _OWN)
+        or _has_hooks(optimizer)
         or "step" in vars(optimizer)
     )
+
+
+def _has_hooks(optimizer: Optimizer) -> bool:
+    """Whether hooks run before or after a step, or cannot be looked up."""
+    try:
+        everywhere = optimizer_hooks._global_optimizer_pre_hooks or optimizer_hooks._global_optimizer_post_hooks
+        return bool(everywhere or optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks)
+    except AttributeError:
+        return True
 
 
 def _has_usual_options(group: Group) -> bool:
@@ -150,8 +158,6 @@ def _adam(group: Group, parameters: Tensors, gradients: Tensors, states: States,
     )
 
 
-_EVERYWHERE = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
-_OWN = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
 _KERNELS: dict[type[Optimizer], Callable[..., None]] = {
     torch.optim.SGD: _sgd,
     torch.optim.Adam: partial(_adam, decoupled=False),
