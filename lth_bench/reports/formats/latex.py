@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lth_bench.reports.escaping import latex, settable, shortened
+from lth_bench.reports.escaping import latex, settable, shortened, slug
 from lth_bench.reports.table import Cell, Column, Row, Table, filled
 
 PREAMBLE = r"""% In the preamble: \usepackage{booktabs,graphicx,longtable}
@@ -148,12 +148,11 @@ def _again(part: _Part) -> str:
 def _caption(table: Table) -> str:
     title = _breakable(table.title)
     whole = _breakable(f"{table.title}. {table.caption}")
-    label = rf"\label{{{_label(table)}}}" if table.label else ""
-    return f"\\caption[{{{title}}}]{{{whole}}}{label}"
+    return f"\\caption[{{{title}}}]{{{whole}}}\\label{{{_label(table)}}}"
 
 
 def _label(table: Table) -> str:
-    return f"tab:{table.label}"
+    return f"tab:{table.label or slug(table.title)}"
 
 
 def _body(part: _Part) -> list[str]:
