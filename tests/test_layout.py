@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,20 @@ def test_every_folder_of_tests_mirrors_a_room():
     folders = {path.parent.relative_to(TESTS) for path in MODULES} - {Path()}
     rooms = {path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("__init__.py")}
     assert {folder for folder in folders if folder.parts[0] not in NOT_ROOMS} <= rooms
+
+
+def test_no_two_classes_of_the_package_have_one_name():
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in PACKAGE.rglob("*.py")]
+    names = Counter(node.name for tree in trees for node in tree.body if isinstance(node, ast.ClassDef))
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_modules_stay_short():
+    lengths = {
+        path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")
+    }
+    session = lengths.pop(Path("training/session.py"))
+    assert session <= 450 and max(lengths.values()) <= 300
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ class Plain(nn.Module):
         return logits
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """Two convolutions with batch norm, and a shortcut that is a convolution too."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -98,7 +98,7 @@ class Residual(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(channels, 8, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(8)
-        self.blocks = nn.Sequential(Block(8, 16), Block(16, 16))
+        self.blocks = nn.Sequential(ResidualBlock(8, 16), ResidualBlock(16, 16))
         self.head = nn.Linear(16, classes)
 
     def forward(self, x: Tensor) -> Tensor:

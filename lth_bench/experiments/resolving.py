@@ -48,7 +48,7 @@ class PlacedControl:
 
 
 @dataclass(frozen=True)
-class Row:
+class SuiteRow:
     """A pruner at one sparsity, perhaps with a control: an experiment but for its data set, model and seed."""
 
     label: str
@@ -85,7 +85,7 @@ class Resolver:
             if model.name in row.models:
                 yield from self._experiments(row, row.experiment(dataset, model, seed))
 
-    def _experiments(self, row: Row, experiment: Experiment) -> Iterator[SuiteExperiment]:
+    def _experiments(self, row: SuiteRow, experiment: Experiment) -> Iterator[SuiteExperiment]:
         """The row's experiment; none for a control on tickets from elsewhere if they are from here."""
         if row.control is None:
             yield SuiteExperiment(self._planned(experiment, row))
@@ -96,10 +96,10 @@ class Resolver:
         elif (origin := row.control.origin(experiment.dataset, row.recipe)) != Origin():
             yield self._from_elsewhere(replace(controlled, origin=origin), row, row.control)
 
-    def _planned(self, experiment: Experiment, row: Row) -> Planned:
+    def _planned(self, experiment: Experiment, row: SuiteRow) -> Planned:
         return Planned(experiment, row.label, row.recipe_name, row.recipe_name != self._suite.recipe)
 
-    def _from_elsewhere(self, experiment: Experiment, row: Row, control: PlacedControl) -> SuiteExperiment:
+    def _from_elsewhere(self, experiment: Experiment, row: SuiteRow, control: PlacedControl) -> SuiteExperiment:
         base = experiment.base
         assert base
         name = control.recipe_name or row.recipe_name
@@ -107,7 +107,7 @@ class Resolver:
         source = Planned(base, text, name, name != self._suite.recipe)
         return SuiteExperiment(self._planned(experiment, row), source)
 
-    def _rows(self, place: str, entry: PrunerEntry) -> Iterator[Row]:
+    def _rows(self, place: str, entry: PrunerEntry) -> Iterator[SuiteRow]:
         """One pruner's rows: each sparsity, followed by its controls unless it is 0."""
         name = entry.recipe or self._suite.recipe
         recipe = self._lookup.recipe(f"{place}.recipe" if entry.recipe else "recipe", name)
@@ -118,7 +118,7 @@ class Resolver:
             return
         text = entry.label or label(pruner)
         for sparsity in map(float, entry.sparsities or self._suite.sparsities):
-            plain = Row(text, text, name, recipe, pruner, sparsity, models)
+            plain = SuiteRow(text, text, name, recipe, pruner, sparsity, models)
             yield plain
             for control in controls if sparsity else ():
                 found = f" ({control.found})" if control.found else ""
@@ -171,7 +171,7 @@ class Resolver:
             if count > 1
         ]
 
-    def _check_origins(self, rows: list[Row], datasets: list[Choice]) -> None:
+    def _check_origins(self, rows: list[SuiteRow], datasets: list[Choice]) -> None:
         """Refuses `found_on` and `found_with` where every ticket of the control is found where it is trained."""
         elsewhere: dict[str, bool] = {}
         for row, dataset in product(rows, datasets):

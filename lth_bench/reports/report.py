@@ -42,7 +42,7 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Writes report.md, report.html and the figures; returns the paths, those of the figures as PNG."""
     from lth_bench.reports.figures.pictures import pictures, save_all
-    from lth_bench.reports.page.content import Content
+    from lth_bench.reports.page.content import PageContent
     from lth_bench.reports.page.render import page
 
     results, leaderboards = report.results, report.leaderboards
@@ -54,7 +54,9 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         (picture.caption, picture.kind, picture.block, (folder / f"{picture.stem}.svg").read_text(encoding="utf-8"))
         for picture in drawn
     ]
-    content = Content(results, leaderboards, verdicts(leaderboards), badges(leaderboards), figures, _suites(results))
+    content = PageContent(
+        results, leaderboards, verdicts(leaderboards), badges(leaderboards), figures, _suites(results)
+    )
     publish(folder / "report.html", page(content).encode())
     return [text, folder / "report.html", *(paths[0] for paths in files)]
 

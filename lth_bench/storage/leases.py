@@ -31,7 +31,7 @@ class Owner(Struct, frozen=True):
     started: int | None
 
 
-class Content(Struct, frozen=True):
+class LeaseContent(Struct, frozen=True):
     """The file of a lease."""
 
     token: str
@@ -139,13 +139,13 @@ def _read(path: Path, generation: int) -> Claim:
     return Claim(path, generation, content.token, content.owner, content.lost) if content else Claim(path, generation)
 
 
-_CONTENT = decoder(Content)
+_CONTENT = decoder(LeaseContent)
 
 
 def _content(token: str, lost: RecordedError | None = None) -> bytes:
     pid = os.getpid()
     owner = Owner(machine_identity(), pid, started(pid))
-    return canonical(builtins(Content(token, owner, lost))).encode()
+    return canonical(builtins(LeaseContent(token, owner, lost))).encode()
 
 
 def _is_dead(owner: Owner | None) -> bool:

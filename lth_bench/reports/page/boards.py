@@ -14,7 +14,7 @@ from markupsafe import Markup
 from lth_bench.reports.leaderboards import distinct, lost, verdict_sentence
 from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
 from lth_bench.reports.page import listings
-from lth_bench.reports.page.content import Content
+from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.listings import listed
 from lth_bench.reports.page.svg import cleaned
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, grid
@@ -27,7 +27,7 @@ TO_DENSE = ["difference", "difference_lower", "difference_upper", "p", "sign_fli
 
 
 @dataclass(frozen=True)
-class Block:
+class BoardSection:
     """A leaderboard, all its numbers, the columns without any, reasons for doubt, and its figures."""
 
     place: Place
@@ -38,7 +38,7 @@ class Block:
     figures: list[tuple[str, Markup]]
 
 
-def boards(content: Content) -> dict[str, Any]:
+def boards(content: PageContent) -> dict[str, Any]:
     """The leaderboards, and the listings over all of them, for the template."""
     names = content.leaderboards.names()
     rows = _numbered(content, names)
@@ -75,7 +75,7 @@ def placed(rows: pd.DataFrame, names: Mapping[Place, str]) -> pd.DataFrame:
     return rows.assign(board=titles, block=[numbers[title] for title in titles])
 
 
-def _numbered(content: Content, names: Mapping[Place, str]) -> pd.DataFrame:
+def _numbered(content: PageContent, names: Mapping[Place, str]) -> pd.DataFrame:
     """All rows with verdict, lost seeds and relative costs, and with the numbers of leaderboard and method."""
     verdicts = content.verdicts[[*BLOCK, "method", "target", "verdict"]]
     rows = content.leaderboards.rows.merge(verdicts, on=[*BLOCK, "method", "target"], how="left")
@@ -85,11 +85,11 @@ def _numbered(content: Content, names: Mapping[Place, str]) -> pd.DataFrame:
     return rows.assign(number=pd.factorize(rows["method"])[0], **content.leaderboards.relative_costs())
 
 
-def _block(place: Place, rows: pd.DataFrame, figures: list[tuple[str, Markup]]) -> Block:
+def _block(place: Place, rows: pd.DataFrame, figures: list[tuple[str, Markup]]) -> BoardSection:
     records = rows_of(rows)
     name = records[0]["board"]
     details = listed(f"{name}: every number", listings.DETAILS, records)
-    return Block(
+    return BoardSection(
         place=place,
         board=_board(name, records),
         details=details,

@@ -12,7 +12,7 @@ from lth_bench.results.leaderboard import Leaderboards, Place
 
 
 @dataclass(frozen=True)
-class Content:
+class PageContent:
     """What a page shows; `suites` holds TOML texts by the names of their suites, as far as they exist.
 
     A figure has a caption, a kind, a leaderboard and the text of an SVG, in which groups with the id `method-N`

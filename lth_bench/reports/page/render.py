@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.boards import boards, placed
-from lth_bench.reports.page.content import Content
+from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.listings import listed
 from lth_bench.results.frame import rows_of
 from lth_bench.results.leaderboard import OUTCOMES
@@ -27,7 +27,7 @@ LONGEST = 600  # characters of a text; the record has all of it
 TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear")
 
 
-def page(content: Content) -> str:
+def page(content: PageContent) -> str:
     """The page as text; its policy admits its own CSS and script by their hashes, and nothing else."""
     environment = Environment(
         loader=PackageLoader("lth_bench.reports.page"),
@@ -64,7 +64,7 @@ def _policy(texts: Mapping[str, str]) -> str:
     )
 
 
-def _head(content: Content) -> dict[str, Any]:
+def _head(content: PageContent) -> dict[str, Any]:
     frame, evidence = content.results.frame, content.results.evidence
     counts = frame["status"].value_counts()
     troubles = [{**trouble._asdict(), "method": trouble.label} for trouble in evidence.troubles[:LISTED]]
@@ -86,7 +86,7 @@ def _versions(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} ({count} experiments)" for name, count in sorted(counts.items()))
 
 
-def _sources(content: Content) -> dict[str, Any]:
+def _sources(content: PageContent) -> dict[str, Any]:
     names = sorted(set(content.results.frame["suite"]))
     return {
         "suites": [(name, _preformatted(text)) for name, text in content.suites.items()],
@@ -105,7 +105,7 @@ def _preformatted(text: str) -> Markup:
     return escape("\n".join(lines))
 
 
-def _experiments(content: Content) -> dict[str, Any]:
+def _experiments(content: PageContent) -> dict[str, Any]:
     """A row for every experiment, and the records, as far as a page can hold them."""
     frame = content.results.frame
     shown = frame if len(frame) <= LISTED else frame[frame["status"] != "done"].head(LISTED)

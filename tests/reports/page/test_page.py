@@ -17,7 +17,7 @@ import pytest
 from lth_bench.experiments.experiment import Choice
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.leaderboards import verdict_sentence
-from lth_bench.reports.page.content import Content
+from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.render import LONGEST, page
 from lth_bench.results.frame import BLOCK, load
 from lth_bench.results.leaderboard import summarise
@@ -84,7 +84,9 @@ def content(results, label="a figure", suites=None):
     figures = [
         (f"{label} {kind}", kind, place, SVG.format(label="label")) for place, _ in found.blocks() for kind in "ab"
     ]
-    return Content(results, found, *judged(found), figures, {"made": 'title = "Made"\n'} if suites is None else suites)
+    return PageContent(
+        results, found, *judged(found), figures, {"made": 'title = "Made"\n'} if suites is None else suites
+    )
 
 
 @pytest.fixture(scope="module")
