@@ -42,7 +42,7 @@ def room(module: str) -> str:
 
 @cache
 def rooms() -> dict[str, str]:
-    """Every room and what it says of itself."""
+    """Every room and its description, its own docstring."""
     folders = sorted(path.parent for path in PACKAGES["lth_bench"].glob("*/__init__.py"))
     ground = sorted(path.stem for path in PACKAGES["lth_bench"].glob("[a-z]*.py"))
     return {
@@ -69,11 +69,11 @@ def table(arrows: networkx.DiGraph, start: str) -> str:
     places = {name: f"{start}{name}/" if name == PLUGINS else f"{start}lth_bench/{name}/" for name in rooms()}
     places[GROUND] = f"{start}lth_bench/"
     rows = [f"| [`{name}`]({places[name]}) | {rooms()[name]} |" for name in networkx.topological_sort(arrows)]
-    return "\n".join(["| room | what lives there |", "|---|---|", *rows])
+    return "\n".join(["| room | contents |", "|---|---|", *rows])
 
 
 def filled(page: str, name: str, content: str) -> str:
-    """A page with what stands between the marks of this name replaced."""
+    """A page with new content between the marks of this name."""
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
     return pattern.sub(lambda marks: f"{marks[1]}\n{content}\n\n{marks[2]}", page)
 

@@ -1,4 +1,4 @@
-"""What `lth-bench doctor` looks at: a model as a suite would name it, on a data set or on noise."""
+"""What `lth-bench doctor` examines: a model as a suite would name it, on a data set or on noise."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLASSES = 10
 class Question:
     """A model with arguments written NAME=VALUE, on a data set written NAME or NAME=PATH, or on noise.
 
-    `recipe` is one whose initial weights are wanted; timm's own without it.
+    The recipe `recipe` gives the initial weights; without one they are timm's own.
     """
 
     model: str
@@ -43,7 +43,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Consultation:
-    """What was found in a model, and what would be found with the remedies, where there are any."""
+    """Findings on a model, and the findings that remain with the remedies, if there are any."""
 
     model: Choice
     images: str
@@ -53,7 +53,7 @@ class Consultation:
 
 
 def consult(question: Question, plugins: Plugins, root: Path | None) -> Consultation:
-    """Examines a model, and what the remedies make of it. Raises ValueError, LookupError and DataError."""
+    """Examines a model without and with the remedies. Raises ValueError, LookupError and DataError."""
     torch.set_num_threads(1)
     context = Context(plugins, root, torch.device("cpu"))
     chosen = model_choice(plugins, question.model, dict(assigned(text, "stem=cifar") for text in question.options))

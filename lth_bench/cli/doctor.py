@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lth_bench.cli.arguments import DataRoot
 from lth_bench.cli.selection import installed_plugins
@@ -51,15 +51,15 @@ def doctor(
 
 def print_findings(console: Console, found: Consultation) -> None:
     """Prints what the doctor found, layer by layer, the verdict, and what would mend the model."""
-    table = Table("layer", "shape", title=escape(f"{label(found.model)} on {found.images}"), box=SIMPLE_HEAD)
+    table = Table("layer", "shape", title=Text(f"{label(found.model)} on {found.images}"), box=SIMPLE_HEAD)
     columns = ("weights", "SNIP = 0", "GraSP = 0", *(f"left at {sparsity:.0%}" for sparsity in SPARSITIES))
     for column in columns:
         table.add_column(column, justify="right", no_wrap=True)
     for layer in found.findings.layers:
         shares = ["–" if share is None else f"{share:.1%}" for share in (layer.snip_zeros, layer.grasp_zeros)]
-        left = [f"[red]{count:,}[/red]" if not count else f"{count:,}" for count in layer.surviving]
+        left = [Text(f"{count:,}", "" if count else "red") for count in layer.surviving]
         shape = "×".join(map(str, layer.shape))
-        table.add_row(escape(layer.name), shape, f"{layer.weights:,}", *shares, *left)
+        table.add_row(Text(layer.name), shape, f"{layer.weights:,}", *shares, *left)
     console.print(table)
     for line in _facts(found.findings):
         console.print(line, markup=False, soft_wrap=True)
@@ -67,7 +67,7 @@ def print_findings(console: Console, found: Consultation) -> None:
 
 
 def _facts(findings: Findings) -> Iterator[str]:
-    """What stands below the table of layers."""
+    """The lines below the table of layers."""
     size = "none" if findings.feature_map is None else "×".join(map(str, findings.feature_map))
     yield f"{findings.weights:,} prunable weights; last feature map: {size}"
     for place, sparsity in enumerate(SPARSITIES):
@@ -93,7 +93,7 @@ def _named(names: list[str]) -> str:
 
 
 def verdict(found: Consultation) -> str:
-    """One line, and a second one with the arguments that would mend the model."""
+    """The verdict, and a second line with the arguments that would mend the model."""
     if not found.findings.reasons:
         return f"Fit to be pruned at initialisation: {found.model.name}"
     line = f"Not fit to be pruned at initialisation: {'; '.join(found.findings.reasons)}."

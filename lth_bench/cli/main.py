@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lth_bench.cli import plugin, store
 from lth_bench.cli.arguments import RunDirectory
@@ -66,7 +66,6 @@ def _options(
     pass
 
 
-@app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """List what the installed plugins offer, and the plugins that could not be loaded."""
     from lth_bench.cli.display import about
@@ -76,13 +75,12 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     table = Table("name", "from", "what it is", box=None)
     for name in registry:
         provider = registry.providers[name]
-        table.add_row(name, f"{provider.distribution} {provider.version}", escape(about(registry[name])))
+        table.add_row(name, f"{provider.distribution} {provider.version}", Text(about(registry[name])))
     out.print(table)
     if kind is Kind.models:
         out.print("\nand every model of timm: python -c 'import timm; print(*timm.list_models(), sep=\"\\n\")'")
 
 
-@app.command()
 def status(directory: RunDirectory) -> None:
     """Show what is done, running and failed in a run directory, and what the next run would do again."""
     from lth_bench.cli.display import print_state
@@ -91,7 +89,8 @@ def status(directory: RunDirectory) -> None:
     print_state(out, survey(directory))
 
 
-for command in (run, plan, table, leaderboard, report, doctor):
+for command in (run, status, plan, leaderboard, report, table, doctor):
     app.command()(command)
+app.command("list")(list_)
 app.add_typer(store.app, name="store")
 app.add_typer(plugin.app, name="plugin")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lth_bench.cli.arguments import Only, Output, SuiteName
 from lth_bench.cli.selection import installed_plugins, select
@@ -30,7 +30,7 @@ def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
         total, done = total + len(items), done + finished
         sparsities = " ".join(f"{s:g}" for s in sorted({item.experiment.sparsity for item in items}))
         seeds = _spans(sorted({item.experiment.seed for item in items}))
-        table.add_row(*map(escape, place), sparsities, seeds, str(len(items)), str(finished))
+        table.add_row(*map(Text, place), sparsities, seeds, str(len(items)), str(finished))
     out.print(table)
     out.print(
         f"\n{selected.suite}: {total} experiments, {done} of them done in {directory}/, {total - done} to run; "

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.box import SIMPLE_HEAD
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import out, print_paths, refuse
@@ -29,7 +29,7 @@ def check(
         typer.Option("--with", metavar="NAME=VALUE", help="A parameter, such as rate=0.5; repeatable."),
     ] = None,
 ) -> None:
-    """Try a pruner on everything that is asked of one, in less than a minute (status 1: something does not hold)."""
+    """Hold a pruner to the contract of all pruners, in less than a minute (status 1: it breaks a rule)."""
     from lth_bench.conformance.examination import check, check_variants
 
     plugins = installed_plugins()
@@ -53,7 +53,7 @@ def new(
         Path | None, typer.Option("--out", metavar="DIR", help="The folder to write; by default NAME.")
     ] = None,
 ) -> None:
-    """Write a package with a pruner, its tests and a README, to be installed by pip and changed at will."""
+    """Write a package with a pruner, its tests and a README, ready for pip and for your changes."""
     from lth_bench.cli.scaffold import ScaffoldError, write_plugin
 
     folder = folder or Path(name)
@@ -69,5 +69,5 @@ def _print(findings: list[Finding]) -> None:
     table = Table("rule", "", "why", box=SIMPLE_HEAD)
     for finding in findings:
         colour = COLOURS[finding.state]
-        table.add_row(escape(finding.words), f"[{colour}]{finding.state}[/{colour}]", escape(finding.reason))
+        table.add_row(Text(finding.words), Text(finding.state, colour), Text(finding.reason))
     out.print(table)

@@ -33,7 +33,7 @@ def leaderboard(
         ),
     ] = None,
 ) -> None:
-    """Print the leaderboard of a run directory, or of several that can be compared."""
+    """Print the leaderboard of a run directory, or of several comparable ones."""
     from lth_bench.cli.display import print_leaderboard
     from lth_bench.reports.leaderboards import formatted
     from lth_bench.results.leaderboard import arranged, summarise

@@ -1,4 +1,4 @@
-"""Writes a package with a pruner, for its author to go on from."""
+"""Writes a package with a pruner, as a start for its author."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write_plugin(name: str, folder: Path, plugins: Plugins) -> list[Path]:
 
 
 def module_name(name: str) -> str:
-    """A module that shadows no other."""
+    """The name of a module that shadows no other."""
     return f"lth_bench_{re.sub('[.-]', '_', name)}"
 
 

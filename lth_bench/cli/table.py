@@ -48,7 +48,7 @@ def table(
     """Print tables for a paper, with their protocol in the caption; LaTeX needs booktabs, graphicx and longtable."""
     from lth_bench.reports.formats.documents import DOCUMENTS
     from lth_bench.reports.paper.layouts import tables
-    from lth_bench.reports.paper.selection import Selection
+    from lth_bench.reports.paper.selection import RowSelection
     from lth_bench.results.frame import load
     from lth_bench.storage.files import publish
 
@@ -57,7 +57,7 @@ def table(
     if at is not None and layout is Layout.sparsities:
         refuse(["--at goes with the layouts models and costs; sparsities shows all of them"])
     try:
-        papers = tables(load(directory), layout.value, Selection(at, methods, controls, published))
+        papers = tables(load(directory), layout.value, RowSelection(at, methods, controls, published))
     except ValueError as error:
         refuse([str(error)])
     text = DOCUMENTS[form.value](papers)

@@ -1,4 +1,4 @@
-"""Where commands print, and how they end on input that cannot be used."""
+"""Where commands print, and how they end on unusable input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
-PLAIN_WIDTH = 140  # of tables that go into a file or a pipe
+PLAIN_WIDTH = 140  # characters of tables in a file or a pipe
 out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 err = Console(stderr=True, highlight=False, emoji=False)
 

@@ -1,1 +1,1 @@
-"""What is asked for: plugins, suites, recipes, and experiments with their keys."""
+"""Plugins, suites and recipes, and the experiments that follow from them, each with its key."""

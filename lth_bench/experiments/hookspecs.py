@@ -31,7 +31,7 @@ def register_controls(register: Callable[[str, type], None]) -> None:
 
 @hookspec
 def register_models(register: Callable[[str, Callable[..., Any]], None]) -> None:
-    """Call `register(name, function)`: `timm.create_model(name)` calls the function from then on."""
+    """Call `register(name, function)`; lth-bench registers the function with timm before it makes a model."""
 
 
 @hookspec

@@ -1,1 +1,1 @@
-"""What pruners and controls share: scores, rounds, retraining, sparse training, whole channels."""
+"""The parts that pruners and controls share: scores, rounds, retraining, sparse training, whole channels."""

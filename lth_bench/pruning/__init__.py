@@ -1,1 +1,1 @@
-"""Masks and what follows from them: allocation over layers, channels, parametrisations, tickets, the doctor."""
+"""Masks and their consequences: allocation over layers, channels, parametrisations, tickets, the doctor."""

@@ -1,1 +1,1 @@
-"""What readers see: tables in every format, figures, paper tables, the page."""
+"""Everything that readers see: tables in every format, figures, paper tables, the page."""

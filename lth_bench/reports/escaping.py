@@ -1,4 +1,4 @@
-"""Text is data: what strangers wrote is shown as text in every format, and live in none."""
+"""Escapes texts that strangers wrote: every format shows them as text, and nothing in them takes effect."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INVISIBLE = re.compile(
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 """Controls, bidirectional and zero-width characters, fillers, surrogates; listed, so that all Pythons agree."""
-MARK = "\0"  # a place in a text that something is to fill; no plain text holds it
+MARK = "\0"  # marks a place to be filled; no plain text contains it
 
 
 def plain(text: str) -> str:
@@ -23,7 +23,7 @@ def plain(text: str) -> str:
 
 
 def html(text: str) -> str:
-    """For the content of an element or an attribute in quotes."""
+    """The text as content of an element, or of an attribute in quotes."""
     return escape(plain(text))
 
 
@@ -34,7 +34,7 @@ BLOCK = re.compile(r"^(?:(?=[-+](?: |$)|#+(?: |$)|>|[-=:][-=: ]*$)|\d+(?=[.)](?:
 
 
 def markdown(text: str) -> str:
-    """For a paragraph, a heading, a list item or the cell of a table in GitHub-flavoured Markdown."""
+    """The text for a paragraph, a heading, a list item or a cell of a table in GitHub-flavoured Markdown."""
     marked = LIVE.sub(rf"\g<0>{MARK}", plain(text))
     inline = INLINE.sub(r"\\\g<0>", marked)
     return BLOCK.sub(r"\g<0>\\", inline).replace(MARK, "&#8203;")  # a zero-width space
@@ -64,17 +64,17 @@ JOINS = re.compile(r"^(?=[\[*])|(?<=[-–—,'‘’“”])(?=[-–—,'‘’�
 
 
 def latex(text: str) -> str:
-    """For text mode, a table's cell or a caption under pdflatex without packages; `[U+4E2D]` for what it cannot set."""
+    """The text for LaTeX's text mode under pdflatex without packages; what cannot be set becomes `[U+4E2D]`."""
     return "".join(TEX.get(character, character) for character in JOINS.sub(MARK, settable(text)))
 
 
 def settable(text: str) -> str:
-    """One line of what pdflatex can set without packages, not yet escaped."""
+    """The text on one line, with substitutes for what pdflatex cannot set without packages; not yet escaped."""
     return "".join(map(_settable, unicodedata.normalize("NFC", plain(text))))
 
 
 def _settable(character: str) -> str:
-    """A character if pdflatex can set it, else what it consists of, without accents, else its number."""
+    """A character if pdflatex can set it, else its parts without accents, else its number."""
     if _is_settable(character):
         return character
     parts = "".join(part for part in unicodedata.normalize("NFKD", character) if not unicodedata.combining(part))
@@ -93,7 +93,7 @@ FORMULA = re.compile(r"(^|; ?)(?=[=+\-@＝＋－＠])")  # a semicolon begins a 
 
 
 def csv(text: str) -> str:
-    """For a cell that is no number, which no spreadsheet takes for a formula; quoting is left to the writer."""
+    """The text for a cell, so that no spreadsheet takes it for a formula; the writer of the file adds the quotes."""
     return FORMULA.sub(r"\1'", plain(text))
 
 
@@ -101,13 +101,13 @@ LONGEST = 60  # characters; even the widest of them leave room for the figure be
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """A text without its middle, if it is longer than that."""
+    """The text, without its middle if it is longer than that."""
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]}…{text[half + 1 - longest :]}"
 
 
 def figure(text: str) -> str:
-    """For a title, label or legend of matplotlib: no mathematics, no missing glyph, nothing that the legend skips."""
+    """The text for a title, label or legend of matplotlib: no mathematics, no missing glyph, hidden by no legend."""
     drawn = "".join(character if ord(character) in _glyphs() else _number(character) for character in plain(text))
     short = shortened(drawn)
     hidden = not short or short.startswith("_")
@@ -116,7 +116,7 @@ def figure(text: str) -> str:
 
 @cache
 def _glyphs() -> frozenset[int]:
-    """What the font that comes with matplotlib can draw."""
+    """The characters that the font of matplotlib has."""
     from matplotlib.font_manager import findfont, get_font  # takes a second to import
 
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
@@ -126,7 +126,7 @@ RESERVED = re.compile(r"con|prn|aux|nul|(?:com|lpt)\d")  # no file on Windows ma
 
 
 def slug(text: str) -> str:
-    """A file name of `[a-z0-9][a-z0-9-]{0,63}`; a hash where no letter or digit is left. Two texts may share one."""
+    """A file name `[a-z0-9][a-z0-9-]{0,63}`, or a hash if no letter or digit remains; two texts may share one."""
     ascii_text = unicodedata.normalize("NFKD", plain(text)).encode("ascii", "ignore").decode()
     name = re.sub("[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:64].rstrip("-")
     if not name or RESERVED.fullmatch(name):

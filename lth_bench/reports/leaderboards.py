@@ -1,4 +1,4 @@
-"""Leaderboards as tables to read, and as all their numbers for programs."""
+"""Leaderboards as tables for readers, and all their numbers for programs."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ TEXTS = [*BLOCK, "method", "trained_with", "pruner", "control", "why", "unfit", 
 
 
 def numbers(leaderboards: Leaderboards) -> pd.DataFrame:
-    """A row for every method and target, with every number and its verdict."""
+    """All numbers and the verdict of every method and target, a row each."""
     keys = [*BLOCK, "method", "target"]
     judged = leaderboards.rows.merge(verdicts(leaderboards), on=keys, how="left")
     return judged.fillna({"verdict": "", "why": ""})[NUMBERS]
 
 
 def tables(leaderboards: Leaderboards) -> list[Table]:
-    """Methods by sparsities, a table for every data set, model and recipe; rows in a recipe of their own say so."""
+    """A table of methods by sparsities for every data set, model and recipe."""
     names, caption = leaderboards.names(), sentence(leaderboards)
     return list(labelled(_table(names[place], rows_of(rows), caption) for place, rows in leaderboards.blocks()))
 
@@ -98,7 +98,7 @@ def _table(title: str, records: list[dict[str, Any]], caption: str) -> Table:
 
 
 def name_cell(row: Any) -> Cell:
-    """A method's name, marked if it was trained with a recipe of its own."""
+    """A method's name, marked if its recipe is its own."""
     return Cell(str(row["method"]), notes=marks(row))
 
 
@@ -107,7 +107,7 @@ def marks(row: Any) -> tuple[str, ...]:
 
 
 def _cell(row: Any) -> Cell:
-    """Mean and difference, the sparsity if it is above the target, and what did not finish."""
+    """The mean, its difference to the dense network, a measured sparsity above the target, and seeds that were lost."""
     troubles = lost(row)
     if not row["n"]:
         return Cell(notes=(troubles,))
@@ -125,18 +125,18 @@ def _cell(row: Any) -> Cell:
 
 
 def lost(row: Any) -> str:
-    """How many seeds did not finish, and why; nothing if all did."""
+    """How many seeds diverged, failed or are missing, in words; empty if none did."""
     return ", ".join(f"{row[name]} {name}" for name in TROUBLES if row[name])
 
 
 def _difference(row: Any) -> str:
-    """To the dense network, with the number of seeds if that is less than the mean's."""
+    """The difference to the dense network, with its number of seeds where that is below that of the mean."""
     pairs = "" if row["difference_n"] == row["n"] else f", n={row['difference_n']}"
     return f"{signed(row['difference'])}{pairs}"
 
 
 def sentence(leaderboards: Leaderboards) -> str:
-    """What the cells of a leaderboard mean, and what speaks against comparing them."""
+    """What the cells of leaderboards mean, and reasons not to compare them."""
     rows = leaderboards.rows
     seeds = int(rows["n"].max())
     several = f"up to {seeds} seeds, ± half of Student's {LEVEL} interval"
@@ -155,7 +155,7 @@ def sentence(leaderboards: Leaderboards) -> str:
 
 
 def doubts(rows: pd.DataFrame) -> Iterator[str]:
-    """What speaks against comparing rows: environments and data that differ, models that are not fit."""
+    """Reasons not to compare rows: environments or data differ, or a model is not fit to be pruned."""
     environments = distinct(rows["environment"])
     if len(environments) > 1:
         yield f"Not all were run in one environment, whose numbers may differ: {'; '.join(environments)}."
@@ -167,12 +167,12 @@ def doubts(rows: pd.DataFrame) -> Iterator[str]:
 
 
 def distinct(texts: pd.Series[str]) -> list[str]:
-    """The different texts that are joined by semicolons in the cells of a column."""
+    """The distinct parts of texts in which semicolons separate them, sorted."""
     return sorted({part for text in texts.unique() for part in text.split("; ") if part})
 
 
 def formatted(leaderboards: Leaderboards, form: str) -> str:
-    """Leaderboards in one of `FORMATS`: "md", "tex" and "html" as tables, "csv" and "json" with every number."""
+    """Leaderboards in one of `FORMATS`: "md", "tex" and "html" as tables, "csv" and "json" with all numbers."""
     makers: dict[str, Callable[[], str]] = {
         "md": lambda: markdown.document(tables(leaderboards)),
         "tex": lambda: latex.document(tables(leaderboards)),
@@ -184,7 +184,7 @@ def formatted(leaderboards: Leaderboards, form: str) -> str:
 
 
 def _safe(table: pd.DataFrame) -> pd.DataFrame:
-    """Text that no spreadsheet takes for a formula."""
+    """The rows with texts that no spreadsheet takes for formulas."""
     return table.assign(**{name: table[name].map(escaping.csv) for name in TEXTS})
 
 

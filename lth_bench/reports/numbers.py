@@ -1,4 +1,4 @@
-"""How numbers are written: each kind in one way, with a hyphen for a minus; formats set it as they can."""
+"""The one place where numbers become text; a minus is a hyphen here, and formats set it as they can."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ ten_thousandths_percent: Form = "{:.4%}".format
 
 
 def signed(value: float) -> str:
-    """A difference; what rounds to nothing is +0.00."""
+    """A difference with its sign; +0.00 if it rounds to zero."""
     return f"{round(value, 2) + 0.0:+.2f}"
 
 
 def signed_or_zero(value: float) -> str:
-    """A difference; what rounds to nothing has no sign."""
+    """A difference with its sign; 0.00 if it rounds to zero."""
     return signed(value) if abs(value) >= 0.005 else "0.00"
 
 
 def half(interval: float) -> str:
-    """Half of an interval, as it stands behind its middle; nothing if there is none."""
+    """Half the width of an interval around a mean, empty for NaN."""
     return "" if math.isnan(interval) else f"± {interval:.2f}"
 
 
 def bounds(lower: float, upper: float, form: Form) -> str:
-    """An interval by its bounds; nothing if there is none."""
+    """An interval by its bounds, empty for NaN."""
     return "" if math.isnan(lower) or math.isnan(upper) else f"[{form(lower)}, {form(upper)}]"
 
 
 def percent(share: float) -> str:
-    """A share of one, with the digits that it takes to tell targets apart."""
+    """A share in per cent, to six digits."""
     return f"{100 * share:.6g}%"
 
 
@@ -49,7 +49,7 @@ def three_digits_percent(share: float) -> str:
 
 
 def distinct_percents(shares: Sequence[float]) -> list[str]:
-    """Shares with as few decimals as tell them apart, but at least one."""
+    """Shares in per cent, all with as few decimals as tell them apart, and at least one."""
     texts = [[f"{100 * share:.{decimals}f}%" for share in shares] for decimals in range(1, 9)]
     return next((percents for percents in texts if len(set(percents)) == len(shares)), texts[-1])
 
@@ -59,7 +59,7 @@ def probability(value: float) -> str:
 
 
 def prefixed(value: float) -> str:
-    """Three digits and a decimal prefix, as of FLOPs and parameters."""
+    """A number to three digits with a decimal prefix: 1.24 M."""
     size = min(max(int(math.log10(1.0005 * value) // 3), 0), 6) if 0 < value < math.inf else 0
     return f"{value / 1000**size:.3g} {' kMGTPE'[size]}".strip()
 
@@ -94,5 +94,5 @@ def duration(seconds: float) -> str:
 
 
 def count(value: float) -> str:
-    """A count, or a mean of counts to a tenth."""
+    """A count, or a mean of counts to one decimal."""
     return f"{value:.1f}".removesuffix(".0")

@@ -80,7 +80,7 @@ EARLY_STOP = [
 
 
 def report(results: Results, leaderboards: Leaderboards, figures: Sequence[tuple[str, str]]) -> str:
-    """The report as Markdown; `figures` are the stems of their files and their captions."""
+    """The report as Markdown; `figures` are pairs of file stem and caption."""
     rows = all_numbers(leaderboards).assign(**leaderboards.relative_costs())
     parts = [
         f"# Report: {markdown(', '.join(sorted(results.evidence.suites)))}",
@@ -103,7 +103,7 @@ def report(results: Results, leaderboards: Leaderboards, figures: Sequence[tuple
 
 
 def _listed(leaderboards: Leaderboards, columns: list[Column], rows: pd.DataFrame) -> str:
-    """A table whose rows are named by method and, where there are several, by leaderboard."""
+    """A table whose rows are named by method, and by leaderboard if there are several."""
     names = leaderboards.names()
     place = [Column("leaderboard", "board")] if len(names) > 1 else []
     records = [
@@ -148,7 +148,7 @@ def _costs(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
 
 
 def _early_stop(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
-    """Early-stop steps and accuracies, where training was measured more often than at its end."""
+    """Early-stop steps and accuracies of the methods that were measured before the end of training."""
     shown = rows[(rows["n"] > 0) & (rows["censored"] < rows["n"])]
     if shown.empty:
         return []

@@ -1,4 +1,4 @@
-"""Everything that is made from a run directory: tables, figures, a Markdown report and a page."""
+"""The files of a report: tables, figures, report.md and report.html."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lth_bench.storage.records import suite_copy
 
 @dataclass(frozen=True)
 class Report:
-    """What everything is made from: results, their leaderboards, and how far their masks agree."""
+    """Results, their leaderboards, and the overlaps of their masks."""
 
     results: Results
     leaderboards: Leaderboards
@@ -27,12 +27,12 @@ class Report:
 
 
 def compare(results: Results) -> Report:
-    """Compares what was read; raises FileFault for tickets that are not those of their records."""
+    """Compares results; raises FileFault for tickets that do not belong to their records."""
     return Report(results, summarise(results.frame), overlaps(results))
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:
-    """Writes the leaderboard in every format, and overlaps of masks where there are any."""
+    """Writes the leaderboards in every format, and the overlaps of masks if there are any; returns the paths."""
     paths = [folder / f"leaderboard.{kind}" for kind in FORMATS]
     for path, kind in zip(paths, FORMATS, strict=True):
         publish(path, formatted(report.leaderboards, kind).encode())
@@ -40,7 +40,7 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
 
 
 def write_report(report: Report, folder: Path) -> list[Path]:
-    """Writes report.md, report.html and their figures; returns the paths of these two and of the figures as PNG."""
+    """Writes report.md, report.html and the figures; returns the paths, those of the figures as PNG."""
     from lth_bench.reports.figures.pictures import pictures, save_all
     from lth_bench.reports.page.content import Content
     from lth_bench.reports.page.render import page
@@ -60,7 +60,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 
 def written(directory: Path) -> list[Path]:
-    """The tables, the report and the figures of a run directory if they are younger than all records, else nothing."""
+    """The paths of tables, report and figures if all are younger than the records, else none."""
     tables = [directory / f"leaderboard.{kind}" for kind in FORMATS]
     report_files = [path for path in (directory / "report").glob("*.*") if path.suffix in (".md", ".html", ".png")]
     paths = [*tables, *sorted(report_files, key=lambda path: (path.stem != "report", path.name))]
@@ -72,7 +72,7 @@ def written(directory: Path) -> list[Path]:
 
 
 def _suites(results: Results) -> dict[str, str]:
-    """The suite files that were run into these directories, as far as they are there."""
+    """The texts of the suites that were run, as far as copies exist."""
     candidates = {name: [suite_copy(place, name) for place in results.directories] for name in results.evidence.suites}
     existing = {name: [path for path in paths if path.exists()] for name, paths in sorted(candidates.items())}
     return {name: paths[0].read_text(encoding="utf-8", errors="replace") for name, paths in existing.items() if paths}

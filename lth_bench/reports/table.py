@@ -1,4 +1,4 @@
-"""A table: cells of plain text and what belongs to each; `formats` shows it as Markdown, LaTeX, HTML, CSV or text."""
+"""The one model of a table, in plain text; the modules of `formats` and the page render it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any, Literal
 
 from lth_bench.reports.numbers import MISSING, Form, bounds
 
-Record = Mapping[str, Any]
+Fields = Mapping[str, Any]
+"""The values behind a row, by name."""
 Mark = Literal["", "best", "reported"]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Words, or a number with its interval and what a reader has to know of it.
+    """Words, or a number with what belongs to it.
 
-    `interval` is such as "± 1.56" or "[-0.31, 0.52]", `difference` is to what the number is compared with, `value` is
-    the number itself, None for words; `tone` says how a page colours the cell, and `beside` are further cells in its
-    place. Interval and difference are made of numbers, whatever strangers may have written into text and notes.
+    `interval` is such as "± 1.56" or "[-0.31, 0.52]", `difference` compares the number with another, `value` is the
+    number itself (None for words), `tone` colours the cell on a page, and `beside` holds further cells in the same
+    place. Interval and difference are made of numbers; text and notes may come from strangers.
     """
 
     text: str = ""
@@ -40,17 +41,17 @@ class Cell:
 
     @property
     def together(self) -> tuple[Cell, ...]:
-        """All that stand in this place."""
+        """All cells in this place."""
         return (self, *self.beside)
 
     @property
     def shown(self) -> str:
-        """All that stands in this place, on one line."""
+        """All text in this place, on one line."""
         return "; ".join(dict.fromkeys(spaced(c.text, c.interval, c.against, *c.notes) for c in self.together))
 
     @property
     def common_mark(self) -> Mark:
-        """The mark of all that stand in this place, if they have the same."""
+        """The mark that all cells in this place share, if they do."""
         return self.mark if len({cell.mark for cell in self.together}) == 1 else ""
 
 
@@ -59,11 +60,11 @@ NOTHING = Cell(MISSING)
 
 @dataclass(frozen=True)
 class Column:
-    """A column by its head; as part of a listing, also where its cells come from and what they mean.
+    """The head of a column, and how a listing fills it.
 
-    `name` is a field of the listed records, `form` says how its numbers are written (None: it holds words), and
-    `hint` what they mean; columns of one `group` stand under one more head. With `interval`, the fields `NAME_lower`
-    and `NAME_upper` bound the numbers. `notes` is a field that holds notes. `data` is for the script of a page.
+    `name` is the field that it shows, `form` writes its numbers (None: it holds words), `hint` explains them, and
+    columns of one `group` share a head above their heads. With `interval`, the fields `NAME_lower` and `NAME_upper`
+    bound the numbers. `notes` names a field with notes. `data` are attributes for the script of a page.
     """
 
     head: str
@@ -75,7 +76,7 @@ class Column:
     notes: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
 
-    def cell(self, record: Record) -> Cell:
+    def cell(self, record: Fields) -> Cell:
         value = record[self.name]
         if self.form is None:
             return Cell(str(value) or MISSING, notes=tuple(record[self.notes]) if self.notes else ())
@@ -87,9 +88,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """The cells of a row, of which the first names it; if there are only two, the second may span all columns.
+    """The cells of a row, of which the first names it; the second of two may span all other columns.
 
-    `data` is for the script of a page.
+    `data` are attributes for the script of a page.
     """
 
     cells: Sequence[Cell]
@@ -98,7 +99,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table in sections; `caption` says what has to be known to read it, `label` is what a text refers to it by."""
+    """A table, its rows in sections; `caption` says how to read it, and `label` is the anchor of references."""
 
     title: str
     columns: Sequence[Column]
@@ -112,14 +113,14 @@ class Table:
 
     @property
     def groups(self) -> list[tuple[str, int]]:
-        """The heads above the heads, and over how many columns each stands."""
+        """The heads above the heads, each with the number of its columns."""
         return [(name, len(list(columns))) for name, columns in groupby(column.group for column in self.columns)]
 
     def spans(self, row: Row) -> bool:
         return len(row.cells) < len(self.columns)
 
     def whole(self, row: Row) -> list[Cell]:
-        """A cell for every column: one that spans several is repeated."""
+        """A cell for every column; one that spans several is repeated."""
         name, *cells = row.cells
         return [name, *cells * (len(self.columns) - 1 if self.spans(row) else 1)]
 
@@ -128,17 +129,17 @@ class Table:
         return [row.cells[number] for row in self.rows if not self.spans(row)]
 
 
-def listing(title: str, columns: Sequence[Column], records: Sequence[Record]) -> Table:
-    """A row for each record; columns of numbers of which none is known are left out."""
+def listing(title: str, columns: Sequence[Column], records: Sequence[Fields]) -> Table:
+    """A table with a row for each record, without the columns whose numbers are all NaN."""
     shown = [c for c in columns if c.form is None or not all(math.isnan(record[c.name]) for record in records)]
     rows = [Row([column.cell(record) for column in shown], record.get("data", {})) for record in records]
     return Table(title, shown, [rows])
 
 
 def grid(
-    records: Sequence[Record], name: Callable[[Record], Cell], cell: Callable[[Record], Cell]
+    records: Sequence[Fields], name: Callable[[Fields], Cell], cell: Callable[[Fields], Cell]
 ) -> tuple[list[float], dict[Cell, list[Cell]]]:
-    """The places of records in ascending order, and by name the cells in these places; several may share one."""
+    """The places of records in ascending order, and the cells at these places by name; several may share a place."""
     places = sorted({record["place"] for record in records})
     rows: dict[Cell, dict[float, list[Cell]]] = {}
     for record in records:
@@ -147,13 +148,13 @@ def grid(
 
 
 def captions(tables: Sequence[Table]) -> Iterator[tuple[Table, str]]:
-    """Tables with the captions to be printed below them: neighbours that share one have it below the last."""
+    """Tables with the captions to print below them: neighbours that share one have it once, below the last."""
     for table, following in zip(tables, [*tables[1:], None], strict=True):
         yield table, "" if following and following.caption == table.caption else table.caption
 
 
 def labelled(tables: Iterable[Table]) -> Iterator[Table]:
-    """Tables with labels of their own: of several that have one, the second and later are numbered."""
+    """Tables with distinct labels: repeated ones are numbered."""
     counts: Counter[str] = Counter()
     for table in tables:
         counts[table.label] += 1
@@ -162,7 +163,7 @@ def labelled(tables: Iterable[Table]) -> Iterator[Table]:
 
 
 def filled(widths: Mapping[int, int], width: int) -> list[list[int]]:
-    """Columns in parts that are no wider than that, unless a single column is."""
+    """The numbers of columns in parts of at most this width; a wider column is a part of its own."""
     parts: list[list[int]] = [[]]
     room = width
     for number, needed in widths.items():

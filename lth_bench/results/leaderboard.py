@@ -1,4 +1,4 @@
-"""Leaderboards: what was measured of every method and sparsity, over seeds, and how methods compare."""
+"""Leaderboards: every method at every sparsity, aggregated over seeds, and how methods compare."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lth_bench.storage.record import STATUSES
 
 Place = tuple[str, str, str]  # data set, model and recipe
 
-MET = 5e-4  # a target is met where the measured sparsity is nearer than this
+MET = 5e-4  # a target is met by a measured sparsity nearer than this
 OUTCOMES = (*STATUSES, "missing")
 TROUBLES = OUTCOMES[1:]
 MEANS = {
@@ -53,9 +53,9 @@ HIGHER = {
 
 @dataclass(frozen=True)
 class Samples:
-    """Test accuracies, and their paired differences to the dense network: a row a method and target, a column a seed.
+    """Values behind the rows of leaderboards, NaN where missing: a row for a method and target, a column for a seed.
 
-    NaN where there is none.
+    They are test accuracies, their differences to the dense network of the same seed, and early-stop steps.
     """
 
     accuracy: Floats
@@ -65,7 +65,7 @@ class Samples:
 
 @dataclass(frozen=True)
 class Leaderboards:
-    """A summary, a row for every method and target, and the samples behind its rows, in the same order."""
+    """All leaderboards of a run: `rows` has a row for every method and target, `samples` the values behind each."""
 
     rows: pd.DataFrame
     samples: Samples
@@ -77,7 +77,7 @@ class Leaderboards:
             yield (dataset, model, recipe), rows
 
     def names(self) -> dict[Place, str]:
-        """What each leaderboard is called, in their order; with its recipe where that tells it from another."""
+        """The titles of leaderboards, with the recipe where model and data set have several."""
         places = [place for place, _ in self.blocks()]
         alike = Counter(place[:2] for place in places)
         return {
@@ -86,10 +86,9 @@ class Leaderboards:
         }
 
     def relative_costs(self) -> dict[str, Floats]:
-        """FLOPs of training, row by row, in multiples of the dense network's in the same leaderboard.
+        """Training FLOPs of each row in multiples of the dense network's in its leaderboard, NaN without one.
 
-        `training_ratio` counts what masks leave, `training_dense_ratio` what dense matrices compute; NaN where there is
-        no dense network.
+        `training_ratio` counts the weights that masks keep, `training_dense_ratio` dense matrices.
         """
         dense = self.rows[(self.rows["target"] == 0) & (self.rows["control"] == "")].drop_duplicates(BLOCK)
         once = self.rows[BLOCK].merge(dense[[*BLOCK, "training_flops"]], on=BLOCK, how="left")["training_flops"]
@@ -100,15 +99,15 @@ class Leaderboards:
 
 
 def summarise(frame: pd.DataFrame) -> Leaderboards:
-    """Sums up results over seeds.
+    """Aggregates results over seeds, a row for every method and target.
 
-    Every aggregate is over the seeds that finished, `n` of them; how many diverged, failed or are missing stands beside
-    it. `accuracy_lower` and `_upper` bound Student's 95 % interval. `difference` is paired by seed, to the dense
-    network; with its interval, `p` of the paired t test, `p_holm` adjusted over the methods at this sparsity, the
-    exact `sign_flip_p` and the least that it can be at this n. `rank` counts methods (controls are none) at the same
-    sparsity, and `best` are those that the paired interval does not tell from the highest mean; cells in which a seed
-    failed or diverged have neither. `area` is the mean accuracy over -log10(1 - sparsity), of methods that were asked
-    for what most of their leaderboard were asked for, and finished it.
+    Aggregates are over the `n` seeds that finished; `diverged`, `failed` and `missing` count the others.
+    `accuracy_lower` and `_upper` bound Student's 95 % interval. `difference` is to the dense network of the same
+    seed, with its interval, `p` of the paired t test, `p_holm` adjusted over the methods at this sparsity, the
+    exact `sign_flip_p`, and `sign_flip_least`, the smallest value that this can take with so many seeds. `rank`
+    orders the methods at a sparsity, and `best` marks those that the paired interval does not tell from the highest
+    mean; controls, and methods that lost a seed, have neither. `area` is the mean accuracy over -log10(1 -
+    sparsity), of methods that finished the targets that most of their leaderboard have.
     """
     rows, samples = _aggregated(frame)
     interval, versus = (statistics.mean_interval(values) for values in (samples.accuracy, samples.difference))
@@ -132,7 +131,7 @@ def summarise(frame: pd.DataFrame) -> Leaderboards:
 
 
 def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
-    """Counts, means and what else rows of one method and target have in common; and their values by seed."""
+    """Counts, means and common fields of every method and target, and the values by seed."""
     number = frame.groupby(METHOD, sort=False).ngroup().to_numpy()
     methods = frame.groupby([*BLOCK, "method"], sort=False).ngroup().to_numpy()
     firsts = np.unique(number, return_index=True)[1]
@@ -162,7 +161,7 @@ def _spread(values: pd.Series[float], rows: Any, seeds: Any, shape: tuple[int, i
 
 
 def _words(texts: pd.Series[str], rows: Any, count: int) -> list[str]:
-    """The different texts that stand behind each row, but for empty ones."""
+    """The distinct texts behind each row, joined by semicolons."""
     codes, distinct = pd.factorize(texts)
     words: list[set[str]] = [set() for _ in range(count)]
     for pair in np.unique(rows * len(distinct) + codes):
@@ -179,19 +178,19 @@ def _deviation(samples: Floats) -> Floats:
 
 
 def _places(rows: pd.DataFrame) -> Floats:
-    """The sparsity at which each row stands: its target if that was met or exceeded, else what was measured."""
+    """The sparsity at which a row stands: its target if that was met or exceeded, else the measured one."""
     met = rows["sparsity"].isna() | (rows["sparsity"] > rows["target"] - MET)
     return rows["target"].where(met, rows["sparsity"].round(4)).to_numpy(dtype=float)
 
 
 def _competes(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Methods that pruned something and lost no seed; controls are not in the contest."""
+    """Which rows compete: methods that pruned something and lost no seed, without controls."""
     whole = (rows["n"] > 0) & (rows["diverged"] == 0) & (rows["failed"] == 0)
     return whole & (rows["control"] == "") & (rows["place"] > 0)
 
 
 def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
-    """Ranks, the best, p-values adjusted over methods, and areas."""
+    """The rows with ranks, the best, adjusted p-values, and areas."""
     rank, best = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=bool)
     adjusted, area = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     contest = rows.loc[rows["competes"], [*BLOCK, "place", "accuracy", "p"]]
@@ -208,7 +207,7 @@ def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
 
 
 def _not_told_from_best(accuracy: Floats) -> Bools:
-    """Which methods the paired 95 % interval does not tell from the one of highest mean; none among less than two."""
+    """Which methods the paired 95 % interval does not tell from the highest mean; none if there are fewer than two."""
     means = np.nanmean(accuracy, axis=1)
     first = int(np.argmax(means))
     behind = statistics.mean_interval(accuracy[first] - accuracy)
@@ -219,7 +218,7 @@ def _not_told_from_best(accuracy: Floats) -> Bools:
 
 
 def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
-    """The area of each method of a leaderboard that has all the usual targets, for the index of its rows."""
+    """The areas of the methods that have all usual targets, each with the index of its rows."""
     target, sparsity, accuracy, competes = (group[name].to_numpy() for name in _ON_CURVES)
     heights = np.where(competes, accuracy, np.nan)
     methods = [np.asarray(rows) for rows in group.groupby("method", sort=False).indices.values()]
@@ -235,10 +234,11 @@ _ON_CURVES = ["target", "sparsity", "accuracy", "competes"]
 
 
 def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
-    """The methods of every leaderboard in another order: by name, by a column's mean over their targets, or by accuracy
-    at a sparsity such as 0.9 or 90%; the best first where there is a better, and what has no value last.
+    """Leaderboards with their methods in another order.
 
-    A minus before it turns that round. Raises LookupError for what is neither.
+    `by` is a sparsity such as 0.9 or 90% (accuracy there counts), "method", or a column (its mean over targets
+    counts). The best come first if a column has a better end, and missing values last; a minus before it reverses
+    the order. Raises LookupError for anything else.
     """
     rows, name = leaderboards.rows, by.removeprefix("-")
     place = _sparsity(name)
@@ -272,10 +272,10 @@ def _sparsity(text: str) -> float | None:
 
 
 def overall(leaderboards: Leaderboards) -> pd.DataFrame:
-    """Methods over all leaderboards: mean rank, how often not told from the best, and over how many cells.
+    """Methods over all leaderboards: mean rank, number of times among the best, and number of cells.
 
-    A cell is a sparsity of a leaderboard; `cells` counts those in which a method was ranked, `asked` those that it
-    should have been ranked in. A mean over other cells than those of its neighbours cannot be compared with theirs.
+    A cell is one sparsity of one leaderboard; `cells` counts those in which a method was ranked, `asked` those in
+    which it was asked for. Mean ranks over different cells cannot be compared.
     """
     rows = leaderboards.rows.assign(block=leaderboards.rows.groupby(BLOCK, sort=False).ngroup())
     methods = rows[(rows["control"] == "") & (rows["place"] > 0)].groupby("method", sort=False)

@@ -53,13 +53,13 @@ def published(dataset: str, model: str) -> pd.DataFrame:
 
 
 def published_rows() -> pd.DataFrame:
-    """All that was collected, as text: also other metrics, other networks and ranges of sparsities."""
+    """All collected numbers as text, with other metrics, other networks and ranges of sparsities."""
     with files("lth_bench.results").joinpath("published_results.csv").open(encoding="utf-8") as file:
         return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
 def citation(row: Any) -> str:
-    """A row's paper as "Frankle & Carbin 2019"; its `paper` ends in the authors, in brackets."""
+    """The paper of a row as "Frankle & Carbin 2019"; its title ends with its authors in brackets."""
     authors = re.search(r"\(([^()]+)\)$", row.paper)
     return f"{authors[1] if authors else row.paper} {row.year}"
 

@@ -1,7 +1,7 @@
 """Intervals, tests and ranks over seeds, for many comparisons at once.
 
-Values have shape (groups, n): a row for each comparison, a column for each seed, finite, or NaN where a seed is
-missing. What comes out has shape (groups,) and the unit of the values.
+Values have shape (groups, n): a row for each comparison, a column for each seed, and NaN where a seed is missing.
+Results have shape (groups,) and the unit of the values.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from lth_bench.results.arrays import Counts, Floats
 
 EXACT = 32  # seeds up to which sign flips are counted: 2^16 sums for each half of them
 CHUNK = 2**20  # sums held at once
-ROUNDING = 1e-9  # of the sum of magnitudes: accuracies in per cent leave 1e-12 in a difference of 0.01
+ROUNDING = 1e-9  # share of the sum of magnitudes; rounding leaves 1e-12 in a difference of 0.01 %
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Means, the bounds around them and the seeds they rest on, all of shape (groups,)."""
+    """Means, their bounds and their numbers of seeds, all of shape (groups,)."""
 
     mean: Floats
     lower: Floats
@@ -31,7 +31,7 @@ class Interval:
 
 
 def mean_interval(values: Floats, level: float = 0.95) -> Interval:
-    """Student's t interval of each row's mean; NaN bounds below two seeds, no width without spread.
+    """Student's t interval of each row's mean: bounds are NaN below two seeds, and equal the mean without spread.
 
     Raises ValueError for a level outside (0, 1).
     """
@@ -50,7 +50,7 @@ def one_sided_lower(values: Floats, level: float = 0.95) -> Floats:
 
 
 def t_test(differences: Floats) -> Floats:
-    """Two-sided p-values of the paired t test; without spread 0, or 1 where the mean is 0; NaN below two seeds."""
+    """Two-sided p-values of the paired t test: 0 without spread (1 if the mean is 0), NaN below two seeds."""
     n, mean, error = _moments(differences)
     certain = np.where(mean == 0, 0.0, np.inf)
     t = np.divide(np.abs(mean), error, out=certain, where=error > 0)
@@ -58,10 +58,10 @@ def t_test(differences: Floats) -> Floats:
 
 
 def sign_flip(differences: Floats) -> tuple[Floats, Floats]:
-    """Two-sided p-values of the exact sign-flip test of the mean, and the least that p can be: 2^(1 - n).
+    """Two-sided p-values of the exact sign-flip test of the mean, and the least value that p can take: 2^(1 - n).
 
-    p is the share of all 2^n ways to sign a row's differences whose mean is as far from 0 as the one observed, or
-    farther; it is NaN above 32 seeds, and both are NaN without any.
+    p is the share of the 2^n ways to sign a row's differences whose mean is at least as far from 0 as the observed
+    one. It is NaN above 32 seeds; both are NaN without any.
     """
     present = ~np.isnan(differences)
     n = present.sum(axis=1)
@@ -74,7 +74,7 @@ def sign_flip(differences: Floats) -> tuple[Floats, Floats]:
 
 
 def holm(p: Floats) -> Floats:
-    """Holm's step-down adjusted p-values of one family, of shape (tests,); NaN stays NaN and is not counted."""
+    """Holm's step-down adjusted p-values of one family, of shape (tests,); NaN stays NaN and is no test of it."""
     present = ~np.isnan(p)
     values = p[present]
     order = np.argsort(values)
@@ -113,7 +113,7 @@ def area(sparsities: Floats, values: Floats) -> float:
 
 
 def _moments(values: Floats) -> tuple[Counts, Floats, Floats]:
-    """The number, mean and standard error of what each row holds; taken from its lowest value, to be exact in ties."""
+    """The number, mean and standard error of each row, taken from the row's lowest value so that ties are exact."""
     present = ~np.isnan(values)
     n = present.sum(axis=1)
     lowest = np.where(n > 0, np.min(values, axis=1, initial=np.inf, where=present), np.nan)
@@ -140,7 +140,7 @@ def _chunks(values: Floats, n: int) -> Iterator[Floats]:
 
 
 def _shares(rows: Floats) -> Floats:
-    """Meets in the middle: a sum of all is a sum of the first half and one of the second, of which few are sorted."""
+    """The shares of sign patterns, by meeting in the middle: a sum is one of the first half plus one of the second."""
     n = rows.shape[1]
     first, second = _signed_sums(rows[:, : n // 2]), np.sort(_signed_sums(rows[:, n // 2 :]), axis=1)
     observed = np.abs(rows.sum(axis=1)) - ROUNDING * np.abs(rows).sum(axis=1)

@@ -1,4 +1,4 @@
-"""What leaderboards say of tickets and of methods: is it a winning ticket, and what of the choice matters."""
+"""Verdicts: which subnetworks are winning tickets, and what controls say of methods."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lth_bench.results.controls import named_rivals, question, rivals
 from lth_bench.results.frame import BLOCK
 from lth_bench.results.leaderboard import TROUBLES, Leaderboards
 
-MARGIN = 0.5  # points of accuracy below the dense network that do not count
+MARGIN = 0.5  # points below the dense network that do not count
 
 
 @dataclass(frozen=True)
 class _Tests:
-    """Of a row: is it as good as dense, as quick, and better than its mask with other weights? None: not shown."""
+    """The three tests of a ticket: as good as dense, as quick, better than its rivals. None: not shown."""
 
     as_good: bool | None
     as_quick: bool | None
@@ -33,12 +33,12 @@ class _Tests:
 
 
 def verdicts(leaderboards: Leaderboards) -> pd.DataFrame:
-    """Whether each method's subnetworks are winning tickets (Frankle & Carbin 2019, arXiv:1803.03635, section 1).
+    """Whether the subnetworks of each method are winning tickets (Frankle & Carbin 2019, arXiv:1803.03635, section 1).
 
-    One that wins is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %), in no
-    more steps – to the lowest validation loss where that was before the end, else to the end – and better than its own
-    mask with other initial weights (the same test). `verdict` is wins where all three are shown, fails where the
-    opposite of one is, else unknown; `why` is a sentence.
+    A winning ticket is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %),
+    trains in no more steps (to the lowest validation loss if that was before the end, else to the end), and is
+    better than its own mask with other initial weights (the same test). `verdict` is "wins" if all three are shown,
+    "fails" if the opposite of one is, else "unknown"; `why` is a sentence.
     """
     rows = leaderboards.rows
     chosen = rows[(rows["control"] == "") & (rows["target"] > 0)]
@@ -59,8 +59,8 @@ def verdicts(leaderboards: Leaderboards) -> pd.DataFrame:
 def badges(leaderboards: Leaderboards) -> pd.DataFrame:
     """What controls say of their methods: the difference between them, its paired 95 % interval, and an answer.
 
-    Differences are in points, averaged over the targets that both have, by seed. `verdict` is yes where the method is
-    better, no where the control is, unclear where the interval does not tell.
+    Differences are in points, by seed, averaged over the targets that both have. `verdict` is "yes" if the method
+    is better, "no" if the control is, "unclear" if the interval contains 0.
     """
     columns = [*BLOCK, "method", "control", "question", "difference", "lower", "upper", "n", "targets", "verdict"]
     return pd.DataFrame(list(_badges(leaderboards)), columns=columns)
@@ -81,7 +81,7 @@ def _badges(leaderboards: Leaderboards) -> Iterator[list[Any]]:
 
 
 def _pairs(leaderboards: Leaderboards) -> pd.DataFrame:
-    """The rows of controls beside those of the methods whose tickets they are of, trained with the same recipe."""
+    """The rows of controls joined with those of the methods whose tickets they take, trained by the same recipe."""
     rows = leaderboards.rows.reset_index(names="row")
     controls = rows[rows["control"] != ""]
     bases = rows[rows["control"] == ""][["row", *BLOCK, "method", "target", "meaning", "recipe_hash"]]
@@ -90,7 +90,7 @@ def _pairs(leaderboards: Leaderboards) -> pd.DataFrame:
 
 
 def _redrawn(leaderboards: Leaderboards) -> dict[int, bool | None]:
-    """By row of a method with that control, whether it is better than its mask with other initial weights."""
+    """Whether a method is better than its rivals, by row; rows without a rival are left out."""
     pairs = _pairs(leaderboards)
     pairs = pairs[pairs["control"].isin(rivals())]
     accuracy = leaderboards.samples.accuracy
@@ -103,12 +103,12 @@ def _redrawn(leaderboards: Leaderboards) -> dict[int, bool | None]:
 
 
 def _both(one: bool | None, other: bool | None) -> bool | None:
-    """Whether both are shown: not if the opposite of one is."""
+    """Whether both answers are yes: no if one is no, else None if one is None."""
     return False if False in (one, other) else None if None in (one, other) else True
 
 
 def _bounds(differences: Floats) -> tuple[Floats, Floats]:
-    """What each mean difference is shown to be above, and what it is shown to be below, each at 95 %."""
+    """Lower and upper bounds of mean differences, each one-sided at 95 %."""
     return statistics.one_sided_lower(differences), -statistics.one_sided_lower(-differences)
 
 
@@ -117,7 +117,7 @@ def _shown(lower: float, upper: float, least: float) -> bool | None:
 
 
 def _dense(rows: pd.DataFrame) -> Callable[[Any], Any]:
-    """What finds the dense row that a row is compared with: of its own recipe, else of its leaderboard's."""
+    """A function that finds the dense row for a row: of its own recipe, else of its leaderboard's."""
     names = [*BLOCK, "recipe_hash", "own_recipe", "n", "censored", "early_stop_step", "last_step"]
     runs = rows[(rows["target"] == 0) & (rows["control"] == "")][names].to_dict("records")
     alike = {(*_block(run), run["recipe_hash"]): run for run in reversed(runs)}

@@ -1,1 +1,1 @@
-"""What lies on disk: whole or absent files, sealed JSON, records, tensors, the store of segments, leases."""
+"""Everything on disk: whole or absent files, sealed JSON, records, tensors, the store of segments, leases."""

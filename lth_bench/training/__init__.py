@@ -1,1 +1,1 @@
-"""The Session that a pruner drives, and training that is looked up where it was computed before."""
+"""The Session that a pruner drives, and the reuse of training that was computed before."""

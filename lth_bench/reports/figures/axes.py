@@ -18,7 +18,7 @@ NICE = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0), (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))
 
 
 def nice(lower: float, upper: float, most: int = 9) -> list[float]:
-    """Round numbers on a logarithmic axis between two bounds: as many as may be, at least three."""
+    """Round numbers between two bounds of a logarithmic axis: at most `most`, and at least three."""
     decades = range(math.floor(math.log10(lower)), math.ceil(math.log10(upper)) + 1)
     fitting: list[float] = []
     for digits in NICE:
@@ -34,15 +34,15 @@ def nice(lower: float, upper: float, most: int = 9) -> list[float]:
 
 
 def positive(values: Floats) -> Floats:
-    """With half the least positive value in place of what a logarithm cannot take."""
+    """The values, with half the least positive one in place of those that have no logarithm."""
     least = np.min(values[values > 0], initial=np.inf)
     return np.where(values <= 0, least / 2 if np.isfinite(least) else 1.0, values)
 
 
 def error_axis(accuracies: Floats, text: str, room: float = 1.2) -> Drawn:
-    """Accuracies in per cent, on a scale logarithmic in the error; 100 % stands at the upper edge.
+    """An axis of accuracies in per cent, logarithmic in the error, with 100 % at its upper edge.
 
-    The axis goes up to an error that is `room` times less than the least.
+    The upper edge stands for an error `room` times smaller than the least.
     """
     errors = 100 - accuracies[np.isfinite(accuracies)]
     least = positive(errors).min() if len(errors) else 1.0
@@ -78,14 +78,14 @@ def weights_left_axis(weights_left: Floats, targets: Sequence[float], reach: flo
 
 
 def percentage(sparsity: float) -> str:
-    """A sparsity with a decimal, or as many as it takes to tell the weights left."""
+    """A sparsity with one decimal, or with as many as it takes to see how many weights are left."""
     left = 100 * (1 - sparsity)
     decimals = max(1, 1 - math.floor(math.log10(left))) if left > 0 else 1
     return f"{100 * sparsity:.{decimals}f}".rstrip("0").rstrip(".") + "%"
 
 
 def _thinned(places: list[tuple[float, str]], apart: float) -> list[tuple[float, str]]:
-    """Ticks; without their labels where these would overlap, counted from the last."""
+    """Ticks; those that stand too close to a later one lose their label."""
     kept: list[tuple[float, str]] = []
     last = math.inf
     for place, text in reversed(places):
@@ -96,7 +96,7 @@ def _thinned(places: list[tuple[float, str]], apart: float) -> list[tuple[float,
 
 
 def ratio_axis(ratios: Floats, text: str) -> Drawn:
-    """Multiples of one, on a logarithmic axis."""
+    """A logarithmic axis of multiples of one."""
     bounds = (min(ratios.min(initial=1.0), 1.0) / 1.3, max(ratios.max(initial=1.0), 1.0) * 1.3)
 
     def apply(axes: Axes) -> None:
@@ -109,14 +109,14 @@ def ratio_axis(ratios: Floats, text: str) -> Drawn:
 
 
 def steps_axis(axes: Axes) -> None:
-    """Steps of training, to the right."""
+    """A horizontal axis of training steps."""
     axes.set_xlabel("Step")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(_counted))
 
 
 def counts_axis(values: Floats, text: str) -> Drawn:
-    """Counts upwards from zero."""
+    """A vertical axis of counts, from zero."""
 
     def apply(axes: Axes) -> None:
         axes.set_ylim(0, 1.08 * max(1.0, values.max(initial=1.0)))

@@ -33,16 +33,16 @@ from lth_bench.results.arrays import Bools, Floats
 
 PER_PANEL = 7  # lines
 SMALL = 7.5  # points
-TIED = 9  # points from where on a label is tied to its point
-TEXTS = 1.085  # where on it texts begin
-NEAR = 0.75  # of the x axis, from where on the end of a line is tied to its label
+TIED = 9  # points; a label farther from its point is tied to it by a line
+TEXTS = 1.085  # where labels begin, as a share of the x axis
+NEAR = 0.75  # share of the x axis; lines that end beyond it are tied to their labels
 
 
 @dataclass(frozen=True)
 class Line:
-    """A method's values with the bounds of their means, in order; `hollow` are those to be taken with care.
+    """A method's means with their bounds, in order of x; `hollow` marks those to be read with care.
 
-    Its `label` stands beside it, in lines as short as the room asks; its `name` in legends.
+    `label` stands beside the line, wrapped to its room; `name` stands in legends.
     """
 
     mark: Mark
@@ -57,9 +57,9 @@ class Line:
 
 @dataclass(frozen=True)
 class Lines:
-    """Lines to be drawn in panels, each beside all the others; `reference` draws the dense network.
+    """Lines in panels, each panel with all other lines in grey; `reference` draws the dense network.
 
-    `apart` is the factor by which x differs between neighbours in a panel, so that they do not hide each other.
+    `apart` is the factor between the x of neighbours in a panel, so that they do not hide each other.
     """
 
     title: str
@@ -71,13 +71,13 @@ class Lines:
     apart: float = 1.0
 
 
-LABELS = 18.0  # room for a label at the end of a line, in em
-REACH = 2.95  # of an x axis, in inches, at least
+LABELS = 18.0  # em of room for the label of a line
+REACH = 2.95  # inches of an x axis, at least
 
 
 @in_style
 def lines(chart: Lines) -> Figure:
-    """Small multiples on the same axes: a panel has a few methods in colour, named at the right, the others in grey."""
+    """Small multiples on the same axes: a few methods in colour, named at the right, and the others in grey."""
     groups = _groups(chart.lines)
     size = Sheet(2, REACH, 2.4, top=0.12) if len(groups) > 1 else Sheet(1, 5.2, 3.4, top=0.12)
     right = (TEXTS - 1) * size.width + max(width(line.label) for line in chart.lines) * SMALL * POINT + 0.1
@@ -101,7 +101,7 @@ def lines(chart: Lines) -> Figure:
 
 
 def _groups(lines: list[Line]) -> list[list[Line]]:
-    """As few panels as will do, of about the same size, and an even number."""
+    """Lines in as few panels as hold them: an even number of panels, filled evenly."""
     count = math.ceil(len(lines) / PER_PANEL) if len(lines) > PER_PANEL + 1 else 1
     count += count > 1 and count % 2
     return [[lines[place] for place in part] for part in np.array_split(np.arange(len(lines)), count)]
@@ -138,7 +138,7 @@ def _point(axes: Axes, line: Line) -> None:
 
 
 def _name_ends(axes: Axes, group: list[Line]) -> None:
-    """Labels at the right, near the ends of their lines, and tied to them where that crosses nothing."""
+    """Draws labels at the right, near the ends of their lines; dotted lines tie them where they cross nothing."""
     height = float(_size(axes)[1])
     to_axes = axes.transData + axes.transAxes.inverted()
     ends = np.clip([to_axes.transform((line.x[-1], line.y[-1])) for line in group], -0.02, 1.02)
@@ -154,7 +154,7 @@ def _name_ends(axes: Axes, group: list[Line]) -> None:
 
 @dataclass(frozen=True)
 class Points:
-    """Methods at what they cost and reach, in one panel; only those that `compete` may be on the front."""
+    """Methods by cost and accuracy in one panel; only those that `compete` can be on the Pareto front."""
 
     title: str
     lines: list[Line]
@@ -183,7 +183,7 @@ class Pareto:
 
 @in_style
 def pareto(chart: Pareto) -> Figure:
-    """Points, the front as a step line, its methods named beside it, and a legend of all below."""
+    """Points, the front as a step line with labels for its methods, and a legend of all methods below."""
     legend = {line.mark.gid: line for part in chart.panels for line in part.lines}
     handles = [
         Line2D([], [], color=line.mark.colour, marker=line.mark.marker, linestyle="", label=line.name)
@@ -210,7 +210,7 @@ def pareto(chart: Pareto) -> Figure:
 
 
 def front(x: Floats, y: Floats) -> list[int]:
-    """The points that none beats in both, x to be low and y high, in order of x."""
+    """The indices of the points that no other beats in both (low x, high y), in order of x."""
     best, best_places = -math.inf, []
     for place in np.lexsort((-y, x)):
         if y[place] > best:
@@ -231,7 +231,7 @@ def _front(axes: Axes, part: Points) -> None:
 
 
 def _names(axes: Axes, part: Points, best: list[int], steps: Floats) -> list[Label]:
-    """Places for the labels of the front that cover as little as can be."""
+    """Labels of the front, placed where they cover as little as possible."""
     to_axes, size = axes.transData + axes.transAxes.inverted(), _size(axes)
     points = to_axes.transform(np.column_stack([part.x, part.y])) * size
     line = to_axes.transform(steps) * size
@@ -247,7 +247,7 @@ def _names(axes: Axes, part: Points, best: list[int], steps: Floats) -> list[Lab
 
 
 def _size(axes: Axes) -> Floats:
-    """Of a panel, in points."""
+    """The width and height of a panel, in points."""
     return np.array(axes.get_window_extent().size) / axes.figure.dpi / POINT
 
 
@@ -273,5 +273,5 @@ def _beside(axes: Axes, line: Line, name: Label) -> None:
 
 
 def dense_line() -> Line2D:
-    """For keys."""
+    """The dense network, for keys."""
     return Line2D([], [], color=DENSE, linestyle="--", linewidth=1.1, label="dense")

@@ -1,4 +1,4 @@
-"""What each kind of figure shows of a leaderboard, and in what words; None where there is nothing to show."""
+"""The kinds of figures: what each shows of a leaderboard, and its caption; None where there is nothing to show."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _accuracy(view: View) -> Sketch | None:
 
 
 def _accuracies(view: View) -> pd.DataFrame:
-    """The rows of what pruned something, with accuracies as y, hollow where a seed was lost."""
+    """The rows that pruned something, with accuracies as y; hollow where a seed was lost."""
     rows = view.sparse.assign(hollow=lambda rows: rows["failed"] + rows["diverged"] > 0)
     return rows.rename(columns=dict(zip(ACCURACY, ("y", "lower", "upper"), strict=True)))
 
@@ -121,7 +121,7 @@ def _line(view: View, rows: pd.DataFrame, room: float) -> charts.Line:
 
 
 def _level(dense: pd.DataFrame, columns: list[str]) -> Drawn:
-    """The dense network where x is no property of it, and the bounds of its mean."""
+    """Draws the mean of the dense network as a horizontal line, with its bounds as a band."""
 
     def apply(axes: Axes) -> None:
         for mean, lower, upper in dense[columns].to_numpy(dtype=float):
@@ -137,7 +137,7 @@ def _dense_key(view: View) -> list[Line2D]:
 
 
 def _cost(view: View, relative: pd.Series[float], words: tuple[str, str]) -> Sketch | None:
-    """Accuracy against a cost, as multiples of the dense network's."""
+    """Accuracy against a cost in multiples of the dense network's."""
     rows = _accuracies(view).assign(x=relative)
     rows = rows[(rows["control"] == "") & np.isfinite(rows["x"]) & (rows["place"] == rows["target"])]
     rows = rows.assign(x=scales.positive(rows["x"].to_numpy()))

@@ -1,4 +1,4 @@
-"""Figures of a run directory: what each shows of every leaderboard, and in what words."""
+"""All figures of a run directory, and their files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ On the diagonal that of different seeds of a method; NaN where it is not known.
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, and what it shows."""
+    """A figure with its kind, its leaderboard, the stem of its files and its caption."""
 
     kind: str
     block: Place
@@ -43,7 +43,7 @@ class Picture:
 
 
 def pictures(results: Results, leaderboards: Leaderboards, overlaps: Overlaps | None) -> list[Picture]:
-    """All figures for which there is something to show, leaderboard by leaderboard; reads the records once."""
+    """All figures that have something to show, leaderboard by leaderboard; reads the records once."""
     drawn: list[Picture] = []
     taken: set[str] = set()
     for view in _views(results, leaderboards, overlaps or {}):
@@ -70,7 +70,7 @@ def save_all(drawn: list[Picture], folder: Path) -> list[list[Path]]:
 
 
 def _save_each(drawn: list[Picture], folder: Path) -> list[list[Path]]:
-    """Drawn by all processors, where a process can be forked: a picture cannot be sent to one."""
+    """Saves pictures on all processors where processes can be forked: a picture cannot be sent to another process."""
     workers = min(len(drawn), processors())
     if workers < 2 or "fork" not in get_all_start_methods():
         return [save(picture, folder) for picture in drawn]
@@ -109,7 +109,7 @@ def _views(results: Results, leaderboards: Leaderboards, overlaps: Overlaps) -> 
 
 
 def _middle(rows: pd.DataFrame) -> float:
-    """The middle one of the targets at which at least half as many methods finished as at any."""
+    """The middle one of the targets that at least half as many methods finished as any other target."""
     finished = rows[(rows["target"] > 0) & (rows["n"] > 0)].groupby("target").size()
     usual = finished.index[finished >= finished.max() / 2]
     return float(usual[len(usual) // 2]) if len(usual) else 0.0
@@ -125,7 +125,7 @@ def _measured(results: Results, targets: dict[Place, float]) -> dict[Place, Meas
     curves: dict[tuple[Place, str], list[pd.Series[float]]] = defaultdict(list)
     for record in results.records():
         if place := places.get(record.key):
-            layers[place].append(_left(record))
+            layers[place].append(_shares_left(record))
             curves[place].append(_last_training(record))
     return {
         block: (
@@ -141,7 +141,7 @@ def _measured(results: Results, targets: dict[Place, float]) -> dict[Place, Meas
 
 
 def _places(frame: pd.DataFrame, targets: dict[Place, float]) -> dict[str, tuple[Place, str]]:
-    """Where the records belong that are shown: leaderboard and method, "" for the dense network."""
+    """The leaderboard and method of each record that is shown, by key; "" stands for the dense network."""
     done = frame[frame["status"] == "done"]
     dense = dense_runs(done)
     dense = dense[~dense["own_recipe"]].drop_duplicates([*BLOCK, "seed"]).assign(method="")
@@ -152,15 +152,15 @@ def _places(frame: pd.DataFrame, targets: dict[Place, float]) -> dict[str, tuple
     return {key: ((dataset, model, recipe), method) for key, dataset, model, recipe, method in rows.to_numpy()}
 
 
-def _left(record: Record) -> dict[str, float]:
-    """Shares of weights left, by layer in the order of the network."""
+def _shares_left(record: Record) -> dict[str, float]:
+    """Shares of weights left by layer, in the order of the network."""
     counts = record.sparsity.layers if record.sparsity else {}
     order = [layer.name for layer in record.network.layers] if record.network else list(counts)
     return {name: counts[name].kept / counts[name].size for name in order if name in counts}
 
 
 def _last_training(record: Record) -> pd.Series[float]:
-    """Validation accuracies in per cent by step, after the last time that the step went back."""
+    """Validation accuracies in per cent by step, since the step last went back."""
     steps, accuracies = (record.curve.step, record.curve.validation_accuracy) if record.curve else ([], [])
     back = [place for place in range(1, len(steps)) if steps[place] <= steps[place - 1]]
     start = back[-1] if back else 0

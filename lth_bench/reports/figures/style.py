@@ -1,4 +1,4 @@
-"""What figures are made of: a look for each method, measured text, panels, and files that are always the same."""
+"""The look of figures: a mark for each method, measured text, panels, and files that are the same on every run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FILES: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": N
 
 @dataclass(frozen=True)
 class Mark:
-    """How a method looks in every figure, and by what number it goes in an SVG."""
+    """How a method looks in every figure; `number` identifies it in an SVG."""
 
     number: int
     colour: str
@@ -52,7 +52,7 @@ class Mark:
 
 
 def marks(methods: Sequence[str], dense: Collection[str]) -> dict[str, Mark]:
-    """A mark for every method, by its place; those that are dense have no colour."""
+    """A mark for every method by its position; dense networks have no colour."""
     return {
         method: Mark(
             number, DENSE if method in dense else COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
@@ -62,7 +62,7 @@ def marks(methods: Sequence[str], dense: Collection[str]) -> dict[str, Mark]:
 
 
 def in_style(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Draws in our style, whatever the user's is."""
+    """Makes a function draw in our style, whatever the user's is."""
 
     @wraps(draw)
     def styled(*arguments: Arguments.args, **named: Arguments.kwargs) -> Figure:
@@ -73,7 +73,7 @@ def in_style(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 
 def write(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Writes a figure in every format, byte for byte the same whenever it is drawn."""
+    """Writes a figure in every format, the same bytes on every run."""
     folder.mkdir(parents=True, exist_ok=True)
     _distinct_ids(figure)
     paths = [folder / f"{stem}.{kind}" for kind in FILES]
@@ -101,12 +101,12 @@ def _advance(character: str) -> float:
 
 
 def width(text: str) -> float:
-    """Of the longest line of a text for matplotlib, in em; a little more, for the hinting of small letters."""
+    """The width of a text's longest line in matplotlib, in em, with 3 % to spare for the hinting of small letters."""
     return 1.03 * max(sum(map(_advance, line)) for line in text.replace(r"\$", "$").split("\n"))
 
 
 def wrapped(text: str, room: float) -> str:
-    """Any text, made fit to be drawn, in lines of no more than `room` em."""
+    """The text, fit for matplotlib, in lines of at most `room` em."""
     lines = [""]
     for word in escaping.figure(text).replace(r"\$", "$").split(" "):
         for part in _pieces(word, room):
@@ -137,7 +137,7 @@ def spread(targets: Floats, heights: Floats, room: float) -> Floats:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Columns of panels; sizes in inches, of a panel and of what stands around it."""
+    """A grid of panels: its columns, and the inches of a panel and of the margins around it."""
 
     columns: int
     width: float
@@ -150,7 +150,7 @@ class Sheet:
 
 
 def panels(count: int, sheet: Sheet, title: str, key: list[Line2D]) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels, row by row, with a title, and below it a key."""
+    """A figure of so many panels, row by row, with its title and a key below the title."""
     rows = math.ceil(count / sheet.columns)
     cell = (sheet.left + sheet.width + sheet.right, sheet.top + sheet.height + sheet.bottom)
     head = 0.34 + 0.22 * bool(key)

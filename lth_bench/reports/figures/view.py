@@ -1,4 +1,4 @@
-"""A leaderboard as figures see it, and what their captions and titles say of it alike."""
+"""A leaderboard as figures see it, and the words that their captions share."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ class View:
 
     @property
     def dense(self) -> pd.DataFrame:
-        """The row of the dense network, or none."""
+        """The row of the dense network, if there is one."""
         rows = self.rows
         return rows[(rows["target"] == 0) & (rows["control"] == "") & ~rows["own_recipe"] & (rows["n"] > 0)].head(1)
 
     @property
     def sparse(self) -> pd.DataFrame:
-        """What pruned something and finished."""
+        """The rows that pruned something and finished."""
         return self.rows[(self.rows["target"] > 0) & (self.rows["n"] > 0) & self.rows["accuracy"].notna()]
 
     @property
     def title_at_target(self) -> str:
-        """For a figure that shows one target."""
+        """The title of a figure that shows one target."""
         return f"{escaping.figure(self.title)}, {scales.percentage(self.target)} sparsity"
 
     def at_target(self, methods: Collection[str]) -> pd.DataFrame:
-        """The rows of some methods at the target that is shown."""
+        """The rows of these methods at the target that is shown."""
         return self.rows[(self.rows["target"] == self.target) & self.rows["method"].isin(list(methods))]
 
     def name(self, method: str) -> str:
-        """A method's name, fit to be drawn, with its dagger."""
+        """A method's name for matplotlib, with a dagger if its recipe is its own."""
         own = self.rows.loc[self.rows["method"] == method, "own_recipe"].iloc[0]
         return escaping.figure(method) + " †" * bool(own)
 
 
 def sentence(*clauses: str) -> str:
-    """A caption of clauses."""
+    """A caption made of clauses."""
     return "; ".join(clauses) + "."
 
 
 def seeds(rows: pd.DataFrame) -> str:
-    """Over how many seeds the rows are means."""
+    """The number of seeds behind the means of these rows, in words."""
     least, most = int(rows["n"].min()), int(rows["n"].max())
     if most == 1:
         return "of one seed"
@@ -76,13 +76,13 @@ def seeds(rows: pd.DataFrame) -> str:
 
 
 def means(rows: pd.DataFrame) -> str:
-    """The same, and what their bars are."""
+    """The same, and what the bars stand for."""
     several = "bars are Student's 95 % intervals, cut off at the edge of a panel"
     return f"{seeds(rows)}, {'without intervals' if rows['n'].max() == 1 else several}"
 
 
 def dense_words(view: View) -> list[str]:
-    """What stands for the dense network, if it is there."""
+    """The clause on the dense network, if there is one."""
     if view.dense.empty:
         return []
     band = ", the band its interval" if view.dense["n"].iloc[0] > 1 else ""
@@ -90,7 +90,7 @@ def dense_words(view: View) -> list[str]:
 
 
 def remarks(view: View, rows: pd.DataFrame) -> list[str]:
-    """What daggers mean, and what is left out because it is not there."""
+    """Clauses on daggers, and on methods without a finished run."""
     absent = int((view.rows.groupby("method")["n"].sum() == 0).sum())
     return [
         *(["† is trained with a recipe of its own"] if rows["own_recipe"].any() else []),
@@ -99,5 +99,5 @@ def remarks(view: View, rows: pd.DataFrame) -> list[str]:
 
 
 def counted(methods: int) -> str:
-    """So many methods, in words."""
+    """A number of methods, in words."""
     return f"{methods} method{'s' * (methods != 1)}"

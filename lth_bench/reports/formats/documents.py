@@ -1,4 +1,4 @@
-"""The formats in which tables are written, by the endings of their files."""
+"""The formats of tables, by the suffixes of their files."""
 
 from __future__ import annotations
 

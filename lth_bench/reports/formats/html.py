@@ -1,4 +1,4 @@
-"""Tables as a file of HTML without style or script."""
+"""Tables as an HTML file without style or script."""
 
 from __future__ import annotations
 

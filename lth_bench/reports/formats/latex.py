@@ -27,7 +27,7 @@ MARKS = {"best": r"\textbf{{{}}}", "reported": r"\textit{{{}}}", "": "{}"}
 
 
 def document(tables: Sequence[Table]) -> str:
-    """Tables one after the other, as a file that can be put into a document as it is."""
+    r"""Tables one after the other, as a file for `\input`."""
     parts = [_table(table) for table in tables]
     groups = ["\n\n".join(parts[start : start + FLOATS]) for start in range(0, len(parts), FLOATS)]
     return PREAMBLE + "\n\n\\clearpage\n\n".join(groups) + "\n"
@@ -35,15 +35,17 @@ def document(tables: Sequence[Table]) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """Some columns of a table; `intervals` are the most characters of an interval in each, None where no cell has more
-    than its text."""
+    """Some columns of a table.
+
+    `intervals` holds for each column the most characters of an interval, or None if its cells are numbers alone.
+    """
 
     table: Table
     intervals: list[int | None]
 
     @property
     def width(self) -> int:
-        """The columns of LaTeX that these take, beside that of names."""
+        """How many columns of LaTeX the numbers take."""
         return sum(map(_width, self.intervals))
 
     @property
@@ -62,7 +64,7 @@ def _table(table: Table) -> str:
 
 
 def _parts(table: Table, widest: int) -> list[_Part]:
-    """The columns in as few parts as it takes for each to be no wider than so many characters, evenly filled."""
+    """The columns in as few parts as are at most so many characters wide, evenly filled."""
     widths = {number: _characters(table, number) for number in range(1, len(table.columns))}
     fewest = len(filled(widths, widest))
     width = next(width for width in range(widest + 1) if len(filled(widths, width)) == fewest)
@@ -80,12 +82,12 @@ def _part(table: Table, numbers: Sequence[int]) -> _Part:
 
 
 def _height(part: _Part) -> int:
-    """How many lines a part takes."""
+    """The lines that a part takes, with its heads and rules."""
     return len(part.table.rows) + max(len(_head_lines(column)) for column in part.table.columns) + RULES
 
 
 def _characters(table: Table, number: int) -> int:
-    """How many characters a column takes: those of its widest number and of what stands behind it, or of its head."""
+    """The characters that a column takes: its widest number with what belongs to it, or its head."""
     cells = [(cell.text, cell.interval, cell.difference, " ".join(cell.notes)) for cell in table.along(number)]
     parts = [max(map(len, texts)) for texts in zip(*cells, strict=True)]
     texts = [*_head_lines(table.columns[number]), *(cell.shown for cell in table.along(number))]
@@ -98,7 +100,7 @@ def _longest_interval(cells: Sequence[Cell]) -> int | None:
 
 
 def _float(table: Table, parts: Sequence[_Part]) -> str:
-    """A float; several parts stand one below the other, at one scale."""
+    """A float with the parts below each other, at one scale."""
     tabulars = [
         "\n".join([rf"\begin{{tabular}}{{@{{}}l{part.columns}@{{}}}}", *_body(part), r"\end{tabular}"])
         for part in parts
@@ -118,7 +120,7 @@ def _float(table: Table, parts: Sequence[_Part]) -> str:
 
 
 def _longtable(part: _Part, caption: str) -> str:
-    """A part of a table that breaks across pages."""
+    """A part that breaks across pages."""
     head = "\n".join(_head(part))
     lines = [
         r"\begingroup\scriptsize\setlength{\tabcolsep}{2.5pt}\setlength{\LTcapwidth}{\linewidth}",
@@ -139,7 +141,7 @@ def _longtable(part: _Part, caption: str) -> str:
 
 
 def _again(part: _Part) -> str:
-    """What stands above the later pages and parts of a table."""
+    """The line above later pages and parts of a table."""
     return rf"\multicolumn{{{part.width + 1}}}{{@{{}}l}}{{Table~\ref{{{_label(part.table)}}}, continued}}"
 
 
@@ -165,7 +167,7 @@ def _head(part: _Part) -> list[str]:
 
 
 def _column_head(column: Column, interval: int | None) -> str:
-    """The head of a column, or of the two that it consists of."""
+    """The head of a column, which may consist of two columns of LaTeX."""
     return _lines(column, "r") if interval is None else rf"\multicolumn{{2}}{{c}}{{{_lines(column, 'c')}}}"
 
 
@@ -195,7 +197,7 @@ def _row(row: Row, part: _Part) -> str:
 
 
 def _name(row: Row) -> str:
-    """The text of a row's name with its marks, as far as LaTeX can set it, without its middle if it is long."""
+    """A row's name and marks as LaTeX can set them; a long name loses its middle."""
     name = row.cells[0]
     return " ".join([shortened(settable(name.text)), *name.notes])
 
@@ -216,7 +218,7 @@ def _text(cell: Cell) -> str:
 
 
 def _behind(cell: Cell, interval: int) -> str:
-    """What stands behind a number, its interval as wide as others of the column."""
+    """Interval, difference and notes of a number; the interval is padded to the widest of its column."""
     digits = "0" * (interval - len(cell.interval))
     phantom = rf"\phantom{{{digits}}}" if digits else ""
     half = cell.interval.removeprefix("± ")
@@ -232,12 +234,12 @@ def _width(interval: int | None) -> int:
 
 
 def _minus(text: str) -> str:
-    """Text in which hyphens before numbers are minus signs."""
+    """The text with minus signs in place of hyphens before digits."""
     return re.sub(r"(?<!\w)-(?=\d)", "−", text)
 
 
 def _breakable(text: str) -> str:
-    """Text in which words that are too long to stand in a line may be broken anywhere."""
+    """The text, in which words too long for a line may break anywhere."""
     return re.sub(r" (?=\$\\d?dagger\$)", "~", " ".join(map(_word, settable(text).split())))
 
 

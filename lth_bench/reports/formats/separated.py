@@ -1,4 +1,4 @@
-"""Tables as comma-separated values: numbers are alone in their cells, what belongs to them has columns of its own."""
+"""Tables as comma-separated values: numbers stand alone, their intervals, marks and notes in columns of their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lth_bench.reports.table import Cell, Column, Table
 
 
 def document(tables: Sequence[Table]) -> str:
-    """Tables one below the other, each with a line of its heads, its rows, and a line of its title and caption."""
+    """Tables one below the other: a line of heads, the rows, and a line with title and caption."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     for number, table in enumerate(tables):
@@ -24,7 +24,7 @@ def document(tables: Sequence[Table]) -> str:
 
 
 def _columns(column: Column, cells: Sequence[Cell]) -> list[list[str]]:
-    """A column, and if it holds numbers, columns for what stands behind them."""
+    """A column; one of numbers is followed by columns for what belongs to them."""
     if column.form is None:
         return [list(map(escaping.csv, [column.head, *(cell.shown for cell in cells)]))]
     behind = {

@@ -1,4 +1,4 @@
-"""Tables for a terminal, in as many parts as its width asks for."""
+"""Tables for a terminal; a table that is too wide is printed in parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STYLES = {"best": "bold", "reported": "italic", "": ""}
 
 
 def document(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
-    """What prints tables and their captions within so many characters."""
+    """Tables and captions to be printed, none wider than so many characters."""
     for table, caption in captions(tables):
         yield from _parts(table, width)
         if caption:
@@ -43,7 +43,7 @@ def _name(cell: Cell) -> Text:
 
 
 def _cell(cell: Cell) -> Text:
-    """A line for each number with its interval, and one for all the rest."""
+    """The number with its interval on one line, the rest on the next; likewise for others in its place."""
     lines = [(line, one.mark) for one in cell.together for line in _lines(one) if line]
     return Text("\n").join(Text(plain(line), STYLES[mark]) for line, mark in lines)
 

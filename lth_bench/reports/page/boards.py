@@ -1,4 +1,4 @@
-"""The leaderboards of a page, and the listings below them."""
+"""The leaderboards of a page with their listings and figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TO_DENSE = ["difference", "difference_lower", "difference_upper", "p", "sign_fli
 
 @dataclass(frozen=True)
 class Block:
-    """A leaderboard with its figures, all its numbers, the columns of which nothing is known, and what to beware of."""
+    """A leaderboard, all its numbers, the columns without any, reasons for doubt, and its figures."""
 
     place: Place
     board: Table
@@ -39,7 +39,7 @@ class Block:
 
 
 def boards(content: Content) -> dict[str, Any]:
-    """The leaderboards, and what is said over all of them."""
+    """The leaderboards, and the listings over all of them, for the template."""
     names = content.leaderboards.names()
     rows = _numbered(content, names)
     keys = [*BLOCK, "method", "target"]
@@ -76,12 +76,12 @@ def placed(rows: pd.DataFrame, names: Mapping[Place, str]) -> pd.DataFrame:
 
 
 def _numbered(content: Content, names: Mapping[Place, str]) -> pd.DataFrame:
-    """The rows of leaderboards with their verdicts, losses and relative costs, and with numbers for their methods."""
+    """All rows with verdict, lost seeds and relative costs, and with the numbers of leaderboard and method."""
     verdicts = content.verdicts[[*BLOCK, "method", "target", "verdict"]]
     rows = content.leaderboards.rows.merge(verdicts, on=[*BLOCK, "method", "target"], how="left")
     rows = placed(rows.fillna({"verdict": ""}), names)
     rows = rows.assign(lost=[lost(row) for row in rows_of(rows)])
-    rows[TO_DENSE] = rows[TO_DENSE].where(rows["target"] > 0)  # what is not pruned is what others are compared with
+    rows[TO_DENSE] = rows[TO_DENSE].where(rows["target"] > 0)  # the others are compared with what is not pruned
     return rows.assign(number=pd.factorize(rows["method"])[0], **content.leaderboards.relative_costs())
 
 
@@ -100,7 +100,7 @@ def _block(place: Place, rows: pd.DataFrame, figures: list[tuple[str, Markup]]) 
 
 
 def _board(title: str, records: list[dict[str, Any]]) -> Table:
-    """Methods by places; its script knows the targets of the rows and columns."""
+    """Methods by sparsities; columns and rows carry their targets for the script."""
     places, methods = grid(records, lambda row: Cell(row["method"]), _cell)
     columns = [Column("method"), *(_column(place, records) for place in places)]
     return Table(title, columns, [[_row(name, cells, records) for name, cells in methods.items()]])
@@ -123,7 +123,7 @@ def _targets(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _cell(row: Mapping[str, Any]) -> Cell:
-    """What a leaderboard shows of a method at a sparsity; its tone is up or down where it is told from dense."""
+    """The mean of a method; its tone is up or down if the difference to the dense network is shown to be so."""
     mean, lower, upper = (row[f"accuracy{end}"] for end in ("", "_lower", "_upper"))
     if math.isnan(mean):
         return Cell(notes=(row["lost"],))
@@ -149,7 +149,7 @@ def _notes(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _notices(rows: pd.DataFrame) -> Iterator[str]:
-    """What makes the rows of a leaderboard hard to compare."""
+    """Reasons to be careful when comparing the rows of a leaderboard."""
     for text in distinct(rows["unfit"]):
         yield f"The model is not fit to be pruned at initialisation: {text}"
     for name, what in (("environment", "environments"), ("data", "versions of the data")):

@@ -1,4 +1,4 @@
-"""What a page is made of."""
+"""The content of a page."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from lth_bench.results.leaderboard import Leaderboards, Place
 
 @dataclass(frozen=True)
 class Content:
-    """What a page shows; `suites` are TOML texts by the names of their suites, and may be missing.
+    """What a page shows; `suites` holds TOML texts by the names of their suites, as far as they exist.
 
-    `figures` have a caption, a kind, a leaderboard and the text of an SVG, in which groups with the id `method-N` are
-    of the N-th method of the leaderboards, from 0, in the order of their rows.
+    A figure has a caption, a kind, a leaderboard and the text of an SVG, in which groups with the id `method-N`
+    belong to method N of the leaderboards, counted from 0 in the order of their rows.
     """
 
     results: Results

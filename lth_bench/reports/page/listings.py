@@ -1,4 +1,4 @@
-"""The listings of a page: their columns, what these mean, and what the script of the page knows of a row."""
+"""The listings of a page: their columns with hints, and the attributes of rows that the script uses."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ EXPERIMENTS = [
 
 
 def listed(title: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A row for each record, with the marks of its method and what the script knows it by."""
+    """A table with a row for each record, with the marks of its method and its attributes."""
     records = [{"folder": (), **row, "marks": marks(row), "data": data(row)} for row in rows]
     return listing(title, columns, records)
 
@@ -160,7 +160,7 @@ def marks(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def data(row: Mapping[str, Any]) -> dict[str, str]:
-    """What a row is filtered and highlighted by, and which record it is of, as far as it is of one."""
+    """Attributes of a row: what it is filtered and highlighted by, and the record that it shows."""
     attributes = {name: str(row[name]) for name in ("block", "number", "control", "record", "command") if name in row}
     return {name: value for name, value in attributes.items() if value} | (
         {"targets": percent(row["target"])} if "target" in row else {}

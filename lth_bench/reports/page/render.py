@@ -1,4 +1,4 @@
-"""Results as one page of HTML that needs nothing else: tables, figures, verdicts, and every record behind them."""
+"""Results as one self-contained page of HTML: tables, figures, verdicts, and every record."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lth_bench.reports.page.listings import listed
 from lth_bench.results.frame import rows_of
 from lth_bench.results.leaderboard import OUTCOMES
 
-EMBEDDED = 2_000  # experiments up to which the page holds their records
-LISTED = 10_000  # experiments up to which it lists all, and not only those that did not finish
-LONGEST = 600  # characters of a text from a record; the record has all of it
+EMBEDDED = 2_000  # experiments at most whose records the page holds
+LISTED = 10_000  # experiments at most that it lists all; of more, those that did not finish
+LONGEST = 600  # characters of a text; the record has all of it
 TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear")
 
 
 def page(content: Content) -> str:
-    """The page, as the text of a file; its CSS and script are admitted by their hashes, and nothing else is."""
+    """The page as text; its policy admits its own CSS and script by their hashes, and nothing else."""
     environment = Environment(
         loader=PackageLoader("lth_bench.reports.page"),
         autoescape=True,
@@ -49,7 +49,7 @@ def page(content: Content) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """What the template may show: texts on one line, with nothing invisible, and not endless."""
+    """A value for the template: text on one line, without invisible characters, and cut if it is long."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     text = plain(value)
@@ -95,18 +95,18 @@ def _sources(content: Content) -> dict[str, Any]:
 
 
 def _file(suite: str, suites: Mapping[str, str]) -> str:
-    """How a suite is named on the command line: by its file, if the page shows one."""
+    """A suite's name on the command line: its file if the page shows it."""
     return shlex.quote(f"suites/{suite}.toml" if suite in suites else suite)
 
 
 def _preformatted(text: str) -> Markup:
-    """Text in lines, with its white space."""
+    """Text with its lines and white space."""
     lines = (" ".join(plain(part) for part in line.split(" ")) for line in text.expandtabs(4).splitlines())
     return escape("\n".join(lines))
 
 
 def _experiments(content: Content) -> dict[str, Any]:
-    """A row for every experiment, and the records, unless there are too many."""
+    """A row for every experiment, and the records, as far as a page can hold them."""
     frame = content.results.frame
     shown = frame if len(frame) <= LISTED else frame[frame["status"] != "done"].head(LISTED)
     records = dict(content.results.documents()) if len(frame) <= EMBEDDED else {}
@@ -126,11 +126,11 @@ def _experiments(content: Content) -> dict[str, Any]:
 
 
 def _command(suite: str, key: str, suites: Mapping[str, str]) -> str:
-    """What runs an experiment again."""
+    """The command that runs an experiment again."""
     only = f"\"key == '{key}'\"" if re.fullmatch(r"\w+", key, re.ASCII) else shlex.quote(f"key == {key!r}")
     return f"lth-bench run {_file(suite, suites)} --only {only} --data DIR"
 
 
 def _embedded(record: str) -> Markup:
-    """JSON that ends no element of script, whatever it holds."""
+    """JSON that cannot end the element of script around it."""
     return Markup(record.replace("<", "\\u003c"))

@@ -1,4 +1,4 @@
-"""Our figures made fit to stand in a page: the elements and attributes by which matplotlib draws, and nothing else."""
+"""Figures reduced to the elements and attributes with which matplotlib draws, to be embedded in a page."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ VALUE = re.compile(r"[^\\:@(]*|url\(#[\w.-]+\)|(?:(?:translate|rotate|scale|matr
 
 
 def cleaned(svg: str, label: str, prefix: str) -> Markup:
-    """An SVG of plain drawing alone: no script, style or link, and ids with a prefix that no other drawing has.
+    """The SVG without scripts, styles and links; its ids get a prefix that no other drawing has.
 
-    Groups with the id `method-N` get N as `data-number`; what is no SVG becomes a sentence that says so.
+    A group with the id `method-N` gets N as `data-number`. A text that is no SVG becomes a sentence that says so.
     """
     try:
         root = _cleaned(ElementTree.fromstring(svg), prefix)
@@ -49,7 +49,7 @@ def _cleaned(element: ElementTree.Element, prefix: str) -> ElementTree.Element |
 
 
 def _attributes(element: ElementTree.Element, prefix: str) -> Iterator[tuple[str, str]]:
-    """What an element is drawn by; declarations of its style as attributes, which no policy forbids."""
+    """The attributes that draw an element, with the declarations of its style, which a policy would forbid."""
     declared = (part.partition(":")[::2] for part in element.get("style", "").split(";"))
     style = {name.strip(): value.strip() for name, value in declared}
     for name, value in {**element.attrib, **style}.items():

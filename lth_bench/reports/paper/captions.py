@@ -20,7 +20,7 @@ MEANINGS = {"diverged": "diverged", "failed": "failed", "missing": "are missing"
 
 
 def caption(results: Results, rows: list[Any], notes: list[str]) -> str:
-    """What a reader has to know of a table that shows these rows of a leaderboard, with notes of its own."""
+    """What a reader has to know of a table with these rows of leaderboards, and notes of the table."""
     doubtful = doubts(pd.DataFrame(rows))
     parts = [_protocol(results, rows), *_legend(rows), *notes, *doubtful, _versions(results)]
     return " ".join(filter(None, parts))
@@ -31,7 +31,7 @@ def where(model: str, dataset: str) -> str:
 
 
 def _protocol(results: Results, rows: list[Any]) -> str:
-    """The recipe, or where there are several each with its networks."""
+    """The recipe; of several, each with its networks."""
     hashes = results.frame.drop_duplicates(BLOCK).set_index(BLOCK)["board_hash"].to_dict()
     used: dict[str, list[str]] = {}
     for dataset, model, recipe in dict.fromkeys(tuple(row[name] for name in BLOCK) for row in rows):
@@ -76,7 +76,7 @@ def _span(duration: str) -> str:
 
 
 def _legend(rows: list[Any]) -> Iterator[str]:
-    """What the cells of these rows and their marks mean."""
+    """What the cells and marks of these rows mean."""
     yield _about_seeds([row["n"] for row in rows if row["n"]])
     if any(row["best"] for row in rows):
         yield "Bold: not told from the best mean by the paired 95% interval."

@@ -1,4 +1,4 @@
-"""What tables for papers show of the rows of a leaderboard."""
+"""Cells of tables for papers, made from rows of leaderboards."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SHORT = {"diverged": "div.", "failed": "fail.", "missing": "miss."}
 
 
 def name(rows: list[Any]) -> Cell:
-    """The name of a method with its marks: rows of a leaderboard may be trained with recipes of its own."""
+    """The name of a method with the marks of all its rows."""
     marked = name_cell(next((row for row in rows if row["own_recipe"]), rows[0]))
     return Cell(marked.text, notes=(*marked.notes, *(["‡"] if rows[0]["control"] else [])))
 
 
 def accuracy(row: Any) -> Cell:
-    """The mean, its interval and what is to be known of it; only counts where no seed finished."""
+    """The mean with its interval, another sparsity and lost seeds; only the latter if no seed finished."""
     troubles = _troubles(row)
     if not row["n"]:
         return Cell(troubles)
@@ -36,7 +36,7 @@ def accuracy(row: Any) -> Cell:
 
 
 def difference(row: Any) -> Cell:
-    """To the dense network, in points."""
+    """The difference to the dense network, in points."""
     mean = row["difference"]
     if math.isnan(mean):
         return Cell(UNKNOWN)
@@ -51,14 +51,14 @@ def number(value: float, decimals: int = 2, note: str = "") -> Cell:
 
 
 def reported(low: float, high: float, note: str) -> Cell:
-    """What a paper reports, or the range of its several numbers."""
+    """A number that a paper reports, or the range of several."""
     alone = low == high
     text = hundredths(low) if alone else f"{hundredths(low)}–{hundredths(high)}"
     return Cell(text, notes=_note(note), mark="reported", value=low if alone else None)
 
 
 def elsewhere(sparsity: float, target: float) -> str:
-    """The sparsity, if it is not that of the column."""
+    """The sparsity, if it is not its column's."""
     return "" if abs(sparsity - target) < MET else f"{100 * sparsity:.{1 if sparsity < 0.99 else 2}f}%"
 
 

@@ -16,7 +16,7 @@ from lth_bench.reports.numbers import hundredths, percent
 from lth_bench.reports.paper import cells, reported
 from lth_bench.reports.paper.captions import caption, where
 from lth_bench.reports.paper.cells import UNKNOWN
-from lth_bench.reports.paper.selection import Selection, selected
+from lth_bench.reports.paper.selection import RowSelection, selected
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, labelled
 from lth_bench.results.frame import Results, rows_of
 from lth_bench.results.leaderboard import Leaderboards, overall, summarise
@@ -58,7 +58,7 @@ class _Comparison:
     """The selected rows of a run directory, compared with each other."""
 
     results: Results
-    selection: Selection
+    selection: RowSelection
     leaderboards: Leaderboards
 
     @cached_property
@@ -66,7 +66,7 @@ class _Comparison:
         return [_Block(*place, rows_of(rows)) for place, rows in self.leaderboards.blocks()]
 
     def captioned(self, table: Table, rows: list[Any], notes: list[str]) -> Table:
-        """A table of these rows with its caption, and a label that names its suites as well."""
+        """The table with its caption, and with its suites in its label."""
         texts = {cell.text for row in table.rows for cell in row.cells}
         marks = {NOTHING.text: "not asked for", UNKNOWN: "not in the records"}
         legend = [f"{mark}: {meaning}." for mark, meaning in marks.items() if mark in texts]
@@ -78,17 +78,17 @@ class _Comparison:
         )
 
 
-def tables(results: Results, layout: str, selection: Selection) -> list[Table]:
-    """The tables of a layout; raises ValueError for methods and sparsities that are not there.
+def tables(results: Results, layout: str, selection: RowSelection) -> list[Table]:
+    """The tables of a layout; raises ValueError for methods and sparsities that do not exist.
 
-    Methods are ranked, and the best are told, among the selected ones.
+    Ranks and the best are found among the selected methods.
     """
     comparison = _Comparison(results, selection, summarise(selected(results.frame, selection)))
     return list(labelled(LAYOUTS[layout](comparison)))
 
 
 def _by_sparsity(comparison: _Comparison) -> Iterator[Table]:
-    """A table per block: methods by sparsities, the dense network apart."""
+    """A table for each leaderboard: methods by sparsities, with the dense network in a section of its own."""
     for block in comparison.blocks:
         columns = block.targets or [0.0]
         sections = _sections(block.rows, partial(_sparsity_line, places=[block.at(target) for target in columns]))
@@ -98,8 +98,8 @@ def _by_sparsity(comparison: _Comparison) -> Iterator[Table]:
         yield comparison.captioned(table, block.rows, [reported.NOTE] if below else [])
 
 
-def _reported(selection: Selection, block: _Block) -> list[Row]:
-    """What papers report of the network of a block, if that is selected."""
+def _reported(selection: RowSelection, block: _Block) -> list[Row]:
+    """What papers report of the network of a leaderboard, if asked for."""
     if not selection.published:
         return []
     rows = published(block.dataset, block.model)
@@ -109,7 +109,7 @@ def _reported(selection: Selection, block: _Block) -> list[Row]:
 
 
 def _by_model(comparison: _Comparison) -> Iterator[Table]:
-    """One table: methods by models at one sparsity, and the mean of their ranks."""
+    """One table: methods by models at one sparsity, and their mean ranks."""
     at = _sparsity(comparison.selection.at, comparison.blocks)
     places = [block.at(0.0, at) for block in comparison.blocks]
     rows = [row for place in places for row in place.values()]
@@ -121,7 +121,7 @@ def _by_model(comparison: _Comparison) -> Iterator[Table]:
 
 
 def _by_cost(comparison: _Comparison) -> Iterator[Table]:
-    """A table per block at one sparsity: accuracy and what it cost."""
+    """A table for each leaderboard: accuracy and costs at one sparsity."""
     at_all = None if comparison.selection.at is None else _sparsity(comparison.selection.at, comparison.blocks)
     for block in comparison.blocks:
         if at_all is not None and at_all not in block.targets:
@@ -159,7 +159,7 @@ LAYOUTS: dict[str, Callable[[_Comparison], Iterator[Table]]] = {
 
 
 def _sections(rows: list[Any], line: Callable[[list[Any]], Row]) -> list[list[Row]]:
-    """Dense networks, pruned methods and controls, with a line for the rows of each."""
+    """Rows of dense networks, of methods and of controls, in sections."""
     methods: dict[_Key, list[Any]] = {}
     for row in rows:
         methods.setdefault(_key(row), []).append(row)
@@ -188,7 +188,7 @@ def _model_line(rows: list[Any], places: list[_Place], ranks: dict[_Key, Cell]) 
 
 
 def _cost_line(rows: list[Any], training: float, unit: int) -> Row:
-    """Accuracy and costs, training against that of the dense network."""
+    """Accuracy and costs of a method; training in multiples of the dense network's."""
     row = rows[0]
     shown = [
         cells.name(rows),
@@ -213,7 +213,7 @@ def _place(block: _Block, several: Counter[tuple[str, str]]) -> str:
 
 
 def _mean_ranks(comparison: _Comparison, at: float) -> dict[_Key, Cell]:
-    """Over the blocks in which a method was ranked at a sparsity."""
+    """The mean rank of each method over the leaderboards that rank it at a sparsity."""
     rows, blocks = comparison.leaderboards.rows, len(comparison.blocks)
     met = Leaderboards(rows[(rows["target"] == at) & (rows["place"] == at)], comparison.leaderboards.samples)
     ranks = {}
@@ -237,11 +237,11 @@ def _sparsity(at: float | None, blocks: list[_Block]) -> float:
 
 
 def _size(row: Any) -> float:
-    """Bytes, as they are smallest; the dense network has no mask."""
+    """The size in bytes in the smallest form; the dense network needs no mask."""
     return float(min(row["bytes_bitmap"], row["bytes_csr"]) if row["target"] else row["bytes_dense"])
 
 
 def _unit(rows: list[Any]) -> int:
-    """How many thousands the largest size is divided by."""
+    """The power of 1000 in which the largest size is written."""
     largest = max((size for size in map(_size, rows) if math.isfinite(size)), default=1000.0)
     return min(len(UNITS) - 1, int(math.log10(max(largest, 1)) / 3))

@@ -1,4 +1,4 @@
-"""What papers report, as rows below those that were measured."""
+"""Rows of published numbers, below the measured ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOTE = (
 
 
 def reported_rows(numbers: pd.DataFrame, targets: Sequence[float]) -> list[Row]:
-    """Published numbers in the columns of these sparsities, a row for each method of a paper."""
+    """Published numbers under these sparsities, a row for each method of a paper."""
     rows = []
     papers = [f"{row.method} ({citation(row)})" for row in numbers.itertuples()]
     for name, of_method in numbers.assign(name=papers).groupby("name", sort=False):
@@ -32,7 +32,7 @@ def reported_rows(numbers: pd.DataFrame, targets: Sequence[float]) -> list[Row]:
 
 
 def _nearest(numbers: pd.DataFrame, sparsity: float) -> Cell:
-    """The number nearest to a sparsity, or the range of several that are as near."""
+    """The number nearest to a sparsity, or the range of several equally near ones."""
     away = (numbers["sparsity"] - sparsity).abs().round(6)
     if away.min() > (NEAR if sparsity else 0.0):
         return NOTHING

@@ -12,7 +12,7 @@ from lth_bench.results.frame import dense_runs
 
 
 @dataclass(frozen=True)
-class Selection:
+class RowSelection:
     """The rows of a table: `at` a sparsity, of `methods` by name with commas between (all if empty), and what else."""
 
     at: float | None = None
@@ -21,7 +21,7 @@ class Selection:
     published: bool = False
 
 
-def selected(frame: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+def selected(frame: pd.DataFrame, selection: RowSelection) -> pd.DataFrame:
     """The rows of the selected methods and of dense networks; raises ValueError if there are none."""
     if not selection.controls:
         frame = frame[frame["control"] == ""]

@@ -21,7 +21,7 @@ from lth_bench.experiments.experiment import Choice, Planned
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.formats.documents import DOCUMENTS
 from lth_bench.reports.paper.layouts import LAYOUTS, tables
-from lth_bench.reports.paper.selection import Selection
+from lth_bench.reports.paper.selection import RowSelection
 from lth_bench.reports.table import Cell, Column, Row, Table
 from lth_bench.results.frame import load
 from support import records
@@ -51,7 +51,7 @@ def priced(item, accuracy, kept, examples):
 def made(folder, rows, layout="sparsities", **wanted):
     """The tables of a run directory of (planned, accuracy or status)."""
     write_run(folder, rows, record)
-    return tables(load(folder), layout, Selection(**wanted))
+    return tables(load(folder), layout, RowSelection(**wanted))
 
 
 def seeds(label, sparsity, accuracies, **changes):
@@ -117,7 +117,7 @@ def test_a_measured_sparsity_is_told_where_it_differs_and_is_not_compared_where_
         write_document(tmp_path, record(planned("below", 0.5, seed), accuracy, measured=0.483))
         write_document(tmp_path, record(planned("above", 0.5, seed), accuracy - 0.1, measured=0.523))
         write_document(tmp_path, record(planned("exact", 0.5, seed), accuracy - 0.2))
-    (table,) = tables(load(tmp_path), "sparsities", Selection())
+    (table,) = tables(load(tmp_path), "sparsities", RowSelection())
     notes = {name: (cells[0].notes, cells[0].mark) for name, cells in rows_of(table).items()}
     assert notes == {"below": (("(48.3%)",), ""), "above": (("(52.3%)",), "best"), "exact": ((), "")}
     assert "in brackets" in table.caption
@@ -133,19 +133,19 @@ def test_controls_and_recipes_of_their_own_are_marked_and_controls_can_be_left_o
         ["imp, redraw ‡"],
     ]
     assert "†: trained with a recipe of its own (long)" in table.caption and "‡: a control" in table.caption
-    (table,) = tables(load(tmp_path), "sparsities", Selection(controls=False))
+    (table,) = tables(load(tmp_path), "sparsities", RowSelection(controls=False))
     assert list(rows_of(table)) == ["imp", "gates †"] and "‡" not in table.caption
 
 
 def test_methods_are_chosen_by_names_that_may_have_commas_and_compete_among_themselves(tmp_path):
     rows = [*THREE, (planned("imp, redraw", 0.5, 0, control=Choice("redraw")), 0.8)]
     made(tmp_path, rows)
-    (table,) = tables(load(tmp_path), "sparsities", Selection(methods="imp, redraw,random , snip"))
+    (table,) = tables(load(tmp_path), "sparsities", RowSelection(methods="imp, redraw,random , snip"))
     shown = rows_of(table)
     assert list(shown) == ["dense (at 0%)", "snip", "random", "imp, redraw ‡"]
     assert [name for name, cells in shown.items() if cells[0].mark == "best"] == ["snip", "random"]
     with pytest.raises(ValueError, match=r"no method 'rigl' .*there are: dense; imp; snip; random; imp, redraw"):
-        tables(load(tmp_path), "sparsities", Selection(methods="imp,rigl"))
+        tables(load(tmp_path), "sparsities", RowSelection(methods="imp,rigl"))
 
 
 def test_models_stand_side_by_side_with_mean_ranks(tmp_path):
@@ -166,7 +166,7 @@ def test_models_stand_side_by_side_with_mean_ranks(tmp_path):
     assert shown["random"][1:] == [Cell("–"), Cell("2.0", notes=("(1 of 2)",))]
     assert table.title == "Accuracy (%) at a sparsity of 50%", "most rows have it"
     with pytest.raises(ValueError, match=r"a sparsity of 0\.7; there are: 0\.5, 0\.9"):
-        tables(load(tmp_path), "models", Selection(at=0.7))
+        tables(load(tmp_path), "models", RowSelection(at=0.7))
 
 
 def test_costs_by_hand(tmp_path):
@@ -174,7 +174,7 @@ def test_costs_by_hand(tmp_path):
     for seed, accuracy in enumerate((0.90, 0.94)):
         write_document(tmp_path, priced(planned("dense", 0.0, seed), accuracy, 1000, 50))
         write_document(tmp_path, priced(planned("imp", 0.9, seed), accuracy - 0.02, 100, 150))
-    (table,) = tables(load(tmp_path), "costs", Selection())
+    (table,) = tables(load(tmp_path), "costs", RowSelection())
     assert heads_of(table)[-1] == "size (kB)"
     dense, imp = ([(cell.text, cell.interval) for cell in cells] for cells in rows_of(table).values())
     none = [(text, "") for text in ("0.00", "1.00", "100.00", "1,010", "4.0")]
@@ -192,7 +192,7 @@ def test_costs_that_records_lack_are_missing(tmp_path):
 def test_a_block_without_the_sparsity_has_no_table_of_costs(tmp_path):
     rows = [*THREE, *seeds("imp", 0.7, (0.5,), model=Choice("lenet_5"))]
     assert len(made(tmp_path, rows, "costs")) == 2
-    (table,) = tables(load(tmp_path), "costs", Selection(at=0.7))
+    (table,) = tables(load(tmp_path), "costs", RowSelection(at=0.7))
     assert "lenet_5" in table.title
 
 
@@ -207,7 +207,7 @@ def test_published_numbers_stand_below_and_are_never_bold(tmp_path):
     assert "LC (Lee et al. 2019)" not in reported, "99 % is too far away"
     assert "protocols differ" in table.caption
     assert "*98.00 (98.2%)*" in rendered([table], "md") and r"\textit{98.00}" in rendered([table], "tex")
-    (table,) = tables(load(tmp_path), "sparsities", Selection())
+    (table,) = tables(load(tmp_path), "sparsities", RowSelection())
     assert "Lee" not in rendered([table], "md") and "protocols differ" not in table.caption
 
 
@@ -221,7 +221,7 @@ def test_published_numbers_of_one_paper_that_differ_are_a_range(tmp_path):
     pruner = {"dataset": Choice("cifar10"), "model": Choice("cifar_vgg19"), "pruner": Choice("grasp")}
     item = Planned(dataclasses.replace(DENSE, sparsity=0.98, **pruner), "mine", "r", False)
     write_document(tmp_path, record(item, 0.9))
-    (table,) = tables(load(tmp_path), "sparsities", Selection(methods="mine", published=True))
+    (table,) = tables(load(tmp_path), "sparsities", RowSelection(methods="mine", published=True))
     assert {name.split()[0] for name in (row.cells[0].text for row in table.sections[-1])} >= {"GraSP"}
     assert "SNIP (Wang et al. 2020)" not in rows_of(table), "only those of the methods that are shown"
 
@@ -232,10 +232,8 @@ def test_numbers_are_alone_in_the_cells_of_csv(tmp_path):
     assert lines[1] == ["dense (at 0%)", "92.00", "4.97", "", "92.00", "4.97"]
     assert lines[2] == ["imp", "93.00", "8.61", "best", "80.00", "0.00"]
     assert lines[-1][0].startswith("Accuracy (%) of lenet_300_100 on digits")
-    difference = list(csv.reader(io.StringIO(rendered(tables(load(tmp_path), "costs", Selection(at=0.9)), "csv"))))[2][
-        3
-    ]
-    assert float(difference) == -12.0
+    costs = rendered(tables(load(tmp_path), "costs", RowSelection(at=0.9)), "csv")
+    assert float(list(csv.reader(io.StringIO(costs)))[2][3]) == -12.0
 
 
 def test_markdown_and_html_show_the_same_cells(tmp_path):
@@ -283,7 +281,7 @@ class Tags(html.parser.HTMLParser):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_hostile_names_stay_text(hostile, layout):
-    found = tables(hostile, layout, Selection())
+    found = tables(hostile, layout, RowSelection())
     tags = Tags()
     tags.feed(rendered(found, "html"))
     elements = "html lang meta charset http-equiv content title h2 table thead tbody tr th td colspan p b"
@@ -322,7 +320,7 @@ def complaints(log, slack=1.0):
 
 
 def test_hostile_tables_compile_and_fit(hostile, tmp_path):
-    texts = [rendered(tables(hostile, layout, Selection()), "tex") for layout in LAYOUTS]
+    texts = [rendered(tables(hostile, layout, RowSelection()), "tex") for layout in LAYOUTS]
     rows = [Row([Cell(text, mark="reported"), Cell("1.00", "± 1.00", value=1.0)]) for text in HOSTILE]
     texts.append(rendered([Table("title", [Column("method"), Column("50%")], [rows], "caption", "label")], "tex"))
     assert complaints(compiled(tmp_path, texts)) == []
@@ -333,14 +331,14 @@ def test_hostile_models_data_sets_and_recipes_compile_and_fit(named, tmp_path):
     texts = ["digits", *WRITABLE]
     places = named.frame.assign(model=texts, dataset=texts[::-1], recipe=texts, method="imp")
     results = dataclasses.replace(named, frame=places.iloc[1::2].reset_index(drop=True))
-    texts = [rendered(tables(results, layout, Selection()), "tex") for layout in LAYOUTS]
+    texts = [rendered(tables(results, layout, RowSelection()), "tex") for layout in LAYOUTS]
     assert complaints(compiled(tmp_path, texts), slack=5.0) == [], "a word in a caption that TeX cannot break"
 
 
 def test_tables_of_a_leaderboard_compile_and_fit(tmp_path):
     results = load(LEADERBOARD)
     texts = [
-        rendered(tables(results, layout, Selection(published=layout == "sparsities")), "tex") for layout in LAYOUTS
+        rendered(tables(results, layout, RowSelection(published=layout == "sparsities")), "tex") for layout in LAYOUTS
     ]
     assert all(text.startswith("% In the preamble: \\usepackage{booktabs,graphicx,longtable}") for text in texts)
     assert complaints(compiled(tmp_path, texts)) == []
