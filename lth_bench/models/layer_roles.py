@@ -18,9 +18,9 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     weights: dict[str, nn.Parameter] = {}
     for name, module in model.named_modules():
         if isinstance(module, PRUNABLE):
-            weights[f"{name}.weight"] = cast(nn.Parameter, module.weight)
+            weights[f"{name}.weight".removeprefix(".")] = cast(nn.Parameter, module.weight)
         elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
-            weights[f"{name}.in_proj_weight"] = module.in_proj_weight
+            weights[f"{name}.in_proj_weight".removeprefix(".")] = module.in_proj_weight
     return weights
 
 
@@ -48,7 +48,7 @@ def depthwise_weights(model: nn.Module) -> list[str]:
     """Names of the weights of convolutions in which every channel is a group of its own."""
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return [
-        f"{name}.weight"
+        f"{name}.weight".removeprefix(".")
         for name, layer in model.named_modules()
         if isinstance(layer, convolutions) and layer.groups == layer.in_channels > 1
     ]

@@ -20,7 +20,7 @@ from lth_bench.models.layer_roles import kept_dense, prunable
 from lth_bench.models.patch_embedding import small_patches
 from lth_bench.models.timm_models import make_model, model_function
 from lth_bench.models.zero_init import mend
-from lth_bench.randomness import kept_noise
+from lth_bench.randomness import seeded
 
 
 def make_network(model: Choice, recipe: Recipe, shape: Sequence[int], classes: int, seed: int) -> nn.Module:
@@ -31,8 +31,7 @@ def make_network(model: Choice, recipe: Recipe, shape: Sequence[int], classes: i
     def made(arguments: Mapping[str, Any], scale: int) -> nn.Module:
         return make_model(model.name, arguments, (channels, height * scale, width * scale), classes)
 
-    with kept_noise(torch.device("cpu")):
-        torch.default_generator.manual_seed(seed)
+    with seeded(seed):
         try:
             if adapters.stem == "cifar":
                 network = cifar_stem(partial(made, arguments), (channels, height, width))

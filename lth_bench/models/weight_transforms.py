@@ -22,7 +22,9 @@ def transformed(model: nn.Module, inputs: Tensor) -> list[str]:
         inputs_of.setdefault(layer, inputs)
 
     names: dict[nn.Module, str] = {
-        module: f"{name}.weight" for name, module in model.named_modules() if isinstance(module, PRUNABLE)
+        module: f"{name}.weight".removeprefix(".")
+        for name, module in model.named_modules()
+        if isinstance(module, PRUNABLE)
     }
     for module in names:
         module.register_forward_hook(note)

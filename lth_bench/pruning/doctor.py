@@ -20,6 +20,7 @@ from lth_bench.models.zero_init import layer_scales, norm_scales, zero_weights
 from lth_bench.pruning.allocation import SPARSITIES, erk_densities
 from lth_bench.pruning.initial_scores import gradient_flows, sensitivities, surviving
 from lth_bench.pruning.masks import Scores
+from lth_bench.pruning.rehearsal import Rehearsal
 
 SMALL = 0.1  # below it, a layer scale makes the scores behind it smaller by the same factor
 GRID = 4  # patches a side that a transformer needs
@@ -95,15 +96,17 @@ class Findings:
 
 def diagnose(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findings:
     """Diagnoses a model with the initial weights of seed 0. Raises ModelError."""
-    network = make_network(model, recipe, batch.inputs.shape[1:], classes, seed=0).to(batch.inputs.device)
+
+    def make(seed: int) -> nn.Module:
+        return make_network(model, recipe, batch.inputs.shape[1:], classes, seed).to(batch.inputs.device)
+
+    if fault := Rehearsal(make, Batch(batch.inputs[:2], batch.labels[:2]), classes).fault():
+        raise ModelError(f"{model.name!r} {fault}")
+    network = make(0)
     weights = prunable_weights(model, network)
     if not weights:
         raise ModelError(f"{model.name!r} has no convolution or linear weight to prune")
-    try:
-        scores = sensitivities(network, weights, batch)
-    except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
-        size = tuple(batch.inputs.shape[1:])
-        raise ModelError(f"{model.name!r} cannot take inputs of shape {size}: {error}") from error
+    scores = sensitivities(network, weights, batch)
     observed = signs(network, scores, batch)
     layers = _layers(scores, gradient_flows(network, weights, batch))
     remedies = _remedies(model, network, observed)

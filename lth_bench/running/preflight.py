@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import torch
-
 from lth_bench.errors import DataError, ModelError
 from lth_bench.experiments.experiment import Choice, Experiment
 from lth_bench.experiments.recipe import Schedule
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.pruning.doctor import standardised
+from lth_bench.pruning.rehearsal import Rehearsal
 from lth_bench.running.context import Context
 from lth_bench.running.transfer import origin_faults
 
@@ -55,20 +54,16 @@ def _data_faults(experiments: list[Experiment], context: Context) -> Iterator[tu
 
 def _prunable_weights(experiment: Experiment, context: Context) -> int | str:
     """The number of prunable weights, or what is wrong with the model."""
-    data = context.training(experiment.dataset)[0]
+    batch = context.training(experiment.dataset)[0].batch(slice(0, 2))
+    rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, context.classes(experiment.dataset))
     try:
+        fault = rehearsal.fault()
         network = context.network(experiment, 0)
-        with torch.no_grad():
-            logits = network.eval()(data.batch(slice(0, 2)).inputs)
     except ModelError as error:
         return f"models: {error}"
-    except Exception as error:
-        size = data.shape
-        return f"models: {experiment.model.name!r} cannot take inputs of shape {size}: {type(error).__name__}: {error}"
-    if logits.shape != (2, classes := context.classes(experiment.dataset)):
-        shape = tuple(logits.shape[1:])
-        return f"models: {experiment.model.name!r} gives outputs of shape {shape}, not one for {classes} classes"
-    if fault := standardised(network, data.batch(slice(0, 2)).inputs):
+    if fault:
+        return f"models: {experiment.model.name!r} {fault}"
+    if fault := standardised(network, batch.inputs):
         return f"models: {experiment.model.name!r} {fault}; use a model without weight standardisation"
     total = sum(weight.numel() for weight in context.prunable(experiment, network).values())
     return total or f"models: {experiment.model.name!r} has no prunable convolution or linear weight"

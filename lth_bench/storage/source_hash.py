@@ -6,7 +6,6 @@ import ast
 import hashlib
 import inspect
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from lth_bench.hashing import canonical, sha256
 
 VERSIONED = {*sys.stdlib_module_names, "lth_bench", "torch", "torchvision", "timm", "numpy"}
 """Packages that do not count as part of a plugin."""
+INSTALLED = {"site-packages", "dist-packages"}
 
 
 def file_hash(item: Any) -> str:
@@ -49,13 +49,16 @@ def _top(name: str) -> str:
 
 
 def _is_installed(file: Path) -> bool:
-    return any(file.is_relative_to(sysconfig.get_path(kind)) for kind in ("purelib", "platlib"))
+    """Whether a file lies where packages are installed: for the environment, the user or the system."""
+    return not INSTALLED.isdisjoint(file.parts)
 
 
 def _file(name: str) -> Path | None:
     """The Python file of a module; nothing is imported to find it."""
     places, spec, full = None, None, ""
     for part in name.split("."):
+        if full and places is None:
+            return None  # a module that is no package holds no modules
         full = f"{full}.{part}".lstrip(".")
         specs = (finder.find_spec(full, places) for finder in sys.meta_path)
         spec = next(filter(None, specs), None)
