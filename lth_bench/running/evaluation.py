@@ -13,6 +13,7 @@ from torch import nn
 from lth_bench.data.examples import Source
 from lth_bench.errors import Diverged
 from lth_bench.experiments.experiment import Experiment
+from lth_bench.models.predictions import evaluate
 from lth_bench.pruning.masks import check_masks, full, kept
 from lth_bench.pruning.tickets import Ticket, write_ticket
 from lth_bench.running.context import Context
@@ -32,6 +33,8 @@ from lth_bench.storage.record import (
 from lth_bench.storage.records import ticket_path
 from lth_bench.storage.tensors import State
 
+FLIPPED = 0.002  # of the images: baking computed weights may change the last bits of a weight, and so a few answers
+
 
 def judge(identity: Identity, outcome: Outcome, directory: Path, context: Context) -> tuple[Record, float]:
     """Counts weights, evaluates, writes the ticket; returns the record without environment and timing, and the latency.
@@ -45,6 +48,7 @@ def judge(identity: Identity, outcome: Outcome, directory: Path, context: Contex
     test = context.test(experiment.dataset)
     results = _test(outcome, network, test, context)
     network.load_state_dict(outcome.states["last"])
+    _check_rebuilt(outcome, network, context.training(experiment.dataset)[1])
     about, pace = described(network, weights, test.shape), latency(network, test.shape)
     joined = on_paths(network, weights, test.shape)
     ticket = Ticket(facts.ticket, outcome.states["start"], outcome.masks, outcome.states["last"], outcome.channels)
@@ -84,6 +88,20 @@ def _check(outcome: Outcome, network: nn.Module, weights: Mapping[str, nn.Parame
     for best in (name for name in BESTS if name in outcome.states):
         if (nonzeros := sum(int(outcome.states[best][name].count_nonzero()) for name in weights)) > most:
             raise InvalidResult(f"the {best} weights have {nonzeros} non-zeros, more than the {most} of the masks")
+
+
+def _check_rebuilt(outcome: Outcome, network: nn.Module, validation: Source) -> None:
+    """Raises InvalidResult if this network, built anew, is not the one that was measured at the end of training."""
+    curve = outcome.facts.curve
+    if not curve.step or curve.step[-1] != outcome.facts.step:
+        return
+    accuracy, trained = evaluate(network, validation)[1], curve.validation_accuracy[-1]
+    if abs(accuracy - trained) * len(validation) > max(1, FLIPPED * len(validation)) + 0.5:
+        raise InvalidResult(
+            f"the network built anew from its weights and buffers gets {accuracy:.2%} of the validation images right, "
+            f"the trained one {trained:.2%}: it computes with something that is not in its state dict; register that "
+            "as a buffer"
+        )
 
 
 def _sparsity(experiment: Experiment, outcome: Outcome, joined: dict[str, int] | None) -> Sparsity:

@@ -1,0 +1,51 @@
+"""An outcome is evaluated in a network built anew; a network that is more than its state does not count."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lth_bench.experiments.experiment import Choice, Experiment, Planned
+from lth_bench.experiments.plugins import Provider, load_plugins
+from lth_bench.running.context import Context
+from lth_bench.running.run import run
+from lth_bench.storage.record import identity
+from support.networks import recipe
+
+
+class Turning(nn.Module):
+    """Sees its image the other way round from its first training pass on, and keeps that to itself."""
+
+    def __init__(self, classes, turns):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, classes))
+        self.turns, self.turned = turns, False
+
+    def forward(self, x):
+        x = x.flatten(1)
+        self.turned = self.turned or (self.training and self.turns)
+        return self.layers(x.flip(1) if self.turned else x)
+
+
+def recorded(tmp_path, turns):
+    plugins = load_plugins()
+
+    def make(pretrained=False, in_chans=1, num_classes=10, **others):
+        return Turning(num_classes, turns)
+
+    plugins.models.add(f"turning_{turns}".lower(), make, Provider("tests", __name__, "tests", "0"))
+    context = Context(plugins, None, torch.device("cpu"))
+    trained = recipe(duration="3ep", batch_size=64, learning_rate=0.1, momentum=0.9)
+    pruner = Choice("dense")
+    experiment = Experiment(Choice("digits"), Choice(f"turning_{turns}".lower()), trained, pruner, 0.0, 0)
+    return run(identity("tests", Planned(experiment, "dense", "short", False)), tmp_path, context)
+
+
+def test_state_outside_the_state_dict_makes_a_record_invalid(tmp_path):
+    record = recorded(tmp_path, True)
+    assert (record.status, record.error.kind) == ("failed", "invalid")
+    assert "not in its state dict" in record.error.message
+
+
+def test_the_same_network_without_it_counts(tmp_path):
+    assert recorded(tmp_path, False).status == "done"
