@@ -60,9 +60,12 @@ def _fixes_patches(name: str, arguments: Mapping[str, Any]) -> bool:
 
 
 def prunable_weights(model: Choice, network: nn.Module) -> dict[str, nn.Parameter]:
-    """The prunable weights without those that the model's `keep` holds dense. Raises ModelError."""
+    """The prunable weights of a new network: without frozen ones and those that the model's `keep` holds dense.
+
+    Raises ModelError.
+    """
     dense = kept_dense(network, _adapters(model)[0].keep)
-    return {name: weight for name, weight in prunable(network).items() if name not in dense}
+    return {name: weight for name, weight in prunable(network).items() if name not in dense and weight.requires_grad}
 
 
 def _adapters(model: Choice) -> tuple[Adapters, dict[str, Any]]:

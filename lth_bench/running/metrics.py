@@ -60,7 +60,7 @@ def on_paths(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tup
     image = torch.full((1, *shape), FAINT, dtype=torch.float64, device=next(network.parameters()).device)
     try:
         with torch.enable_grad(), mode(network, training=False):
-            slopes = torch.autograd.grad(network(image).sum() / FAINT, list(weights.values()))
+            slopes = torch.autograd.grad(network(image).sum() / FAINT, list(weights.values()), materialize_grads=True)
     except RuntimeError:  # a network that computes in another precision, whatever its weights are in
         return None
     if not all(bool(slope.isfinite().all()) for slope in slopes):

@@ -52,6 +52,14 @@ def restored(
     return optimizer
 
 
+def complete_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """Gives parameters that no pass has reached a gradient of zero, as if all were part of every pass."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+
+
 def clean(optimizer: torch.optim.Optimizer, masks: Mapping[nn.Parameter, Tensor]) -> None:
     """Zeroes the optimiser's state of pruned weights."""
     for weight, mask in masks.items():

@@ -25,7 +25,7 @@ from lth_bench.training.account import Account
 from lth_bench.training.clock import Clock, Until
 from lth_bench.training.course import Course
 from lth_bench.training.fast_step import advance, backward
-from lth_bench.training.optimizers import check_trainable, make_optimizer, restored
+from lth_bench.training.optimizers import check_trainable, complete_gradients, make_optimizer, restored
 from lth_bench.training.setup import Setup, SharedTraining
 from lth_bench.training.state import Snapshot
 from lth_bench.training.topology import Sparsity, Topology
@@ -165,6 +165,7 @@ class Session:
         rate = self.clock.rate()
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        complete_gradients(self.optimizer)
         self.topology.mask_gradients()
         advance(self.optimizer)
         self._close_tick()
@@ -173,7 +174,8 @@ class Session:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
         self.account.passed(len(batch.labels), dense=True)
         loss = self._loss(batch)
-        return dict(zip(self.weights, torch.autograd.grad(loss, list(self.weights.values())), strict=True))
+        weights = list(self.weights.values())
+        return dict(zip(self.weights, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
 
     def prune(self, scores: Scores, sparsity: Sparsity | None = None) -> None:
         """Keeps the highest scores: over all layers to a float (by default the target), in each layer to a dict.

@@ -54,12 +54,12 @@ def saved_optimizer(optimizer: torch.optim.Optimizer | None) -> dict[str, Any] |
 def undone(model: nn.Module) -> Iterator[None]:
     """Restores values and types of weights, buffers and gradients on leaving, whatever happens to them inside.
 
-    Inside, there are no gradients at first.
+    Inside, all gradients are zero at first, those of parameters that no pass will reach too.
     """
     state, hidden = copied(model), _buffers_outside(model)
     autograd = [(parameter, parameter.grad, parameter.requires_grad) for parameter in model.parameters()]
     for parameter, *_ in autograd:
-        parameter.grad = None
+        parameter.grad = torch.zeros_like(parameter)
     try:
         yield
     finally:

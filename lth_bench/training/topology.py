@@ -31,7 +31,7 @@ class Topology:
         input_shape: tuple[int, ...],
         unmetered: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._model, self._prunable, self._input_shape, self._unmetered = model, prunable, input_shape, unmetered
+        self._model, self._input_shape, self._unmetered = model, input_shape, unmetered
         self.weights = prunable(model)
         self.masks = masking.full(self.weights)
         self.channels: Masks = {}
@@ -130,7 +130,8 @@ class Topology:
 
     def rebuild(self) -> None:
         """Finds the prunable weights again after parametrisations have ended, and masks them."""
-        self.weights, self._structure = self._prunable(self._model), None
+        parameters = dict(self._model.named_parameters())
+        self.weights, self._structure = {name: parameters[name] for name in self.masks}, None
         self.enforce(None)
 
     def check_unwritten(self) -> None:

@@ -7,7 +7,12 @@ import timm
 import torch
 from torch import nn
 
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice
+from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.layer_roles import prunable
+from lth_bench.models.networks import make_network, prunable_weights
+from lth_bench.models.timm_models import register_models
 from lth_bench.models.weight_transforms import transformed
 
 SMALL = {
@@ -84,3 +89,15 @@ def effective_kernel(layer):
         kernel[:, channel] = found
     layer.bias = bias
     return kernel
+
+
+def test_a_frozen_weight_is_not_prunable():
+    def make(pretrained=False, in_chans=1, num_classes=10, **others):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, num_classes))
+        network[1].requires_grad_(False)
+        return network
+
+    register_models({"partly_frozen": make})
+    model = Choice("partly_frozen")
+    network = make_network(model, Recipe(Duration("1it"), 2, 0.1), (1, 4, 4), 10, 0)
+    assert list(prunable_weights(model, network)) == ["3.weight"]

@@ -10,7 +10,9 @@ from torch import nn
 from lth_bench.errors import Diverged, MaskError, SessionError
 from lth_bench.methods.scores import chance, magnitude
 from lth_bench.pruning.masks import full
-from support.networks import RECIPES, make_session, recipe, states_equal
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
+from support.networks import RECIPES, examples, make_session, recipe, states_equal
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 few = settings(max_examples=15, deadline=None)
@@ -466,6 +468,38 @@ def test_breaking_out_of_a_loop_leaves_the_session_usable():
     whole = make_session()
     whole.train(until=6)
     assert states_equal(state(session), state(whole))
+
+
+class Skipping(nn.Module):
+    """A layer that takes part in every third pass, and a head that takes part in none."""
+
+    def __init__(self, seed):
+        super().__init__()
+        torch.manual_seed(seed % 1000)
+        self.first, self.second, self.third = nn.Linear(16, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+        self.unused, self.passes = nn.Linear(8, 4), 0
+
+    def forward(self, x):
+        x = self.first(x.flatten(1)).relu()
+        self.passes += self.training
+        return self.third(x + self.second(x).relu() if self.passes % 3 == 1 else x)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_gradient_that_no_pass_has_reached_is_zero(name):
+    data = examples(40)
+    session = Session(Setup(Skipping, data, data, RECIPES[name], 0.5, 0))
+    with session.scoring():
+        session.loss(session.sample(4)).backward()
+        assert all(weight.grad is not None for weight in session.weights.values())
+        assert not session.weights["unused.weight"].grad.any()
+    for batch in session.batches(until=7):
+        assert not session.dense_gradients(batch)["unused.weight"].any()
+        session.loss(batch).backward()
+        session.update()
+    session.prune(magnitude(session))
+    session.train()
+    assert session.step == session.total_steps and outside(session) == 0
 
 
 def test_divergence_is_noticed_with_its_step():
