@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import torch
 
 from lth_bench.errors import DataError, ModelError
 from lth_bench.experiments.experiment import Choice, Experiment
@@ -20,6 +23,7 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
     data_faults = list(_data_faults(experiments, context))
     absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
     sizes: dict[str, int | str] = {}
+    overwritten: dict[str, list[str]] = {}
     for experiment in experiments:
         if experiment.dataset in absent:
             continue
@@ -28,6 +32,10 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
             sizes[pair] = _prunable_weights(experiment, context)
         faults += _faults(experiment, sizes[pair])
         faults += _recipe_faults(experiment, context)
+        drawn = f"{pair} {experiment.recipe.initialisation}"
+        if drawn not in overwritten and isinstance(sizes[pair], int):
+            overwritten[drawn] = list(_overwritten(experiment, context))
+            faults += overwritten[drawn]
     sound = [e for e in experiments if isinstance(sizes.get(f"{e.model} {e.dataset}"), int)]
     return list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
 
@@ -75,6 +83,21 @@ def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:
     elif kept_count(experiment.sparsity, size) == 0:
         name = experiment.model.name
         yield f"sparsities: {experiment.sparsity} would leave none of the {size:,} prunable weights of {name!r}"
+
+
+def _overwritten(experiment: Experiment, context: Context) -> Iterator[str]:
+    """A fault of recipes that draw initial weights over those that the model has loaded."""
+    recipe = experiment.recipe
+    if recipe.initialisation == "own":
+        return
+    own = replace(experiment, recipe=replace(recipe, initialisation="own", norm_scale="own"))
+    one, other = (context.prunable(own, context.network(own, seed)) for seed in (0, 1))
+    if loaded := [name for name, weight in one.items() if torch.equal(weight, other[name]) and bool(weight.any())]:
+        yield (
+            f"recipes: initialisation = {recipe.initialisation!r} would overwrite weights that the model "
+            f"{experiment.model.name!r} has loaded ({loaded[0]} is the same for every seed); take a recipe with "
+            "initialisation = 'own', or a model without a checkpoint"
+        )
 
 
 def _recipe_faults(experiment: Experiment, context: Context) -> Iterator[str]:
