@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import tarfile
+from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from lth_bench import DataError
+
+OTHER_IMAGES = frozenset(
+    (".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".pbm", ".pgm", ".ppm")
+    + (".svg", ".tga", ".tif", ".tiff", ".webp")
+)
+"""Suffixes of images that are not read; other files beside the images, such as notes, do not count."""
 
 
 class Place(NamedTuple):
@@ -22,11 +31,30 @@ class Place(NamedTuple):
 def image_places(location):
     """All images of a split, whose folder or tar file is given. Raises DataError."""
     if location.suffix == ".tar":
-        return _in_tar(location, "")
+        return _classified(_in_tar(location, ""))
     tars = sorted(location.glob("*.tar"))
     if tars and not any(child.is_dir() for child in location.iterdir()):
-        return [place for tar in tars for place in _in_tar(tar, tar.stem)]
-    return _in_folder(location)
+        return _classified([place for tar in tars for place in _in_tar(tar, tar.stem)])
+    return _classified(_in_folder(location))
+
+
+def _classified(places):
+    """Images with their classes: the folders they lie in, below the folder that holds all of them."""
+    folders = {place.category for place in places}
+    start = posixpath.commonpath(folders) if len(folders) > 1 else posixpath.dirname(*folders or [""])
+    return [place._replace(category=posixpath.relpath(place.category, start or ".")) for place in places]
+
+
+def _refuse_others(names, location):
+    """Raises DataError if there are images among these names that are not read."""
+    others = sorted(name for name in names if PurePosixPath(name).suffix.lower() in OTHER_IMAGES)
+    if others:
+        kinds = Counter(PurePosixPath(name).suffix.lower() for name in others)
+        counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds.items()))
+        raise DataError(
+            f"{location} holds images that are not read ({counts}; {others[0]} for one): only JPEG and PNG are; "
+            "convert them, or move them elsewhere"
+        )
 
 
 def _in_folder(folder):
@@ -35,8 +63,16 @@ def _in_folder(folder):
     try:
         paths = create_reader("", root=str(folder)).filenames(absolute=True)
     except (RuntimeError, OSError, ValueError) as error:
+        _refuse_others(_files(folder), folder)
         raise DataError(f"{folder} holds no images that can be read: {error}") from error
+    _refuse_others(_files(folder), folder)
     return [_in_class(path.removeprefix(f"{folder}/"), path, 0, _bytes(path)) for path in paths]
+
+
+def _files(folder):
+    """The names of all files below a folder."""
+    for place, _, names in os.walk(folder, followlinks=True):
+        yield from (posixpath.join(os.path.relpath(place, folder), name) for name in names)
 
 
 def _bytes(path):
@@ -48,8 +84,8 @@ def _bytes(path):
 
 
 def _in_class(name, path, offset, size):
-    category = PurePosixPath(name).parent.name
-    if not category:
+    category = posixpath.normpath(posixpath.dirname(name))
+    if category == ".":
         raise DataError(f"{path}: {name} lies in no folder; an image's class is the folder it lies in")
     return Place(name, category, path, offset, size)
 
@@ -66,6 +102,7 @@ def _members(tar, path, prefix, start):
     """The images in a tar file and in the tar files within it; `start` is its first byte in the file at `path`."""
     from timm.data.readers.img_extensions import get_img_extensions
 
+    others = []
     while (member := tar.next()) is not None:
         tar.members = []  # it would keep every member
         name, offset = PurePosixPath(prefix, member.name), start + member.offset_data
@@ -76,6 +113,9 @@ def _members(tar, path, prefix, start):
             if not member.isfile() or member.issparse():
                 raise DataError(f"{path}:{name} is a link or has holes; pack the images as plain files")
             yield _in_class(str(name), str(path), offset, member.size)
+        else:
+            others.append(str(name))
+    _refuse_others(others, path)
     _check_end(tar, path, start)
 
 

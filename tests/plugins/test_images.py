@@ -157,6 +157,28 @@ def test_what_is_absent_or_lies_wrongly_is_told(folder):
         read(folder.with_name("none"))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_images_of_kinds_that_are_not_read_are_refused_and_notes_are_not(folder, packed):
+    (folder / "train" / "a" / "notes.txt").write_text("no image")
+    check(folder)
+    for i in range(2):
+        (folder / "train" / "a" / f"{i}.WebP").write_bytes(b"RIFF")
+    (folder / "train" / "c" / "0.tiff").write_bytes(b"II")
+    if packed:
+        pack(folder / "train", folder / "train.tar")
+        (folder / "train").rename(folder / "unpacked")
+    with pytest.raises(DataError, match=r"not read \(1 .tiff, 2 .webp; a/0.WebP for one\): only JPEG and PNG are"):
+        read(folder)
+
+
+def test_the_class_is_the_whole_way_to_an_image_below_the_folder_of_all(tmp_path):
+    for split, count in (("train", 3), ("val", 2)):
+        for category in ("c", "a", "B"):
+            put(tmp_path / "deep", split, f"{category}/images", count)
+    images, labels = read(tmp_path / "deep")
+    assert labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2] and len(images) == 9
+
+
 DAMAGES = {"truncated": lambda b: b[:-30], "text": lambda b: b"no image", "empty": lambda b: b""}
 
 
