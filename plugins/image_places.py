@@ -11,10 +11,7 @@ from typing import NamedTuple
 
 from lth_bench import DataError
 
-OTHER_IMAGES = frozenset(
-    (".avif", ".bmp", ".dng", ".gif", ".heic", ".heif", ".ico", ".j2k", ".jp2", ".jxl", ".pbm", ".pgm", ".ppm")
-    + (".svg", ".tga", ".tif", ".tiff", ".webp")
-)
+OTHER_IMAGES = {".avif", ".bmp", ".gif", ".heic", ".heif", ".jp2", ".jxl", ".ppm", ".svg", ".tif", ".tiff", ".webp"}
 """Suffixes of images that are not read; other files beside the images, such as notes, do not count."""
 
 
