@@ -276,7 +276,7 @@ def test_equal_results_of_one_experiment_become_one_whatever_time_they_took(tmp_
     assert len(load_all([one, other]).frame) == 3
 
 
-def test_different_results_of_one_experiment_are_refused_by_name_in_either_order(tmp_path):
+def test_different_results_of_one_experiment_are_refused_by_name_in_either_order(tmp_path, command):
     one = filled(tmp_path / "one", seeds("imp", (0.90, 0.92, "failed")))
     other = filled(tmp_path / "other", seeds("imp", (0.90, 0.93, 0.94)))
     key = planned("imp", 0.5, 1).experiment.key
@@ -287,8 +287,8 @@ def test_different_results_of_one_experiment_are_refused_by_name_in_either_order
         assert "different results" in first and "one at a time" in advice
         assert line.startswith(f"- imp, lenet_300_100 on digits, sparsity 0.5, seed 1 ({key}): last accuracy ")
         assert f"92.0 in {one}" in line and f"93.0 in {other}" in line
-    done = CliRunner().invoke(app, ["leaderboard", str(one), str(other)])
-    assert isinstance(done.exception, FileFault), "which the command ends with a sentence and status 2"
+    done = command("leaderboard", one, other)
+    assert done.returncode == 2 and "different results" in done.stderr and key in done.stderr
 
 
 def test_results_that_differ_in_a_loss_alone_are_different(tmp_path):
