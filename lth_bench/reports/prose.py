@@ -12,6 +12,7 @@ from lth_bench.reports.escaping import markdown
 from lth_bench.reports.formats.markdown import bare
 from lth_bench.reports.leaderboards import formatted, marks, verdict_sentence
 from lth_bench.reports.leaderboards import numbers as all_numbers
+from lth_bench.reports.suites import SuiteText
 from lth_bench.reports.table import Column, listing
 from lth_bench.results.frame import Results, rows_of
 from lth_bench.results.leaderboard import Leaderboards, overall
@@ -31,7 +32,8 @@ CHECKS_NOTE = (
 )
 OVERALL_NOTE = (
     "A cell is one sparsity of one leaderboard. Methods that were ranked in fewer cells stand below: a mean over "
-    "other cells cannot be compared. Methods of which a seed failed or diverged are not ranked there."
+    "other cells cannot be compared. Methods of which a seed failed, diverged or is missing are not ranked "
+    "there."
 )
 EARLY_STOP_NOTE = (
     "The early-stop step is that of the lowest validation loss since the last rewind under the final mask; it is "
@@ -79,11 +81,14 @@ EARLY_STOP = [
 ]
 
 
-def report(results: Results, leaderboards: Leaderboards, figures: Sequence[tuple[str, str]]) -> str:
+def report(
+    results: Results, leaderboards: Leaderboards, suites: Sequence[SuiteText], figures: Sequence[tuple[str, str]]
+) -> str:
     """The report as Markdown; `figures` are pairs of file stem and caption."""
     rows = all_numbers(leaderboards).assign(**leaderboards.relative_costs())
     parts = [
-        f"# Report: {markdown(', '.join(sorted(results.evidence.suites)))}",
+        f"# Report: {markdown(', '.join(suite.title for suite in suites))}",
+        *(markdown(suite.description) for suite in suites if suite.description),
         "## Accuracy",
         formatted(leaderboards, "md").strip("\n"),
         *_overall(leaderboards),
@@ -174,4 +179,4 @@ def _evidence(results: Results) -> str:
             f"- steps of training computed: {evidence.computed:,} of the {evidence.charged:,} that the experiments "
             f"would need on their own ({evidence.computed / evidence.charged:.0%})"
         )
-    return "\n".join([*lines, f"- time in workers: {evidence.seconds / 60:.1f} minutes"])
+    return "\n".join([*lines, f"- time in workers: {' '.join(numbers.time_spent(evidence.seconds))}"])

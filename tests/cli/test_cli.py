@@ -80,6 +80,12 @@ def test_a_third_party_plugin_is_listed_and_a_broken_one_hides_no_other(third_pa
     assert "'greedy' of thirdparty-pruners could not be loaded: ValueError: pruner 'imp' is already" in done.stderr
 
 
+def number_of(text, folder):
+    """The number of the first line with this text in the misbehaving pruners."""
+    lines = (folder / "thirdparty" / "faulty.py").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
 def test_a_fault_costs_its_own_experiment_only(third_party, tmp_path):
     path = suite(tmp_path, "raiser", "positive", "nanwriter", GOOD)
     out = tmp_path / "out"
@@ -97,6 +103,10 @@ def test_a_fault_costs_its_own_experiment_only(third_party, tmp_path):
     raiser = records["raiser"]["error"]
     assert raiser["message"] == "this method | has a <bug>"
     assert 'raise RuntimeError("this method | has a <bug>")' in raiser["traceback"]
+    assert raiser["place"] == f"thirdparty/faulty.py:{number_of('raise RuntimeError(', third_party)}"
+    assert f"seed 0: RuntimeError at {raiser['place']}: this method | has a <bug>; see " in done.stderr
+    assert f"RuntimeError at {raiser['place']}: this method" in (out / "report" / "report.html").read_text()
+    assert f"plugin_error: RuntimeError at {raiser['place']}" in call("status", out, path=third_party).stdout
     assert records["nanwriter"]["error"]["step"] in (5, 10)
     assert records["positive"]["environment"]["plugins"]["pruner"]["distribution"] == "thirdparty-pruners"
     assert "1 failed" in done.stdout and "1 diverged" in done.stdout
@@ -142,6 +152,17 @@ def test_a_finished_directory_is_only_read_and_needs_no_torch(tmp_path, command)
         label: pytest.approx(100 * value) for label, value in accuracy.items()
     }
     assert "3 experiments, 3 of them done" in " ".join(command("plan", path, "--out", out).stdout.split())
+
+
+def test_a_plan_with_data_reads_them_and_says_what_is_absent(tmp_path, command):
+    path = suite(tmp_path, "snip")
+    done = command("plan", path, "--data", tmp_path)
+    assert done.returncode == 0 and "digits: 1,197 for training, 240 for validation, 360 for test" in done.stdout
+    assert "at least once" not in done.stdout
+    path.write_text(path.read_text().replace('"digits"', '"mnist"'))
+    absent = command("plan", path, "--data", tmp_path)
+    assert absent.returncode == 2 and str(tmp_path) in absent.stderr
+    assert command("plan", path).returncode == 0, "without --data nothing is read"
 
 
 def test_an_experiment_twice_gives_the_same_record_but_for_timings(tmp_path):
