@@ -20,7 +20,7 @@ from lth_bench.pruning import masks as masking
 from lth_bench.pruning import parametrisation
 from lth_bench.pruning.masks import Masks, Scores
 from lth_bench.randomness import generator, kept_noise, stream_seed
-from lth_bench.training import state
+from lth_bench.training import notes, state
 from lth_bench.training.account import Account
 from lth_bench.training.clock import Clock, Until
 from lth_bench.training.course import Course
@@ -281,6 +281,7 @@ class Session:
     def rewind(self, snapshot: Snapshot) -> None:
         """Goes back to a snapshot, under the masks in force now."""
         self.account.refuse("rewind()")
+        state.check_snapshot(snapshot)
         with self._at_work():
             self.restore(snapshot)
             self.topology.apply(self.optimizer)
@@ -312,9 +313,9 @@ class Session:
         else:
             self.rewind(Snapshot(0, fresh, None))
 
-    def note(self, name: str, value: float | str | list[float]) -> None:
-        """Keeps a fact about the search in the record, under `notes`."""
-        self.notes[name] = value
+    def note(self, name: str, value: notes.Value) -> None:
+        """Keeps a number, a text or a list of these in the record, under `notes`. Raises SessionError for others."""
+        self.notes[name] = notes.plain(name, value)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Loads a snapshot; unlike `rewind`, leaves masks, ticket and best points alone."""

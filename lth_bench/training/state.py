@@ -25,6 +25,15 @@ class Snapshot:
     optimizer: dict[str, Any] | None
 
 
+def check_snapshot(snapshot: object) -> None:
+    """Raises SessionError unless this is a snapshot."""
+    if not isinstance(snapshot, Snapshot):
+        raise SessionError(
+            f"rewind() goes back to what snapshot() returned, not to a value of type {type(snapshot).__name__!r}; "
+            "take a snapshot at the step to go back to, or set back the clock alone by rewind_clock()"
+        )
+
+
 def copied(model: nn.Module) -> State:
     """A copy of the weights and buffers."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}

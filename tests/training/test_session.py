@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -452,6 +453,90 @@ def test_misuse_is_refused_with_a_sentence():
     session.model.fc1.weight.requires_grad_(False)
     with pytest.raises(SessionError, match="what is trainable has changed"):
         session.train()
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (torch.tensor(3), 3),
+        (torch.tensor(0.5, requires_grad=True), 0.5),
+        (torch.tensor([True, False]), [True, False]),
+        (torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
+        (np.float32(0.25), 0.25),
+        (np.int64(7), 7),
+        (np.array([1.5, 2.0]), [1.5, 2.0]),
+        (np.str_("early"), "early"),
+        ([torch.tensor(1.0), np.int8(2), 3], [1.0, 2, 3]),
+        ((1, "a"), [1, "a"]),
+        ("text", "text"),
+        ([], []),
+    ],
+)
+def test_a_note_holds_plain_values(value, plain):
+    session = make_session()
+    session.note("fact", value)
+    kept = session.notes["fact"]
+    assert kept == plain
+    pairs = zip(kept, plain, strict=True) if isinstance(plain, list) else [(kept, plain)]
+    assert all(type(one) is type(other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "'fact' holds nan; wanted a finite number, a text or a list of these"),
+        (torch.tensor([1.0, torch.inf]), "'fact' holds inf"),
+        (torch.ones(2, 2), "'fact' has more than one dimension"),
+        ([[1.0], [2.0]], "'fact' has more than one dimension"),
+        ([torch.ones(2)], "'fact' has more than one dimension"),
+        (torch.tensor(1j), "'fact' holds a value of type 'complex'"),
+        (None, "'fact' holds a value of type 'NoneType'"),
+        ({"fc1": 0.5}, "'fact' holds a value of type 'dict'"),
+        (nn.Identity(), "'fact' holds a value of type 'Identity'"),
+        (2**64, "'fact' holds an integer of more than 64 bits"),
+        ("\ud800", "half of a surrogate pair"),
+    ],
+)
+def test_a_note_that_no_record_can_hold_is_refused_at_once_by_name(value, words):
+    session = make_session()
+    with pytest.raises(SessionError, match=words):
+        session.note("fact", value)
+    assert session.notes == {}
+
+
+def test_the_name_of_a_note_is_a_text():
+    with pytest.raises(SessionError, match="name of a note must be a text, not 3"):
+        make_session().note(3, "text")
+
+
+WRONG_TYPES = {
+    "scores in a list": (lambda s: s.prune(list(magnitude(s).values())), "scores must be a dict of tensors.* 'list'"),
+    "scores in arrays": (
+        lambda s: s.prune({name: score.numpy() for name, score in magnitude(s).items()}),
+        "scores of layer 'fc1.weight' must be a tensor.* 'ndarray'; convert it by torch.as_tensor",
+    ),
+    "no masks": (lambda s: s.adopt(None), "masks must be a dict of tensors.* 'NoneType'"),
+    "channel scores in a list": (lambda s: s.prune_channels([torch.ones(12)]), "scores must be a dict of tensors"),
+    "no snapshot": (lambda s: s.rewind(None), r"rewind\(\) goes back to what snapshot\(\) returned.* 'NoneType'"),
+    "a step for a snapshot": (lambda s: s.rewind(0), r"'int'; take a snapshot .* or .* rewind_clock"),
+    "a parametrisation that is no module": (
+        lambda s: s.parametrize(lambda layer, weight: weight.abs),
+        r"for layer 'fc1\.weight' .* returned a value of type 'builtin_function_or_method', not an nn\.Module",
+    ),
+    "one module for all weights": (lambda s: s.parametrize(nn.Identity()), r"takes a function of .* 'Identity'; write"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG_TYPES)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_values_of_a_wrong_type_are_refused_with_a_sentence_and_change_nothing(call, inverted):
+    session = make_session()
+    before = copy.deepcopy(state(session))
+    wrong, words = WRONG_TYPES[call]
+    with session.inverted() if inverted else nullcontext(), pytest.raises((SessionError, MaskError), match=words):
+        wrong(session)
+    assert states_equal(before, state(session))
+    session.train()
 
 
 def test_breaking_out_of_a_loop_leaves_the_session_usable():
