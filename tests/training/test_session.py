@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lth_bench.errors import Diverged, MaskError, SessionError
+from lth_bench.errors import Diverged, MaskError, SessionError, Unsuitable
 from lth_bench.methods.scores import chance, magnitude
 from lth_bench.pruning.masks import full
 from support.networks import RECIPES, make_session, recipe, states_equal
@@ -168,10 +168,20 @@ def test_samples_are_pure_and_balanced_samples_are_balanced():
     assert torch.equal(session.sample(9).inputs, session.sample(9).inputs)
     assert not torch.equal(session.sample(9).inputs, session.sample(9, round=1).inputs)
     assert session.balanced_sample(4).labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    with pytest.raises(ValueError, match="cannot sample 71 of 70"):
+    assert len(session.sample(70).labels) == 70
+    assert len(session.balanced_sample(23).labels) == 69
+
+
+def test_more_examples_to_score_on_than_there_are_make_a_method_unsuitable():
+    session = make_session()
+    with pytest.raises(Unsuitable, match=r"draws 71 examples .* only 70 for training: let it draw fewer"):
         session.sample(71)
-    with pytest.raises(ValueError, match=r"classes \[1, 2\] have fewer than 24"):
+    with pytest.raises(Unsuitable, match=r"draws 24 examples of each class .* class 1 has only 23 for training"):
         session.balanced_sample(24)
+    for draw in (session.sample, session.balanced_sample):
+        with pytest.raises(ValueError, match="cannot draw 0 examples; draw at least one") as error:
+            draw(0)
+        assert not isinstance(error.value, Unsuitable), "which is the method's own fault"
 
 
 def test_validation_is_measured_by_the_clock_and_never_where_a_segment_ends():
