@@ -53,7 +53,7 @@ class Session:
         self.optimizer: torch.optim.Optimizer | None = None
         self._network, self._memory, self._observer = setup.network, setup.memory, setup.observer
         self._precision: torch.dtype | None = None
-        self._parameters = list(self.model.parameters())
+        self._parameters, self._infinite = list(self.model.parameters()), state.infinite_places(self.model)
         if setup.memory:
             setup.memory.attach(self)
         if setup.observer:
@@ -266,8 +266,8 @@ class Session:
             noise = kept_noise(next(self.model.parameters()).device)
             with state.undone(self.model), noise, mode(self.model, training=training):
                 self.clock.start_scoring_noise()
-                self.model.to(precision)
-                with self.account.metered():  # it knows weights by their places in memory, which `to` has moved
+                state.convert(self.model, precision)
+                with self.account.metered():  # it knows weights by their places in memory, which have changed
                     yield
         finally:
             self.account.scoring, self._precision = outer
@@ -328,7 +328,7 @@ class Session:
         return self.topology.flops(masks)
 
     def finish(self) -> None:
-        """Called by the harness when the pruner returns: no loop may be open, and every weight must be finite.
+        """Called by the harness when the pruner returns: no loop may be open, and what was finite must still be so.
 
         A weight that is still computed from something else becomes a plain tensor with its value in evaluation mode.
         """
@@ -339,8 +339,8 @@ class Session:
         if parametrisation.parametrised(self.model):
             self.elements = parametrisation.elements(self.model)
             self.bake()
-        if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
-            raise Diverged(self.step, "a weight that is not finite")
+        if name := state.diverged(self.model, self._infinite):
+            raise Diverged(self.step, f"values of {name!r} that are not finite")
         self.course.mark_ticket(self.step)
         if self._observer:
             self._observer.finished()

@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lth_bench.errors import Diverged, MaskError, SessionError, Unsuitable
+from lth_bench.experiments.plugins import load_plugins
 from lth_bench.methods.scores import chance, magnitude
 from lth_bench.pruning.masks import full
-from support.networks import RECIPES, make_session, recipe, states_equal
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
+from support.networks import RECIPES, examples, make_session, recipe, states_equal
 
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
 few = settings(max_examples=15, deadline=None)
@@ -410,6 +413,63 @@ def test_everything_else_is_undone_by_scoring(precision, sparsity):
     assert session.model.norm.whole.tolist() == [0, 1, 2]
 
 
+class Buffered(nn.Module):
+    """Buffers of all kinds that the forward pass uses, few of them part of the state; two layers share one."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.fc = nn.Module(), nn.Linear(16, 3)
+        scale = torch.linspace(0.5, 1, 16)
+        self.register_buffer("scale", scale, persistent=False)
+        self.inner.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("places", torch.arange(16).flip(0), persistent=False)
+        self.register_buffer("open", torch.arange(16) > 2, persistent=False)
+        self.register_buffer("turn", torch.full((16,), 1 + 2j), persistent=False)
+        self.register_buffer("small", torch.full((16,), 0.5, dtype=torch.float16), persistent=False)
+        self.register_buffer("shift", torch.full((16,), -0.5))
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]).repeat(8))
+        self.register_buffer("lowest", torch.tensor(torch.inf))
+
+    def forward(self, x):
+        x = (x.flatten(1) * self.scale)[:, self.places].masked_fill(~self.open, 0.0)
+        return self.fc(x * (self.turn * self.inner.scale).imag + self.shift + self.small.to(x.dtype) + self.mask.exp())
+
+
+def buffered_session():
+    return Session(Setup(lambda seed: Buffered(), examples(70), examples(20, 1), RECIPES["sgd"], 0.5, 0))
+
+
+@pytest.mark.parametrize("precision", [None, torch.float64, torch.float32])
+def test_scoring_gives_back_buffers_of_every_kind(precision):
+    session = buffered_session()
+    objects = dict(session.model.named_buffers(remove_duplicate=False))
+    before = {name: (buffer.dtype, buffer.clone()) for name, buffer in objects.items()}
+    with session.scoring(precision=precision):
+        assert session.logits(session.sample(5).inputs).dtype == (precision or torch.float32)
+        for buffer in session.model.buffers():
+            buffer.zero_()
+        session.model.small = session.model.small[:3]
+    after = dict(session.model.named_buffers(remove_duplicate=False))
+    assert after.keys() == objects.keys()
+    for name, buffer in after.items():
+        assert buffer is objects[name]
+        assert buffer.dtype == before[name][0] and torch.equal(buffer, before[name][1])
+    session.train()
+    session.finish()
+
+
+def test_synaptic_flow_through_buffers_of_every_kind():
+    session = buffered_session()
+    session.model.fc.weight.data.fill_(-2.0)
+    scores = load_plugins().pruners["synflow"]().scores(session)
+    # Every input is one. `shift` enters as 0.5, though it is negative, and `mask` as exp(0) = 1 or exp(-inf) = 0.
+    scale = torch.linspace(0.5, 1, 16, dtype=torch.float64)
+    flow = scale.flip(0) * (torch.arange(16) > 2) * 2 * scale + 1 + (torch.arange(16) % 2 == 0)
+    torch.testing.assert_close(scores["fc.weight"], (2 * flow).expand(3, 16), rtol=1e-6, atol=0)
+    session.prune(scores)
+    session.train()
+
+
 def test_scoring_in_another_precision_costs_as_much_of_every_layer():
     def cost(precision):
         session = make_session()
@@ -571,7 +631,18 @@ def test_divergence_is_noticed_with_its_step():
     session = make_session()
     session.train()
     session.weights["fc1.weight"].data[0, 0] = float("nan")
-    with pytest.raises(Diverged, match="a weight that is not finite at step 30"):
+    with pytest.raises(Diverged, match=r"values of 'fc1\.weight' that are not finite at step 30"):
+        session.finish()
+
+
+def test_a_buffer_that_is_infinite_from_the_start_is_no_divergence():
+    session = buffered_session()
+    session.train()
+    session.finish()
+    session.model.lowest.fill_(0.1)
+    session.finish()
+    session.model.mask[0] = -torch.inf
+    with pytest.raises(Diverged, match="values of 'mask' that are not finite"):
         session.finish()
 
 
