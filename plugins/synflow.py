@@ -43,7 +43,8 @@ class SynFlow:
 
         with session.scoring(precision=torch.float64):
             for value in session.model.state_dict().values():
-                value.abs_()
+                if value.is_floating_point():  # an infinity is a constant, such as -inf in a causal mask
+                    value.copy_(value.abs().where(value.isfinite(), value))
             ones = torch.ones(1, *session.input_shape, device=next(session.model.parameters()).device)
             flow = session.logits(ones).sum()
             if not bool(flow.isfinite()):

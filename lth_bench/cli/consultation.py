@@ -18,6 +18,7 @@ from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.suite import Located
+from lth_bench.models.timm_models import check_name
 from lth_bench.pruning.doctor import Findings, diagnose
 from lth_bench.pruning.initial_scores import EXAMPLES, diagnostic_batch
 from lth_bench.randomness import generator
@@ -57,6 +58,7 @@ def consult(question: Question, plugins: Plugins, root: Path | None) -> Consulta
     torch.set_num_threads(1)
     context = Context(plugins, root, torch.device("cpu"))
     chosen = model_choice(plugins, question.model, dict(assigned(text, "stem=cifar") for text in question.options))
+    check_name(chosen.name, plugins.models)
     wanted = cast(Recipe, plugins.recipes[question.recipe]) if question.recipe else NEUTRAL
     batch, classes, images = _images(context, question.dataset)
     findings = diagnose(chosen, wanted, batch, classes)

@@ -28,6 +28,10 @@ def check(
         list[str] | None,
         typer.Option("--with", metavar="NAME=VALUE", help="A parameter, such as rate=0.5; repeatable."),
     ] = None,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Prune all networks to this sparsity; by default each has one of its own."),
+    ] = None,
 ) -> None:
     """Hold a pruner to the contract of all pruners, in less than a minute (status 1: it breaks a rule)."""
     from lth_bench.conformance.examination import check, check_variants
@@ -36,7 +40,7 @@ def check(
     try:
         arguments = dict(assigned(text, "rate=0.5") for text in options or [])
         with out.status(f"trying {name}"):
-            findings = [*check(plugins, name, arguments), *check_variants(plugins, name, arguments)]
+            findings = [*check(plugins, name, arguments, sparsity), *check_variants(plugins, name, arguments, sparsity)]
     except (LookupError, ValueError) as error:
         refuse(str(error).splitlines())
     _print(findings)

@@ -18,6 +18,7 @@ from lth_bench.errors import UnknownName
 from lth_bench.experiments.choices import choice
 from lth_bench.experiments.plugins import Plugins
 
+Look = Callable[[Bench], Iterator["Finding"]]
 State = Literal["holds", "fails", "does not apply"]
 RULES = {
     "identity": "parameters can be hashed and written as JSON, and their key does not depend on how they are written",
@@ -61,24 +62,33 @@ class Finding:
         return f"{RULES[self.rule]} {self.what}".rstrip()
 
 
-def check(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
-    """Tries a pruner, with these parameters, on every rule. Raises UnknownName, and ValueError for bad parameters."""
-    return _examined(plugins, name, dict(arguments), _tried)
+def check(
+    plugins: Plugins, name: str, arguments: Mapping[str, Any], sparsity: float | None = None
+) -> Iterator[Finding]:
+    """Tries a pruner, with these parameters, on every rule. Raises UnknownName, and ValueError for bad parameters.
+
+    Without a `sparsity`, every network has one of its own.
+    """
+    return _examined(plugins, name, dict(arguments), _at(sparsity, _tried))
 
 
-def glance(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
+def glance(
+    plugins: Plugins, name: str, arguments: Mapping[str, Any], sparsity: float | None = None
+) -> Iterator[Finding]:
     """Like `check`, but on the first network that suits the pruner, without another seed and without a store."""
-    return _examined(plugins, name, dict(arguments), _glanced_at)
+    return _examined(plugins, name, dict(arguments), _at(sparsity, _glanced_at))
 
 
-def check_variants(plugins: Plugins, name: str, arguments: Mapping[str, Any]) -> Iterator[Finding]:
+def check_variants(
+    plugins: Plugins, name: str, arguments: Mapping[str, Any], sparsity: float | None = None
+) -> Iterator[Finding]:
     """A finding for every other value of each choice and switch that the arguments leave at its default."""
     for variant in variants(plugins.pruners[name]):
         if not variant or set(variant) & set(arguments):
             continue
         words = ", ".join(f"{key}={value}" for key, value in variant.items())
         try:
-            finding = summary(list(glance(plugins, name, {**arguments, **variant})))
+            finding = summary(list(glance(plugins, name, {**arguments, **variant}, sparsity)))
         except ValueError as error:
             finding = Finding("variant", "does not apply", str(error))
         yield dataclasses.replace(finding, what=words)
@@ -94,9 +104,14 @@ def summary(findings: list[Finding]) -> Finding:
     return Finding("variant", "does not apply", networks[0].reason) if unsuited else Finding("variant", "holds")
 
 
-def _examined(
-    plugins: Plugins, name: str, arguments: dict[str, Any], look: Callable[[Bench], Iterator[Finding]]
-) -> Iterator[Finding]:
+def _at(sparsity: float | None, look: Look) -> Look:
+    """The same look at a bench on which every network is pruned to this sparsity. Raises ValueError outside [0, 1)."""
+    if sparsity is not None and not 0 <= sparsity < 1:
+        raise ValueError(f"a sparsity lies in [0, 1), not {sparsity}")
+    return lambda bench: look(dataclasses.replace(bench, sparsity=sparsity))
+
+
+def _examined(plugins: Plugins, name: str, arguments: dict[str, Any], look: Look) -> Iterator[Finding]:
     try:
         pruner = choice(plugins.pruners, name, arguments)
     except (UnknownName, ValueError):
@@ -113,7 +128,7 @@ def _examined(
 
 def _tried(bench: Bench) -> Iterator[Finding]:
     trials = [bench.trial(specimen) for specimen in SPECIMENS]
-    if all(trial.unsuitable for trial in trials):
+    if bench.sparsity is None and all(trial.unsuitable for trial in trials):
         bench = dataclasses.replace(bench, sparsity=0.0)
         trials = [bench.trial(specimen) for specimen in SPECIMENS]
     yield from map(_about_network, trials)

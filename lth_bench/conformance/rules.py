@@ -50,13 +50,18 @@ def pruned(trial: Trial) -> str | None:
 
 
 def clock(trial: Trial) -> str | None:
-    """The events record every tick, and every example that passed through the network with gradients."""
+    """The events record every tick and every example that passed with gradients; gradients lead to updates."""
     if fault := trial.watcher.faults.get("clock"):
         return fault
     events, watcher = trial.record.events or [], trial.watcher
     steps, examples = sum(event.steps for event in events), sum(event.examples for event in events)
     if steps != watcher.ticks:
         return f"{watcher.ticks} ticks were computed, the events hold {steps}"
+    if watcher.idle_ticks:
+        return (
+            f"{watcher.idle_ticks} of {watcher.ticks} ticks with gradients and no update; call session.update() after "
+            "backward(), or score outside ticks, inside session.scoring()"
+        )
     if watcher.examples > examples:
         return (
             f"{watcher.examples} examples passed through the network with gradients, the events hold {examples}; "
@@ -83,12 +88,14 @@ def other(first: Run, second: Run) -> str | None:
     one, another = first.ticket, second.ticket
     if _equal(one.final, another.final):
         return "seeds 0 and 1 end in the same weights"
-    chosen = not all(bool(mask.all()) for mask in one.masks.values())
-    return (
-        "seeds 0 and 1 end in the same masks; draw from session.rng"
-        if chosen and _equal(one.masks, another.masks)
-        else None
-    )
+    if all(bool(mask.all()) for mask in one.masks.values()) or not _equal(one.masks, another.masks):
+        return None
+    if emptied := [name for name, count in kept(one.masks).items() if not count]:
+        return (
+            f"seeds 0 and 1 end in the same masks, which leave no weight of {', '.join(map(repr, emptied))}; "
+            "bring the scores of all layers to one scale, or prune every layer to a sparsity of its own"
+        )
+    return "seeds 0 and 1 end in the same masks; draw from session.rng"
 
 
 def _equal(one: dict[str, Tensor], another: dict[str, Tensor]) -> bool:

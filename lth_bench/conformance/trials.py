@@ -125,7 +125,8 @@ class Bench:
 
 def _with_ours(plugins: Plugins) -> Plugins:
     """The plugins with the models and the data set of this package, and no other data set."""
-    models, datasets = Registry("models", dict(plugins.models.items)), Registry("datasets")
+    models = Registry("models", dict(plugins.models.items), dict(plugins.models.providers))
+    datasets = Registry("datasets")
     for name, function in MODELS.items():
         models.add(name, function, OURS)
     datasets.add(NAME, DATASET, OURS)

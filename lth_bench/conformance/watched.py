@@ -21,15 +21,16 @@ from lth_bench.training.state import copied
 class Watcher:
     """Looks after a pruner at every tick, and whenever it calls the Session.
 
-    `faults` holds the first fault against each rule; `ticks` counts ticks, and `examples` those that passed through the
-    network with gradients.
+    `faults` holds the first fault against each rule; `ticks` counts ticks, `idle_ticks` those whose gradients were
+    used for nothing, and `examples` those that passed through the network with gradients.
     """
 
     session: Session
 
     def __init__(self) -> None:
         self.faults: dict[str, str] = {}
-        self.ticks = self.examples = 0
+        self.ticks = self.idle_ticks = self.examples = 0
+        self._advanced = False
         self._over = False
 
     def attach(self, session: Session) -> None:
@@ -67,16 +68,19 @@ class Watcher:
 
     def tick_opened(self) -> None:
         self._tick_seed = torch.default_generator.initial_seed()
+        self._advanced = False
 
     def tick_closed(self) -> None:
         self._look()
         if torch.default_generator.initial_seed() != self._tick_seed:
             self._note("noise", "torch was seeded anew in a tick, whose noise the harness seeds; use session.rng")
         self.ticks += 1
+        self.idle_ticks += self._is_idle()
         self.left()
 
     def masks_set(self, *, rewired: bool) -> None:
         if rewired:
+            self._advanced = True
             self._masks = _copied_masks(self.session)
 
     def finished(self) -> None:
@@ -102,8 +106,17 @@ class Watcher:
     def _saw_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         mine = {id(parameter) for parameter in self.session.model.parameters()}
         owned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-        if mine & owned and not self._is_busy():
+        if not mine & owned:
+            return
+        self._advanced = True
+        if not self._is_busy():
             self._note("clock", "an optimiser made a step while the clock stood still; train in the ticks of batches()")
+
+    def _is_idle(self) -> bool:
+        """Whether this tick computed gradients, and neither an optimiser, rewire() nor the pruner changed a weight."""
+        parameters = dict(self.session.model.named_parameters())
+        computed = any(parameter.grad is not None for parameter in parameters.values())
+        return computed and not self._advanced and _changed(self._left, dict(parameters)) is None
 
     def _note(self, rule: str, fault: str) -> None:
         self.faults.setdefault(rule, fault)

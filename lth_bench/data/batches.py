@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from operator import itemgetter
 
 import torch
 
 from lth_bench.data.examples import Batch, Draw, Source
+from lth_bench.errors import Unsuitable
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.randomness import generator
 
@@ -51,18 +53,38 @@ class BatchOrder:
         ]
 
     def sample(self, count: int, purpose: tuple[object, ...]) -> Batch:
-        """`count` training examples drawn without replacement from the stream of a purpose. Raises ValueError."""
-        if not 0 < count <= len(self.data):
-            raise ValueError(f"cannot sample {count} of {len(self.data)} training examples")
+        """`count` training examples drawn without replacement from the stream of a purpose.
+
+        Raises Unsuitable where there are fewer, and ValueError for a count below one.
+        """
+        _check_positive(count)
+        if count > len(self.data):
+            raise Unsuitable(
+                f"the method draws {count} examples to score on, but there are only {len(self.data)} for training: "
+                "let it draw fewer, or use a larger data set"
+            )
         order = torch.randperm(len(self.data), generator=generator(self.seed, *purpose))
         return self.data.batch(order[:count].to(self.data.labels.device))
 
     def balanced_sample(self, per_class: int, purpose: tuple[object, ...]) -> Batch:
-        """`per_class` training examples of every class, sorted by class. Raises ValueError."""
+        """`per_class` training examples of every class, sorted by class.
+
+        Raises Unsuitable where a class has fewer, and ValueError for a number below one.
+        """
+        _check_positive(per_class)
         order = torch.randperm(len(self.data), generator=generator(self.seed, *purpose))
         labels = self.data.labels.cpu()[order]
         classes = labels.unique()
         parts = [order[labels == label][:per_class] for label in classes]
-        if short := [int(label) for label, part in zip(classes, parts, strict=True) if len(part) < per_class]:
-            raise ValueError(f"classes {short} have fewer than {per_class} training examples")
+        label, fewest = min(zip(classes.tolist(), map(len, parts), strict=True), key=itemgetter(1))
+        if fewest < per_class:
+            raise Unsuitable(
+                f"the method draws {per_class} examples of each class to score on, but class {label} has only {fewest} "
+                "for training: let it draw fewer, or use a larger data set"
+            )
         return self.data.batch(torch.cat(parts).to(self.data.labels.device))
+
+
+def _check_positive(count: int) -> None:
+    if count < 1:
+        raise ValueError(f"cannot draw {count} examples; draw at least one")

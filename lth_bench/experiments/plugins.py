@@ -78,6 +78,8 @@ def _expected_instead(kind: str, item: Any) -> str | None:
         return None if is_class else "a dataclass"
     if kind == "datasets":
         return None if is_class or isinstance(item, Dataset) else "a Dataset or a dataclass that makes one"
+    if kind == "models":
+        return None if callable(item) else "a function that makes a model"
     if kind == "recipes":
         return None if isinstance(item, Recipe) else "a Recipe"
     return None

@@ -12,16 +12,42 @@ from timm.models import register_model
 from torch import nn
 
 from lth_bench.errors import ModelError
+from lth_bench.experiments.plugins import Registry
 
 
 def register_models(models: Mapping[str, Any]) -> None:
-    """Registers model functions with timm under their names; raises ModelError for a name that timm has already."""
+    """Registers model functions with timm under their names, except those that timm has already: see `check_name`."""
     for name, function in models.items():
         if not timm.is_model(name):
             function.__name__ = name
             register_model(function)
-        elif timm.model_entrypoint(name) is not function:
-            raise ModelError(f"a plugin registers the model {name!r}, but timm has one of that name; rename it")
+
+
+def check_name(name: str, models: Registry) -> None:
+    """Raises ModelError where timm, a plugin or any other package give one name to different models.
+
+    `models` are those of plugins. Other packages may register models with timm themselves, by names that timm lacks.
+    """
+    if not timm.is_model(name):
+        return
+    function, own = timm.model_entrypoint(name), getattr(timm.models, name.partition(".")[0], None)
+    is_timms = _is_of_timm(own)
+    if name not in models.items:
+        if is_timms and not _is_of_timm(function):
+            raise ModelError(
+                f"the module {function.__module__} has put a model of its own in the place of timm's {name!r}; "
+                "rename it there, or uninstall the package of that module"
+            )
+    elif function is not models.items[name] or (is_timms and function is not own):
+        owner, other = models.providers[name], "timm" if is_timms else f"the module {function.__module__}"
+        raise ModelError(
+            f"{owner.distribution} registers the model {name!r}, a name that {other} gives to another model; rename it "
+            f"in the module {owner.module}, or uninstall {owner.distribution}"
+        )
+
+
+def _is_of_timm(function: Any) -> bool:
+    return str(getattr(function, "__module__", "")).startswith("timm.")
 
 
 def model_function(name: str) -> Callable[..., nn.Module]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_bench.errors import MaskError
-from lth_bench.pruning.masks import Masks, Scores, kept
+from lth_bench.pruning.masks import Masks, Scores, check_tensors, kept
 from lth_bench.pruning.zero_flow import Flow, Probe, first_input, has_scales, layer_of, run
 
 
@@ -139,6 +139,7 @@ def _thinned(masks: Masks, channels: Masks, flow: Flow) -> Masks:
 
 
 def _check_scores(scores: Scores, weights: Mapping[str, nn.Parameter]) -> None:
+    check_tensors(scores, "scores")
     for name, score in scores.items():
         if name not in weights:
             raise MaskError(f"channel scores given for {name!r}, which is no prunable layer; known: {sorted(weights)}")

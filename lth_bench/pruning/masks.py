@@ -44,6 +44,7 @@ def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float]) 
 
 def check_scores(scores: Scores, masks: Masks) -> None:
     """Raises MaskError unless every weight has a score, and every weight kept so far a finite one."""
+    check_tensors(scores, "scores")
     check_layers(scores, masks, "scores")
     for name, mask in masks.items():
         if scores[name].shape != mask.shape:
@@ -56,6 +57,7 @@ def check_scores(scores: Scores, masks: Masks) -> None:
 
 def check_masks(new: Masks, masks: Masks) -> None:
     """Raises MaskError unless there is one boolean mask for every layer, of its shape."""
+    check_tensors(new, "masks")
     check_layers(new, masks, "masks")
     for name, mask in masks.items():
         if new[name].dtype != torch.bool:
@@ -63,6 +65,21 @@ def check_masks(new: Masks, masks: Masks) -> None:
         if new[name].shape != mask.shape:
             raise MaskError(
                 f"the mask of layer {name!r} has shape {tuple(new[name].shape)}, its weights {tuple(mask.shape)}"
+            )
+
+
+def check_tensors(given: object, what: str) -> None:
+    """Raises MaskError unless this is a dict of tensors."""
+    if not isinstance(given, Mapping):
+        raise MaskError(
+            f"{what} must be a dict of tensors by layer, not a value of type {type(given).__name__!r}; "
+            "name the layers as session.weights does"
+        )
+    for name, value in given.items():
+        if not isinstance(value, Tensor):
+            raise MaskError(
+                f"{what} of layer {name!r} must be a tensor, not a value of type {type(value).__name__!r}; "
+                "convert it by torch.as_tensor()"
             )
 
 

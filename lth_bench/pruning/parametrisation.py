@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from lth_bench.errors import SessionError
 from lth_bench.models.modes import mode
 from lth_bench.storage.tensors import State
 
@@ -25,9 +26,25 @@ def register(model: nn.Module, weights: Mapping[str, nn.Parameter], make: Make) 
     parametrisations = {}
     for name, weight in weights.items():
         path, _, leaf = name.rpartition(".")
-        parametrisations[name] = make(name, weight)
+        parametrisations[name] = _made(make, name, weight)
         parametrize.register_parametrization(model.get_submodule(path), leaf, parametrisations[name])
     return parametrisations
+
+
+def _made(make: Make, name: str, weight: nn.Parameter) -> nn.Module:
+    """The module that `make` returns for a weight. Raises SessionError."""
+    if isinstance(make, nn.Module) or not callable(make):
+        raise SessionError(
+            f"parametrize() takes a function of a layer and its weight, not a value of type {type(make).__name__!r}; "
+            "write parametrize(lambda layer, weight: MyModule())"
+        )
+    module = make(name, weight)
+    if not isinstance(module, nn.Module):
+        raise SessionError(
+            f"for layer {name!r} the function given to parametrize() returned a value of type "
+            f"{type(module).__name__!r}, not an nn.Module; write the computation as the forward() of a module"
+        )
+    return module
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from lth_bench.experiments.experiment import Choice, Experiment, without_default
 from lth_bench.experiments.plugins import Plugins, Registry
 from lth_bench.hashing import canonical
 from lth_bench.models.networks import make_network, prunable_weights
-from lth_bench.models.timm_models import model_function, register_models
+from lth_bench.models.timm_models import check_name, model_function, register_models
 from lth_bench.storage.source_hash import modules_hash
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory, Watch
@@ -104,7 +104,8 @@ class Context:
         return classes
 
     def network(self, experiment: Experiment, seed: int) -> nn.Module:
-        """The experiment's network, with initial weights drawn from this seed."""
+        """The experiment's network, with initial weights drawn from this seed. Raises ModelError."""
+        check_name(experiment.model.name, self.plugins.models)
         dataset = experiment.dataset
         shape, classes = self.read(dataset).training.shape, self.classes(dataset)
         return make_network(experiment.model, experiment.recipe, shape, classes, seed).to(self.device)

@@ -79,7 +79,7 @@ def _straighten(network: nn.Module) -> None:
         elif own == "running_var":
             value.fill_(1)
         elif value.is_floating_point():
-            value.abs_()
+            value.copy_(value.abs().where(value.isfinite(), value))
 
 
 @torch.no_grad()

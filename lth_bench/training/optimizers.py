@@ -28,8 +28,9 @@ def _groups(recipe: Recipe, model: nn.Module) -> list[Any]:
     """Parameters, in groups with and without decay: biases, norm layers and what the timm model names do not decay."""
     if recipe.decay == "all":
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
-    named: Any = getattr(model, "no_weight_decay", set)
-    return list(timm.optim.param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=named()))  # type: ignore[attr-defined]
+    named: Any = getattr(model, "no_weight_decay", ())
+    names = named() if callable(named) else named
+    return list(timm.optim.param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=names))  # type: ignore[attr-defined]
 
 
 def restore_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

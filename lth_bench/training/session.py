@@ -20,7 +20,7 @@ from lth_bench.pruning import masks as masking
 from lth_bench.pruning import parametrisation
 from lth_bench.pruning.masks import Masks, Scores
 from lth_bench.randomness import generator, kept_noise, stream_seed
-from lth_bench.training import state
+from lth_bench.training import notes, state
 from lth_bench.training.account import Account
 from lth_bench.training.clock import Clock, Until
 from lth_bench.training.course import Course
@@ -53,7 +53,7 @@ class Session:
         self.optimizer: torch.optim.Optimizer | None = None
         self._network, self._memory, self._observer = setup.network, setup.memory, setup.observer
         self._precision: torch.dtype | None = None
-        self._parameters = list(self.model.parameters())
+        self._parameters, self._infinite = list(self.model.parameters()), state.infinite_places(self.model)
         if setup.memory:
             setup.memory.attach(self)
         if setup.observer:
@@ -268,8 +268,8 @@ class Session:
             noise = kept_noise(next(self.model.parameters()).device)
             with state.undone(self.model), noise, mode(self.model, training=training):
                 self.clock.start_scoring_noise()
-                self.model.to(precision)
-                with self.account.metered():  # it knows weights by their places in memory, which `to` has moved
+                state.convert(self.model, precision)
+                with self.account.metered():  # it knows weights by their places in memory, which have changed
                     yield
         finally:
             self.account.scoring, self._precision = outer
@@ -283,6 +283,7 @@ class Session:
     def rewind(self, snapshot: Snapshot) -> None:
         """Goes back to a snapshot, under the masks in force now."""
         self.account.refuse("rewind()")
+        state.check_snapshot(snapshot)
         with self._at_work():
             self.restore(snapshot)
             self.topology.apply(self.optimizer)
@@ -314,9 +315,9 @@ class Session:
         else:
             self.rewind(Snapshot(0, fresh, None))
 
-    def note(self, name: str, value: float | str | list[float]) -> None:
-        """Keeps a fact about the search in the record, under `notes`."""
-        self.notes[name] = value
+    def note(self, name: str, value: notes.Value) -> None:
+        """Keeps a number, a text or a list of these in the record, under `notes`. Raises SessionError for others."""
+        self.notes[name] = notes.plain(name, value)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Loads a snapshot; unlike `rewind`, leaves masks, ticket and best points alone."""
@@ -329,7 +330,7 @@ class Session:
         return self.topology.flops(masks)
 
     def finish(self) -> None:
-        """Called by the harness when the pruner returns: no loop may be open, and every weight must be finite.
+        """Called by the harness when the pruner returns: no loop may be open, and what was finite must still be so.
 
         A weight that is still computed from something else becomes a plain tensor with its value in evaluation mode.
         """
@@ -340,8 +341,8 @@ class Session:
         if parametrisation.parametrised(self.model):
             self.elements = parametrisation.elements(self.model)
             self.bake()
-        if not all(bool(value.isfinite().all()) for value in self.model.state_dict().values()):
-            raise Diverged(self.step, "a weight that is not finite")
+        if name := state.diverged(self.model, self._infinite):
+            raise Diverged(self.step, f"values of {name!r} that are not finite")
         self.course.mark_ticket(self.step)
         if self._observer:
             self._observer.finished()

@@ -25,6 +25,15 @@ class Snapshot:
     optimizer: dict[str, Any] | None
 
 
+def check_snapshot(snapshot: object) -> None:
+    """Raises SessionError unless this is a snapshot."""
+    if not isinstance(snapshot, Snapshot):
+        raise SessionError(
+            f"rewind() goes back to what snapshot() returned, not to a value of type {type(snapshot).__name__!r}; "
+            "take a snapshot at the step to go back to, or set back the clock alone by rewind_clock()"
+        )
+
+
 def copied(model: nn.Module) -> State:
     """A copy of the weights and buffers."""
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -56,29 +65,56 @@ def undone(model: nn.Module) -> Iterator[None]:
 
     Inside, all gradients are zero at first, those of parameters that no pass will reach too.
     """
-    state, hidden = copied(model), _buffers_outside(model)
+    state, buffers = copied(model), _buffers(model)
     autograd = [(parameter, parameter.grad, parameter.requires_grad) for parameter in model.parameters()]
     for parameter, *_ in autograd:
         parameter.grad = torch.zeros_like(parameter)
     try:
         yield
     finally:
-        _restore_types(model, state)
-        load(model, state)
-        for module, name, buffer, value in hidden:
+        for module, name, buffer, value in buffers:
             module._buffers[name] = buffer
             buffer.data = value
+        _restore_types(model, state)
+        load(model, state)
         for parameter, gradient, trainable in autograd:
             parameter.grad, parameter.requires_grad = gradient, trainable
 
 
-def _buffers_outside(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor]]:
-    """The non-persistent buffers: module, name, tensor and a copy of the tensor."""
+def convert(model: nn.Module, precision: torch.dtype | None) -> None:
+    """Brings parameters and buffers of floats and complex numbers into a precision, if one is given."""
+    if precision is None:
+        return
+    types = {False: precision, True: precision.to_complex()}
+    model._apply(
+        lambda value: value.to(types[value.is_complex()]) if value.is_floating_point() or value.is_complex() else value
+    )
+
+
+def infinite_places(model: nn.Module) -> State:
+    """By buffer, where its values are not finite, as in a causal mask; buffers of finite values are absent."""
+    places = {name: ~buffer.isfinite() for name, buffer in model.named_buffers(remove_duplicate=False)}
+    return {name: place for name, place in places.items() if place.any()}
+
+
+def diverged(model: nn.Module, infinite: State) -> str | None:
+    """The first name in the state with a value that is not finite, except at the `infinite` places."""
+    for name, value in model.state_dict().items():
+        place = ~value.isfinite()
+        if name in infinite and infinite[name].shape == place.shape:
+            place &= ~infinite[name]
+        if place.any():
+            return name
+    return None
+
+
+def _buffers(model: nn.Module) -> list[tuple[nn.Module, str, Tensor, Tensor]]:
+    """All buffers, also those that are no state: module, name, tensor and a copy of the tensor."""
     return [
         (module, name, buffer, buffer.clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
-        if buffer is not None and name in module._non_persistent_buffers_set
+        if buffer is not None
     ]
 
 
@@ -86,8 +122,3 @@ def _restore_types(model: nn.Module, state: State) -> None:
     for name, parameter in model.named_parameters():
         if name in state:
             parameter.data = parameter.data.to(state[name].dtype)
-    for path, module in model.named_modules():
-        for name, buffer in module._buffers.items():
-            value = state.get(f"{path}.{name}".removeprefix("."))
-            if buffer is not None and value is not None:
-                module._buffers[name] = buffer.to(value.dtype)

@@ -147,4 +147,5 @@ class Topology:
         self.kept = tuple(masking.kept(self.masks).values())
 
     def _ranked(self, scores: Scores) -> Scores:
+        masking.check_tensors(scores, "scores")
         return {name: -score for name, score in scores.items()} if self._inverted else scores

@@ -198,6 +198,35 @@ def test_a_ticket_is_read_back_and_damage_is_noticed(tmp_path):
         read_ticket(path, record.ticket.sha256)
 
 
+TAKEN = """
+from lth_bench import hookimpl
+
+def make(**arguments):
+    raise RuntimeError("nobody asked for this model")
+
+@hookimpl
+def register_models(register):
+    register("resnet18", make)
+"""
+
+
+def test_a_plugin_that_takes_a_name_of_timm_stops_its_own_model_only(tmp_path):
+    site = tmp_path / "site"
+    about = site / "taken_name-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: taken-name\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[lth_bench]\ntaken = taken_name\n")
+    (site / "taken_name.py").write_text(TAKEN)
+    path = suite(tmp_path, "random")
+    done = call("run", path, "--out", tmp_path / "out", "--workers", 1, path=site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    path.write_text(path.read_text().replace("lenet_300_100", "resnet18"))
+    done = call("run", path, "--out", tmp_path / "clash", "--workers", 1, path=site)
+    assert done.returncode == 2
+    words = " ".join((done.stdout + done.stderr).split())
+    assert "taken-name registers the model 'resnet18', a name that timm gives to another model; rename it" in words
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

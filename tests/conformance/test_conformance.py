@@ -44,12 +44,26 @@ def test_every_rule_is_broken_by_some_pruner():
     assert {rule for rule, _ in broken_pruners.BROKEN.values()} == set(RULES) - {"variant"}
 
 
-@pytest.mark.parametrize("name", ["honest", "nothing", "choosy", "frugal"])
+@pytest.mark.parametrize("name", ["honest", "nothing", "choosy", "frugal", "redrawer", "varied"])
 def test_a_pruner_that_keeps_to_the_contract_passes(name):
     findings = list(check(PLUGINS, name, {}))
     assert not failures(findings)
     refused = [finding.reason for finding in findings if finding.state == "does not apply"]
     assert refused == {"choosy": ["it needs batch norm; take a network that has some"] * 2}.get(name, [])
+
+
+def test_pruning_while_scoring_is_the_only_fault_that_is_told_of_it():
+    found = failures(glance(PLUGINS, "hasty", {}))
+    assert list(found) == ["networks"]
+    assert "prune() inside scoring()" in found["networks"]
+
+
+def test_a_pruner_of_one_sparsity_is_checked_at_that():
+    for look in (check, glance):
+        assert not failures(look(PLUGINS, "particular", {}, 0.75))
+    assert "it can be used on none of these" in failures(check(PLUGINS, "particular", {}))["networks"]
+    with pytest.raises(ValueError, match=r"a sparsity lies in \[0, 1\), not 1\.5"):
+        check(PLUGINS, "honest", {}, 1.5)
 
 
 def test_variants_that_do_not_apply_are_told_and_pass():
@@ -116,6 +130,7 @@ def test_check_prints_what_holds_and_what_does_not(third_party):
     ("arguments", "words"),
     [
         (["snp"], "no pruner 'snp'; did you mean 'snip'"),
+        (["snip", "--sparsity", "1"], "a sparsity lies in [0, 1), not 1.0"),
         (["snip", "--with", "examples=0"], "examples: Input should be greater than or equal to 1"),
         (["snip", "--with", "example=5"], "example: no such parameter of 'snip'"),
         (["snip", "--with", "examples"], "--with wants NAME=VALUE, such as rate=0.5, not 'examples'"),
@@ -125,6 +140,12 @@ def test_check_refuses_what_it_cannot_use(arguments, words):
     done = CliRunner().invoke(plugin_command.app, ["check", *arguments])
     assert done.exit_code == 2
     assert words in " ".join(done.output.split())
+
+
+def test_check_prunes_to_the_sparsity_asked_for(third_party):
+    done = call("check", "random", "--sparsity", "0.99")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "random: everything holds" in done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -365,6 +365,23 @@ def test_weights_on_no_path_are_found():
     assert on_paths(model, prunable(model), (4,)) == {"first.weight": 2, "second.weight": 2}
 
 
+class Causal(Two):
+    """Constants that are infinite or no numbers, and of which one would make the output NaN if it lost its sign."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]))
+        self.register_buffer("open", torch.tensor([True, True, False]))
+
+    def forward(self, x):
+        return self.second(self.first(x).masked_fill(~self.open, 0.0) * self.mask.softmax(0)[0])
+
+
+def test_paths_are_found_beside_infinite_constants():
+    model = Causal()
+    assert on_paths(model, prunable(model), (4,)) == {"first.weight": 8, "second.weight": 4}
+
+
 @pytest.mark.parametrize("sparsity", [0.3, 0.7, 0.9])
 def test_paths_are_those_of_a_search_through_the_network(sparsity):
     generator = torch.Generator().manual_seed(int(100 * sparsity))

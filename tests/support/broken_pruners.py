@@ -104,6 +104,56 @@ class Frugal:
 
 @keeps
 @dataclass(frozen=True)
+class Redrawer:
+    """Scores other initial weights than those it trains."""
+
+    def __call__(self, session: Session) -> None:
+        with session.scoring():
+            session.redraw()
+            scores = magnitude(session)
+        session.prune(scores)
+        session.train()
+
+
+@keeps
+@dataclass(frozen=True)
+class Varied:
+    """Ends its ticks in every way: by an update, a rewiring, a step of its own, by hand, and without gradients."""
+
+    def __call__(self, session: Session) -> None:
+        session.prune(magnitude(session))
+        free = [parameter for parameter in session.model.parameters() if parameter.ndim == 1]
+        for batch in session.batches():
+            if session.step % 5 == 0:
+                with torch.no_grad():
+                    session.loss(batch)
+                continue
+            session.loss(batch).backward()
+            if session.step % 5 == 1:
+                session.update()
+            elif session.step % 5 == 2:
+                session.rewire(session.masks)
+            elif session.step % 5 == 3:
+                torch.optim.SGD(free, lr=0.01).step()
+            else:
+                with torch.no_grad():
+                    for parameter in free:
+                        parameter.sub_(0.01 * parameter.grad)
+
+
+@keeps
+@dataclass(frozen=True)
+class Particular:
+    """Knows one sparsity only."""
+
+    def __call__(self, session: Session) -> None:
+        if session.sparsity != 0.75:
+            raise Unsuitable("two of four weights of two of four rows are kept; ask for sparsity 0.75")
+        Honest()(session)
+
+
+@keeps
+@dataclass(frozen=True)
 class Interrupted:
     """Somebody has pressed Ctrl-C."""
 
@@ -195,6 +245,15 @@ class Exploder:
 class Refuser:
     def __call__(self, session: Session) -> None:
         raise Unsuitable("no network is good enough")
+
+
+@breaks("networks", r"SessionError: prune\(\) inside scoring\(\), where everything is undone: leave scoring")
+@dataclass(frozen=True)
+class Hasty:
+    def __call__(self, session: Session) -> None:
+        with session.scoring():
+            session.prune(magnitude(session))
+        session.train()
 
 
 @breaks("sparsity", "leaves 1418 of 3544 weights, here 1595 remain, 177 too many")
@@ -394,6 +453,28 @@ class Smuggler:
             session.update()
 
 
+@breaks("clock", "32 of 32 ticks with gradients and no update; call session.update")
+@dataclass(frozen=True)
+class Forgetful:
+    def __call__(self, session: Session) -> None:
+        session.prune(magnitude(session))
+        for batch in session.batches():
+            session.loss(batch).backward()
+
+
+@breaks("clock", "8 of 32 ticks with gradients and no update")
+@dataclass(frozen=True)
+class Accumulator:
+    """Hopes that gradients add up over ticks."""
+
+    def __call__(self, session: Session) -> None:
+        session.prune(magnitude(session))
+        for batch in session.batches():
+            session.loss(batch).backward()
+            if session.step % 4:
+                session.update()
+
+
 @breaks("clock", "32 ticks were computed, the events hold 0")
 @dataclass(frozen=True)
 class Embezzler:
@@ -490,6 +571,16 @@ class Stubborn:
     def __call__(self, session: Session) -> None:
         rng = torch.Generator().manual_seed(0)
         session.prune({name: torch.rand(weight.shape, generator=rng) for name, weight in session.weights.items()})
+        session.train()
+
+
+@breaks("other seed", "the same masks, which leave no weight of 'fc2.weight'; bring the scores")
+@dataclass(frozen=True)
+class Lopsided:
+    def __call__(self, session: Session) -> None:
+        session.prune(
+            {name: torch.full_like(weight, -place) for place, (name, weight) in enumerate(session.weights.items())}
+        )
         session.train()
 
 

@@ -19,6 +19,7 @@ from lth_bench.experiments.recipe import Schedule
 from lth_bench.methods.scores import magnitude
 from lth_bench.models.networks import make_network
 from lth_bench.models.timm_models import register_models
+from lth_bench.training.optimizers import make_optimizer
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
 from support.networks import examples, make_session, network, recipe
@@ -131,6 +132,19 @@ def test_options_do_what_torch_does(changes, monkeypatch):
     for name, value in plain[0].items():
         torch.testing.assert_close(value, plain[1][name], rtol=1e-5, atol=1e-6)
     assert not all(torch.equal(value, without[0][name]) for name, value in plain[0].items())
+
+
+@pytest.mark.parametrize(
+    "exempt", [{"fc2.weight"}, ["fc2.weight"], lambda: {"fc2.weight"}], ids=["set", "list", "method"]
+)
+def test_a_model_exempts_parameters_from_decay_by_a_set_or_a_method(exempt):
+    model = network(0)
+    model.no_weight_decay = exempt
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    groups = make_optimizer(recipe(decay="weights", weight_decay=0.5), model).param_groups
+    decays = {names[parameter]: group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert decays.keys() == set(names.values())
+    assert {name for name, decay in decays.items() if decay} == {"fc1.weight", "fc3.weight"}
 
 
 def test_validation_loss_is_not_smoothed():

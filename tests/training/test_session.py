@@ -1,4 +1,5 @@
 import copy
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lth_bench.errors import Diverged, MaskError, SessionError
+from lth_bench.errors import Diverged, MaskError, SessionError, Unsuitable
+from lth_bench.experiments.plugins import load_plugins
 from lth_bench.methods.scores import chance, magnitude
 from lth_bench.pruning.masks import full
 from lth_bench.training.session import Session
@@ -169,10 +171,20 @@ def test_samples_are_pure_and_balanced_samples_are_balanced():
     assert torch.equal(session.sample(9).inputs, session.sample(9).inputs)
     assert not torch.equal(session.sample(9).inputs, session.sample(9, round=1).inputs)
     assert session.balanced_sample(4).labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
-    with pytest.raises(ValueError, match="cannot sample 71 of 70"):
+    assert len(session.sample(70).labels) == 70
+    assert len(session.balanced_sample(23).labels) == 69
+
+
+def test_more_examples_to_score_on_than_there_are_make_a_method_unsuitable():
+    session = make_session()
+    with pytest.raises(Unsuitable, match=r"draws 71 examples .* only 70 for training: let it draw fewer"):
         session.sample(71)
-    with pytest.raises(ValueError, match=r"classes \[1, 2\] have fewer than 24"):
+    with pytest.raises(Unsuitable, match=r"draws 24 examples of each class .* class 1 has only 23 for training"):
         session.balanced_sample(24)
+    for draw in (session.sample, session.balanced_sample):
+        with pytest.raises(ValueError, match="cannot draw 0 examples; draw at least one") as error:
+            draw(0)
+        assert not isinstance(error.value, Unsuitable), "which is the method's own fault"
 
 
 def test_validation_is_measured_by_the_clock_and_never_where_a_segment_ends():
@@ -401,6 +413,63 @@ def test_everything_else_is_undone_by_scoring(precision, sparsity):
     assert session.model.norm.whole.tolist() == [0, 1, 2]
 
 
+class Buffered(nn.Module):
+    """Buffers of all kinds that the forward pass uses, few of them part of the state; two layers share one."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.fc = nn.Module(), nn.Linear(16, 3)
+        scale = torch.linspace(0.5, 1, 16)
+        self.register_buffer("scale", scale, persistent=False)
+        self.inner.register_buffer("scale", scale, persistent=False)
+        self.register_buffer("places", torch.arange(16).flip(0), persistent=False)
+        self.register_buffer("open", torch.arange(16) > 2, persistent=False)
+        self.register_buffer("turn", torch.full((16,), 1 + 2j), persistent=False)
+        self.register_buffer("small", torch.full((16,), 0.5, dtype=torch.float16), persistent=False)
+        self.register_buffer("shift", torch.full((16,), -0.5))
+        self.register_buffer("mask", torch.tensor([0.0, -torch.inf]).repeat(8))
+        self.register_buffer("lowest", torch.tensor(torch.inf))
+
+    def forward(self, x):
+        x = (x.flatten(1) * self.scale)[:, self.places].masked_fill(~self.open, 0.0)
+        return self.fc(x * (self.turn * self.inner.scale).imag + self.shift + self.small.to(x.dtype) + self.mask.exp())
+
+
+def buffered_session():
+    return Session(Setup(lambda seed: Buffered(), examples(70), examples(20, 1), RECIPES["sgd"], 0.5, 0))
+
+
+@pytest.mark.parametrize("precision", [None, torch.float64, torch.float32])
+def test_scoring_gives_back_buffers_of_every_kind(precision):
+    session = buffered_session()
+    objects = dict(session.model.named_buffers(remove_duplicate=False))
+    before = {name: (buffer.dtype, buffer.clone()) for name, buffer in objects.items()}
+    with session.scoring(precision=precision):
+        assert session.logits(session.sample(5).inputs).dtype == (precision or torch.float32)
+        for buffer in session.model.buffers():
+            buffer.zero_()
+        session.model.small = session.model.small[:3]
+    after = dict(session.model.named_buffers(remove_duplicate=False))
+    assert after.keys() == objects.keys()
+    for name, buffer in after.items():
+        assert buffer is objects[name]
+        assert buffer.dtype == before[name][0] and torch.equal(buffer, before[name][1])
+    session.train()
+    session.finish()
+
+
+def test_synaptic_flow_through_buffers_of_every_kind():
+    session = buffered_session()
+    session.model.fc.weight.data.fill_(-2.0)
+    scores = load_plugins().pruners["synflow"]().scores(session)
+    # Every input is one. `shift` enters as 0.5, though it is negative, and `mask` as exp(0) = 1 or exp(-inf) = 0.
+    scale = torch.linspace(0.5, 1, 16, dtype=torch.float64)
+    flow = scale.flip(0) * (torch.arange(16) > 2) * 2 * scale + 1 + (torch.arange(16) % 2 == 0)
+    torch.testing.assert_close(scores["fc.weight"], (2 * flow).expand(3, 16), rtol=1e-6, atol=0)
+    session.prune(scores)
+    session.train()
+
+
 def test_scoring_in_another_precision_costs_as_much_of_every_layer():
     def cost(precision):
         session = make_session()
@@ -454,6 +523,90 @@ def test_misuse_is_refused_with_a_sentence():
     session.model.fc1.weight.requires_grad_(False)
     with pytest.raises(SessionError, match="what is trainable has changed"):
         session.train()
+
+
+@pytest.mark.parametrize(
+    ("value", "plain"),
+    [
+        (torch.tensor(3), 3),
+        (torch.tensor(0.5, requires_grad=True), 0.5),
+        (torch.tensor([True, False]), [True, False]),
+        (torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
+        (np.float32(0.25), 0.25),
+        (np.int64(7), 7),
+        (np.array([1.5, 2.0]), [1.5, 2.0]),
+        (np.str_("early"), "early"),
+        ([torch.tensor(1.0), np.int8(2), 3], [1.0, 2, 3]),
+        ((1, "a"), [1, "a"]),
+        ("text", "text"),
+        ([], []),
+    ],
+)
+def test_a_note_holds_plain_values(value, plain):
+    session = make_session()
+    session.note("fact", value)
+    kept = session.notes["fact"]
+    assert kept == plain
+    pairs = zip(kept, plain, strict=True) if isinstance(plain, list) else [(kept, plain)]
+    assert all(type(one) is type(other) for one, other in pairs)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (float("nan"), "'fact' holds nan; wanted a finite number, a text or a list of these"),
+        (torch.tensor([1.0, torch.inf]), "'fact' holds inf"),
+        (torch.ones(2, 2), "'fact' has more than one dimension"),
+        ([[1.0], [2.0]], "'fact' has more than one dimension"),
+        ([torch.ones(2)], "'fact' has more than one dimension"),
+        (torch.tensor(1j), "'fact' holds a value of type 'complex'"),
+        (None, "'fact' holds a value of type 'NoneType'"),
+        ({"fc1": 0.5}, "'fact' holds a value of type 'dict'"),
+        (nn.Identity(), "'fact' holds a value of type 'Identity'"),
+        (2**64, "'fact' holds an integer of more than 64 bits"),
+        ("\ud800", "half of a surrogate pair"),
+    ],
+)
+def test_a_note_that_no_record_can_hold_is_refused_at_once_by_name(value, words):
+    session = make_session()
+    with pytest.raises(SessionError, match=words):
+        session.note("fact", value)
+    assert session.notes == {}
+
+
+def test_the_name_of_a_note_is_a_text():
+    with pytest.raises(SessionError, match="name of a note must be a text, not 3"):
+        make_session().note(3, "text")
+
+
+WRONG_TYPES = {
+    "scores in a list": (lambda s: s.prune(list(magnitude(s).values())), "scores must be a dict of tensors.* 'list'"),
+    "scores in arrays": (
+        lambda s: s.prune({name: score.numpy() for name, score in magnitude(s).items()}),
+        "scores of layer 'fc1.weight' must be a tensor.* 'ndarray'; convert it by torch.as_tensor",
+    ),
+    "no masks": (lambda s: s.adopt(None), "masks must be a dict of tensors.* 'NoneType'"),
+    "channel scores in a list": (lambda s: s.prune_channels([torch.ones(12)]), "scores must be a dict of tensors"),
+    "no snapshot": (lambda s: s.rewind(None), r"rewind\(\) goes back to what snapshot\(\) returned.* 'NoneType'"),
+    "a step for a snapshot": (lambda s: s.rewind(0), r"'int'; take a snapshot .* or .* rewind_clock"),
+    "a parametrisation that is no module": (
+        lambda s: s.parametrize(lambda layer, weight: weight.abs),
+        r"for layer 'fc1\.weight' .* returned a value of type 'builtin_function_or_method', not an nn\.Module",
+    ),
+    "one module for all weights": (lambda s: s.parametrize(nn.Identity()), r"takes a function of .* 'Identity'; write"),
+}
+
+
+@pytest.mark.parametrize("call", WRONG_TYPES)
+@pytest.mark.parametrize("inverted", [False, True])
+def test_values_of_a_wrong_type_are_refused_with_a_sentence_and_change_nothing(call, inverted):
+    session = make_session()
+    before = copy.deepcopy(state(session))
+    wrong, words = WRONG_TYPES[call]
+    with session.inverted() if inverted else nullcontext(), pytest.raises((SessionError, MaskError), match=words):
+        wrong(session)
+    assert states_equal(before, state(session))
+    session.train()
 
 
 def test_breaking_out_of_a_loop_leaves_the_session_usable():
@@ -510,7 +663,18 @@ def test_divergence_is_noticed_with_its_step():
     session = make_session()
     session.train()
     session.weights["fc1.weight"].data[0, 0] = float("nan")
-    with pytest.raises(Diverged, match="a weight that is not finite at step 30"):
+    with pytest.raises(Diverged, match=r"values of 'fc1\.weight' that are not finite at step 30"):
+        session.finish()
+
+
+def test_a_buffer_that_is_infinite_from_the_start_is_no_divergence():
+    session = buffered_session()
+    session.train()
+    session.finish()
+    session.model.lowest.fill_(0.1)
+    session.finish()
+    session.model.mask[0] = -torch.inf
+    with pytest.raises(Diverged, match="values of 'mask' that are not finite"):
         session.finish()
 
 
