@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,6 +44,10 @@ def main() -> None:
     """The entry point: unusable input ends with exit status 2 and a sentence."""
     from lth_bench.errors import DataError, FileFault
 
+    try:
+        Path.cwd()
+    except OSError:
+        refuse(["the folder in which this command was started is gone; change to another one and start it again"])
     try:
         app()
     except (FileFault, DataError, OSError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from lth_bench.running.queue import Queue, Tell
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import Identity
+
+
+LONGEST_SUITE = 200  # bytes of a suite's name; a file name has 255, of which writing takes some
 
 
 class Device(StrEnum):
@@ -69,6 +73,8 @@ def run(
     plugins = installed_plugins()
     selected = select(suite, only, plugins)
     directory = directory or selected.directory
+    if faults := list(_place_faults(directory, selected.suite)):
+        refuse(faults)
     identities = [identity(selected.suite, item) for item in selected.chosen]
     todo = missing(directory, identities)
     if todo:
@@ -79,6 +85,15 @@ def run(
     else:
         out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
     _finish(directory, {item.key for item in identities})
+
+
+def _place_faults(directory: Path, suite: str) -> Iterator[str]:
+    """Why nothing can be written into a run directory, so far as its path tells."""
+    for path in (directory, *directory.parents):
+        if path.is_symlink() and not path.exists():
+            yield f"{path} is a link to {path.readlink()}, which is not there; make that folder, or give another --out"
+    if (length := len(suite.encode())) > LONGEST_SUITE:
+        yield f"the name of the suite has {length} bytes, at most {LONGEST_SUITE} fit a file name; rename its file"
 
 
 def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:

@@ -49,14 +49,22 @@ def gc(
 
 @app.command()
 def verify(place: StorePlace) -> None:
-    """Read and check everything; set damaged files aside, and exit with status 1 if there were any."""
+    """Read and check everything; set damaged files aside, and exit with status 1 if there were any.
+
+    Of a run directory, its plan and records are read too; those that cannot be read are named and left alone.
+    """
+    from lth_bench.storage.records import faults
     from lth_bench.storage.upkeep import verify
 
+    unreadable = faults(place)
+    for fault in unreadable:
+        out.print(fault, markup=False, soft_wrap=True)
     store = _open(place)
     bad = verify(store)
-    _print(bad, "everything is sound")
+    _print(bad, "everything in the store is sound" if unreadable else "everything is sound")
     if bad.counts:
         out.print(f"set aside in {store.root / 'damaged'}; it is computed again on demand", soft_wrap=True)
+    if bad.counts or unreadable:
         raise typer.Exit(1)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,6 +59,22 @@ def read_record(path: Path) -> Record:
 def read_records(directory: Path) -> list[Record]:
     """All records of a run directory, in order of their keys."""
     return [read_record(path) for path in record_paths(directory)]
+
+
+def faults(directory: Path) -> list[str]:
+    """What is wrong with the plan and the records of a folder; nothing if it holds none."""
+    reads: list[Callable[[], object]] = [partial(read_plan, directory)]
+    if (directory / "records").is_dir():
+        reads += [partial(read_record, path) for path in record_paths(directory)]
+    return [str(fault) for read in reads if (fault := _raised(read))]
+
+
+def _raised(read: Callable[[], object]) -> FileFault | None:
+    try:
+        read()
+    except FileFault as fault:
+        return fault
+    return None
 
 
 def write_record(directory: Path, record: Record) -> bool:

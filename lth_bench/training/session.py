@@ -162,9 +162,8 @@ class Session:
             self.account.require_tick("update()")
         if self.optimizer is None:
             self.optimizer = make_optimizer(self.recipe, self.model)
-        rate = self.clock.rate()
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self.clock.rate()
         complete_gradients(self.optimizer)
         self.topology.mask_gradients()
         advance(self.optimizer)

@@ -297,3 +297,31 @@ def test_help_version_and_lists_import_neither_torch_nor_timm():
     assert done.returncode == 0, done.stderr
     printed = done.stdout.split("--- ")[1:]
     assert len(printed) == 8 and all(part.partition("\n")[2].strip() for part in printed)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(command, tmp_path):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    done = command("run", "quickstart", "--out", tmp_path / "dangling" / "run")
+    assert done.returncode == 2 and "is a link to" in done.stderr and "nowhere, which is not there" in done.stderr
+    long = suite(tmp_path, "random").rename(tmp_path / f"{'a' * 230}.toml")
+    done = command("run", long, "--out", tmp_path / "out")
+    assert done.returncode == 2 and "has 230 bytes, at most 200 fit a file name; rename its file" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_gone_is_told(tmp_path):
+    (gone := tmp_path / "gone").mkdir()
+    line = f"cd {gone} && rmdir {gone} && {COMMAND} list suites"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert done.returncode == 2 and "the folder in which this command was started is gone" in done.stderr
+
+
+def test_verify_reads_the_records_of_a_run_directory_too(command, tmp_path):
+    path = suite(tmp_path, "random")
+    command("run", path, "--out", tmp_path / "out", "--workers", 1)
+    assert command("store", "verify", tmp_path / "out").returncode == 0
+    (record, *_) = (tmp_path / "out" / "records").glob("*.json")
+    record.write_text('{"x": 1}')
+    done = command("store", "verify", tmp_path / "out")
+    assert done.returncode == 1 and f"{record} is not a record of lth-bench" in " ".join(done.stdout.split())
+    assert record.read_text() == '{"x": 1}'
