@@ -9,12 +9,14 @@ from lth_bench.running.processes import Died, Process
 from lth_bench.running.sweep import POLL, Sweep
 from lth_bench.storage.record import Identity
 
+CHECKS = 3  # workers that check experiments one after the other, if the system or a person kills them
+
 
 class WorkerPool:
     """Worker processes, which start at once: `workers` of them, or by default as many as there is room for."""
 
     def __init__(self, sweep: Sweep, experiments: int, workers: int | None = None) -> None:
-        self.workers = workers
+        self.workers, self._sweep = workers, sweep
         self.processes = [Process(sweep.settings()) for _ in range(min(workers or processors(), experiments))]
 
     def check(self, identities: list[Identity]) -> list[str]:
@@ -33,20 +35,30 @@ class WorkerPool:
         del self.processes[count:]
 
     def _checked(self, identities: list[Identity]) -> Checked:
-        first = self.processes[0]
         for process in self.processes:
             process.ask(MakeReady(identities[0]))  # they read its data at the same time
+        for further in reversed(range(CHECKS)):
+            try:
+                return self._answer(identities)
+            except Died as error:
+                if not (error.killed and further):
+                    printed = self.processes[0].printed()
+                    raise FileFault(f"the experiments could not be checked: {error}\n{printed}") from error
+                self.processes[0].kill()
+                self.processes[0] = Process(self._sweep.settings())
+        raise AssertionError("the last try returns or raises")
+
+    def _answer(self, identities: list[Identity]) -> Checked:
+        """The first worker's findings. Raises Died."""
+        first = self.processes[0]
         first.ask(Check([identity.experiment for identity in identities], room=self.workers is None))
         checked: Checked | None = None
-        try:
-            while True:
-                message = first.answer(POLL)
-                if isinstance(message, CannotWrite):
-                    raise FileFault(message.message)
-                checked = message if isinstance(message, Checked) else checked
-                if checked and (isinstance(message, Idle) or checked.faults):
-                    return checked
-                if isinstance(message, Idle):
-                    raise Died(message.code)
-        except Died as error:
-            raise FileFault(f"the experiments could not be checked: {error}\n{first.printed()}") from error
+        while True:
+            message = first.answer(POLL)
+            if isinstance(message, CannotWrite):
+                raise FileFault(message.message)
+            checked = message if isinstance(message, Checked) else checked
+            if checked and (isinstance(message, Idle) or checked.faults):
+                return checked
+            if isinstance(message, Idle):
+                raise Died(message.code)

@@ -1,0 +1,48 @@
+"""Workers that are killed while they check experiments are replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from lth_bench.errors import FileFault
+from lth_bench.experiments.experiment import Choice, Experiment, Planned
+from lth_bench.running import pool as module
+from lth_bench.running.pool import WorkerPool
+from lth_bench.running.sweep import Sweep
+from lth_bench.storage.record import identity
+from support.networks import recipe
+
+
+@pytest.fixture
+def identities():
+    experiment = Experiment(Choice("digits"), Choice("lenet_300_100"), recipe(), Choice("dense"), 0.0, 0)
+    return [identity("tests", Planned(experiment, "dense", "short", False))]
+
+
+def test_another_worker_takes_the_place_of_one_that_is_killed(tmp_path, identities):
+    pool = WorkerPool(Sweep(tmp_path, None, "cpu"), 1, 1)
+    try:
+        killed = pool.processes[0]
+        os.kill(killed.process.pid, signal.SIGKILL)
+        assert pool.check(identities) == []
+        assert pool.processes[0] is not killed and not pool.processes[0].ended
+    finally:
+        pool.dismiss()
+
+
+def test_workers_that_are_killed_again_and_again_end_the_check(tmp_path, identities, monkeypatch):
+    class Doomed(module.Process):
+        def __init__(self, settings):
+            super().__init__(settings)
+            os.kill(self.process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(module, "Process", Doomed)
+    pool = WorkerPool(Sweep(tmp_path, None, "cpu"), 1, 1)
+    try:
+        with pytest.raises(FileFault, match=r"could not be checked: .* signal 9 \(SIGKILL\)"):
+            pool.check(identities)
+    finally:
+        pool.dismiss()
