@@ -16,6 +16,7 @@ from lth_bench.experiments.plan import plan
 from lth_bench.experiments.plugins import KINDS, Provider, Registry, load_plugins
 from lth_bench.experiments.suite import Suite
 from lth_bench.pruning import masks
+from lth_bench.storage.records import read_records
 from support.networks import make_session
 from support.places import ROOT
 
@@ -115,3 +116,24 @@ def test_the_public_names_are_pinned():
 def test_every_method_is_documented():
     page, plugins = (ROOT / "docs" / "methods.md").read_text(), load_plugins()
     assert [name for name in (*plugins.pruners, *plugins.controls) if f"`{name}`" not in page] == []
+
+
+def test_the_numbers_of_methods_in_the_readme_are_those_of_the_table():
+    page, readme = (ROOT / "docs" / "methods.md").read_text(), (ROOT / "README.md").read_text()
+    lines = re.findall(r"^\| `.*\|$", page.partition("| control |")[0], re.MULTILINE)
+    rows = [line.split("|")[1:-1] for line in lines]
+    methods = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    equal = [name for row in rows if row[3].strip() for name in re.findall(r"`(\w+)`", row[0])]
+    assert set(methods) == set(load_plugins().pruners)
+    methods.remove("dense")
+    assert f"For {len(equal)} of the [{len(methods)} methods](docs/methods.md)" in readme
+    assert f"all {len(methods)} have a case computed by hand" in readme
+
+
+def test_the_time_that_the_suite_of_all_methods_takes_is_that_of_its_records():
+    folder = ROOT / "leaderboards" / "methods-mnist"
+    records = read_records(folder)
+    minutes = round(sum(record.timing.seconds for record in records) / 120)
+    words = f"{minutes} minutes on two cores"
+    assert f"{len(records)} experiments in {words}" in (ROOT / "docs" / "methods.md").read_text()
+    assert words in (folder / "suites" / "methods-mnist.toml").read_text()
