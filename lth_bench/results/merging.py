@@ -10,17 +10,22 @@ from typing import Any
 import pandas as pd
 
 from lth_bench.errors import FileFault
+from lth_bench.results.costs import Costs
 from lth_bench.results.frame import Results, completed, load
-from lth_bench.results.rows import Evidence
+from lth_bench.results.rows import Evidence, Measures
 
 Place = tuple[str, str]  # the names of a data set and a model, without their options
+
+TIMES = ("latency", "seconds", "peak_memory")  # another run of the same experiment differs in these
+MEASURED = sorted({*Measures._fields, *Costs._fields} - {*TIMES}, key=lambda name: name != "last_accuracy")
+SHOWN = 10  # experiments in one message
 
 
 def load_all(directories: list[Path]) -> Results:
     """Reads run directories as one; of an experiment that several have, the first finished record counts.
 
-    Raises FileFault, also where two directories have a data set and a model in common but nothing comparable: another
-    recipe, other options of model or data set, or other data.
+    Raises FileFault where two directories have a data set and a model in common but nothing comparable: another recipe,
+    other options of model or data set, or other data. Also where they have different results of one experiment.
     """
     parts = [load(directory) for directory in {path.resolve(): path for path in directories}.values()]
     if len(parts) == 1:
@@ -30,9 +35,10 @@ def load_all(directories: list[Path]) -> Results:
         raise FileFault(
             "these experiments cannot stand in one leaderboard:\n" + "\n".join(f"- {fault}" for fault in faults)
         )
-    rows = pd.concat([one.frame for one in parts], ignore_index=True)
+    rows = pd.concat([one.frame.assign(directory=str(one.directories[0])) for one in parts], ignore_index=True)
+    _refuse_contradictions(rows[rows["status"] == "done"])
     finished = rows.assign(open=rows["status"] != "done").sort_values("open", kind="stable")
-    unique = finished.drop_duplicates("key").sort_index().drop(columns="open").reset_index(drop=True)
+    unique = finished.drop_duplicates("key").sort_index().drop(columns=["open", "directory"]).reset_index(drop=True)
     recipes = {digest: recipe for one in parts for digest, recipe in one.recipes.items()}
     return Results([path for one in parts for path in one.directories], completed(unique), _together(parts), recipes)
 
@@ -42,6 +48,34 @@ def _together(parts: list[Results]) -> Evidence:
     for one in parts:
         whole.include(one.evidence)
     return whole
+
+
+def _refuse_contradictions(finished: pd.DataFrame) -> None:
+    """Raises FileFault if one experiment has several results; figures that a record lacks contradict nothing."""
+    repeated = finished[finished["key"].duplicated(keep=False)]
+    differing = repeated.groupby("key", sort=False)[MEASURED].nunique() > 1
+    contradictory = differing[differing.any(axis=1)]
+    if contradictory.empty:
+        return
+    columns = contradictory.idxmax(axis=1)  # the first in which the results differ
+    pairs = columns.head(SHOWN).items()
+    told = [_contradiction(repeated[repeated["key"] == key], str(column)) for key, column in pairs]
+    more = [f"and {len(columns) - SHOWN} more"] if len(columns) > SHOWN else []
+    raise FileFault(
+        "these directories have different results of the same experiments:\n"
+        + "\n".join(f"- {line}" for line in [*told, *more])
+        + "\ngive the directories one at a time, or move the records that you do not trust out of records/"
+    )
+
+
+def _contradiction(rows: pd.DataFrame, column: str) -> str:
+    """The results of one experiment in words: its name, and the differing figure in each directory."""
+    first = rows.iloc[0]
+    figures = rows[rows[column].notna()].drop_duplicates(column)
+    pairs = zip(figures[column], figures["directory"], strict=True)
+    values = ", ".join(f"{value} in {directory}" for value, directory in pairs)
+    name = f"{first['label']}, {first['model']} on {first['dataset']}, sparsity {first['asked']}, seed {first['seed']}"
+    return f"{name} ({first['key']}): {column.replace('_', ' ')} {values}"
 
 
 def _faults(one: Results, other: Results) -> Iterator[str]:

@@ -26,7 +26,7 @@ from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
 from lth_bench.storage.records import ticket_path, write_plan
 from support.documents import write_document
-from support.records import RECIPE, planned, record, recorded
+from support.records import RECIPE, planned, record, recorded, write_run
 from support.tables import cells_of
 
 DENSE = (0.90, 0.92, 0.94)
@@ -250,6 +250,37 @@ def test_a_record_that_is_done_counts_before_one_that_is_missing(tmp_path):
     (tmp_path / "one" / "records").mkdir()
     other = filled(tmp_path / "other", rows)
     assert set(load_all([tmp_path / "one", other]).frame["status"]) == {"done"}
+
+
+def test_equal_results_of_one_experiment_become_one_whatever_time_they_took(tmp_path):
+    one = filled(tmp_path / "one", seeds("imp", DENSE))
+    other = filled(tmp_path / "other", seeds("imp", DENSE), timing={"seconds": 99.0, "latency": 0.1, "peak_memory": 7})
+    assert len(load_all([one, other]).frame) == 3
+
+
+def test_different_results_of_one_experiment_are_refused_by_name_in_either_order(tmp_path, command):
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_run(one, seeds("imp", (0.90, 0.92, "failed")))
+    write_run(other, seeds("imp", (0.90, 0.93, 0.94)))
+    key = planned("imp", 0.5, 1).experiment.key
+    for pair in ([one, other], [other, one]):
+        with pytest.raises(FileFault) as caught:
+            load_all(pair)
+        first, line, advice = str(caught.value).splitlines()
+        assert "different results" in first and "one at a time" in advice
+        assert line.startswith(f"- imp, lenet_300_100 on digits, sparsity 0.5, seed 1 ({key}): last accuracy ")
+        assert f"92.0 in {one}" in line and f"93.0 in {other}" in line
+    done = command("leaderboard", one, other)
+    assert done.returncode == 2 and "different results" in done.stderr and key in done.stderr
+
+
+def test_results_that_differ_in_a_loss_alone_are_different(tmp_path):
+    point = {"accuracy": 0.9, "loss": 1.0, "step": 10, "censored": False}
+    rows = [(planned("imp", 0.5, 0), 0.9)]
+    one = filled(tmp_path / "one", rows)
+    other = filled(tmp_path / "other", rows, test={"last": {**point, "loss": 1.5}})
+    with pytest.raises(FileFault, match="loss 1.0 in .*one, 1.5 in .*other"):
+        load_all([one, other])
 
 
 @pytest.mark.parametrize(
