@@ -22,7 +22,7 @@ from lth_bench.experiments.suite import Suite
 
 def suite_path(name: str, plugins: Plugins) -> Path:
     """The path of a suite file; `name` is a path that ends in .toml, or a registered suite. Raises SuiteError."""
-    if Path(name).suffix == ".toml":
+    if _is_path(name):
         return Path(name)
     try:
         return Path(plugins.suites[name])
@@ -31,12 +31,15 @@ def suite_path(name: str, plugins: Plugins) -> Path:
 
 
 def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
-    """The name and content of a suite file; `name` as for `suite_path`. Raises SuiteError."""
+    """The name and content of a suite: its registered name, or the stem of its path. Raises SuiteError.
+
+    `name` as for `suite_path`.
+    """
     path = suite_path(name, plugins)
     content: dict[str, Any] = {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        return path.stem, Suite.model_validate(content)
+        return path.stem if _is_path(name) else name, Suite.model_validate(content)
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError([f"cannot read the suite file {path}: {error}"]) from error
     except tomllib.TOMLDecodeError as error:
@@ -44,6 +47,10 @@ def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
     except ValidationError as error:
         faults = [*faults_of(error), *_further_faults(content, error, plugins)]
         raise SuiteError([f"{path}: {fault}" for fault in faults]) from error
+
+
+def _is_path(name: str) -> bool:
+    return Path(name).suffix == ".toml"
 
 
 def _further_faults(content: dict[str, Any], error: ValidationError, plugins: Plugins) -> list[str]:

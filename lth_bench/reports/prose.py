@@ -12,6 +12,7 @@ from lth_bench.reports.escaping import markdown
 from lth_bench.reports.formats.markdown import bare
 from lth_bench.reports.leaderboards import formatted, marks, verdict_sentence
 from lth_bench.reports.leaderboards import numbers as all_numbers
+from lth_bench.reports.suites import SuiteText
 from lth_bench.reports.table import Column, listing
 from lth_bench.results.frame import Results, rows_of
 from lth_bench.results.leaderboard import Leaderboards, overall
@@ -79,11 +80,14 @@ EARLY_STOP = [
 ]
 
 
-def report(results: Results, leaderboards: Leaderboards, figures: Sequence[tuple[str, str]]) -> str:
+def report(
+    results: Results, leaderboards: Leaderboards, suites: Sequence[SuiteText], figures: Sequence[tuple[str, str]]
+) -> str:
     """The report as Markdown; `figures` are pairs of file stem and caption."""
     rows = all_numbers(leaderboards).assign(**leaderboards.relative_costs())
     parts = [
-        f"# Report: {markdown(', '.join(sorted(results.evidence.suites)))}",
+        f"# Report: {markdown(', '.join(suite.title for suite in suites))}",
+        *(markdown(suite.description) for suite in suites if suite.description),
         "## Accuracy",
         formatted(leaderboards, "md").strip("\n"),
         *_overall(leaderboards),

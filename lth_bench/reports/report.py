@@ -9,12 +9,12 @@ import pandas as pd
 
 from lth_bench.reports import prose
 from lth_bench.reports.leaderboards import FORMATS, formatted
+from lth_bench.reports.suites import suite_texts
 from lth_bench.results.frame import Results
 from lth_bench.results.leaderboard import Leaderboards, summarise
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
 from lth_bench.storage.files import publish
-from lth_bench.storage.records import suite_copy
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,17 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     from lth_bench.reports.page.content import PageContent
     from lth_bench.reports.page.render import page
 
-    results, leaderboards = report.results, report.leaderboards
+    results, leaderboards, suites = report.results, report.leaderboards, suite_texts(report.results)
     drawn = pictures(results, leaderboards, matrices(report.overlaps))
     files = save_all(drawn, folder)
     text = folder / "report.md"
-    publish(text, prose.report(results, leaderboards, [(picture.stem, picture.caption) for picture in drawn]).encode())
+    captions = [(picture.stem, picture.caption) for picture in drawn]
+    publish(text, prose.report(results, leaderboards, suites, captions).encode())
     figures = [
         (picture.caption, picture.kind, picture.block, (folder / f"{picture.stem}.svg").read_text(encoding="utf-8"))
         for picture in drawn
     ]
-    content = PageContent(
-        results, leaderboards, verdicts(leaderboards), badges(leaderboards), figures, _suites(results)
-    )
+    content = PageContent(results, leaderboards, verdicts(leaderboards), badges(leaderboards), figures, suites)
     publish(folder / "report.html", page(content).encode())
     return [text, folder / "report.html", *(paths[0] for paths in files)]
 
@@ -71,10 +70,3 @@ def written(directory: Path) -> list[Path]:
         return []
     oldest = min(path.stat().st_mtime for path in paths)
     return paths if oldest > max(path.stat().st_mtime for path in sources if path.exists()) else []
-
-
-def _suites(results: Results) -> dict[str, str]:
-    """The texts of the suites that were run, as far as copies exist."""
-    candidates = {name: [suite_copy(place, name) for place in results.directories] for name in results.evidence.suites}
-    existing = {name: [path for path in paths if path.exists()] for name, paths in sorted(candidates.items())}
-    return {name: paths[0].read_text(encoding="utf-8", errors="replace") for name, paths in existing.items() if paths}

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from lth_bench.cli.selection import select
 from lth_bench.errors import SuiteError
 from lth_bench.experiments.plan import plan, read_suite
-from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.plugins import Provider, load_plugins
 
 PLUGINS = load_plugins()
 GOOD = {
@@ -295,6 +297,20 @@ def test_all_faults_are_listed_at_once(tmp_path):
     pruners = '[[pruners]]\nname = "snp"\n[[pruners]]\nname = "imp"\narguments = { rat = 1, output_rate = "x" }'
     found = faults(tmp_path, pruners=pruners, seeds="seeds = [1, 1]", recipe='recipe = "x"').splitlines()
     assert len(found) == 5, found
+
+
+def test_a_suite_is_named_as_it_is_registered_and_by_its_file_otherwise(tmp_path):
+    plugins, provider = load_plugins(), Provider("a", "b", "c", "d")
+    for name in ("one", "other"):
+        path = tmp_path / name / "suite.toml"
+        path.parent.mkdir()
+        path.write_text("\n".join((GOOD | {"title": f'title = "{name}"'}).values()))
+        plugins.suites.add(name, path, provider)
+    directories = [select(name, None, plugins).directory for name in ("one", "other")]
+    assert directories == [Path("runs/one"), Path("runs/other")]
+    named = {name: content.title for name, content in (read_suite(name, plugins) for name in ("one", "other"))}
+    assert named == {"one": "one", "other": "other"}
+    assert read_suite(str(tmp_path / "one" / "suite.toml"), plugins)[0] == "suite"
 
 
 def test_a_suite_that_is_not_there_is_named():

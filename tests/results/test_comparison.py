@@ -279,7 +279,7 @@ def test_results_that_differ_in_a_loss_alone_are_different(tmp_path):
     rows = [(planned("imp", 0.5, 0), 0.9)]
     one = filled(tmp_path / "one", rows)
     other = filled(tmp_path / "other", rows, test={"last": {**point, "loss": 1.5}})
-    with pytest.raises(FileFault, match="loss 1.0 in .*one, 1.5 in .*other"):
+    with pytest.raises(FileFault, match=r"loss 1\.0 in .*one, 1\.5 in .*other"):
         load_all([one, other])
 
 

@@ -18,6 +18,7 @@ from lth_bench.reports.leaderboards import formatted, sentence, tables
 from lth_bench.reports.report import compare, write_report, write_tables
 from lth_bench.results.frame import load, results
 from lth_bench.results.leaderboard import summarise
+from lth_bench.storage.files import publish
 from lth_bench.storage.records import suite_copy
 from support.documents import read_documents, write_document
 from support.places import ROOT
@@ -73,6 +74,20 @@ def test_a_directory_with_only_dense_runs_has_its_report(tmp_path):
     recorded(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
     report, page, *_ = write_report(compare(load(tmp_path)), tmp_path / "report")
     assert "90.00" in report.read_text() and "90.00" in page.read_text()
+
+
+def test_a_report_has_the_titles_of_its_suites_where_it_has_their_files(tmp_path):
+    recorded(tmp_path, [(planned("dense", 0.0, 0), 0.9)])
+
+    def heads():
+        text, page, *_ = write_report(compare(load(tmp_path)), tmp_path / "report")
+        return text.read_text().partition("\n\n## ")[0], re.search("<h1>(.*)</h1>", page.read_text())[1]
+
+    assert heads() == ("# Report: made", "made")
+    publish(suite_copy(tmp_path, "made"), b'title = "A *first* look"\ndescription = "At what is there."\n')
+    assert heads() == ("# Report: A \\*first\\* look\n\nAt what is there.", "A *first* look")
+    publish(suite_copy(tmp_path, "made"), b"title =")
+    assert heads() == ("# Report: made", "made")
 
 
 def test_figures_of_models_with_alike_names_do_not_replace_each_other(tmp_path):

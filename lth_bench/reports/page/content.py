@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
+from lth_bench.reports.suites import SuiteText
 from lth_bench.results.frame import Results
 from lth_bench.results.leaderboard import Leaderboards, Place
 
 
 @dataclass(frozen=True)
 class PageContent:
-    """What a page shows; `suites` holds TOML texts by the names of their suites, as far as they exist.
+    """What a page shows.
 
     A figure has a caption, a kind, a leaderboard and the text of an SVG, in which groups with the id `method-N`
     belong to method N of the leaderboards, counted from 0 in the order of their rows.
@@ -24,4 +25,9 @@ class PageContent:
     verdicts: pd.DataFrame
     badges: pd.DataFrame
     figures: Sequence[tuple[str, str, Place, str]]
-    suites: Mapping[str, str]
+    suites: Sequence[SuiteText]
+
+    @property
+    def files(self) -> list[SuiteText]:
+        """The suites whose file the page shows."""
+        return [suite for suite in self.suites if suite.text]

@@ -69,7 +69,8 @@ def _head(content: PageContent) -> dict[str, Any]:
     counts = frame["status"].value_counts()
     troubles = [{**trouble._asdict(), "method": trouble.label} for trouble in evidence.troubles[:LISTED]]
     return {
-        "title": ", ".join(sorted(set(frame["suite"]))),
+        "title": ", ".join(suite.title for suite in content.suites),
+        "descriptions": [suite.description for suite in content.suites if suite.description],
         "counts": [(name, int(counts.get(name, 0))) for name in OUTCOMES],
         "seeds": ", ".join(str(seed) for seed in sorted(set(frame["seed"]))),
         "methods": frame.loc[frame["control"] == "", "method"].nunique(),
@@ -87,16 +88,17 @@ def _versions(counts: Mapping[str, int]) -> str:
 
 
 def _sources(content: PageContent) -> dict[str, Any]:
-    names = sorted(set(content.results.frame["suite"]))
     return {
-        "suites": [(name, _preformatted(text)) for name, text in content.suites.items()],
-        "commands": [f"lth-bench run {_file(name, content.suites)} --data DIR" for name in names],
+        "suites": [(suite.name, _preformatted(suite.text)) for suite in content.files],
+        "commands": [f"lth-bench run {argument} --data DIR" for argument in _arguments(content).values()],
     }
 
 
-def _file(suite: str, suites: Mapping[str, str]) -> str:
-    """A suite's name on the command line: its file if the page shows it."""
-    return shlex.quote(f"suites/{suite}.toml" if suite in suites else suite)
+def _arguments(content: PageContent) -> dict[str, str]:
+    """Each suite on the command line, by its name: its file if the page shows it, else its name."""
+    return {
+        suite.name: shlex.quote(f"suites/{suite.name}.toml" if suite.text else suite.name) for suite in content.suites
+    }
 
 
 def _preformatted(text: str) -> Markup:
@@ -111,24 +113,25 @@ def _experiments(content: PageContent) -> dict[str, Any]:
     shown = frame if len(frame) <= LISTED else frame[frame["status"] != "done"].head(LISTED)
     records = dict(content.results.documents()) if len(frame) <= EMBEDDED else {}
     numbers = {key: number for number, key in enumerate(records)}
+    arguments = _arguments(content)
     shown = placed(shown, content.leaderboards.names()).assign(
         target=shown["asked"],
         folder=[("records/",) * (status != "missing") for status in shown["status"]],
         record=[numbers.get(key, "") for key in shown["key"]],
-        command=[_command(*pair, content.suites) for pair in zip(shown["suite"], shown["key"], strict=True)],
+        command=[_command(arguments[name], key) for name, key in zip(shown["suite"], shown["key"], strict=True)],
     )
     return {
         "experiments": listed("Experiments", listings.EXPERIMENTS, rows_of(shown)),
         "records": [_embedded(record) for record in records.values()],
         "left_out": len(frame) - len(shown),
-        "example": _command(content.results.frame["suite"].iloc[0], "KEY", content.suites),
+        "example": _command(arguments[content.results.frame["suite"].iloc[0]], "KEY"),
     }
 
 
-def _command(suite: str, key: str, suites: Mapping[str, str]) -> str:
+def _command(argument: str, key: str) -> str:
     """The command that runs an experiment again."""
     only = f"\"key == '{key}'\"" if re.fullmatch(r"\w+", key, re.ASCII) else shlex.quote(f"key == {key!r}")
-    return f"lth-bench run {_file(suite, suites)} --only {only} --data DIR"
+    return f"lth-bench run {argument} --only {only} --data DIR"
 
 
 def _embedded(record: str) -> Markup:

@@ -19,6 +19,7 @@ from lth_bench.reports.escaping import plain
 from lth_bench.reports.leaderboards import verdict_sentence
 from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.render import LONGEST, page
+from lth_bench.reports.suites import SuiteText
 from lth_bench.results.frame import BLOCK, load
 from lth_bench.results.leaderboard import summarise
 from lth_bench.results.rows import Trouble
@@ -79,14 +80,15 @@ def judged(found):
     return verdicts, badges.assign(control="redraw", **numbers)
 
 
+MADE = SuiteText("made", "All that was made", "A suite for pages.", 'title = "All that was made"\n')
+
+
 def content(results, label="a figure", suites=None):
     found = summarise(results.frame)
     figures = [
         (f"{label} {kind}", kind, place, SVG.format(label="label")) for place, _ in found.blocks() for kind in "ab"
     ]
-    return PageContent(
-        results, found, *judged(found), figures, {"made": 'title = "Made"\n'} if suites is None else suites
-    )
+    return PageContent(results, found, *judged(found), figures, suites or [MADE])
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +138,7 @@ def hostile_content(folder):
         verdicts=made_of.verdicts.assign(**words),
         badges=made_of.badges.assign(**asked),
         figures=[*figures, *((text, "", place, text) for text in HOSTILE)],
-        suites={text: f"{text}\n  {text}" for text in HOSTILE},
+        suites=[SuiteText(text, text, text, f"{text}\n  {text}") for text in HOSTILE],
     )
 
 
@@ -201,7 +203,9 @@ def test_a_page_is_whole_without_a_browser(source):
     assert "92.00" in seen.text and "1 diverged, 1 failed, 1 missing" in seen.text
     for section in ("Winning tickets?", "Sanity checks", "What did not finish", "Experiments", "Run it again"):
         assert section in seen.text
-    assert "a | <b>failed</b>" in seen.text and 'title = "Made"' in seen.text
+    assert "a | <b>failed</b>" in seen.text and MADE.text in seen.text
+    assert seen.text.count(MADE.title) == 3, "as the title, as the heading, and in the file"
+    assert MADE.description in seen.text
     assert "lth-bench run suites/made.toml --data DIR" in seen.text
     ids = [attributes["id"] for _, attributes in seen.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -285,7 +289,7 @@ def test_words_on_tickets_are_those_of_the_other_tables(source, made_content):
 def test_a_run_in_which_nothing_finished_has_its_page(tmp_path):
     write_plan(tmp_path, "made", [planned("imp", 0.5, 0)])
     (tmp_path / "records").mkdir()
-    seen = Seen(page(content(load(tmp_path), suites={})))
+    seen = Seen(page(content(load(tmp_path), suites=[SuiteText("made", "made")])))
     assert "1 missing" in seen.text and "lth-bench run made --data DIR" in seen.text
 
 
