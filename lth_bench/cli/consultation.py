@@ -70,18 +70,19 @@ def _images(context: Context, dataset: str | None) -> tuple[Batch, int, str]:
     if dataset is None:
         inputs = torch.randn(EXAMPLES, *NOISE, generator=generator(0, "noise"))
         return Batch(inputs, torch.arange(EXAMPLES) % CLASSES), CLASSES, f"noise of 32×32 in {CLASSES} classes"
-    entry = dataset_choice(context.plugins, *_named(dataset))
+    entry = dataset_choice(context.plugins, *_named(dataset, context.plugins))
     data, classes = context.training(entry)[0], context.classes(entry)
     return diagnostic_batch(data), classes, f"{label(entry)}: {'×'.join(map(str, data.shape))}, {classes} classes"
 
 
-def _named(text: str) -> tuple[str, dict[str, Any]]:
+def _named(text: str, plugins: Plugins) -> tuple[str, dict[str, Any]]:
     """A data set as a suite writes it, or as NAME=PATH."""
     if not text.startswith("{"):
         name, _, path = text.partition("=")
         return name, {"path": path} if path else {}
     try:
-        entry = TypeAdapter(Located).validate_python(tomllib.loads(f"value = {text}")["value"])
+        value = tomllib.loads(f"value = {text}")["value"]
+        entry = TypeAdapter(Located).validate_python(value, context={"datasets": list(plugins.datasets)})
     except ValueError as error:
         raise ValueError(f"--dataset wants NAME, NAME=PATH or a table as in a suite, not {text!r}") from error
     return entry.name, dict(entry.arguments)

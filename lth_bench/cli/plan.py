@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.table import Table
 from rich.text import Text
 
@@ -14,13 +16,20 @@ from lth_bench.cli.terminal import out
 
 if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Planned
+    from lth_bench.experiments.plugins import Plugins
+
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Also read the data sets below this folder, and print their sizes."),
+]
 
 
-def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
-    """Show which experiments a suite would run."""
+def plan(suite: SuiteName, directory: Output = None, data: Data = None, only: Only = None) -> None:
+    """Show which experiments a suite would run and, with --data, whether their data are there."""
     from lth_bench.running.standing import standing
 
-    selected = select(suite, only, installed_plugins())
+    plugins = installed_plugins()
+    selected = select(suite, only, plugins)
     directory = directory or selected.directory
     table = Table("model", "data", "method", "recipe", "sparsities", "seeds", "experiments", "done", box=None)
     total = done = 0
@@ -33,9 +42,28 @@ def plan(suite: SuiteName, directory: Output = None, only: Only = None) -> None:
         table.add_row(*map(Text, place), sparsities, seeds, str(len(items)), str(finished))
     out.print(table)
     out.print(
-        f"\n{selected.suite}: {total} experiments, {done} of them done in {directory}/, {total - done} to run; "
-        "each trains at least once for the duration of its recipe, iterative methods once a round."
+        f"\n{selected.suite}: {total} experiments, {done} of them done in {directory}/, {total - done} to run. "
+        "The method decides how long an experiment trains: most train for the duration of their recipe, iterative "
+        "ones once a round."
     )
+    if data:
+        _print_data(selected.chosen, plugins, data)
+
+
+def _print_data(planned: list[Planned], plugins: Plugins, root: Path) -> None:
+    """Reads the data sets of these experiments and prints their sizes. Raises DataError."""
+    import torch
+
+    from lth_bench.experiments.choices import label
+    from lth_bench.running.context import Context
+
+    context = Context(plugins, root, torch.device("cpu"))
+    for entry in {str(item.experiment.dataset): item.experiment.dataset for item in planned}.values():
+        splits = dict(zip(("training", "validation"), context.training(entry), strict=True))
+        sizes = ", ".join(f"{len(s):,} for {name}" for name, s in {**splits, "test": context.test(entry)}.items())
+        shape = "×".join(map(str, splits["training"].shape))
+        text = f"{label(entry)}: {sizes}; {shape}, {context.classes(entry)} classes"
+        out.print(text, markup=False, soft_wrap=True)
 
 
 def _spans(numbers: list[int]) -> str:

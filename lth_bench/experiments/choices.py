@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import json
 import tomllib
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -13,8 +14,11 @@ from pydantic import TypeAdapter, ValidationError
 from lth_bench.experiments.adapters import Adapters, split
 from lth_bench.experiments.experiment import Choice, without_defaults
 from lth_bench.experiments.plugins import Plugins, Registry
+from lth_bench.experiments.spelling import known_names
 
 Instance = TypeVar("Instance")
+Place = tuple[int | str, ...]
+Keys = Callable[[Place], list[str]]
 
 
 def instantiate(registry: Registry, name: str, arguments: dict[str, Any]) -> Any:
@@ -24,8 +28,8 @@ def instantiate(registry: Registry, name: str, arguments: dict[str, Any]) -> Any
     """
     kind = registry[name]
     parameters = [f.name for f in dataclasses.fields(kind) if f.init]
-    known = ", ".join(parameters) or "none"
-    faults = [f"{key}: no such parameter of {name!r}; known: {known}" for key in arguments if key not in parameters]
+    unknown = [key for key in arguments if key not in parameters]
+    faults = [f"{key}: no such parameter of {name!r}; {known_names(key, parameters)}" for key in unknown]
     try:
         instance = validated(kind, {key: value for key, value in arguments.items() if key in parameters})
     except ValidationError as error:
@@ -99,12 +103,19 @@ def validated(kind: type[Instance], fields: dict[str, Any]) -> Instance:
     return TypeAdapter(kind).validate_json(json.dumps(fields), strict=True)
 
 
-def faults_of(error: ValidationError) -> list[str]:
-    """One sentence for each fault, with its place."""
-    return [_fault(item["loc"], item["msg"], item["input"], item["type"]) for item in error.errors()]
+def faults_of(error: ValidationError, keys: Keys | None = None) -> list[str]:
+    """One sentence for each fault, with its place; `keys` gives the keys of a table at a place, to suggest some."""
+    return [
+        _fault(item["loc"], item["msg"], item["input"], item["type"]) + _suggested(item["loc"], item["type"], keys)
+        for item in error.errors()
+    ]
 
 
-def _fault(loc: tuple[int | str, ...], message: str, value: Any, kind: str) -> str:
+def _suggested(loc: Place, kind: str, keys: Keys | None) -> str:
+    return f"; {known_names(str(loc[-1]), keys(loc[:-1]))}" if keys and kind == "extra_forbidden" else ""
+
+
+def _fault(loc: Place, message: str, value: Any, kind: str) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     found = "" if kind in ("missing", "extra_forbidden") or isinstance(value, dict) else f" (found: {value!r})"
     text = {"extra_forbidden": "no such key here", "missing": "this key is needed"}.get(kind, message)

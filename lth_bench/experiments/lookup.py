@@ -14,6 +14,7 @@ from lth_bench.experiments.choices import choice, dataset_choice, faults_of, mod
 from lth_bench.experiments.experiment import Choice, without_defaults
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
+from lth_bench.experiments.spelling import known_names, suggestion
 from lth_bench.experiments.suite import ControlEntry, Named, PrunerEntry
 
 Table = Mapping[str, JsonValue]
@@ -53,7 +54,8 @@ class Lookup:
         try:
             return cast(Recipe, self._plugins.recipes[name])
         except UnknownName as error:
-            own = f"; in this suite: {', '.join(self._recipes)}" if self._recipes else ""
+            names = ", ".join(self._recipes)
+            own = f"; {suggestion(name, self._recipes)}in this suite: {names}" if names else ""
             self.faults.append(f"{place}: {self._with_broken(error)}{own}")
             return None
 
@@ -62,7 +64,7 @@ class Lookup:
         changes = {key: value for key, value in table.items() if key != "like"}
         fields = [f.name for f in dataclasses.fields(Recipe)]
         unknown = [key for key in changes if key not in fields]
-        self.faults += [f"{place}.{key}: no such field; known: like, {', '.join(fields)}" for key in unknown]
+        self.faults += [f"{place}.{key}: no such field; {known_names(key, ['like', *fields])}" for key in unknown]
         start = dict[str, Any]()
         if "like" in table:
             other = self.recipe(f"{place}.like", str(table["like"]))

@@ -17,7 +17,7 @@ from lth_bench.experiments.choices import faults_of
 from lth_bench.experiments.experiment import Planned
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.resolving import Resolver, SuiteExperiment
-from lth_bench.experiments.suite import Suite
+from lth_bench.experiments.suite import Suite, keys, validated_suite
 
 
 def suite_path(name: str, plugins: Plugins) -> Path:
@@ -39,13 +39,13 @@ def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
     content: dict[str, Any] = {}
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
-        return path.stem if _is_path(name) else name, Suite.model_validate(content)
+        return path.stem if _is_path(name) else name, validated_suite(content, plugins.datasets)
     except (OSError, UnicodeDecodeError) as error:
         raise SuiteError([f"cannot read the suite file {path}: {error}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise SuiteError([f"{path}: not valid TOML: {error}"]) from error
     except ValidationError as error:
-        faults = [*faults_of(error), *_further_faults(content, error, plugins)]
+        faults = [*faults_of(error, keys), *_further_faults(content, error, plugins)]
         raise SuiteError([f"{path}: {fault}" for fault in faults]) from error
 
 
@@ -61,7 +61,7 @@ def _further_faults(content: dict[str, Any], error: ValidationError, plugins: Pl
             table: Any = reduce(lambda outer, part: outer[part], path, cast(Any, content))
             del table[key]
     try:
-        plan(Suite.model_validate(content), plugins)
+        plan(validated_suite(content, plugins.datasets), plugins)
     except SuiteError as more:
         return more.faults
     except ValidationError:

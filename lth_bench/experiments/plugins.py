@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -17,6 +16,7 @@ from lth_bench.errors import UnknownName
 from lth_bench.experiments import hookspecs
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.recipe import Recipe
+from lth_bench.experiments.spelling import known_names
 
 GROUP = "lth_bench"
 KINDS = ("pruners", "controls", "models", "datasets", "recipes", "suites")
@@ -64,10 +64,7 @@ class Registry:
     def __getitem__(self, name: str) -> Any:
         """The item of this name. Raises UnknownName, with close names."""
         if name not in self.items:
-            known = ", ".join(sorted(self.items)) or "none"
-            close = get_close_matches(name, self.items, 1)
-            hint = f"did you mean {close[0]!r}? known" if close else "known"
-            raise UnknownName(f"no {self.kind[:-1]} {name!r}; {hint}: {known}")
+            raise UnknownName(f"no {self.kind[:-1]} {name!r}; {known_names(name, self)}")
         return self.items[name]
 
     def __iter__(self) -> Iterator[str]:

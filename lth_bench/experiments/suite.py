@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
@@ -31,12 +32,19 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-def _located(value: Any) -> Any:
-    """`{ parquet = "photos" }` is short for the data set `parquet` with the argument `path = "photos"`."""
-    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
-        name, path = next(iter(value.items()))
-        return {"name": name, "arguments": {"path": path}}
-    return _named(value)
+def _located(value: Any, info: ValidationInfo) -> Any:
+    """`{ parquet = "photos", validation = 9 }`, in short, is `parquet` with the arguments `path` and `validation`.
+
+    The first key that the context lists among the names of data sets is the name, else the first of all.
+    """
+    if not isinstance(value, dict) or not value or "name" in value or "arguments" in value:
+        return _named(value)
+    names = (info.context or {}).get("datasets", ())
+    name = next((key for key in value if key in names), next(iter(value)))
+    others = {key: argument for key, argument in value.items() if key != name}
+    if "path" in others:
+        raise ValueError(f"the path stands there twice, as {name} and as path")
+    return {"name": name, "arguments": {"path": value[name], **others}}
 
 
 Entry = Annotated[Named, BeforeValidator(_named)]
@@ -76,3 +84,23 @@ class Suite(Strict):
     sparsities: list[Sparsity] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
     controls: list[Control] = []
+
+
+_TABLES: dict[int | str, type[BaseModel]] = {
+    "models": Named,
+    "datasets": Named,
+    "found_on": Named,
+    "pruners": PrunerEntry,
+    "controls": ControlEntry,
+}
+
+
+def keys(place: tuple[int | str, ...]) -> list[str]:
+    """The keys that a suite may have in the table at this place."""
+    tables = [_TABLES[part] for part in place if part in _TABLES]
+    return list((tables[-1] if tables else Suite).model_fields)
+
+
+def validated_suite(content: dict[str, Any], datasets: Iterable[str]) -> Suite:
+    """A suite from its TOML; `datasets` are the names of the registered ones. Raises ValidationError."""
+    return Suite.model_validate(content, context={"datasets": list(datasets)})

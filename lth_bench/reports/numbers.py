@@ -35,6 +35,12 @@ def bounds(lower: float, upper: float, form: Form) -> str:
     return "" if math.isnan(lower) or math.isnan(upper) else f"[{form(lower)}, {form(upper)}]"
 
 
+def time_spent(seconds: float) -> tuple[str, str]:
+    """A time and its unit: seconds below a minute, hours from three on."""
+    seconds_each, unit = (1, "seconds") if seconds < 60 else (60, "minutes") if seconds < 3 * 3600 else (3600, "hours")
+    return f"{seconds / seconds_each:,.1f}", unit
+
+
 def percent(share: float) -> str:
     """A share in per cent, to six digits."""
     return f"{100 * share:.6g}%"

@@ -178,4 +178,4 @@ def _evidence(results: Results) -> str:
             f"- steps of training computed: {evidence.computed:,} of the {evidence.charged:,} that the experiments "
             f"would need on their own ({evidence.computed / evidence.charged:.0%})"
         )
-    return "\n".join([*lines, f"- time in workers: {evidence.seconds / 60:.1f} minutes"])
+    return "\n".join([*lines, f"- time in workers: {' '.join(numbers.time_spent(evidence.seconds))}"])

@@ -144,6 +144,17 @@ def test_a_finished_directory_is_only_read_and_needs_no_torch(tmp_path, command)
     assert "3 experiments, 3 of them done" in " ".join(command("plan", path, "--out", out).stdout.split())
 
 
+def test_a_plan_with_data_reads_them_and_says_what_is_absent(tmp_path, command):
+    path = suite(tmp_path, "snip")
+    done = command("plan", path, "--data", tmp_path)
+    assert done.returncode == 0 and "digits: 1,197 for training, 200 for validation, 400 for test" in done.stdout
+    assert "at least once" not in done.stdout
+    path.write_text(path.read_text().replace('"digits"', '"mnist"'))
+    absent = command("plan", path, "--data", tmp_path)
+    assert absent.returncode == 2 and str(tmp_path) in absent.stderr
+    assert command("plan", path).returncode == 0, "without --data nothing is read"
+
+
 def test_an_experiment_twice_gives_the_same_record_but_for_timings(tmp_path):
     plugins = load_plugins()
     path = suite(tmp_path, "random", "magnitude", "snip", GOOD)

@@ -5,6 +5,7 @@ import pytest
 
 from lth_bench.cli.selection import select
 from lth_bench.errors import SuiteError
+from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import Provider, load_plugins
 
@@ -109,7 +110,7 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
         ),
         (
             {"pruners": '[[pruners]]\nname = "imp"\narguments = { rat = 0.2 }'},
-            ["pruners[0].arguments.rat: no such parameter of 'imp'; known: rate, rewind_to"],
+            ["pruners[0].arguments.rat: no such parameter of 'imp'; did you mean 'rate'? known: rate, rewind_to"],
         ),
         (
             {"pruners": '[[pruners]]\nname = "imp"\narguments = { rate = "fast" }'},
@@ -143,7 +144,7 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
         ),
         (
             with_controls('{ name = "transfer", found = "mnist" }'),
-            ["controls[0].found: no such key here"],
+            ["controls[0].found: no such key here; did you mean 'found_on'? known: name, arguments, found_on"],
         ),
         (
             with_controls('{ name = "transfer", arguments = { found_on = "mnist" } }'),
@@ -194,7 +195,24 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
             {"models": 'models = [{ name = "resnet18", arguments = { layer_scale = -1.0 } }]'},
             ["models[0].arguments", "layer_scale must be a finite number above 0, found -1.0"],
         ),
-        ({"pruners": '[[pruners]]\nname = "imp"\nspeed = 3'}, ["pruners[0].speed: no such key here"]),
+        (
+            {"pruners": '[[pruners]]\nname = "imp"\nlable = "x"'},
+            ["pruners[0].lable: no such key here; did you mean 'label'? known: name, arguments, label, recipe, models"],
+        ),
+        (
+            {"seeds": "seeds = [0]\nsparsity = [0.5]"},
+            ["sparsity: no such key here; did you mean 'sparsities'? known: title, description, models"],
+        ),
+        (
+            {"models": 'models = [{ name = "resnet18", argument = {} }]'},
+            ["models[0].argument: no such key here; did you mean 'arguments'? known: name, arguments"],
+        ),
+        ({"datasets": 'datasets = [{ images = "x", path = "y" }]'}, ["datasets[0]: the path stands there twice"]),
+        (
+            {"datasets": 'datasets = [{ images = "x", validaton = 3 }]'},
+            ["datasets[0].arguments.validaton: no such parameter of 'images'; did you mean 'validation'? known: path"],
+        ),
+        ({"datasets": "datasets = [{ arguments = {} }]"}, ["datasets[0].name: this key is needed"]),
         (
             {"pruners": '[[pruners]]\nname = "imp"\nrecipe = "x"'},
             ["pruners[0].recipe: no recipe 'x'; known: early_bird_cifar, ", "in this suite: r"],
@@ -204,6 +222,14 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
             ["pruners[0].models: 'lenet_5' is not a model of this suite; those are lenet_300_100"],
         ),
         ({"pruners": '[[pruners]]\nname = "imp"\nmodels = []'}, ["pruners[0].models:", "at least 1 item"]),
+        (
+            {"recipe": 'recipe = "long"', "recipes": GOOD["recipes"].replace("r]", "longer]")},
+            ["recipe: no recipe 'long'; known: early_bird_cifar, ", "; did you mean 'longer'? in this suite: longer"],
+        ),
+        (
+            {"recipes": GOOD["recipes"] + "\nlearning_rates = 0.1"},
+            ["recipes.r.learning_rates: no such field; did you mean 'learning_rate'? known: like, duration"],
+        ),
         ({"recipe": 'recipe = "x"'}, ["recipe: no recipe 'x'; known: early_bird_cifar, ", "in this suite: r"]),
         (
             {"recipes": '[recipes.r]\nduration = "1ep"\nbatch_size = 10'},
@@ -291,6 +317,12 @@ def test_a_data_set_with_a_path_has_a_short_form(tmp_path):
         for text in ('{ parquet = "x" }', '{ name = "parquet", arguments = { path = "x", label = "label" } }')
     )
     assert short.dataset == long.dataset and short.key == long.key and short.dataset.arguments == {"path": "x"}
+
+
+@pytest.mark.parametrize("short", ['{ images = "x", validation = 200 }', '{ validation = 200, images = "x" }'])
+def test_the_short_form_takes_further_arguments_in_any_order(tmp_path, short):
+    (first, *_) = planned(tmp_path, datasets=f"datasets = [{short}]")
+    assert first.experiment.dataset == Choice("images", {"path": "x", "validation": 200})
 
 
 def test_all_faults_are_listed_at_once(tmp_path):

@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from lth_bench.reports.escaping import plain
+from lth_bench.reports.numbers import time_spent
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.boards import boards, placed
 from lth_bench.reports.page.content import PageContent
@@ -76,7 +77,7 @@ def _head(content: PageContent) -> dict[str, Any]:
         "methods": frame.loc[frame["control"] == "", "method"].nunique(),
         "versions": [(name, _versions(counted)) for name, counted in evidence.environment.items() if counted],
         "steps": (f"{evidence.computed:,}", f"{evidence.charged:,}") if evidence.charged else None,
-        "hours": f"{evidence.seconds / 3600:.1f}",
+        "work": time_spent(evidence.seconds),
         "troubles": listed("What did not finish", listings.TROUBLES, troubles) if troubles else None,
     }
 
