@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -29,7 +28,6 @@ from lth_bench.training.session import Session
 NAME = "conformance"
 OURS = Provider(NAME, __name__, "lth-bench", "")
 NOISE = 271_828  # a seed unlikely to be anybody else's
-FRAME = re.compile(r'File "(.+?)", line (\d+)')
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,7 @@ class Run:
         """Why there is no result."""
         if (error := self.record.error) is None:
             return None
-        frames = FRAME.findall(error.traceback or "")
-        place = f" ({':'.join(frames[-1])})" if frames and error.kind == "plugin_error" else ""
-        return f"{error.exception or error.kind}: {error.message}{place}"
+        return error.words if error.exception else f"{error.kind}: {error.message}"
 
     @property
     def ticket(self) -> Ticket:

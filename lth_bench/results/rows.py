@@ -21,7 +21,7 @@ ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "sys
 
 
 class Trouble(NamedTuple):
-    """A record that is not done, and the kind and message of its error."""
+    """A record that is not done, and the kind of its error and its words."""
 
     key: str
     label: str
@@ -157,7 +157,7 @@ class Reader:
             evidence.charged += steps
         evidence.seconds += timing.seconds if timing else 0.0
         if record.status != "done":
-            kind, message = (record.error.kind, record.error.message) if record.error else ("", "")
+            kind, message = (record.error.kind, record.error.words) if record.error else ("", "")
             evidence.troubles.append(Trouble(record.key, record.label, record.status, kind, message))
 
     def _about(self, asked: Asked, record: Excerpt) -> About:

@@ -28,6 +28,7 @@ from lth_bench.running.context import Context, instance
 from lth_bench.running.evaluation import judge
 from lth_bench.running.messages import Evaluate, Handed, Train, Trained
 from lth_bench.running.outcomes import InvalidResult, hand_over, outcome, take
+from lth_bench.running.plugin_lines import plugin_line
 from lth_bench.running.transfer import fitted
 from lth_bench.storage.files import remove
 from lth_bench.storage.record import (
@@ -143,6 +144,7 @@ def _error(error: BaseException) -> RecordedError:
         message=_text(_words(error))[:LONGEST],
         traceback=_text("".join(traceback.format_exception(error)))[-LONGEST:],
         exception=type(error).__name__,
+        place=None if (line := plugin_line(error)) is None else _text(line),
     )
 
 

@@ -67,7 +67,7 @@ def _recorded(key: str, planned: Identity | None, now: Standing) -> Surveyed:
     if now.record is None:
         return Surveyed(key, planned, now.state, str(now.fault or ""))
     error = now.record.error
-    return Surveyed(key, identity_of(now.record), now.state, f"{error.kind}: {error.message}" if error else "")
+    return Surveyed(key, identity_of(now.record), now.state, f"{error.kind}: {error.words}" if error else "")
 
 
 def _pending(planned: Identity, claim: Claim | None) -> Surveyed:

@@ -22,7 +22,8 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 class RecordedError(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why an experiment has no result.
 
-    A divergence has a `step`; other errors have a `traceback` and the class name of the `exception`, if one was raised.
+    A divergence has a `step`; other errors have a `traceback`. If an exception was raised, its class name is
+    `exception`, and `place` the last line of a plugin that it passed, such as "my_package/my_module.py:12".
     `killed` tells whether a signal from outside ended a lost process. No run repeats a `quarantined` experiment.
     """
 
@@ -31,8 +32,16 @@ class RecordedError(Struct, frozen=True, kw_only=True, omit_defaults=True):
     step: int | None = None
     traceback: str | None = None
     exception: str | None = None
+    place: str | None = None
     killed: bool | None = None
     quarantined: bool = False
+
+    @property
+    def words(self) -> str:
+        """The message behind the class and place of its exception, for readers."""
+        if self.exception is None:
+            return self.message
+        return f"{self.exception}{f' at {self.place}' if self.place else ''}: {self.message}"
 
 
 class LayerSparsity(Struct, frozen=True):

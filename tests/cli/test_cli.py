@@ -80,6 +80,12 @@ def test_a_third_party_plugin_is_listed_and_a_broken_one_hides_no_other(third_pa
     assert "'greedy' of thirdparty-pruners could not be loaded: ValueError: pruner 'imp' is already" in done.stderr
 
 
+def number_of(text, folder):
+    """The number of the first line with this text in the misbehaving pruners."""
+    lines = (folder / "thirdparty" / "faulty.py").read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
 def test_a_fault_costs_its_own_experiment_only(third_party, tmp_path):
     path = suite(tmp_path, "raiser", "positive", "nanwriter", GOOD)
     out = tmp_path / "out"
@@ -97,6 +103,10 @@ def test_a_fault_costs_its_own_experiment_only(third_party, tmp_path):
     raiser = records["raiser"]["error"]
     assert raiser["message"] == "this method | has a <bug>"
     assert 'raise RuntimeError("this method | has a <bug>")' in raiser["traceback"]
+    assert raiser["place"] == f"thirdparty/faulty.py:{number_of('raise RuntimeError(', third_party)}"
+    assert f"seed 0: RuntimeError at {raiser['place']}: this method | has a <bug>; see " in done.stderr
+    assert f"RuntimeError at {raiser['place']}: this method" in (out / "report" / "report.html").read_text()
+    assert f"plugin_error: RuntimeError at {raiser['place']}" in call("status", out, path=third_party).stdout
     assert records["nanwriter"]["error"]["step"] in (5, 10)
     assert records["positive"]["environment"]["plugins"]["pruner"]["distribution"] == "thirdparty-pruners"
     assert "1 failed" in done.stdout and "1 diverged" in done.stdout
