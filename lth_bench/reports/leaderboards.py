@@ -146,7 +146,8 @@ def sentence(leaderboards: Leaderboards) -> str:
         "Columns are measured sparsities, named in the cell where above the target; in brackets the mean difference to "
         "the dense network of the same seed, in points.",
         f"Bold: not distinguishable from the best method of its column by the paired {LEVEL} interval; controls, and "
-        "methods of which a seed failed or diverged, are not in that contest." if rows["best"].any() else "",
+        "methods of which a seed failed, diverged or is missing, are not in that contest."
+        if rows["best"].any() else "",
         "n is given where fewer seeds finished; – was not asked for.",
         "† trained with a recipe of its own." if rows["own_recipe"].any() else "",
         *doubts(rows),

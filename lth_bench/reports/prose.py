@@ -32,7 +32,8 @@ CHECKS_NOTE = (
 )
 OVERALL_NOTE = (
     "A cell is one sparsity of one leaderboard. Methods that were ranked in fewer cells stand below: a mean over "
-    "other cells cannot be compared. Methods of which a seed failed or diverged are not ranked there."
+    "other cells cannot be compared. Methods of which a seed failed, diverged or is missing are not ranked "
+    "there."
 )
 EARLY_STOP_NOTE = (
     "The early-stop step is that of the lowest validation loss since the last rewind under the final mask; it is "

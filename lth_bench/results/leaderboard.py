@@ -106,8 +106,8 @@ def summarise(frame: pd.DataFrame) -> Leaderboards:
     seed, with its interval, `p` of the paired t test, `p_holm` adjusted over the methods at this sparsity, the
     exact `sign_flip_p`, and `sign_flip_least`, the smallest value that this can take with so many seeds. `rank`
     orders the methods at a sparsity, and `best` marks those that the paired interval does not tell from the highest
-    mean; controls, and methods that lost a seed, have neither. `area` is the mean accuracy over -log10(1 -
-    sparsity), of methods that finished the targets that most of their leaderboard have.
+    mean; controls, and methods of which a seed diverged, failed or is missing, have neither. `area` is the mean
+    accuracy over -log10(1 - sparsity), of methods that finished the targets that most of their leaderboard have.
     """
     rows, samples = _aggregated(frame)
     interval, versus = (statistics.mean_interval(values) for values in (samples.accuracy, samples.difference))
@@ -183,10 +183,14 @@ def _places(rows: pd.DataFrame) -> Floats:
     return rows["target"].where(met, rows["sparsity"].round(4)).to_numpy(dtype=float)
 
 
+def whole(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows lost no seed: none diverged, failed or is missing."""
+    return (rows["n"] > 0) & (rows[list(TROUBLES)].sum(axis=1) == 0)
+
+
 def _competes(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Which rows compete: methods that pruned something and lost no seed, without controls."""
-    whole = (rows["n"] > 0) & (rows["diverged"] == 0) & (rows["failed"] == 0)
-    return whole & (rows["control"] == "") & (rows["place"] > 0)
+    """Which rows compete: methods that pruned something and of which no seed is lost, without controls."""
+    return whole(rows) & (rows["control"] == "") & (rows["place"] > 0)
 
 
 def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
@@ -207,14 +211,17 @@ def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
 
 
 def _not_told_from_best(accuracy: Floats) -> Bools:
-    """Which methods the paired 95 % interval does not tell from the highest mean; none if there are fewer than two."""
+    """Which methods the paired 95 % interval does not tell from the highest mean; none if there are fewer than two.
+
+    Without two seeds in common there is no such interval: nothing tells the methods apart. One seed is no evidence.
+    """
     means = np.nanmean(accuracy, axis=1)
     first = int(np.argmax(means))
     behind = statistics.mean_interval(accuracy[first] - accuracy)
-    several = (behind.n > 1).any() and len(means) > 1
-    tied = (behind.lower <= 0) & (behind.n > 1)
-    tied[first] = behind.n[first] > 1
-    return tied & several
+    seeds = (~np.isnan(accuracy)).sum(axis=1)
+    tied = (behind.lower <= 0) | (behind.n < 2)
+    several = seeds[first] > 1 and len(means) > 1
+    return np.asarray(tied & (seeds > 1) & several)
 
 
 def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:

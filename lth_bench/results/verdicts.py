@@ -13,7 +13,7 @@ from lth_bench.results import statistics
 from lth_bench.results.arrays import Floats
 from lth_bench.results.controls import named_rivals, question, rivals
 from lth_bench.results.frame import BLOCK
-from lth_bench.results.leaderboard import TROUBLES, Leaderboards
+from lth_bench.results.leaderboard import TROUBLES, Leaderboards, whole
 
 MARGIN = 0.5  # points below the dense network that do not count
 
@@ -38,19 +38,19 @@ def verdicts(leaderboards: Leaderboards) -> pd.DataFrame:
     A winning ticket is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %),
     trains in no more steps (to the lowest validation loss if that was before the end, else to the end), and is
     better than its own mask with other initial weights (the same test). `verdict` is "wins" if all three are shown,
-    "fails" if the opposite of one is, else "unknown"; `why` is a sentence.
+    "fails" if the opposite of one is, else "unknown"; it is "unknown" too if a seed diverged, failed or is missing.
+    `why` is a sentence.
     """
     rows = leaderboards.rows
     chosen = rows[(rows["control"] == "") & (rows["target"] > 0)]
     lower, upper = _bounds(leaderboards.samples.difference)
     redrawn = _redrawn(leaderboards)
     lines = []
-    dense = _dense(rows)
+    dense, unharmed = _dense(rows), whole(rows)
     for index, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
         as_good = _shown(lower[index], upper[index], -MARGIN)
         tests = _Tests(as_good, _as_quick(row, dense(row)), redrawn.get(index))
-        whole = row["n"] and not row["diverged"] and not row["failed"]
-        verdict = tests.verdict if whole else "unknown"
+        verdict = tests.verdict if unharmed[index] else "unknown"
         why = _reason(row, tests, (float(lower[index]), float(upper[index])), index in redrawn)
         lines.append([*_block(row), row["method"], row["target"], verdict, why])
     return pd.DataFrame(lines, columns=[*BLOCK, "method", "target", "verdict", "why"])

@@ -24,7 +24,7 @@ from lth_bench.results.leaderboard import arranged, overall, summarise
 from lth_bench.results.merging import load_all
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
-from lth_bench.storage.records import ticket_path, write_plan
+from lth_bench.storage.records import record_path, ticket_path, write_plan
 from support.documents import write_document
 from support.records import RECIPE, planned, record, recorded, write_run
 from support.tables import cells_of
@@ -73,10 +73,9 @@ def test_one_seed_gives_no_interval_and_no_bold(tmp_path):
     assert "±" not in formatted(found, "md").split("\n\n")[1] and found.rows["p"].isna().all()
 
 
-def test_a_cell_that_lost_a_seed_is_neither_ranked_nor_best_nor_in_an_area(tmp_path):
-    rows = (
-        seeds("imp", (0.99, 0.99, "diverged")) + seeds("snip", (0.90, 0.91, 0.92)) + seeds("rigl", (0.80, 0.81, 0.82))
-    )
+@pytest.mark.parametrize("loss", ["diverged", "failed", "missing"])
+def test_a_cell_that_lost_a_seed_is_neither_ranked_nor_best_nor_in_an_area(tmp_path, loss):
+    rows = seeds("imp", (0.99, 0.99, loss)) + seeds("snip", (0.90, 0.91, 0.92)) + seeds("rigl", (0.80, 0.81, 0.82))
     rows += [(planned(name, 0.9, seed), 0.7) for name in ("imp", "snip", "rigl") for seed in range(3)]
     found = recorded(tmp_path, rows)
     imp, snip = row(found, "imp"), row(found, "snip")
@@ -85,6 +84,24 @@ def test_a_cell_that_lost_a_seed_is_neither_ranked_nor_best_nor_in_an_area(tmp_p
     whole = overall(found).set_index("method")
     assert whole.loc["imp", ["cells", "asked"]].tolist() == [1, 2]
     assert whole.index[-1] == "imp", "who was ranked in fewer cells stands below"
+
+
+def test_a_method_whose_worst_record_was_deleted_gains_nothing_by_it(tmp_path):
+    rows = seeds("imp", (0.90, 0.91, 0.92)) + seeds("snip", (0.70, 0.93, 0.94))
+    assert row(recorded(tmp_path, rows), "imp")["rank"] == 1
+    record_path(tmp_path, rows[3][0].experiment.key).unlink()
+    found = summarise(results(tmp_path))
+    snip = row(found, "snip")
+    assert (snip["n"], snip["missing"]) == (2, 1) and np.isnan(snip["rank"]) and not snip["best"]
+    assert row(found, "imp")["rank"] == 1
+
+
+def test_methods_without_a_common_seed_are_not_told_apart(tmp_path):
+    rows = seeds("imp", (0.90, 0.91, 0.92)) + [(planned("snip", 0.5, seed), 0.5 + seed / 100) for seed in (3, 4, 5)]
+    rows += [(planned("once", 0.5, 6), 0.8), *seeds("worse", (0.80, 0.81, 0.82))]
+    found = recorded(tmp_path, rows)
+    best = {name: bool(row(found, name)["best"]) for name in ("imp", "snip", "once", "worse")}
+    assert best == {"imp": True, "snip": True, "once": False, "worse": False}
 
 
 def test_controls_are_not_in_the_contest_and_ties_share_their_rank(tmp_path):
@@ -159,6 +176,7 @@ def with_redrawn(method, control, dense=(0.900, 0.901, 0.902)):
         (with_redrawn((0.901, 0.901, 0.903), (0.90, 0.902, 0.902)), "unknown", "not told from its mask re-drawn"),
         (with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882))[:6], "unknown", "no control redraw"),
         (with_redrawn((0.901, 0.901, "failed"), (0.88, 0.881, 0.882)), "unknown", "1 failed"),
+        (with_redrawn((0.901, 0.901, "missing"), (0.88, 0.881, 0.882)), "unknown", "1 missing"),
         (with_redrawn((0.901, 0.901, 0.903), (0.91, 0.911, 0.913)), "fails", "; worse than its mask re-drawn"),
         (with_redrawn((0.88, 0.90, 0.92), (0.8, 0.8, 0.8)), "unknown", "not told from dense"),
         (seeds("imp", (0.9, 0.9)), "unknown", "no dense run"),

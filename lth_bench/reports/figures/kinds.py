@@ -17,13 +17,14 @@ from lth_bench.reports.figures import charts, heatmaps
 from lth_bench.reports.figures.axes import Drawn
 from lth_bench.reports.figures.style import DENSE, wrapped
 from lth_bench.reports.figures.view import Sketch, View, counted, dense_words, means, remarks, seeds, sentence
+from lth_bench.results.leaderboard import TROUBLES
 
 PANELS = 4  # targets shown in one figure
 ALIKE = 1.05  # costs that differ less are not worth a figure
 CURVE = 3  # points that make a curve
 ACCURACY = ["accuracy", "accuracy_lower", "accuracy_upper"]
 HOLLOW = "a hollow marker"
-SURVIVORS = f"{HOLLOW}: some seed failed or diverged"
+SURVIVORS = f"{HOLLOW}: some seed failed, diverged or is missing"
 ERROR_AXIS = (
     "the axis is logarithmic in the error, so that good methods can be told apart and collapsed ones are in sight"
 )
@@ -37,7 +38,7 @@ def _accuracy(view: View) -> Sketch | None:
     chart = _against_sparsity(
         view,
         rows,
-        "a seed failed or diverged",
+        "a seed failed, diverged or is missing",
         (_level(view.dense, ACCURACY), scales.error_axis(accuracies, "Test accuracy")),
     )
     caption = sentence(
@@ -52,7 +53,7 @@ def _accuracy(view: View) -> Sketch | None:
 
 def _accuracies(view: View) -> pd.DataFrame:
     """The rows that pruned something, with accuracies as y; hollow where a seed was lost."""
-    rows = view.sparse.assign(hollow=lambda rows: rows["failed"] + rows["diverged"] > 0)
+    rows = view.sparse.assign(hollow=lambda rows: rows[list(TROUBLES)].sum(axis=1) > 0)
     return rows.rename(columns=dict(zip(ACCURACY, ("y", "lower", "upper"), strict=True)))
 
 

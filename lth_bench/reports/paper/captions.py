@@ -104,8 +104,7 @@ def _about_seeds(counts: list[int]) -> str:
 
 def _about_troubles(statuses: list[str]) -> str:
     told = ", ".join(f"{SHORT[status]}: so many seeds {MEANINGS[status]}" for status in statuses)
-    excluded = "" if statuses == ["missing"] else ", and not compared where a seed diverged or failed"
-    return f"{told}; means are over the others{excluded}."
+    return f"{told}; means are over the others, and not compared."
 
 
 def _versions(results: Results) -> str:

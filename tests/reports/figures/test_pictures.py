@@ -272,7 +272,7 @@ def test_a_survivor_is_marked_and_cannot_be_on_the_front(tmp_path):
         *((planned("snip", t, 1), "failed") for t in TARGETS),
     ]
     found = drawn(written(tmp_path, rows))
-    assert "a hollow marker: some seed failed or diverged" in found["accuracy"].caption
+    assert "a hollow marker: some seed failed, diverged or is missing" in found["accuracy"].caption
     assert not {"snip"} & {text.get_text() for axes in found["pareto-training"].draw().axes for text in axes.texts}
 
 
