@@ -157,7 +157,7 @@ def test_a_finished_directory_is_only_read_and_needs_no_torch(tmp_path, command)
 def test_a_plan_with_data_reads_them_and_says_what_is_absent(tmp_path, command):
     path = suite(tmp_path, "snip")
     done = command("plan", path, "--data", tmp_path)
-    assert done.returncode == 0 and "digits: 1,197 for training, 240 for validation, 360 for test" in done.stdout
+    assert done.returncode == 0 and "digits: 1,197 for training, 200 for validation, 400 for test" in done.stdout
     assert "at least once" not in done.stdout
     path.write_text(path.read_text().replace('"digits"', '"mnist"'))
     absent = command("plan", path, "--data", tmp_path)

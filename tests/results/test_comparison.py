@@ -26,7 +26,7 @@ from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
 from lth_bench.storage.records import record_path, ticket_path, write_plan
 from support.documents import write_document
-from support.records import RECIPE, planned, record, recorded
+from support.records import RECIPE, planned, record, recorded, write_run
 from support.tables import cells_of
 
 DENSE = (0.90, 0.92, 0.94)
@@ -277,8 +277,9 @@ def test_equal_results_of_one_experiment_become_one_whatever_time_they_took(tmp_
 
 
 def test_different_results_of_one_experiment_are_refused_by_name_in_either_order(tmp_path, command):
-    one = filled(tmp_path / "one", seeds("imp", (0.90, 0.92, "failed")))
-    other = filled(tmp_path / "other", seeds("imp", (0.90, 0.93, 0.94)))
+    one, other = tmp_path / "one", tmp_path / "other"
+    write_run(one, seeds("imp", (0.90, 0.92, "failed")))
+    write_run(other, seeds("imp", (0.90, 0.93, 0.94)))
     key = planned("imp", 0.5, 1).experiment.key
     for pair in ([one, other], [other, one]):
         with pytest.raises(FileFault) as caught:
