@@ -43,8 +43,9 @@ class SynFlow:
 
         with session.scoring(precision=torch.float64):
             for value in session.model.state_dict().values():
-                if value.is_floating_point():  # an infinity is a constant, such as -inf in a causal mask
-                    value.copy_(value.abs().where(value.isfinite(), value))
+                if value.is_floating_point():
+                    closed = value.isneginf()  # a constant, as in a causal mask
+                    value.abs_().masked_fill_(closed, -torch.inf)
             ones = torch.ones(1, *session.input_shape, device=next(session.model.parameters()).device)
             flow = session.logits(ones).sum()
             if not bool(flow.isfinite()):

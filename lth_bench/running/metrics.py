@@ -79,7 +79,8 @@ def _straighten(network: nn.Module) -> None:
         elif own == "running_var":
             value.fill_(1)
         elif value.is_floating_point():
-            value.copy_(value.abs().where(value.isfinite(), value))
+            closed = value.isneginf()  # a constant, as in a causal mask
+            value.abs_().masked_fill_(closed, -torch.inf)
 
 
 @torch.no_grad()

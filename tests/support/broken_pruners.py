@@ -213,7 +213,7 @@ class Abrupt(Honest):
 # ---- networks and sparsity -------------------------------------------------------------------------------------------
 
 
-@breaks("networks", r"it works on a small transformer.*ValueError: not enough values.*broken_pruners.py")
+@breaks("networks", r"it works on a small transformer.*ValueError at support/broken_pruners\.py:\d+: not enough values")
 @dataclass(frozen=True)
 class Convolutional:
     def __call__(self, session: Session) -> None:
