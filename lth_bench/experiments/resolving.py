@@ -13,7 +13,6 @@ from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
 from lth_bench.experiments.lookup import Lookup
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.experiments.spelling import suggestion
 from lth_bench.experiments.suite import ControlEntry, PrunerEntry, Suite
 
 
@@ -130,7 +129,7 @@ class Resolver:
         own = list(dict.fromkeys(model.name for model in self._suite.models))
         names = own if entry.models is None else entry.models
         self.faults += [
-            f"{place}.models: {name!r} is not a model of this suite; {suggestion(name, own)}those are {', '.join(own)}"
+            f"{place}.models: {name!r} is not a model of this suite; those are {', '.join(own)}"
             for name in names
             if name not in own
         ]

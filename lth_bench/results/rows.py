@@ -112,15 +112,7 @@ class Reader:
     def add(self, record: Excerpt) -> None:
         try:
             self.rows.append(self._row(record))
-        except (
-            msgspec.DecodeError,
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            IndexError,
-            ArithmeticError,
-        ) as error:
+        except (msgspec.DecodeError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             words = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             raise FileFault(f"the record {record.key} does not have the fields of a record: {words}") from error
 

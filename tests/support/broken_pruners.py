@@ -247,7 +247,10 @@ class Refuser:
         raise Unsuitable("no network is good enough")
 
 
-@breaks("networks", r"SessionError: prune\(\) inside scoring\(\), where everything is undone: leave scoring")
+@breaks("networks", r"SessionError at support/broken_pruners\.py:\d+: prune\(\) inside scoring\(\), where everything is undone")
+    "networks",
+    r"SessionError at support/broken_pruners\.py:\d+: prune\(\) inside scoring\(\), where everything is undone: leave scoring",
+)
 @dataclass(frozen=True)
 class Hasty:
     def __call__(self, session: Session) -> None:
