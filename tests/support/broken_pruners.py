@@ -247,9 +247,9 @@ class Refuser:
         raise Unsuitable("no network is good enough")
 
 
-@breaks("networks", r"SessionError at support/broken_pruners\.py:\d+: prune\(\) inside scoring\(\), where everything is undone")
+@breaks(
     "networks",
-    r"SessionError at support/broken_pruners\.py:\d+: prune\(\) inside scoring\(\), where everything is undone: leave scoring",
+    r"SessionError at support/broken_pruners\.py:\d+: prune\(\) inside scoring\(\), where everything is undone",
 )
 @dataclass(frozen=True)
 class Hasty:
