@@ -37,16 +37,17 @@ class WorkerPool:
     def _checked(self, identities: list[Identity]) -> Checked:
         for process in self.processes:
             process.ask(MakeReady(identities[0]))  # they read its data at the same time
-        for further in reversed(range(CHECKS)):
+        spare = CHECKS - 1
+        while True:
             try:
                 return self._answer(identities)
             except Died as error:
-                if not (error.killed and further):
+                if not (error.killed and spare):
                     printed = self.processes[0].printed()
                     raise FileFault(f"the experiments could not be checked: {error}\n{printed}") from error
                 self.processes[0].kill()
                 self.processes[0] = Process(self._sweep.settings())
-        raise AssertionError("the last try returns or raises")
+                spare -= 1
 
     def _answer(self, identities: list[Identity]) -> Checked:
         """The first worker's findings. Raises Died."""

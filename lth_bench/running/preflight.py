@@ -23,7 +23,7 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
     data_faults = list(_data_faults(experiments, context))
     absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
     sizes: dict[str, int | str] = {}
-    overwritten: dict[str, list[str]] = {}
+    drawn: set[str] = set()
     for experiment in experiments:
         if experiment.dataset in absent:
             continue
@@ -32,10 +32,10 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
             sizes[pair] = _prunable_weights(experiment, context)
         faults += _faults(experiment, sizes[pair])
         faults += _recipe_faults(experiment, context)
-        drawn = f"{pair} {experiment.recipe.initialisation}"
-        if drawn not in overwritten and isinstance(sizes[pair], int):
-            overwritten[drawn] = list(_overwritten(experiment, context))
-            faults += overwritten[drawn]
+        draw = f"{pair} {experiment.recipe.initialisation}"
+        if draw not in drawn and isinstance(sizes[pair], int):
+            drawn.add(draw)
+            faults += _overwritten(experiment, context)
     sound = [e for e in experiments if isinstance(sizes.get(f"{e.model} {e.dataset}"), int)]
     return list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
 

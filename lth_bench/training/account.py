@@ -27,7 +27,7 @@ class Account:
         self._clock, self._topology, self._progress = clock, topology, progress
         self.loss: Tensor | None = None
         self._examples, self._kind, self._kept = 0, "train", topology.kept
-        self._gauge = PausableMeter(lambda: topology.weights, self._charge_flops)
+        self._meter = PausableMeter(lambda: topology.weights, self._charge_flops)
 
     def open_tick(self) -> None:
         """Starts a tick; its passes are charged with the masks at its start."""
@@ -66,11 +66,11 @@ class Account:
 
     def metered(self) -> AbstractContextManager[None]:
         """Inside, everything computed outside ticks is measured in FLOPs and charged as scoring."""
-        return self._gauge.on()
+        return self._meter.on()
 
     def unmetered(self) -> AbstractContextManager[None]:
         """Inside, nothing is measured: the harness computes for itself, not for the method."""
-        return self._gauge.paused()
+        return self._meter.paused()
 
     def refuse(self, call: str) -> None:
         """Raises SessionError inside an open loop over batches, and inside `scoring()`."""

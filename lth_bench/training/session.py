@@ -43,7 +43,8 @@ class Session:
         self.model = setup.network(stream_seed(setup.seed, "initialisation"))
         self.order = BatchOrder(setup.training, setup.recipe, setup.seed)
         self.clock = Clock(setup.recipe, setup.seed, self.order.steps_per_epoch, next(self.model.parameters()).device)
-        self.topology = Topology(self.model, setup.prunable, self.input_shape, lambda: self.account.unmetered())
+        weights = setup.prunable(self.model)
+        self.topology = Topology(self.model, weights, self.input_shape, lambda: self.account.unmetered())
         self.account = Account(self.clock, self.topology, setup.progress)
         self.course = Course(self.model, setup.validation, setup.progress, sum(self.topology.kept))
         self.output_layer = output_layer(self.model)
@@ -409,8 +410,7 @@ class Session:
 
     def _loss(self, batch: Batch) -> Tensor:
         logits = self._forward(batch.inputs)
-        smoothing = self.clock.recipe.label_smoothing
-        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.clock.recipe.label_smoothing)
         if not self.account.scoring:
             self.account.loss = loss
         return loss

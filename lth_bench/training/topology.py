@@ -27,13 +27,12 @@ class Topology:
     def __init__(
         self,
         model: nn.Module,
-        prunable: Callable[[nn.Module], dict[str, nn.Parameter]],
+        weights: dict[str, nn.Parameter],
         input_shape: tuple[int, ...],
         unmetered: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._model, self._input_shape, self._unmetered = model, input_shape, unmetered
-        self.weights = prunable(model)
-        self.masks = masking.full(self.weights)
+        self.weights, self.masks = weights, masking.full(weights)
         self.channels: Masks = {}
         self._inverted = False
         self._enforced: list[tuple[nn.Parameter, Tensor]] = []
