@@ -28,3 +28,7 @@ AllRevisions = Annotated[
     bool,
     typer.Option("--all-revisions", help="Also show results of which a raised revision has taken the place."),
 ]
+Equivalence = Annotated[
+    float,
+    typer.Option(min=0.0, metavar="POINTS", help="Differences to the best mean that do not count."),
+]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lth_bench.cli.arguments import AllRevisions, RunDirectory
+from lth_bench.cli.arguments import AllRevisions, Equivalence, RunDirectory
 from lth_bench.cli.terminal import print_paths, refuse
 
 
@@ -43,6 +43,7 @@ def table(
     published: Annotated[
         bool, typer.Option("--published", help="Add what papers report, below the methods of layout sparsities.")
     ] = False,
+    equivalence: Equivalence = 0.0,
     all_revisions: AllRevisions = False,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file.")] = None,
 ) -> None:
@@ -61,7 +62,7 @@ def table(
     results = load(directory, all_revisions)
     print_superseded(results)
     try:
-        papers = tables(results, layout.value, RowSelection(at, methods, controls, published))
+        papers = tables(results, layout.value, RowSelection(at, methods, controls, published, equivalence))
     except ValueError as error:
         refuse([str(error)])
     text = DOCUMENTS[form.value](papers)

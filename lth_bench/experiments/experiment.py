@@ -85,9 +85,13 @@ def _default(spec: dataclasses.Field[Any]) -> Any:
 
 @dataclass(frozen=True)
 class Planned:
-    """An experiment with the names that tables give its method and recipe; `own_recipe` if it is not the suite's."""
+    """An experiment with the names that tables give its method and recipe; `own_recipe` if it is not the suite's.
+
+    A `helper` is no experiment of the suite: it only finds the tickets of others.
+    """
 
     experiment: Experiment
     label: str
     recipe: str
     own_recipe: bool
+    helper: bool = False

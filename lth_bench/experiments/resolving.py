@@ -104,7 +104,7 @@ class Resolver:
         assert base
         name = control.recipe_name or row.recipe_name
         text = f"{row.pruner_label}, for its ticket" + (f" (with {name})" if control.recipe_name else "")
-        source = Planned(base, text, name, name != self._suite.recipe)
+        source = Planned(base, text, name, name != self._suite.recipe, helper=True)
         return SuiteExperiment(self._planned(experiment, row), source)
 
     def _rows(self, place: str, entry: PrunerEntry) -> Iterator[SuiteRow]:

@@ -10,14 +10,15 @@ import pandas as pd
 from lth_bench.reports import escaping
 from lth_bench.reports.formats import html, latex, markdown
 from lth_bench.reports.numbers import distinct_percents, half, hundredths, signed, tenths_percent
-from lth_bench.reports.table import Cell, Column, Row, Table, grid, labelled
+from lth_bench.reports.table import Cell, Column, Mark, Row, Table, grid, labelled
 from lth_bench.results.controls import named_rivals
 from lth_bench.results.frame import BLOCK, rows_of
 from lth_bench.results.leaderboard import MET, TROUBLES, Leaderboards
-from lth_bench.results.verdicts import MARGIN, verdicts
+from lth_bench.results.verdicts import EARLY, MARGIN, verdicts
 
 FORMATS = ("md", "csv", "json", "tex", "html")
 LEVEL = "95 %"
+NEAR = "≈"
 NUMBERS = [
     *BLOCK,
     "method",
@@ -45,6 +46,8 @@ NUMBERS = [
     "sign_flip_least",
     "rank",
     "best",
+    "second",
+    "near_best",
     "area",
     "verdict",
     "why",
@@ -120,10 +123,20 @@ def _cell(row: Any) -> Cell:
         hundredths(row["accuracy"]),
         half(row["accuracy_upper"] - row["accuracy"]),
         _difference(row) if row["target"] and not pd.isna(row["difference"]) else "",
-        tuple(notes),
-        "best" if row["best"] else "",
+        (*near(row), *notes),
+        mark(row),
         value=row["accuracy"],
     )
+
+
+def mark(row: Any) -> Mark:
+    """The mark of a mean: whether it is the highest of its column, or the second."""
+    return "best" if row["best"] else "second" if row["second"] else ""
+
+
+def near(row: Any) -> tuple[str, ...]:
+    """The sign of a mean that is not told from the best."""
+    return (NEAR,) if row["near_best"] else ()
 
 
 def lost(row: Any) -> str:
@@ -147,8 +160,9 @@ def sentence(leaderboards: Leaderboards) -> str:
         f"Test accuracy in per cent at the last step: the mean over {over}.",
         "Columns are measured sparsities, named in the cell where above the target; in brackets the mean difference to "
         "the dense network of the same seed, in points.",
-        f"Bold: not distinguishable from the best method of its column by the paired {LEVEL} interval; controls, and "
-        "methods of which a seed failed, diverged or is missing, are not in that contest."
+        f"Bold: the highest mean of a column; underlined: the second; {NEAR}: not told from the highest ({LEVEL}, over "
+        "all methods of the column, with one standard deviation for all). Controls, what only found tickets for "
+        "others, and methods of which a seed failed, diverged or is missing are not in that contest."
         if rows["best"].any() else "",
         "n is given where fewer seeds finished; – was not asked for.",
         "† trained with a recipe of its own." if rows["own_recipe"].any() else "",
@@ -205,10 +219,11 @@ def _safe(table: pd.DataFrame) -> pd.DataFrame:
 def verdict_sentence() -> str:
     """What the verdicts mean."""
     return (
-        f"A ticket wins if three things are shown: it is not worse than the dense network by more than {MARGIN} points "
-        f"(paired by seed, one-sided, {LEVEL}), trains in no more steps (to the lowest validation loss, or to the end "
-        "where that was at the end), and is better than its own mask with other initial weights (the control "
-        f"{named_rivals()}). "
-        "It fails if the opposite of one is shown, and is unknown where seeds are too few to tell, or no such control "
-        "was run. Steps of the search are not counted here; training FLOPs count them."
+        f"Tickets are masks over initial weights, or over those of the first {EARLY:.0%} of training, that are trained "
+        f"to the end. One wins if three things are shown, each paired by seed and one-sided at {LEVEL} (the intervals "
+        f"are those of these tests): it is not worse than the dense network by more than {MARGIN} points, reaches its "
+        "lowest validation loss in no more steps, and is better than its own mask with other initial weights (the "
+        f"control {named_rivals()}). It fails if the opposite of one is shown, and is unknown where one is not told. A "
+        "lowest loss at the last step counts as there; where both networks have it there, it tells nothing. Steps of "
+        "the search are not counted here; training FLOPs count them."
     )

@@ -15,7 +15,8 @@ from lth_bench.reports.leaderboards import numbers as all_numbers
 from lth_bench.reports.suites import SuiteText
 from lth_bench.reports.table import Column, listing
 from lth_bench.results.frame import Results, rows_of
-from lth_bench.results.leaderboard import Leaderboards, overall
+from lth_bench.results.leaderboard import Leaderboards
+from lth_bench.results.ordering import overall
 from lth_bench.results.rows import Evidence
 from lth_bench.results.verdicts import badges
 
@@ -28,7 +29,8 @@ COSTS_NOTE = (
     "output. A control is charged for what it does itself, from its ticket on, not for the search that found it."
 )
 CHECKS_NOTE = (
-    "Means over the sparsities that both have, with the paired 95 % interval over seeds; unclear: it contains 0."
+    "Means over the sparsities that both have, with the paired 95 % interval over seeds; unclear: it contains 0. Not "
+    "comparable: the control trained what its method did not, or without the method's own loss."
 )
 OVERALL_NOTE = (
     "A cell is one sparsity of one leaderboard. Methods that were ranked in fewer cells stand below: a mean over "
@@ -43,7 +45,7 @@ METHOD = Column("method", "method", notes="marks")
 STANDING = [
     Column("method", "method"),
     Column("mean rank", "mean_rank", numbers.hundredths),
-    Column("among the best in", "best_in"),
+    Column("best or near it in", "best_in"),
     Column("ranked in", "ranked_in"),
     Column("leaderboards", "leaderboards"),
 ]

@@ -26,9 +26,12 @@ class Report:
     overlaps: pd.DataFrame
 
 
-def compare(results: Results) -> Report:
-    """Compares results; raises FileFault for tickets that do not belong to their records."""
-    return Report(results, summarise(results.frame), overlaps(results))
+def compare(results: Results, equivalence: float = 0.0) -> Report:
+    """Compares results; differences of `equivalence` points to the best do not count.
+
+    Raises FileFault for tickets that do not belong to their records.
+    """
+    return Report(results, summarise(results.frame, equivalence), overlaps(results))
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ from lth_bench.reports.numbers import MISSING, Form, bounds
 
 Fields = Mapping[str, Any]
 """The values behind a row, by name."""
-Mark = Literal["", "best", "reported"]
+Mark = Literal["", "best", "second", "reported"]
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,12 @@ class SparsityExcerpt(Struct, frozen=True):
     layers: dict[str, Kept] = {}
 
 
+class TicketExcerpt(Struct, frozen=True):
+    """The step at which the final mask took force."""
+
+    step: int
+
+
 class Excerpt(Struct):
     """A record, or an entry of a plan; parts that many records share stay bytes, to be decoded once."""
 
@@ -50,6 +56,8 @@ class Excerpt(Struct):
     timing: Timing | None = None
     unfit: list[str] = []
     data: DataHashes | None = None
+    ticket: TicketExcerpt | None = None
+    helper: bool = False
 
 
 class Asked(Struct, frozen=True):

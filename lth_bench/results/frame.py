@@ -25,7 +25,7 @@ from lth_bench.storage.sealed import read_json
 
 BLOCK = ["dataset", "model", "recipe"]
 METHOD = [*BLOCK, "method", "asked"]
-PRESENTATION = ("suite", "label", "recipe", "own_recipe")
+PRESENTATION = ("suite", "label", "recipe", "own_recipe", "helper")
 MANY = 5000  # records; as many or more are read by all processors
 
 

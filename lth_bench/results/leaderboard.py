@@ -12,6 +12,7 @@ import pandas as pd
 
 from lth_bench.results import statistics
 from lth_bench.results.arrays import Bools, Floats
+from lth_bench.results.contest import told_from_best
 from lth_bench.results.costs import Costs
 from lth_bench.results.frame import BLOCK, METHOD
 from lth_bench.storage.record import STATUSES
@@ -42,27 +43,23 @@ MEANS = {
 """Columns that are means over seeds, and of what."""
 WORDS = ("environment", "data", "unfit", "method_code", "network_code")
 """Columns that hold all distinct texts behind a row."""
-FIRSTS = ("trained_with", "recipe_hash", "own_recipe", "pruner", "control", "meaning", "base")
-
-
-HIGHER = {
-    "accuracy", "accuracy_lower", "accuracy_upper", "best_validation_accuracy", "early_stop_accuracy", "top5_accuracy",
-    "difference", "difference_lower", "difference_upper", "area", "best", "n", "theoretical_speedup", "sparsity",
-    "effective_sparsity",
-}  # fmt: skip
-"""Columns of which more is better."""
+FIRSTS = ("trained_with", "recipe_hash", "own_recipe", "helper", "pruner", "control", "meaning", "base")
 
 
 @dataclass(frozen=True)
 class Samples:
     """Values behind the rows of leaderboards, NaN where missing: a row for a method and target, a column for a seed.
 
-    They are test accuracies, their differences to the dense network of the same seed, and early-stop steps.
+    They are test accuracies, their differences to the dense network of the same seed, early-stop steps and whether
+    they are censored, the steps of the ticket and of the end.
     """
 
     accuracy: Floats
     difference: Floats
     early_stop_step: Floats
+    censored: Floats
+    ticket_step: Floats
+    last_step: Floats
 
 
 @dataclass(frozen=True)
@@ -100,15 +97,16 @@ class Leaderboards:
         }
 
 
-def summarise(frame: pd.DataFrame) -> Leaderboards:
+def summarise(frame: pd.DataFrame, negligible: float = 0.0) -> Leaderboards:
     """Aggregates results over seeds, a row for every method and target.
 
     Aggregates are over the `n` seeds that finished; `diverged`, `failed` and `missing` count the others.
     `accuracy_lower` and `_upper` bound Student's 95 % interval. `difference` is to the dense network of the same
     seed, with its interval, `p` of the paired t test, `p_holm` adjusted over the methods at this sparsity, the
     exact `sign_flip_p`, and `sign_flip_least`, the smallest value that this can take with so many seeds. `rank`
-    orders the methods at a sparsity, and `best` marks those that the paired interval does not tell from the highest
-    mean; controls, and methods of which a seed diverged, failed or is missing, have neither. `area` is the mean
+    orders the methods at a sparsity, `best` marks the highest mean and `second` the next, and `near_best` those that
+    are not told from the best, or only by a `negligible` number of points; controls, and methods of which a seed
+    diverged, failed or is missing, have none of them. `area` is the mean
     accuracy over -log10(1 - sparsity), of methods that finished the targets that most of their leaderboard have.
     """
     rows, samples = _aggregated(frame)
@@ -129,7 +127,7 @@ def summarise(frame: pd.DataFrame) -> Leaderboards:
     )
     rows = rows.assign(place=_places(rows))
     rows = rows.assign(competes=_competes(rows))
-    return Leaderboards(_compared(rows, samples.accuracy), samples)
+    return Leaderboards(_compared(rows, samples.accuracy, negligible), samples)
 
 
 def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
@@ -153,7 +151,7 @@ def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
     return rows, Samples(*(_spread(kept[name], at, seeds, shape) for name in _SAMPLED))
 
 
-_SAMPLED = ("last_accuracy", "difference", "early_stop_step")
+_SAMPLED = ("last_accuracy", "difference", "early_stop_step", "censored", "ticket_step", "last_step")
 
 
 def _spread(values: pd.Series[float], rows: Any, seeds: Any, shape: tuple[int, int]) -> Floats:
@@ -191,39 +189,39 @@ def whole(rows: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _competes(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Which rows compete: methods that pruned something and of which no seed is lost, without controls."""
-    return whole(rows) & (rows["control"] == "") & (rows["place"] > 0)
+    """Which rows compete: methods that pruned something and of which no seed is lost.
+
+    Neither do controls, nor what only finds tickets for others.
+    """
+    return whole(rows) & (rows["control"] == "") & (rows["place"] > 0) & ~rows["helper"]
 
 
-def _compared(rows: pd.DataFrame, accuracy: Floats) -> pd.DataFrame:
-    """The rows with ranks, the best, adjusted p-values, and areas."""
-    rank, best = np.full(len(rows), np.nan), np.zeros(len(rows), dtype=bool)
-    adjusted, area = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+def _compared(rows: pd.DataFrame, accuracy: Floats, negligible: float) -> pd.DataFrame:
+    """The rows with ranks, the best and second-best, those near the best, adjusted p-values, and areas."""
+    numbers = {name: np.full(len(rows), np.nan) for name in ("rank", "p_holm", "area")}
+    marks = {name: np.zeros(len(rows), dtype=bool) for name in ("best", "second", "near_best")}
     contest = rows.loc[rows["competes"], [*BLOCK, "place", "accuracy", "p"]]
     for _, group in contest.groupby([*BLOCK, "place"], sort=False):
         index = group.index.to_numpy()
-        rank[index] = statistics.ranks(group["accuracy"].to_numpy().round(9))
-        best[index] = _not_told_from_best(accuracy[index])
-        adjusted[index] = statistics.holm(group["p"].to_numpy())
-    pruned = rows.loc[(rows["control"] == "") & (rows["target"] > 0), [*BLOCK, "method", *_ON_CURVES]]
+        ranks = statistics.ranks(group["accuracy"].to_numpy().round(9))
+        numbers["rank"][index], numbers["p_holm"][index] = ranks, statistics.holm(group["p"].to_numpy())
+        for name, values in _marks(accuracy[index], ranks, negligible).items():
+            marks[name][index] = values
+    pruned = rows.loc[(rows["control"] == "") & (rows["target"] > 0) & ~rows["helper"], [*BLOCK, "method", *_ON_CURVES]]
     for _, group in pruned.groupby(BLOCK, sort=False):
         for index, value in _areas(group):
-            area[index] = value
-    return rows.assign(rank=rank, best=best, p_holm=adjusted, area=area)
+            numbers["area"][index] = value
+    return rows.assign(**numbers, **marks)
 
 
-def _not_told_from_best(accuracy: Floats) -> Bools:
-    """Which methods the paired 95 % interval does not tell from the highest mean; none if there are fewer than two.
-
-    Without two seeds in common there is no such interval: nothing tells the methods apart. One seed is no evidence.
-    """
-    means = np.nanmean(accuracy, axis=1)
-    first = int(np.argmax(means))
-    behind = statistics.mean_interval(accuracy[first] - accuracy)
+def _marks(accuracy: Floats, ranks: Floats, negligible: float) -> dict[str, Bools]:
+    """Which methods are best, second and near the best; none if there are fewer than two, or without several seeds."""
     seeds = (~np.isnan(accuracy)).sum(axis=1)
-    tied = (behind.lower <= 0) | (behind.n < 2)
-    several = seeds[first] > 1 and len(means) > 1
-    return np.asarray(tied & (seeds > 1) & several)
+    best = ranks == ranks.min()
+    second = (ranks == ranks[~best].min(initial=np.inf)) & (best.sum() == 1)
+    near = ~best & ~told_from_best(accuracy, negligible) & (seeds > 1)
+    contested = len(accuracy) > 1 and bool((seeds[best] > 1).all())
+    return {name: mark & contested for name, mark in (("best", best), ("second", second), ("near_best", near))}
 
 
 def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
@@ -240,62 +238,3 @@ def _areas(group: pd.DataFrame) -> Iterator[tuple[Any, float]]:
 
 
 _ON_CURVES = ["target", "sparsity", "accuracy", "competes"]
-
-
-def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
-    """Leaderboards with their methods in another order.
-
-    `by` is a sparsity such as 0.9 or 90% (accuracy there counts), "method", or a column (its mean over targets
-    counts). The best come first if a column has a better end, and missing values last; a minus before it reverses
-    the order. Raises LookupError for anything else.
-    """
-    rows, name = leaderboards.rows, by.removeprefix("-")
-    place = _sparsity(name)
-    if place is not None:
-        value = rows["accuracy"].where((rows["place"] - place).abs() < MET)
-        if value.isna().all():
-            known = ", ".join(f"{known:g}" for known in sorted(rows["place"].unique()))
-            raise LookupError(f"no leaderboard has a sparsity of {name}; there are {known}")
-    elif name == "method":
-        value = rows["method"].str.casefold().rank(method="dense")
-    elif name in rows and pd.api.types.is_numeric_dtype(rows[name]):
-        value = rows[name].astype(float)
-    else:
-        known = ", ".join(str(c) for c in rows if pd.api.types.is_numeric_dtype(rows[c]))
-        raise LookupError(f"cannot sort by {name!r}; known: a sparsity such as 90%, method, {known}")
-    mean = value.groupby([rows[key] for key in [*BLOCK, "method"]]).transform("mean")
-    higher = (place is not None or name in HIGHER) != by.startswith("-")
-    block = rows.groupby(BLOCK, sort=False).ngroup()
-    score = (-mean if higher else mean).where(rows["target"] > 0, -np.inf)  # the dense network stays on top
-    keys = pd.DataFrame({"block": block, "mean": score})
-    index = keys.sort_values(["block", "mean"], kind="stable").index.to_numpy()
-    samples = {name: getattr(leaderboards.samples, name)[index] for name in vars(leaderboards.samples)}
-    return Leaderboards(rows.iloc[index].reset_index(drop=True), Samples(**samples))
-
-
-def _sparsity(text: str) -> float | None:
-    try:
-        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        return None
-
-
-def overall(leaderboards: Leaderboards) -> pd.DataFrame:
-    """Methods over all leaderboards: mean rank, number of times among the best, and number of cells.
-
-    A cell is one sparsity of one leaderboard; `cells` counts those in which a method was ranked, `asked` those in
-    which it was asked for. Mean ranks over different cells cannot be compared.
-    """
-    rows = leaderboards.rows.assign(block=leaderboards.rows.groupby(BLOCK, sort=False).ngroup())
-    methods = rows[(rows["control"] == "") & (rows["place"] > 0)].groupby("method", sort=False)
-    table = pd.DataFrame(
-        {
-            "mean_rank": methods["rank"].mean(),
-            "best": methods["best"].sum(),
-            "cells": methods["rank"].count(),
-            "asked": methods.size(),
-            "leaderboards": methods["block"].nunique(),
-            "difference": methods["difference"].mean(),
-        }
-    )
-    return table.reset_index().sort_values(["cells", "mean_rank"], ascending=[False, True], ignore_index=True)

@@ -89,6 +89,7 @@ class Measures(NamedTuple):
     last_step: float
     best_validation_step: float
     early_stop_step: float
+    ticket_step: float
     censored: bool
     loss: float
     calibration_error: float
@@ -100,7 +101,7 @@ class Measures(NamedTuple):
 
 
 COLUMNS = (
-    *("key", "suite", "trained_with", "own_recipe", "label", "asked", "seed", "status"),
+    *("key", "suite", "trained_with", "own_recipe", "helper", "label", "asked", "seed", "status"),
     *About._fields,
     *Measures._fields,
     *Costs._fields,
@@ -149,6 +150,7 @@ class Reader:
             self._one(record.suite),
             self._one(record.recipe),
             record.own_recipe,
+            record.helper,
             self._one(record.label),
             asked.sparsity,
             asked.seed,
@@ -234,6 +236,7 @@ def _measures(record: Excerpt) -> Measures:
         _step(last),
         _step(best),
         _step(early),
+        float(record.ticket.step) if record.ticket else NOWHERE,
         bool(early and early.censored),
         last.loss if last else NOWHERE,
         100 * _number(last.calibration_error if last else None),

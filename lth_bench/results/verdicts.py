@@ -10,49 +10,46 @@ import numpy as np
 import pandas as pd
 
 from lth_bench.results import statistics
-from lth_bench.results.arrays import Floats
-from lth_bench.results.controls import named_rivals, question, rivals
+from lth_bench.results.arrays import Bools, Floats
+from lth_bench.results.controls import has_own_loss, named_rivals, question, rivals
 from lth_bench.results.frame import BLOCK
 from lth_bench.results.leaderboard import TROUBLES, Leaderboards, whole
 
 MARGIN = 0.5  # points below the dense network that do not count
+EARLY = 0.25  # share of training within which the weights of a ticket are early
 
 
 @dataclass(frozen=True)
-class _Tests:
-    """The three tests of a ticket: as good as dense, as quick, better than its rivals. None: not shown."""
+class Shown:
+    """One part of a verdict: yes, no, or None for not told; and the words for it, with the interval of its test."""
 
-    as_good: bool | None
-    as_quick: bool | None
-    better: bool | None
-
-    @property
-    def verdict(self) -> str:
-        answers = (self.as_good, self.as_quick, self.better)
-        return "fails" if False in answers else "unknown" if None in answers else "wins"
+    answer: bool | None
+    words: str
 
 
 def verdicts(leaderboards: Leaderboards) -> pd.DataFrame:
-    """Whether the subnetworks of each method are winning tickets (Frankle & Carbin 2019, arXiv:1803.03635, section 1).
+    """Whether tickets win (Frankle & Carbin 2019, arXiv:1803.03635, section 1); a row for each that is a ticket.
 
-    A winning ticket is not worse than the dense network by more than `MARGIN` points (paired, one-sided, at 95 %),
-    trains in no more steps (to the lowest validation loss if that was before the end, else to the end), and is
-    better than its own mask with other initial weights (the same test). `verdict` is "wins" if all three are shown,
-    "fails" if the opposite of one is, else "unknown"; it is "unknown" too if a seed diverged, failed or is missing.
-    `why` is a sentence.
+    Tickets are masks over initial weights, or over those of the first quarter of training, that are trained to the end.
+    Three parts are tested, each paired by seed and one-sided at 95 %: the ticket is not worse than the dense network by
+    more than `MARGIN` points; it reaches its lowest validation loss in no more steps; it is better than its own mask
+    with other initial weights. `verdict` is "wins" if all are shown, "fails" if the opposite of one is, else "unknown";
+    it is "unknown" too if a seed diverged, failed or is missing. `why` is a sentence.
     """
     rows = leaderboards.rows
-    chosen = rows[(rows["control"] == "") & (rows["target"] > 0)]
-    lower, upper = _bounds(leaderboards.samples.difference)
-    redrawn = _redrawn(leaderboards)
+    chosen = rows[(rows["control"] == "") & (rows["target"] > 0) & ~rows["helper"] & _are_tickets(leaderboards)]
+    accuracy, steps, redrawn = _accuracy(leaderboards), _steps(leaderboards), _redrawn(leaderboards)
+    unharmed = whole(rows)
     lines = []
-    dense, unharmed = _dense(rows), whole(rows)
     for index, row in zip(chosen.index, chosen.to_dict("records"), strict=True):
-        as_good = _shown(lower[index], upper[index], -MARGIN)
-        tests = _Tests(as_good, _as_quick(row, dense(row)), redrawn.get(index))
-        verdict = tests.verdict if unharmed[index] else "unknown"
-        why = _reason(row, tests, (float(lower[index]), float(upper[index])), index in redrawn)
-        lines.append([*_block(row), row["method"], row["target"], verdict, why])
+        parts = [part(int(index)) for part in (accuracy, steps, redrawn)]
+        answers = {part.answer for part in parts}
+        verdict = "fails" if False in answers else "unknown" if None in answers else "wins"
+        trouble = [f"{row[name]} {name}" for name in TROUBLES if row[name]]
+        words = [part.words for part in parts] if row["n"] else ["no seed finished"]
+        why = "; ".join([*words, *trouble]) + "."
+        place = [*(row[name] for name in BLOCK), row["method"], row["target"]]
+        lines.append([*place, verdict if unharmed[index] else "unknown", why])
     return pd.DataFrame(lines, columns=[*BLOCK, "method", "target", "verdict", "why"])
 
 
@@ -60,7 +57,8 @@ def badges(leaderboards: Leaderboards) -> pd.DataFrame:
     """What controls say of their methods: the difference between them, its paired 95 % interval, and an answer.
 
     Differences are in points, by seed, averaged over the targets that both have. `verdict` is "yes" if the method
-    is better, "no" if the control is, "unclear" if the interval contains 0.
+    is better, "no" if the control is, "unclear" if the interval contains 0, and "not comparable", without a difference,
+    if the control trained a ticket that its method did not train, or without the method's own loss.
     """
     columns = [*BLOCK, "method", "control", "question", "difference", "lower", "upper", "n", "targets", "verdict"]
     return pd.DataFrame(list(_badges(leaderboards)), columns=columns)
@@ -69,42 +67,97 @@ def badges(leaderboards: Leaderboards) -> pd.DataFrame:
 def _badges(leaderboards: Leaderboards) -> Iterator[list[Any]]:
     for (*_, control), pairs in _pairs(leaderboards).groupby([*BLOCK, "base_method", "control"], sort=False):
         base, other = (leaderboards.samples.accuracy[pairs[side].to_numpy()] for side in ("base_row", "row"))
-        interval = statistics.mean_interval((base - other).mean(axis=0)[None])
+        differences = np.where(pairs["comparable"].to_numpy()[:, None], base - other, np.nan)
+        interval = statistics.mean_interval(differences.mean(axis=0)[None])
         mean, lower, upper = (float(bound[0]) for bound in (interval.mean, interval.lower, interval.upper))
         answer = "yes" if lower > 0 else "no" if upper < 0 else "unclear"
         first = pairs.iloc[0]
-        asked = question(str(control))
         yield [
-            *first[BLOCK], first["base_method"], control, asked, mean, lower, upper, int(interval.n[0]), len(pairs),
-            answer,
+            *first[BLOCK], first["base_method"], control, question(str(control)), mean, lower, upper,
+            int(interval.n[0]), len(pairs), answer if pairs["comparable"].all() else "not comparable",
         ]  # fmt: skip
 
 
 def _pairs(leaderboards: Leaderboards) -> pd.DataFrame:
     """The rows of controls joined with those of the methods whose tickets they take, trained by the same recipe."""
-    rows = leaderboards.rows.reset_index(names="row")
+    rows = leaderboards.rows.assign(trains=_train_tickets(leaderboards)).reset_index(names="row")
     controls = rows[rows["control"] != ""]
-    bases = rows[rows["control"] == ""][["row", *BLOCK, "method", "target", "meaning", "recipe_hash"]]
-    named = bases.rename(columns={"row": "base_row", "method": "base_method", "meaning": "base"})
-    return controls.merge(named, on=[*BLOCK, "target", "base", "recipe_hash"])
+    bases = rows[rows["control"] == ""][["row", *BLOCK, "method", "target", "meaning", "recipe_hash", "trains"]]
+    named = bases.rename(
+        columns={"row": "base_row", "method": "base_method", "meaning": "base", "trains": "base_trains"}
+    )
+    pairs = controls.merge(named, on=[*BLOCK, "target", "base", "recipe_hash"])
+    comparable = (pairs["base_trains"] | ~pairs["trains"]) & ~pairs["pruner"].map(has_own_loss).astype(bool)
+    return pairs.assign(comparable=comparable)
 
 
-def _redrawn(leaderboards: Leaderboards) -> dict[int, bool | None]:
-    """Whether a method is better than its rivals, by row; rows without a rival are left out."""
+def _are_tickets(leaderboards: Leaderboards) -> Bools:
+    """Which rows are tickets in all seeds that finished; those of which none finished are taken for tickets."""
+    samples = leaderboards.samples
+    missing = np.isnan(samples.last_step)
+    early = samples.ticket_step <= EARLY * samples.last_step
+    return np.asarray(((early & (samples.ticket_step < samples.last_step)) | missing).all(axis=1))
+
+
+def _train_tickets(leaderboards: Leaderboards) -> Bools:
+    """Whether training followed the final mask, in all seeds that finished."""
+    samples = leaderboards.samples
+    return np.asarray(((samples.ticket_step < samples.last_step) | np.isnan(samples.last_step)).all(axis=1))
+
+
+def _accuracy(leaderboards: Leaderboards) -> Callable[[int], Shown]:
+    """Whether a row is as good as the dense network."""
+    lower, upper = _bounds(leaderboards.samples.difference)
+
+    def shown(row: int) -> Shown:
+        answer = _above(lower[row], upper[row], -MARGIN)
+        words = {True: "as good as dense", False: "worse than dense", None: "not told from dense"}[answer]
+        return Shown(answer, _with_interval(words, lower[row], upper[row], "points", "no seed shared with dense"))
+
+    return shown
+
+
+def _steps(leaderboards: Leaderboards) -> Callable[[int], Shown]:
+    """Whether a row reaches its lowest validation loss in no more steps than the dense network.
+
+    A step that is censored counts as the end of training, at which it understates the difference; seeds in which both
+    are censored, or nothing was measured before the end, tell nothing.
+    """
+    rows, samples = leaderboards.rows, leaderboards.samples
+    dense = _dense(rows)
+
+    def shown(row: int) -> Shown:
+        if (other := dense(rows.loc[row])) is None:
+            return Shown(None, "no dense run to count steps against")
+        open_ended = (samples.censored[row] > 0) & (samples.censored[other] > 0)
+        more = np.where(open_ended, np.nan, samples.early_stop_step[row] - samples.early_stop_step[other])
+        lower, upper = (float(bound[0]) for bound in _bounds(more[None]))
+        answer = None if np.isnan(upper) else True if upper <= 0 else False if lower > 0 else None
+        words = {True: "in no more steps", False: "in more steps", None: "steps not told apart"}[answer]
+        return Shown(answer, _with_interval(words, lower, upper, "steps", "steps to the lowest loss not measured"))
+
+    return shown
+
+
+def _redrawn(leaderboards: Leaderboards) -> Callable[[int], Shown]:
+    """Whether a row is better than all its rivals."""
     pairs = _pairs(leaderboards)
-    pairs = pairs[pairs["control"].isin(rivals())]
+    pairs = pairs[pairs["control"].isin(rivals()) & pairs["comparable"]]
     accuracy = leaderboards.samples.accuracy
-    base, other = pairs["base_row"].to_numpy(dtype=int), pairs["row"].to_numpy(dtype=int)
-    lower, upper = _bounds(accuracy[base] - accuracy[other])
-    answers: dict[int, bool | None] = {}
-    for row, low, high in zip(base, lower, upper, strict=True):
-        answers[int(row)] = _both(answers.get(int(row), True), _shown(low, high, 0.0))
-    return answers
+    rivals_of: dict[int, list[int]] = {}
+    for base, other in zip(pairs["base_row"], pairs["row"], strict=True):
+        rivals_of.setdefault(int(base), []).append(int(other))
 
+    def shown(row: int) -> Shown:
+        if row not in rivals_of:
+            return Shown(None, f"no control {named_rivals()}")
+        lower, upper = _bounds(accuracy[row] - accuracy[rivals_of[row]])
+        closest = int(np.argmin(np.nan_to_num(lower, nan=-np.inf)))
+        answer = _above(lower[closest], upper[closest], 0.0)
+        words = {True: "better than", False: "worse than", None: "not told from"}[answer] + " its mask re-drawn"
+        return Shown(answer, _with_interval(words, lower[closest], upper[closest], "points", "no seed shared with it"))
 
-def _both(one: bool | None, other: bool | None) -> bool | None:
-    """Whether both answers are yes: no if one is no, else None if one is None."""
-    return False if False in (one, other) else None if None in (one, other) else True
+    return shown
 
 
 def _bounds(differences: Floats) -> tuple[Floats, Floats]:
@@ -112,52 +165,27 @@ def _bounds(differences: Floats) -> tuple[Floats, Floats]:
     return statistics.one_sided_lower(differences), -statistics.one_sided_lower(-differences)
 
 
-def _shown(lower: float, upper: float, least: float) -> bool | None:
+def _above(lower: float, upper: float, least: float) -> bool | None:
     return True if lower > least else False if upper < least else None
 
 
-def _dense(rows: pd.DataFrame) -> Callable[[Any], Any]:
+def _with_interval(words: str, lower: float, upper: float, unit: str, without: str) -> str:
+    """Words with the interval that they rest on, or with what is missing for one."""
+    if np.isnan(lower):
+        return f"{words} ({without})"
+    digits = "+,.0f" if unit == "steps" else "+.2f"
+    return f"{words} ({lower + 0.0:{digits}} to {upper + 0.0:{digits}} {unit})"
+
+
+def _dense(rows: pd.DataFrame) -> Callable[[Any], int | None]:
     """A function that finds the dense row for a row: of its own recipe, else of its leaderboard's."""
-    names = [*BLOCK, "recipe_hash", "own_recipe", "n", "censored", "early_stop_step", "last_step"]
-    runs = rows[(rows["target"] == 0) & (rows["control"] == "")][names].to_dict("records")
-    alike = {(*_block(run), run["recipe_hash"]): run for run in reversed(runs)}
-    usual = {_block(run): run for run in reversed(runs) if not run["own_recipe"]}
-    return lambda row: alike.get((*_block(row), row["recipe_hash"]), usual.get(_block(row)))
+    runs = rows[(rows["target"] == 0) & (rows["control"] == "") & (rows["n"] > 0)].iloc[::-1]  # the first one counts
+    places = list(zip(*(runs[name] for name in BLOCK), strict=True))
+    alike = dict(zip(zip(places, runs["recipe_hash"], strict=True), runs.index, strict=True))
+    usual = {place: index for place, index, own in zip(places, runs.index, runs["own_recipe"], strict=True) if not own}
 
+    def found(row: Any) -> int | None:
+        place = tuple(row[name] for name in BLOCK)
+        return alike.get((place, row["recipe_hash"]), usual.get(place))
 
-def _block(row: Any) -> tuple[str, ...]:
-    return tuple(row[name] for name in BLOCK)
-
-
-def _as_quick(row: Any, dense: Any) -> bool | None:
-    if dense is None or not dense["n"]:
-        return None
-    measured = dense["censored"] < dense["n"] and row["censored"] < row["n"]
-    step = "early_stop_step" if measured else "last_step"
-    return bool(row[step] <= dense[step])
-
-
-def _reason(row: Any, tests: _Tests, bounds: tuple[float, float], redrawn: bool) -> str:
-    trouble = [f"{row[name]} {name}" for name in TROUBLES if row[name]]
-    if not row["n"]:
-        return f"no seed finished: {', '.join(trouble)}."
-    lower, upper = bounds
-    has_bounds = not np.isnan(lower)
-    between = (
-        f"not told from dense ({lower:+.2f} to {upper:+.2f} points)"
-        if has_bounds
-        else "too few seeds beside dense ones"
-    )
-    control = "not told from its mask re-drawn" if redrawn else f"no control {named_rivals()}"
-    parts = [
-        _word(
-            tests.as_good, f"as good as dense (above {lower:+.2f})", f"worse than dense (below {upper:+.2f})", between
-        ),
-        _word(tests.as_quick, "in no more steps", "in more steps", "no dense run to count steps against"),
-        _word(tests.better, "better than its mask re-drawn", "worse than its mask re-drawn", control),
-    ]
-    return "; ".join([*parts, *trouble]) + "."
-
-
-def _word(answer: bool | None, yes: str, no: str, unknown: str) -> str:
-    return unknown if answer is None else yes if answer else no
+    return found

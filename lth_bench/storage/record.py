@@ -179,8 +179,11 @@ class Timing(Struct, frozen=True, omit_defaults=True):
     latency: float | None = None
 
 
-class Identity(Struct, frozen=True, kw_only=True):
-    """What is known of an experiment before it runs: an entry of a plan."""
+class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of an experiment before it runs: an entry of a plan.
+
+    A `helper` is no experiment of its suite: it only finds the tickets of others.
+    """
 
     schema: Literal[1]
     key: str
@@ -189,6 +192,7 @@ class Identity(Struct, frozen=True, kw_only=True):
     recipe: str
     own_recipe: bool
     experiment: Experiment
+    helper: bool = False
 
 
 class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):
@@ -229,6 +233,7 @@ def identity(suite: str, planned: Planned) -> Identity:
         label=planned.label,
         recipe=planned.recipe,
         own_recipe=planned.own_recipe,
+        helper=planned.helper,
         experiment=planned.experiment,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -20,8 +21,9 @@ from lth_bench.hashing import sha256
 from lth_bench.reports.leaderboards import formatted, numbers, tables
 from lth_bench.results.controls import question, rivals
 from lth_bench.results.frame import load, results
-from lth_bench.results.leaderboard import arranged, overall, summarise
+from lth_bench.results.leaderboard import summarise
 from lth_bench.results.merging import load_all
+from lth_bench.results.ordering import arranged, overall
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
 from lth_bench.results.verdicts import badges, verdicts
 from lth_bench.storage.records import record_path, ticket_path, write_plan
@@ -57,14 +59,39 @@ def test_intervals_and_p_values_are_those_of_scipy(tmp_path):
     assert (imp["accuracy_lower"], imp["accuracy_upper"]) == pytest.approx((mean.low, mean.high))
 
 
-def test_best_are_those_that_the_paired_interval_does_not_tell_from_the_highest_mean(tmp_path):
-    rows = seeds("imp", (0.90, 0.91, 0.92)) + seeds("close", (0.89, 0.92, 0.91)) + seeds("worse", (0.88, 0.89, 0.90))
+def test_bold_is_the_best_mean_and_underlined_the_second_and_a_sign_says_who_is_not_told_from_it(tmp_path):
+    rows = seeds("imp", (0.90, 0.91, 0.92)) + seeds("close", (0.89, 0.92, 0.91)) + seeds("worse", (0.84, 0.85, 0.86))
     found = recorded(tmp_path, rows)
-    assert [row(found, name)["best"] for name in ("imp", "close", "worse")] == [True, True, False]
+    marked = {name: row(found, name)[["best", "second", "near_best"]].tolist() for name in ("imp", "close", "worse")}
+    assert marked == {"imp": [True, False, False], "close": [False, True, True], "worse": [False, False, False]}
     (table,) = tables(found)
-    assert [line.cells[1].mark for line in table.rows] == ["best", "best", ""]
-    assert "**91.00 ± 2.48**" in formatted(found, "md") and r"\textbf{91.00} & $\,\pm\,$2.48" in formatted(found, "tex")
-    assert "<b>91.00 ± 2.48</b>" in formatted(found, "html")
+    assert [(line.cells[1].mark, line.cells[1].notes) for line in table.rows] == [
+        ("best", ()),
+        ("second", ("≈",)),
+        ("", ()),
+    ]
+    assert "**91.00 ± 2.48**" in formatted(found, "md") and "<ins>90.67 ± 3.79 ≈</ins>" in formatted(found, "md")
+    assert r"\textbf{91.00} & $\,\pm\,$2.48" in formatted(found, "tex") and r"\underline{90.67}" in formatted(
+        found, "tex"
+    )
+    assert "<b>91.00 ± 2.48</b>" in formatted(found, "html") and "<u>90.67 ± 3.79 ≈</u>" in formatted(found, "html")
+
+
+def test_a_large_spread_is_no_advantage(tmp_path):
+    wild, steady = (0.60, 0.775, 0.95), [(0.90 + n / 100, 0.901 + n / 100, 0.902 + n / 100) for n in range(8)]
+    rows = seeds("wild", wild) + [item for n, values in enumerate(steady) for item in seeds(f"steady{n}", values)]
+    found = recorded(tmp_path, rows)
+    ordered = found.rows.sort_values("accuracy", ascending=False)
+    near = (ordered["best"] | ordered["near_best"]).tolist()
+    assert near == sorted(near, reverse=True), "none is near the best below one that is not"
+    assert not row(found, "wild")["near_best"]
+
+
+def test_a_negligible_difference_does_not_tell_a_method_from_the_best(tmp_path):
+    rows = seeds("imp", (0.90, 0.91, 0.92)) + seeds("snip", (0.897, 0.907, 0.917)) + seeds("rigl", (0.5, 0.51, 0.52))
+    assert not row(recorded(tmp_path, rows), "snip")["near_best"], "the same at every seed, but for 0.3 points"
+    found = summarise(results(tmp_path), negligible=0.5)
+    assert row(found, "snip")["near_best"] and not row(found, "rigl")["near_best"]
 
 
 def test_one_seed_gives_no_interval_and_no_bold(tmp_path):
@@ -100,8 +127,9 @@ def test_methods_without_a_common_seed_are_not_told_apart(tmp_path):
     rows = seeds("imp", (0.90, 0.91, 0.92)) + [(planned("snip", 0.5, seed), 0.5 + seed / 100) for seed in (3, 4, 5)]
     rows += [(planned("once", 0.5, 6), 0.8), *seeds("worse", (0.80, 0.81, 0.82))]
     found = recorded(tmp_path, rows)
-    best = {name: bool(row(found, name)["best"]) for name in ("imp", "snip", "once", "worse")}
-    assert best == {"imp": True, "snip": True, "once": False, "worse": False}
+    near = {name: bool(row(found, name)["near_best"]) for name in ("imp", "snip", "once", "worse")}
+    assert near == {"imp": False, "snip": True, "once": False, "worse": False}
+    assert row(found, "imp")["best"]
 
 
 def test_controls_are_not_in_the_contest_and_ties_share_their_rank(tmp_path):
@@ -171,8 +199,8 @@ def with_redrawn(method, control, dense=(0.900, 0.901, 0.902)):
     ("rows", "verdict", "why"),
     [
         (with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882)), "wins", "as good as dense.*better than its mask"),
-        (with_redrawn((0.899, 0.900, 0.900), (0.88, 0.881, 0.882)), "wins", r"as good as dense \(above -0.2"),
-        (with_redrawn((0.880, 0.881, 0.882), (0.86, 0.861, 0.862)), "fails", "worse than dense .below -2.00"),
+        (with_redrawn((0.899, 0.900, 0.900), (0.88, 0.881, 0.882)), "wins", r"as good as dense \(-0.2"),
+        (with_redrawn((0.880, 0.881, 0.882), (0.86, 0.861, 0.862)), "fails", "worse than dense .-2.00 to -2.00 points"),
         (with_redrawn((0.901, 0.901, 0.903), (0.90, 0.902, 0.902)), "unknown", "not told from its mask re-drawn"),
         (with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882))[:6], "unknown", "no control redraw"),
         (with_redrawn((0.901, 0.901, "failed"), (0.88, 0.881, 0.882)), "unknown", "1 failed"),
@@ -180,7 +208,7 @@ def with_redrawn(method, control, dense=(0.900, 0.901, 0.902)):
         (with_redrawn((0.901, 0.901, 0.903), (0.91, 0.911, 0.913)), "fails", "; worse than its mask re-drawn"),
         (with_redrawn((0.88, 0.90, 0.92), (0.8, 0.8, 0.8)), "unknown", "not told from dense"),
         (seeds("imp", (0.9, 0.9)), "unknown", "no dense run"),
-        (seeds("imp", ("failed",)), "unknown", "no seed finished: 1 failed"),
+        (seeds("imp", ("failed",)), "unknown", "no seed finished; 1 failed"),
     ],
 )
 def test_winning_tickets(tmp_path, rows, verdict, why):
@@ -190,16 +218,75 @@ def test_winning_tickets(tmp_path, rows, verdict, why):
     assert pd.Series([only["why"]]).str.contains(why).all(), only["why"]
 
 
-def test_a_ticket_that_trains_longer_than_the_dense_network_does_not_win(tmp_path):
+def steps_of(rows, **found):
+    """Rows with the early-stop step and whether it is censored, by label and seed."""
+    made = []
+    for item, accuracy in rows:
+        step, censored = found.get(item.label, {}).get(item.experiment.seed, (10, False))
+        early = {"accuracy": accuracy, "loss": 1.0, "step": step, "censored": censored}
+        last = {**early, "step": 20}
+        made.append((item, {"test": {"last": last, "best_validation": early, "early_stop": early}}))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("steps", "verdict", "why"),
+    [
+        ({0: (5, False), 1: (6, False), 2: (5, False)}, "wins", r"in no more steps \(-6 to -4 steps\)"),
+        ({0: (15, False), 1: (16, False), 2: (15, False)}, "fails", r"; in more steps \(\+4 to \+6 steps\)"),
+        ({0: (12, False), 1: (6, False), 2: (13, False)}, "unknown", "steps not told apart"),
+        ({0: (20, True), 1: (20, True), 2: (19, False)}, "fails", "in more steps"),
+    ],
+)
+def test_whether_a_ticket_needs_more_steps_is_a_paired_test(tmp_path, steps, verdict, why):
     rows = with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882))
-    write_plan(tmp_path, "made", [item for item, _ in rows])
-    for item, value in rows:
-        made = record(item, value)
-        late = {**made["test"]["last"], "step": 20, "censored": True}
-        longer = item.label == "imp"
-        write_document(tmp_path, {**made, "test": dict.fromkeys(made["test"], late)} if longer else made)
-    (only,) = verdicts(summarise(results(tmp_path))).to_dict("records")
-    assert only["verdict"] == "fails" and "in more steps" in only["why"]
+    (only,) = verdicts(recorded(tmp_path, steps_of(rows, imp=steps))).to_dict("records")
+    assert only["verdict"] == verdict
+    assert re.search(why, only["why"]), only["why"]
+
+
+def test_steps_that_are_censored_in_both_networks_tell_nothing(tmp_path):
+    rows = with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882))
+    at_the_end = dict.fromkeys(range(3), (20, True))
+    (only,) = verdicts(recorded(tmp_path, steps_of(rows, imp=at_the_end, dense=at_the_end))).to_dict("records")
+    assert only["verdict"] == "unknown"
+    assert "steps not told apart (steps to the lowest loss not measured)" in only["why"]
+
+
+@pytest.mark.parametrize(("step", "is_ticket"), [(0, True), (2, True), (3, False), (10, False)])
+def test_only_tickets_get_a_verdict(tmp_path, step, is_ticket):
+    """The last step of these records is 10."""
+    rows = with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882))
+    write_run(tmp_path, rows, lambda item, value: record(item, value, ticket={"step": step, "sha256": ""}))
+    found = verdicts(summarise(results(tmp_path)))
+    assert list(found["method"]) == ["imp"] * is_ticket
+
+
+def test_a_control_that_trains_what_its_method_did_not_is_not_comparable(tmp_path):
+    rows = with_redrawn((0.5, 0.5, 0.5), (0.9, 0.91, 0.92))
+    at = {"imp": 10, "imp, redraw": 0, "dense": 0}
+    write_run(tmp_path, rows, lambda item, value: record(item, value, ticket={"step": at[item.label], "sha256": ""}))
+    (badge,) = badges(summarise(results(tmp_path))).to_dict("records")
+    assert badge["verdict"] == "not comparable" and np.isnan(badge["difference"])
+
+
+def test_a_control_lacks_the_loss_that_its_method_says_is_its_own(tmp_path, monkeypatch):
+    rows = with_redrawn((0.901, 0.901, 0.903), (0.88, 0.881, 0.882))
+    monkeypatch.setattr("lth_bench.results.verdicts.has_own_loss", lambda pruner: pruner == "imp")
+    found = recorded(tmp_path, rows)
+    assert badges(found)["verdict"].tolist() == ["not comparable"]
+    assert "no control redraw" in verdicts(found)["why"].iloc[0]
+
+
+def test_what_only_finds_tickets_for_others_does_not_compete(tmp_path):
+    rows = seeds("imp", (0.90, 0.91)) + seeds("snip", (0.91, 0.92)) + seeds("dense", (0.9, 0.9), 0.0)
+    helped = [(dataclasses.replace(p, helper=True), a) for p, a in seeds("helper", (0.98, 0.99))]
+    found = recorded(tmp_path, rows + helped)
+    helper = row(found, "helper")
+    assert np.isnan(helper[["rank", "p_holm", "area"]].astype(float)).all()
+    assert not helper[["best", "second", "near_best"]].any()
+    assert row(found, "snip")["best"] and row(found, "imp")["rank"] == 2
+    assert "helper" not in set(verdicts(found)["method"]) | set(overall(found)["method"])
 
 
 def test_badges_are_paired_by_seed_and_averaged_over_targets(tmp_path):

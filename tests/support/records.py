@@ -30,6 +30,7 @@ def record(item, accuracy, measured=None, **changes):
         "sparsity": {"measured": item.experiment.sparsity if measured is None else measured},
         "test": {"last": point, "best_validation": point, "early_stop": point},
         "events": [{"steps": 10}],
+        "ticket": {"step": 0, "sha256": ""},
         "timing": {"seconds": 1.0},
         **changes,
     }

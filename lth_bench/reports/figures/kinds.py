@@ -214,8 +214,8 @@ def _learning(view: View) -> Sketch | None:
         [charts.dense_line()] if dense is not None else [],
     )
     caption = sentence(
-        f"{view.title}: validation accuracy in the last training, after the last rewind, at the target of "
-        f"{scales.percentage(view.target)} sparsity, {seeds(rows)}",
+        f"{view.title}: validation accuracy in the last training, after the last rewind and where the final sparsity "
+        f"held, at the target of {scales.percentage(view.target)} sparsity, {seeds(rows)}",
         ERROR_AXIS,
         *(["the dashed line is the dense network"] if dense is not None else []),
         *remarks(view, rows),

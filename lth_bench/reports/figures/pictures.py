@@ -160,12 +160,15 @@ def _shares_left(record: Record) -> dict[str, float]:
 
 
 def _last_training(record: Record) -> pd.Series[float]:
-    """Validation accuracies in per cent by step, since the step last went back."""
-    steps, accuracies = (record.curve.step, record.curve.validation_accuracy) if record.curve else ([], [])
+    """Validation accuracies in per cent by step, since the step last went back, where the final sparsity held."""
+    if record.curve is None or record.sparsity is None:
+        return pd.Series(dtype=float)
+    steps = record.curve.step
     back = [place for place in range(1, len(steps)) if steps[place] <= steps[place - 1]]
     start = back[-1] if back else 0
-    values = np.array(accuracies[start:], dtype=float)
-    return pd.Series(100 * values, index=steps[start:], dtype=float).dropna()
+    final = np.array(record.curve.kept[start:]) == record.sparsity.mask
+    values = 100 * np.array(record.curve.validation_accuracy[start:], dtype=float)
+    return pd.Series(values[final], index=np.array(steps[start:])[final], dtype=float).dropna()
 
 
 def _common(curves: list[pd.Series[float]]) -> pd.Series[float]:

@@ -13,7 +13,7 @@ HEAD = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'">
 <title>{}</title>
 """
-MARKS = {"best": "<b>{}</b>", "reported": "<i>{}</i>", "": "{}"}
+MARKS = {"best": "<b>{}</b>", "second": "<u>{}</u>", "reported": "<i>{}</i>", "": "{}"}
 
 
 def document(tables: Sequence[Table], title: str = "Tables") -> str:

@@ -23,7 +23,7 @@ LONGEST_WORD = 20  # characters that stand unbroken
 HEAD_LINE = 15  # characters
 FLOATS = 30  # between page breaks: LaTeX keeps no more than 52 until it has a page for them
 SAME_NUMBER = r"\addtocounter{table}{-1}"
-MARKS = {"best": r"\textbf{{{}}}", "reported": r"\textit{{{}}}", "": "{}"}
+MARKS = {"best": r"\textbf{{{}}}", "second": r"\underline{{{}}}", "reported": r"\textit{{{}}}", "": "{}"}
 
 
 def document(tables: Sequence[Table]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from lth_bench.reports.escaping import markdown
 from lth_bench.reports.table import Cell, Table, captions, spaced
 
-MARKS = {"best": "**", "reported": "*", "": ""}
+MARKS = {"best": ("**", "**"), "second": ("<ins>", "</ins>"), "reported": ("*", "*"), "": ("", "")}
 
 
 def document(tables: Sequence[Table]) -> str:
@@ -30,8 +30,8 @@ def _heading(table: Table) -> str:
 
 
 def _cell(cell: Cell) -> str:
-    mark = MARKS[cell.common_mark]
-    return f"{mark}{'; '.join(dict.fromkeys(map(_one, cell.together)))}{mark}"
+    before, behind = MARKS[cell.common_mark]
+    return f"{before}{'; '.join(dict.fromkeys(map(_one, cell.together)))}{behind}"
 
 
 def _one(cell: Cell) -> str:

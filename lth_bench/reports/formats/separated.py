@@ -30,7 +30,7 @@ def _columns(column: Column, cells: Sequence[Cell]) -> list[list[str]]:
     behind = {
         "±": [cell.interval.removeprefix("± ") for cell in cells],
         "difference": [cell.difference for cell in cells],
-        "best": ["best" * (cell.mark == "best") for cell in cells],
+        "place": [cell.mark if cell.mark in ("best", "second") else "" for cell in cells],
         "note": ["; ".join(note.strip("()[]") for note in cell.notes) for cell in cells],
     }
     first = [escaping.csv(column.head), *map(_text, cells)]

@@ -13,7 +13,7 @@ from lth_bench.reports.escaping import plain
 from lth_bench.reports.table import Cell, Table, captions, filled, spaced
 
 MARGIN, PADDING = 2, 3  # characters at the edges of a table, and between its columns
-STYLES = {"best": "bold", "reported": "italic", "": ""}
+STYLES = {"best": "bold", "second": "underline", "reported": "italic", "": ""}
 
 
 def document(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:

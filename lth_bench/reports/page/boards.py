@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from lth_bench.reports.leaderboards import code_doubts, distinct, lost, verdict_sentence
+from lth_bench.reports.leaderboards import code_doubts, distinct, lost, mark, near, verdict_sentence
 from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.content import PageContent
@@ -19,7 +19,8 @@ from lth_bench.reports.page.listings import listed
 from lth_bench.reports.page.svg import cleaned
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, grid
 from lth_bench.results.frame import BLOCK, rows_of
-from lth_bench.results.leaderboard import MET, Place, overall
+from lth_bench.results.leaderboard import MET, Place
+from lth_bench.results.ordering import overall
 
 WINS = "ticket wins"
 CHANGED = {"control": "changed", "lower": "difference_lower", "upper": "difference_upper"}
@@ -132,8 +133,8 @@ def _cell(row: Mapping[str, Any]) -> Cell:
         hundredths(mean),
         half((upper - lower) / 2),
         signed_or_zero(row["difference"]) if differs else "",
-        tuple(_notes(row)),
-        "best" if row["best"] else "",
+        (*near(row), *_notes(row)),
+        mark(row),
         "up" if row["difference_lower"] > 0 else "down" if row["difference_upper"] < 0 else "level",
         mean,
     )

@@ -101,7 +101,7 @@ DETAILS = [
 STANDING = [
     METHOD,
     Column("mean rank", "mean_rank", hundredths, "Over the cells in which it was ranked."),
-    Column("best", "best", count, "In how many cells it is not told from the best."),
+    Column("best", "best", count, "In how many cells it is the best or not told from it."),
     Column("cells", "cells", count, "Sparsities of leaderboards in which it was ranked."),
     Column("asked", "asked", count, "In how many it should have been: means over different cells do not compare."),
     Column("leaderboards", "leaderboards", count),

@@ -25,7 +25,7 @@ from lth_bench.results.leaderboard import OUTCOMES
 EMBEDDED = 2_000  # experiments at most whose records the page holds
 LISTED = 10_000  # experiments at most that it lists all; of more, those that did not finish
 LONGEST = 600  # characters of a text; the record has all of it
-TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear")
+TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear", "not comparable")
 
 
 def page(content: PageContent) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.reports.escaping import shortened
-from lth_bench.reports.leaderboards import doubts
+from lth_bench.reports.leaderboards import NEAR, doubts
 from lth_bench.reports.paper.cells import SHORT, elsewhere
 from lth_bench.results.frame import BLOCK, Results
 
@@ -79,7 +79,9 @@ def _legend(rows: list[Any]) -> Iterator[str]:
     """What the cells and marks of these rows mean."""
     yield _about_seeds([row["n"] for row in rows if row["n"]])
     if any(row["best"] for row in rows):
-        yield "Bold: not told from the best mean by the paired 95% interval."
+        yield "Bold: the highest mean; underlined: the second."
+    if any(row["near_best"] for row in rows):
+        yield f"{NEAR}: not told from the highest at 95% over all methods of the column (Tukey, pooled deviation)."
     if recipes := sorted({shortened(row["trained_with"]) for row in rows if row["own_recipe"]}):
         more = f" and {len(recipes) - MOST} more" * (len(recipes) > MOST)
         yield f"†: trained with a recipe of its own ({', '.join(recipes[:MOST])}{more})."

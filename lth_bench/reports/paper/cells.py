@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lth_bench.reports.leaderboards import name_cell
+from lth_bench.reports.leaderboards import mark, name_cell, near
 from lth_bench.reports.numbers import half, hundredths, signed
 from lth_bench.reports.table import Cell
 from lth_bench.results.leaderboard import MET, TROUBLES
@@ -25,12 +25,12 @@ def accuracy(row: Any) -> Cell:
     troubles = _troubles(row)
     if not row["n"]:
         return Cell(troubles)
-    best = row["best"] and row["place"] == row["target"]
+    met = row["place"] == row["target"]
     return Cell(
         hundredths(row["accuracy"]),
         half(row["accuracy_upper"] - row["accuracy"]),
-        notes=_note(elsewhere(row["sparsity"], row["target"]), troubles),
-        mark="best" if best else "",
+        notes=(*(near(row) if met else ()), *_note(elsewhere(row["sparsity"], row["target"]), troubles)),
+        mark=mark(row) if met else "",
         value=row["accuracy"],
     )
 

@@ -19,7 +19,8 @@ from lth_bench.reports.paper.cells import UNKNOWN
 from lth_bench.reports.paper.selection import RowSelection, selected
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, labelled
 from lth_bench.results.frame import Results, rows_of
-from lth_bench.results.leaderboard import Leaderboards, overall, summarise
+from lth_bench.results.leaderboard import Leaderboards, summarise
+from lth_bench.results.ordering import overall
 from lth_bench.results.published import published
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -83,7 +84,7 @@ def tables(results: Results, layout: str, selection: RowSelection) -> list[Table
 
     Ranks and the best are found among the selected methods.
     """
-    comparison = _Comparison(results, selection, summarise(selected(results.frame, selection)))
+    comparison = _Comparison(results, selection, summarise(selected(results.frame, selection), selection.equivalence))
     return list(labelled(LAYOUTS[layout](comparison)))
 
 

@@ -13,12 +13,16 @@ from lth_bench.results.frame import dense_runs
 
 @dataclass(frozen=True)
 class RowSelection:
-    """The rows of a table: `at` a sparsity, of `methods` by name with commas between (all if empty), and what else."""
+    """The rows of a table: `at` a sparsity, of `methods` by name with commas between (all if empty), and what else.
+
+    Differences to the best mean of `equivalence` points do not count.
+    """
 
     at: float | None = None
     methods: str = ""
     controls: bool = True
     published: bool = False
+    equivalence: float = 0.0
 
 
 def selected(frame: pd.DataFrame, selection: RowSelection) -> pd.DataFrame:

@@ -1,0 +1,75 @@
+"""Leaderboards in another order, and methods over all leaderboards."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from lth_bench.results.frame import BLOCK
+from lth_bench.results.leaderboard import MET, Leaderboards, Samples
+
+HIGHER = {
+    "accuracy", "accuracy_lower", "accuracy_upper", "best_validation_accuracy", "early_stop_accuracy", "top5_accuracy",
+    "difference", "difference_lower", "difference_upper", "area", "best", "second", "near_best", "n",
+    "theoretical_speedup", "sparsity", "effective_sparsity",
+}  # fmt: skip
+"""Columns of which more is better."""
+
+
+def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
+    """Leaderboards with their methods in another order.
+
+    `by` is a sparsity such as 0.9 or 90% (accuracy there counts), "method", or a column (its mean over targets
+    counts). The best come first if a column has a better end, and missing values last; a minus before it reverses
+    the order. Raises LookupError for anything else.
+    """
+    rows, name = leaderboards.rows, by.removeprefix("-")
+    place = _sparsity(name)
+    if place is not None:
+        value = rows["accuracy"].where((rows["place"] - place).abs() < MET)
+        if value.isna().all():
+            known = ", ".join(f"{known:g}" for known in sorted(rows["place"].unique()))
+            raise LookupError(f"no leaderboard has a sparsity of {name}; there are {known}")
+    elif name == "method":
+        value = rows["method"].str.casefold().rank(method="dense")
+    elif name in rows and pd.api.types.is_numeric_dtype(rows[name]):
+        value = rows[name].astype(float)
+    else:
+        known = ", ".join(str(c) for c in rows if pd.api.types.is_numeric_dtype(rows[c]))
+        raise LookupError(f"cannot sort by {name!r}; known: a sparsity such as 90%, method, {known}")
+    mean = value.groupby([rows[key] for key in [*BLOCK, "method"]]).transform("mean")
+    higher = (place is not None or name in HIGHER) != by.startswith("-")
+    block = rows.groupby(BLOCK, sort=False).ngroup()
+    score = (-mean if higher else mean).where(rows["target"] > 0, -np.inf)  # the dense network stays on top
+    keys = pd.DataFrame({"block": block, "mean": score})
+    index = keys.sort_values(["block", "mean"], kind="stable").index.to_numpy()
+    samples = {name: getattr(leaderboards.samples, name)[index] for name in vars(leaderboards.samples)}
+    return Leaderboards(rows.iloc[index].reset_index(drop=True), Samples(**samples))
+
+
+def _sparsity(text: str) -> float | None:
+    try:
+        return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        return None
+
+
+def overall(leaderboards: Leaderboards) -> pd.DataFrame:
+    """Methods over all leaderboards: mean rank, number of times best or near the best, and number of cells.
+
+    A cell is one sparsity of one leaderboard; `cells` counts those in which a method was ranked, `asked` those in
+    which it was asked for. Mean ranks over different cells cannot be compared.
+    """
+    rows = leaderboards.rows.assign(block=leaderboards.rows.groupby(BLOCK, sort=False).ngroup())
+    methods = rows[(rows["control"] == "") & (rows["place"] > 0) & ~rows["helper"]].groupby("method", sort=False)
+    table = pd.DataFrame(
+        {
+            "mean_rank": methods["rank"].mean(),
+            "best": (methods["best"].sum() + methods["near_best"].sum()),
+            "cells": methods["rank"].count(),
+            "asked": methods.size(),
+            "leaderboards": methods["block"].nunique(),
+            "difference": methods["difference"].mean(),
+        }
+    )
+    return table.reset_index().sort_values(["cells", "mean_rank"], ascending=[False, True], ignore_index=True)
