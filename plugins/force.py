@@ -27,6 +27,7 @@ class FORCE:
 
     Deviations:
     - The last round meets the target exactly (in the authors' code it rounds down, as all rounds do).
+    - The recipe's label smoothing is part of the loss.
     - The examples are not augmented (in the authors' code they are).
     """
 

@@ -29,8 +29,6 @@ class GMP:
     - A pruned weight is zero and stays zero (in the authors' code it keeps its value and may come back).
     """
 
-    revision = 2
-
     begin: Duration = Duration("20%")
     end: Duration = Duration("75%")
     interval: Duration = Duration("100it")

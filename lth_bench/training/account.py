@@ -89,6 +89,12 @@ class Account:
         if not self.tick_open:
             raise SessionError(f"{call} outside a tick: call it once for every batch of batches()")
 
+    def require_loop(self, call: str) -> None:
+        """Raises SessionError outside a loop over batches, and inside `scoring()`."""
+        self.refuse_scoring(call)
+        if not self.loop_open:
+            raise SessionError(f"{call} outside a loop over batches(): call it after update() or in its place")
+
     def _charge_flops(self, name: str, flops: int) -> None:
         """Charges a product computed outside ticks, and the share of it that belongs to kept weights."""
         topology = self._topology

@@ -173,9 +173,8 @@ class Session:
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
         self.account.passed(len(batch.labels), dense=True)
-        loss = self._loss(batch)
-        weights = list(self.weights.values())
-        return dict(zip(self.weights, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
+        gradients = torch.autograd.grad(self._loss(batch), list(self.weights.values()), materialize_grads=True)
+        return dict(zip(self.weights, gradients, strict=True))
 
     def prune(self, scores: Scores, sparsity: Sparsity | None = None) -> None:
         """Keeps the highest scores: over all layers to a float (by default the target), in each layer to a dict.
@@ -237,11 +236,12 @@ class Session:
             self.topology.rebuild()
 
     def rewire(self, masks: Masks) -> None:
-        """Replaces the masks and ends the tick in place of an update; new weights start at zero, with empty state."""
-        self.account.require_tick("rewire()")
+        """Replaces the masks, after an update or in place of it; new weights start at zero, with empty state."""
+        self.account.require_loop("rewire()")
         masking.check_masks(masks, self.masks)
         self._set_masks({name: masks[name].clone() for name in self.masks}, rewired=True)
-        self._close_tick()
+        if self.account.tick_open:
+            self._close_tick()
 
     def sample(self, count: int, round: int = 0) -> Batch:
         """`count` training examples to score on, a pure function of (seed, step, round)."""

@@ -143,7 +143,7 @@ def test_grasp_cuts_the_sorted_batch_in_parts():
     halves = pruner("grasp", {"parts": 2}).cut(batch)
     assert [part.labels.tolist() for part in halves] == [[0] * 5 + [1] * 2, [1] * 3 + [2] * 5]
     assert torch.equal(torch.cat([part.inputs for part in halves]), batch.inputs)
-    (whole,) = pruner("grasp", {}).cut(batch)
+    (whole,) = pruner("grasp", {"parts": 1}).cut(batch)
     assert torch.equal(whole.inputs, batch.inputs)
 
 
