@@ -9,6 +9,7 @@ from lth_bench import Duration, Rate, Share, chance, hookimpl, magnitude
 from lth_bench.methods.sparse_training import (
     Annealing,
     Distribution,
+    GradualPruning,
     annealed,
     evolve,
     exchanged,
@@ -17,6 +18,7 @@ from lth_bench.methods.sparse_training import (
     layer_sparsities,
     update_steps,
 )
+from lth_bench.pruning.allocation import kept_count, sizes_of
 
 if TYPE_CHECKING:
     from lth_bench.training.session import Session
@@ -40,6 +42,8 @@ class GraNet:
     - The share that is regenerated falls to zero (in the authors' code to 0.005).
     """
 
+    revision = 2
+
     initial_sparsity: Share = 0.0
     distribution: Distribution = "erk"
     begin: Duration = Duration("0%")
@@ -52,15 +56,22 @@ class GraNet:
     def __call__(self, session: Session) -> None:
         schedule = gradual_pruning(session, (self.begin, self.end), self.interval, self.initial_sparsity)
         later = update_steps(session, self.interval, self.until)
+        size = sum(sizes_of(session.shapes).values())
         session.prune(chance(session), layer_sparsities(session, self.distribution, self.initial_sparsity))
 
         def rewired(batch):
             fraction = annealed(self.regeneration, self.annealing, session.step, later.stop)
             gradients = gradient_magnitude(session, batch)
-            session.prune(magnitude(session), schedule.sparsity(session.step))
+            session.prune(magnitude(session), 1 - remaining(schedule, session.step, size) / size)
             return exchanged(session, gradients, fraction)
 
         evolve(session, [*schedule.steps, *(step for step in later if step > schedule.end)], rewired)
+
+
+def remaining(schedule: GradualPruning, step: int, size: int) -> int:
+    """The number of `size` weights kept at a step, rounded down as in the authors' code, or the target at the end."""
+    target = kept_count(schedule.final, size)
+    return target if step >= schedule.end else max(int(size * (1 - schedule.sparsity(step))), target)
 
 
 @hookimpl
