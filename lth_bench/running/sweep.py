@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lth_bench.running.code import Fingerprint
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import Settings
 from lth_bench.running.queue import Queue
@@ -18,7 +19,8 @@ POLL = 0.2
 class Sweep:
     """A run directory and how to work on it. Without a store, experiments share no training.
 
-    Each worker has `loaders` processes that read ahead images that memory does not hold.
+    Each worker has `loaders` processes that read ahead images that memory does not hold. Workers that find other code
+    than `code` do not begin.
     """
 
     directory: Path
@@ -27,6 +29,7 @@ class Sweep:
     store: Path | None = None
     limits: Limits = field(default_factory=Limits)
     loaders: int = 0
+    code: list[Fingerprint] = field(default_factory=list)
 
     def queue(self, identities: list[Identity]) -> Queue:
         """The queue of these experiments."""
@@ -42,4 +45,5 @@ class Sweep:
             store=None if self.store is None else str(self.store),
             limits=self.limits,
             loaders=self.loaders,
+            code=self.code,
         )

@@ -26,7 +26,7 @@ from lth_bench.running.limits import Limits
 from lth_bench.running.messages import (
     Answer,
     Began,
-    CannotWrite,
+    CannotGoOn,
     Channel,
     Check,
     Checked,
@@ -130,7 +130,10 @@ def serve(channel: Channel) -> None:
         context = make_context(Path(settings.data) if settings.data else None, choose(settings.device), store)
         context.loaders = settings.loaders
     except ValueError as error:
-        channel.send(Checked([str(error)], 0))
+        channel.send(CannotGoOn(str(error)))
+        return
+    if changed := context.code.changed(settings.code):
+        channel.send(CannotGoOn("; ".join(changed)))
         return
     warm: set[str] = set()
     while True:
@@ -201,7 +204,7 @@ def _answer(request: Request, settings: Settings, context: Context, heartbeat: H
         try:
             answer = _worked(request, Path(settings.directory), context)
         except DiskFault as error:
-            answer = CannotWrite(str(error))
+            answer = CannotGoOn(str(error))
         heartbeat.channel.send(answer)
         with suppress(Exception):  # a plugin may have closed it
             sys.stdout.flush()
