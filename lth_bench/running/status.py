@@ -10,8 +10,9 @@ from lth_bench.errors import FileFault
 from lth_bench.hashing import sha256
 from lth_bench.running.standing import CONSEQUENCES, FINAL, Standing, standing
 from lth_bench.storage import leases
-from lth_bench.storage.files import names, set_aside
+from lth_bench.storage.files import set_aside
 from lth_bench.storage.leases import SECONDS, Claim
+from lth_bench.storage.reading import names
 from lth_bench.storage.record import STATUSES, Identity, identity_of
 from lth_bench.storage.records import read_plan, read_record, record_path, ticket_path
 
