@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lth_bench.cli.arguments import RunDirectories
-from lth_bench.cli.terminal import out, print_paths, refuse
+from lth_bench.cli.terminal import finish, out, print_paths, refuse
 
 
 class Format(StrEnum):
@@ -39,7 +39,8 @@ def leaderboard(
     from lth_bench.results.leaderboard import arranged, summarise
     from lth_bench.results.merging import load_all
 
-    leaderboards = summarise(load_all(directories).frame)
+    results = load_all(directories)
+    leaderboards = summarise(results.frame)
     try:
         leaderboards = arranged(leaderboards, sort) if sort else leaderboards
     except LookupError as error:
@@ -48,6 +49,7 @@ def leaderboard(
         print_leaderboard(out, leaderboards)
     else:
         sys.stdout.write(formatted(leaderboards, format.value))
+    finish(results)
 
 
 def report(
@@ -69,3 +71,4 @@ def report(
     found = compare(load_all(directories))
     beside = folder if folder and len(directories) > 1 else directories[0]
     print_paths([*write_tables(found, tables or beside), *write_report(found, folder or directories[0] / "report")])
+    finish(found.results)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lth_bench.cli.arguments import RunDirectory
-from lth_bench.cli.terminal import print_paths, refuse
+from lth_bench.cli.terminal import finish, print_paths, refuse
 
 
 class Layout(StrEnum):
@@ -56,8 +56,9 @@ def table(
         refuse([f"--published goes with the layout sparsities, not with {layout.value}"])
     if at is not None and layout is Layout.sparsities:
         refuse(["--at goes with the layouts models and costs; sparsities shows all of them"])
+    results = load(directory)
     try:
-        papers = tables(load(directory), layout.value, RowSelection(at, methods, controls, published))
+        papers = tables(results, layout.value, RowSelection(at, methods, controls, published))
     except ValueError as error:
         refuse([str(error)])
     text = DOCUMENTS[form.value](papers)
@@ -66,3 +67,4 @@ def table(
     else:
         publish(file, text.encode())
         print_paths([file])
+    finish(results)

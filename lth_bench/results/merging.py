@@ -40,7 +40,8 @@ def load_all(directories: list[Path]) -> Results:
     finished = rows.assign(open=rows["status"] != "done").sort_values("open", kind="stable")
     unique = finished.drop_duplicates("key").sort_index().drop(columns=["open", "directory"]).reset_index(drop=True)
     recipes = {digest: recipe for one in parts for digest, recipe in one.recipes.items()}
-    return Results([path for one in parts for path in one.directories], completed(unique), _together(parts), recipes)
+    directories, paths = ([path for one in parts for path in getattr(one, name)] for name in ("directories", "paths"))
+    return Results(directories, completed(unique), _together(parts), recipes, paths)
 
 
 def _together(parts: list[Results]) -> Evidence:

@@ -79,7 +79,7 @@ class Lease:
                 remove(self.path)
 
     def finish(self) -> None:
-        """Removes all leases on the key if this one is still held, once the work is published. A file that stays expires."""
+        """Removes all leases on the key if this one is still held, after publication. A file that stays expires."""
         with suppress(FileFault):
             if self.held():
                 clear(self.folder, self.key)
