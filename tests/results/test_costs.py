@@ -33,6 +33,7 @@ from lth_bench.running.worker import make_context
 from lth_bench.storage.record import RecordedEvent, builtins, identity
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
+from support.documents import whole
 from support.networks import make_session, network
 
 PLAIN = [
@@ -325,6 +326,7 @@ def test_sizes_in_bytes_by_hand():
     session = two_layers(0.5)
     described_as = described(session.model, session.weights, session.input_shape)
     layers = {"first.weight": {"kept": 5}, "second.weight": {"kept": 2}}
+    sparsity = whole({"sparsity": {"measured": 0.5, "layers": layers}})
     known = {
         "schema": 1,
         "suite": "made",
@@ -334,7 +336,7 @@ def test_sizes_in_bytes_by_hand():
         "experiment": {},
         "status": "done",
     }
-    found = costs(known | {"network": builtins(described_as), "sparsity": {"measured": 0.5, "layers": layers}})
+    found = costs(known | {"network": builtins(described_as), **sparsity})
     assert found.inference_flops == 2 * 7 and found.theoretical_speedup == 18 / 7
     assert (found.parameters, found.bytes_dense) == (7, 4 * 18)
     assert found.bytes_bitmap == 4 * 7 + 2 + 1
