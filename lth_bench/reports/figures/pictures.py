@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def pictures(results: Results, leaderboards: Leaderboards, overlaps: Overlaps | 
                 stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
                 drawn.append(Picture(kind, view.block, stem, *sketched))
     return drawn
+
+
+def prepare() -> None:
+    """Loads the fonts and backends that a first figure needs; processes that are forked later have them."""
+    figure = Figure()
+    figure.text(0.5, 0.5, "0")
+    for kind in FILES:
+        figure.savefig(BytesIO(), format=kind)
 
 
 def save(picture: Picture, folder: Path) -> list[Path]:
