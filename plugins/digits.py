@@ -13,7 +13,7 @@ ORDER = Path(__file__).with_name("digits_order.txt")
 
 
 def read(split, root):
-    """A fixed split; pixel values 0 to 16 become 0 to 255. Reads scikit-learn's file, as to import it takes a second."""
+    """A fixed split; pixel values 0 to 16 become 0 to 255. Reads the file alone: importing scikit-learn takes long."""
     import numpy as np
 
     table = np.loadtxt(Path(find_spec("sklearn").origin).parent / "datasets/data/digits.csv.gz", delimiter=",")

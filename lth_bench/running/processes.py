@@ -108,11 +108,17 @@ class _Server:
 
 
 def _end(process: subprocess.Popen[bytes], requests: socket.socket, output: IO[bytes]) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if process.poll() is None:
+        _kill(process.pid)
     process.wait()
     requests.close()
     output.close()
+
+
+def _kill(group: int | None) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        if group:
+            os.killpg(group, signal.SIGKILL)
 
 
 class Forked:
@@ -124,7 +130,7 @@ class Forked:
         self._channel, self._server = channel, server
 
     def poll(self) -> int | None:
-        """The exit code; None before the end. A process whose server has ended counts as ended like it."""
+        """The exit code; None before the end. A process whose server has ended is ended too, with the same code."""
         while self._code is None and self._hear(timeout=0):
             pass
         return self._code
@@ -139,11 +145,17 @@ class Forked:
         """What the server has printed, if it ended."""
         return self._server.printed() if self._server.process.poll() is not None else b""
 
+    def close(self) -> None:
+        """Hears of the process no more; one that is not forked yet counts as killed."""
+        self._code = -signal.SIGKILL if self._code is None else self._code
+        self._channel.end.close()
+
     def _hear(self, timeout: float | None) -> bool:
         """Whether there was something to hear."""
         try:
             message = self._channel.receive(timeout)
         except (EOFError, OSError):
+            _kill(self.pid)
             self._code = self._server.process.wait()
             return True
         if isinstance(message, Began):
@@ -209,14 +221,14 @@ class Process:
         if self._killed:
             return
         self._killed = True
-        running = self.worker.poll() is None
-        for group in filter(None, (self._child, self.worker.pid if running else None)):
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(group, signal.SIGKILL)
+        _kill(self._child)
+        if self.worker.poll() is None:
+            _kill(self.worker.pid)
         self.channel.end.close()  # a worker that is not forked yet will end by that
         if self.worker.pid:
             self.worker.wait()
             self._drain.join(timeout=1)
+        self.worker.close()
 
     def _keep_output(self, pipe: IO[bytes]) -> None:
         written = 0

@@ -7,7 +7,6 @@ import os
 import resource
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -55,7 +54,7 @@ LOOK = 0.5  # seconds between two looks at the progress of the main thread
 def make_context(
     data_root: Path | None, device: Device, store: Store | None = None, plugins: Plugins | None = None
 ) -> Context:
-    """The context of this process, by default with all plugins; makes torch fast and repeatable. Does not start CUDA."""
+    """The context of this process, by default with all plugins; makes torch fast and repeatable, starts no CUDA."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if device == "cuda":
@@ -237,4 +236,3 @@ def _trained(request: Train, directory: Path, context: Context) -> Answer:
     except Stopped:
         return Checkpointed(request.spent)
     return Ended(trained) if isinstance(trained, Record) else trained
-
