@@ -89,9 +89,13 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 def status(directory: RunDirectory) -> None:
     """Show what is done, running and failed in a run directory, and what the next run would do again."""
     from lth_bench.cli.display import print_state
+    from lth_bench.running.code import mixtures
     from lth_bench.running.status import survey
 
-    print_state(out, survey(directory))
+    surveyed = survey(directory)
+    print_state(out, surveyed)
+    for text in mixtures(directory, [item.identity for item in surveyed if item.identity]):
+        out.print(text, markup=False, soft_wrap=True)
 
 
 for command in (run, status, plan, leaderboard, report, table, doctor):

@@ -56,6 +56,10 @@ class Registry:
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
         if (expected := _expected_instead(self.kind, item)) is not None:
             raise ValueError(f"{self.kind[:-1]} {name!r} must be {expected}, not {item!r}")
+        if type(revision := revision_of(item)) is not int or revision < 1:
+            raise ValueError(
+                f"the revision of {self.kind[:-1]} {name!r} must be a whole number from 1, not {revision!r}"
+            )
         if name in self.items:
             owner = self.providers[name]
             raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
@@ -69,6 +73,11 @@ class Registry:
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.items))
+
+
+def revision_of(item: Any) -> int:
+    """The revision that a class, function or data set states with its attribute `revision`; else 1."""
+    return getattr(item, "revision", 1)
 
 
 def _expected_instead(kind: str, item: Any) -> str | None:

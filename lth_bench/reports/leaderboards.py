@@ -72,6 +72,8 @@ NUMBERS = [
     "unfit",
     "environment",
     "data",
+    "method_code",
+    "network_code",
 ]
 """The columns for programs, in their order."""
 TEXTS = [*BLOCK, "method", "trained_with", "pruner", "control", "why", "unfit", "environment", "data"]
@@ -163,8 +165,19 @@ def doubts(rows: pd.DataFrame) -> Iterator[str]:
     for (dataset, model), part in rows.groupby(["dataset", "model"], sort=False):
         if len(distinct(part["data"])) > 1:
             yield f"Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
+        yield from code_doubts(part)
     for row in rows[rows["unfit"] != ""].drop_duplicates(["dataset", "model", "unfit"]).to_dict("records"):
         yield f"{row['model']} on {row['dataset']} is not fit to be pruned at initialisation: {row['unfit']}."
+
+
+def code_doubts(rows: pd.DataFrame) -> Iterator[str]:
+    """Why rows of one model and data set cannot be compared, or are not of one method, as their code differs."""
+    for (dataset, model), part in rows.groupby(["dataset", "model"], sort=False):
+        if len(distinct(part["network_code"])) > 1:
+            yield f"The code of {model} or of {dataset} changed between their experiments: these cannot be compared."
+    codes = rows.groupby([*BLOCK, "method"], sort=False)["method_code"]
+    if mixed := dict.fromkeys(str(place[-1]) for place, texts in codes if len(distinct(texts)) > 1):
+        yield f"Rows that mix results of different code of one method: {'; '.join(mixed)}."
 
 
 def distinct(texts: pd.Series[str]) -> list[str]:

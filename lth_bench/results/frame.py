@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any, cast
@@ -31,12 +31,16 @@ MANY = 5000  # records; as many or more are read by all processors
 
 @dataclass(frozen=True)
 class Results:
-    """Run directories as one table, with its evidence and its recipes by their hash."""
+    """Run directories as one table, with its evidence and its recipes by their hash.
+
+    `superseded` counts experiments of earlier revisions, which the table leaves out.
+    """
 
     directories: list[Path]
     frame: pd.DataFrame
     evidence: Evidence
     recipes: dict[str, dict[str, Any]]
+    superseded: int = 0
 
     def records(self) -> Iterator[Record]:
         """Reads the records once more, one after the other, as memory may not hold all of them."""
@@ -47,13 +51,44 @@ class Results:
         return ((path.stem, json.dumps(read_json(path), separators=(",", ":"))) for path in self._paths())
 
     def _paths(self) -> Iterator[Path]:
-        return (path for directory in self.directories for path in record_paths(directory))
+        keys = set(self.frame["key"])
+        return (path for directory in self.directories for path in record_paths(directory) if path.stem in keys)
 
 
-def load(directory: Path) -> Results:
-    """Reads a run directory. Raises FileFault."""
+def load(directory: Path, all_revisions: bool = False) -> Results:
+    """Reads a run directory; by default without what a raised revision has superseded. Raises FileFault."""
     with _no_collection():
-        return _load(directory)
+        return with_newest(_load(directory), all_revisions)
+
+
+def with_newest(results: Results, all_revisions: bool) -> Results:
+    """Results with completed rows; those of earlier revisions are left out unless `all_revisions` are asked for."""
+    rows = results.frame
+    if not all_revisions:
+        rows = rows[~superseded(rows)].reset_index(drop=True)
+        keys = set(rows["key"])
+        results.evidence.troubles[:] = [trouble for trouble in results.evidence.troubles if trouble.key in keys]
+    return replace(results, frame=completed(rows), superseded=len(results.frame) - len(rows))
+
+
+def superseded(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows use a data set, model, pruner or control of which a newer revision was used on the same networks."""
+    pairs = list(zip(rows["names"], rows["revisions"], strict=True))
+    newest: dict[tuple[Any, ...], int] = {}
+    for names, revisions in dict.fromkeys(pairs):
+        for place, revision in zip(_places(names), revisions, strict=True):
+            newest[place] = max(revision, newest.get(place, 0))
+    old = {
+        (names, revisions)
+        for names, revisions in dict.fromkeys(pairs)
+        if any(revision < newest[place] for place, revision in zip(_places(names), revisions, strict=True))
+    }
+    return pd.Series([pair in old for pair in pairs], index=rows.index, dtype=bool)
+
+
+def _places(names: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    """Each of the names with its kind, and with the data set and the model that it is used on."""
+    return [(names[:2], kind, name) for kind, name in enumerate(names)]
 
 
 def _load(directory: Path) -> Results:
@@ -74,7 +109,7 @@ def _load(directory: Path) -> Results:
     rows = pd.concat([*tables, *([_frame(reader.rows)] if reader.rows else [])], ignore_index=True)
     place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
     ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
-    return Results([directory], completed(ordered), evidence, reader.recipes)
+    return Results([directory], ordered, evidence, reader.recipes)
 
 
 Part = tuple[pd.DataFrame, Evidence, dict[str, dict[str, Any]]]

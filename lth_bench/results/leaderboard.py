@@ -40,6 +40,8 @@ MEANS = {
     "peak_memory": "peak_memory",
 }
 """Columns that are means over seeds, and of what."""
+WORDS = ("environment", "data", "unfit", "method_code", "network_code")
+"""Columns that hold all distinct texts behind a row."""
 FIRSTS = ("trained_with", "recipe_hash", "own_recipe", "pruner", "control", "meaning", "base")
 
 
@@ -143,7 +145,7 @@ def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
     kept, at = frame[done], place[done]
     grouped = kept[list(set(MEANS.values()))].groupby(at).mean().reindex(range(len(rows)))
     means = {name: grouped[column].to_numpy() for name, column in MEANS.items()}
-    words = {name: _words(frame[name], place, len(rows)) for name in ("environment", "data", "unfit")}
+    words = {name: _words(frame[name], place, len(rows)) for name in WORDS}
     censored = np.bincount(at[kept["censored"].to_numpy(dtype=bool)], minlength=len(rows))
     rows = rows.assign(**counted, **means, censored=censored, **words).rename(columns={"done": "n"})
     seeds = pd.factorize(kept["seed"])[0]

@@ -10,7 +10,7 @@ import msgspec
 
 from lth_bench.errors import FileFault
 from lth_bench.experiments.choices import label
-from lth_bench.experiments.experiment import Experiment, without_defaults
+from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.costs import Costing, Costs
 from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
@@ -51,8 +51,19 @@ class Evidence:
         self.troubles += more.troubles
 
 
+class EnvironmentWords(NamedTuple):
+    """What may change numbers, in words: versions and machine, the code of the method, and that of model and data."""
+
+    numbers: str
+    method_code: str
+    network_code: str
+
+
 class About(NamedTuple):
-    """The columns that are the same at all sparsities and seeds of a method."""
+    """The columns that are the same at all sparsities and seeds of a method.
+
+    `names` and `revisions` are those of the data set, the model, the pruner and the control.
+    """
 
     dataset: str
     model: str
@@ -62,6 +73,8 @@ class About(NamedTuple):
     recipe_hash: str
     meaning: str
     base: str
+    names: tuple[str, ...]
+    revisions: tuple[int, ...]
 
 
 class Measures(NamedTuple):
@@ -91,7 +104,7 @@ COLUMNS = (
     *About._fields,
     *Measures._fields,
     *Costs._fields,
-    *("environment", "unfit", "data"),
+    *("environment", "unfit", "data", "method_code", "network_code"),
 )
 Row = tuple[Any, ...]
 
@@ -105,7 +118,7 @@ class Reader:
         self._evidence = Evidence()
         self._abouts: dict[tuple[bytes, ...], About] = {}
         self._costs = Costing()
-        self._environments: dict[bytes, str] = {}
+        self._environments: dict[bytes, EnvironmentWords] = {}
         self._counts: Counter[bytes] = Counter()
         self._texts: dict[str, str] = {}
 
@@ -143,9 +156,10 @@ class Reader:
             *self._about(asked, record),
             *measures,
             *self._costs(record),
-            self._environment(bytes(record.environment)),
+            self._environment(bytes(record.environment)).numbers,
             self._one("; ".join(record.unfit)),
             self._one(_digests(record.data) if record.data and record.status == "done" else ""),
+            *self._environment(bytes(record.environment))[1:],
         )
 
     def _count(self, record: Excerpt, steps: int) -> None:
@@ -170,6 +184,7 @@ class Reader:
         recipe = without_defaults(experiment.recipe)
         self.recipes[_hash(recipe)] = recipe
         base = experiment.base
+        choices = (experiment.dataset, experiment.model, experiment.pruner, experiment.control or Choice(""))
         return About(
             dataset=label(experiment.dataset),
             model=label(experiment.model),
@@ -179,14 +194,13 @@ class Reader:
             recipe_hash=_hash(recipe),
             meaning=_meaning(experiment),
             base=_meaning(base) if base else "",
+            names=tuple(choice.name for choice in choices),
+            revisions=tuple(choice.revision for choice in choices),
         )
 
-    def _environment(self, environment: bytes) -> str:
-        """The part of an environment that may change numbers, in words."""
+    def _environment(self, environment: bytes) -> EnvironmentWords:
         if environment not in self._environments:
-            versions = msgspec.json.decode(environment)
-            words = ", ".join(f"{name} {versions[name]}" for name in COMPARABLE if name in versions)
-            self._environments[environment] = words
+            self._environments[environment] = _in_words(msgspec.json.decode(environment))
         return self._environments[environment]
 
     def _one(self, text: str) -> str:
@@ -196,6 +210,15 @@ class Reader:
 
 _EXPERIMENT = msgspec.json.Decoder(Asked)
 _WHOLE_EXPERIMENT = decoder(Experiment)
+
+
+def _in_words(environment: dict[str, Any]) -> EnvironmentWords:
+    numbers = ", ".join(f"{name} {environment[name]}" for name in COMPARABLE if name in environment)
+    code = environment.get("code", {})
+    parts = (("pruner", "control"), ("model", "dataset"))
+    return EnvironmentWords(
+        numbers, *(", ".join(f"{kind} {code[kind][:8]}" for kind in part if kind in code) for part in parts)
+    )
 
 
 def _measures(record: Excerpt) -> Measures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lth_bench.errors import FileFault
 from lth_bench.machine import processors
-from lth_bench.running.messages import CannotWrite, Check, Checked, Idle, MakeReady
+from lth_bench.running.messages import CannotGoOn, Check, Checked, Idle, MakeReady
 from lth_bench.running.processes import Died
 from lth_bench.running.sweep import POLL, Sweep
 from lth_bench.storage.record import Identity
@@ -58,7 +58,7 @@ class WorkerPool:
         checked: Checked | None = None
         while True:
             message = first.answer(POLL)
-            if isinstance(message, CannotWrite):
+            if isinstance(message, CannotGoOn):
                 raise FileFault(message.message)
             checked = message if isinstance(message, Checked) else checked
             if checked and (isinstance(message, Idle) or checked.faults):

@@ -10,7 +10,7 @@ from lth_bench.errors import FileFault
 from lth_bench.running.exchange import Exchange, TookTooLong
 from lth_bench.running.messages import (
     Answer,
-    CannotWrite,
+    CannotGoOn,
     Checkpointed,
     Ended,
     Evaluate,
@@ -112,7 +112,7 @@ class Supervisor:
         if isinstance(answer, Trained):
             self._keep(task)
             answer = self._ask(task, Evaluate(identity, generation, answer))
-        if isinstance(answer, CannotWrite):
+        if isinstance(answer, CannotGoOn):
             raise FileFault(answer.message)
         assert isinstance(answer, MustWait | Checkpointed | Ended)
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lth_bench.running.code import Fingerprint
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import Settings
 from lth_bench.running.processes import ForkServer, Process
@@ -19,7 +20,8 @@ POLL = 0.2
 class Sweep:
     """A run directory and how to work on it. Without a store, experiments share no training.
 
-    Each worker has `loaders` processes that read ahead images that memory does not hold. Workers come from `server`.
+    Each worker has `loaders` processes that read ahead images that memory does not hold. Workers that find other code
+    than `code` do not begin. All workers come from `server`.
     """
 
     directory: Path
@@ -28,6 +30,7 @@ class Sweep:
     store: Path | None = None
     limits: Limits = field(default_factory=Limits)
     loaders: int = 0
+    code: list[Fingerprint] = field(default_factory=list)
     server: ForkServer = field(default_factory=ForkServer)
 
     def queue(self, identities: list[Identity]) -> Queue:
@@ -48,4 +51,5 @@ class Sweep:
             store=None if self.store is None else str(self.store),
             limits=self.limits,
             loaders=self.loaders,
+            code=self.code,
         )

@@ -24,7 +24,7 @@ from lth_bench.running.limits import Limits
 from lth_bench.running.messages import (
     Answer,
     Began,
-    CannotWrite,
+    CannotGoOn,
     Channel,
     Check,
     Checked,
@@ -131,7 +131,10 @@ def serve(channel: Channel, plugins: Plugins) -> None:
         context = make_context(root, choose(settings.device), store, plugins)
         context.loaders = settings.loaders
     except ValueError as error:
-        channel.send(Checked([str(error)], 0))
+        channel.send(CannotGoOn(str(error)))
+        return
+    if changed := context.code.changed(settings.code):
+        channel.send(CannotGoOn("; ".join(changed)))
         return
     warm: set[str] = set()
     while True:
@@ -202,7 +205,7 @@ def _answer(request: Request, settings: Settings, context: Context, heartbeat: H
         try:
             answer = _worked(request, Path(settings.directory), context)
         except DiskFault as error:
-            answer = CannotWrite(str(error))
+            answer = CannotGoOn(str(error))
         heartbeat.channel.send(answer)
         with suppress(Exception):  # a plugin may have closed it
             sys.stdout.flush()

@@ -149,7 +149,11 @@ class RecordedPlugin(Struct, frozen=True):
 
 
 class Environment(Struct, frozen=True, rename={"lth_bench": "lth-bench"}):
-    """Versions and machine; `plugins` are those of the pruner and of the control."""
+    """Versions and machine; `plugins` are those of the pruner and of the control.
+
+    `code` has, for the pruner, the control, the model and the data set that plugins registered, the SHA-256 of all
+    their modules and of the files that their arguments name.
+    """
 
     python: str
     lth_bench: str
@@ -161,6 +165,7 @@ class Environment(Struct, frozen=True, rename={"lth_bench": "lth-bench"}):
     threads: int
     processors: int | None
     plugins: dict[str, RecordedPlugin]
+    code: dict[str, str] | UnsetType = UNSET
 
 
 class Timing(Struct, frozen=True, omit_defaults=True):
