@@ -1,4 +1,4 @@
-"""Times the loop of someone who works on a method: change the pruner, run the suite again, look.
+"""Times the loop of a method's author: change the pruner, run the suite again, look.
 
 A package with one pruner, and a suite on digits of three experiments that train for 54 steps each, a tenth of a second:
 all the rest is start, checks, evaluation, tables, figures and page. Each round changes the pruner and measures a run
@@ -37,7 +37,7 @@ class Mine:
     def __call__(self, session: Session) -> None:
         start = session.snapshot()
         session.train(until=20)
-        session.prune({name: (1 + ROUND) * weight.detach().abs() for name, weight in session.weights.items()})
+        session.prune({name: weight.detach().abs() for name, weight in session.weights.items()})
         session.rewind(start)
         session.train()
 
@@ -78,12 +78,12 @@ class Loop:
     folder: Path
 
     def change(self, number: int) -> None:
-        """Changes the pruner, its code and its argument."""
+        """Changes the pruner by its argument."""
         about = self.folder / "mine-0.1.dist-info"
         about.mkdir(parents=True, exist_ok=True)
         for name, text in ABOUT.items():
             about.joinpath(name).write_text(text)
-        self.folder.joinpath("mine.py").write_text(PRUNER.replace("ROUND", str(number)))
+        self.folder.joinpath("mine.py").write_text(PRUNER)
         self.folder.joinpath("suite.toml").write_text(SUITE.replace("ROUND", str(number)))
         if not (plugins := self.folder / "lth_bench_plugins").exists():
             plugins.symlink_to(self.checkout / "plugins")
