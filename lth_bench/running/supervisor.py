@@ -128,7 +128,7 @@ class Supervisor:
         """Asks the worker and waits for its answer; a worker that dies or takes too long makes a failure of it."""
         if self.process and self.process.ended:
             self._dismiss()
-        process = self.process = self.process or Process(self.sweep.settings())
+        process = self.process = self.process or self.sweep.worker()
         started, clock = datetime.now(UTC), time.monotonic()
         try:
             return self._answer(process, request, task)
