@@ -52,6 +52,11 @@ def test_a_pruner_that_keeps_to_the_contract_passes(name):
     assert refused == {"choosy": ["it needs batch norm; take a network that has some"] * 2}.get(name, [])
 
 
+def test_what_a_pruner_prints_stays_inside_the_check(capfd):
+    assert not failures(glance(PLUGINS, "talkative", {}))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_pruning_while_scoring_is_the_only_fault_that_is_told_of_it():
     found = failures(glance(PLUGINS, "hasty", {}))
     assert list(found) == ["networks"]

@@ -6,6 +6,7 @@ import copy
 import itertools
 import os
 import random
+import sys
 import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -52,6 +53,32 @@ class Honest:
     def __call__(self, session: Session) -> None:
         session.prune(magnitude(session))
         session.train()
+
+
+@keeps
+@dataclass(frozen=True)
+class Talkative:
+    """Prints a million characters a run, and more when it is made."""
+
+    def __post_init__(self) -> None:
+        sys.stdout.write("made")
+
+    def __call__(self, session: Session) -> None:
+        session.prune(magnitude(session))
+        for batch in session.batches():
+            sys.stdout.write("loss " * 6_000)
+            session.loss(batch).backward()
+            session.update()
+            sys.stderr.write(f"step {session.step}\n")
+
+
+@breaks("networks", "RuntimeError at .*: no; it printed at last: .*thinking 98 thinking 99$")
+@dataclass(frozen=True)
+class Resigned:
+    def __call__(self, session: Session) -> None:
+        for number in range(100):
+            sys.stdout.write(f"thinking {number}\n")
+        raise RuntimeError("no")
 
 
 @keeps
