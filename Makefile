@@ -23,7 +23,7 @@ faults: $(VENV)/.installed-test
 
 # On the oldest torch that pyproject.toml allows: what depends on torch's private functions, operators and kernels.
 oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/pytest -n 2 --dist worksteal tests/training/test_fast_step.py tests/training/test_session.py \
+	$(OLDEST)/bin/pytest -n 2 --dist worksteal tests/training/test_fast_step.py tests/training/test_session.py tests/training/test_metering.py \
 		tests/results/test_costs.py tests/golden
 
 families: $(VENV)/.installed-test

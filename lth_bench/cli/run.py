@@ -12,7 +12,7 @@ import typer
 
 from lth_bench.cli.arguments import DataRoot, Only, Output, SuiteName
 from lth_bench.cli.selection import Selection, installed_plugins, select
-from lth_bench.cli.terminal import err, out, print_paths, refuse
+from lth_bench.cli.terminal import err, finish, out, print_paths, refuse, say
 
 if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Planned
@@ -250,6 +250,7 @@ def _tell_failures(results: Results, keys: set[str], directory: Path) -> None:
         why = " ".join(words.get(str(row.key), "no record").split())[:300]
         place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"
         record = directory / "records" / f"{row.key}.json"
-        err.print(f"{row.status}: {place}: {why}; see {record}", markup=False, soft_wrap=True)
+        say(err, f"{row.status}: {place}: {why}; see {record}")
+    finish(results)
     if len(bad):
         raise typer.Exit(1)

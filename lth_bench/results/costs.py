@@ -95,25 +95,25 @@ class Costing:
     """Computes the costs of finished experiments; each network is decoded once."""
 
     def __init__(self) -> None:
-        self._shapes: dict[bytes, Shapes] = {}
+        self._shapes: dict[bytes, Shapes | None] = {}
 
     def __call__(self, record: Excerpt) -> Costs:
         described = bytes(record.network)
-        if record.status != "done" or not described:
-            return _UNKNOWN
         if described not in self._shapes:
-            self._shapes[described] = shapes(_NETWORK.decode(described))
-        return _costs(record, self._shapes[described])
+            network = _NETWORK.decode(described)
+            self._shapes[described] = shapes(network) if network else None
+        known = self._shapes[described]
+        return _costs(record, known) if known and record.status == "done" else _UNKNOWN
 
 
-_NETWORK = msgspec.json.Decoder(Network)
+_NETWORK: msgspec.json.Decoder[Network | None] = msgspec.json.Decoder(Network | None)
 _UNKNOWN = Costs(*[NOWHERE] * len(Costs._fields))
 
 
 def _costs(record: Excerpt, network: Shapes) -> Costs:
     counted = record.sparsity.layers if record.sparsity else {}
     kept = [counted[name].kept for name in network.names]
-    sparse, dense = training(network, record.events)
+    sparse, dense = training(network, record.events or ())
     inference, remaining = network.flops(kept), sum(kept)
     return Costs(
         training_flops=sparse,

@@ -44,7 +44,7 @@ def test_every_rule_is_broken_by_some_pruner():
     assert {rule for rule, _ in broken_pruners.BROKEN.values()} == set(RULES) - {"variant"}
 
 
-@pytest.mark.parametrize("name", ["honest", "nothing", "choosy", "frugal", "redrawer", "varied"])
+@pytest.mark.parametrize("name", ["honest", "distiller", "nothing", "choosy", "frugal", "redrawer", "varied"])
 def test_a_pruner_that_keeps_to_the_contract_passes(name):
     findings = list(check(PLUGINS, name, {}))
     assert not failures(findings)

@@ -16,7 +16,7 @@ from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.results.frame import load
 from lth_bench.running.context import Context
-from lth_bench.storage.files import names
+from lth_bench.storage.reading import names
 from lth_bench.storage.sealed import publish_json
 from lth_bench.training.numerics import numerics
 from support.documents import read_documents

@@ -21,8 +21,13 @@ MARK = "LTH_BENCH_TEST_MARK"
 
 @dataclass
 class Runners:
-    """Starts runners on run directories, and knows every process that comes from them."""
+    """Starts runners on run directories, and knows every process that comes from them.
 
+    Each command is started behind `prefix`, with `environment` added to that of this process.
+    """
+
+    prefix: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: list[subprocess.Popen] = field(default_factory=list)
 
@@ -37,11 +42,11 @@ class Runners:
 
     def popen(self, command) -> subprocess.Popen:
         process = subprocess.Popen(
-            [str(part) for part in command],
+            [str(part) for part in (*self.prefix, *command)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, MARK: self.mark},
+            env={**os.environ, **self.environment, MARK: self.mark},
         )
         self.started.append(process)
         return process
