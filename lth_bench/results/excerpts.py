@@ -27,6 +27,9 @@ class SparsityExcerpt(Struct, frozen=True):
     measured: float
     effective: float | None = None
     collapsed: list[str] | None = None
+    prunable: int = 0
+    kept: int = 0
+    mask: int = 0
     layers: dict[str, Kept] = {}
 
 

@@ -13,7 +13,7 @@ from lth_bench.experiments.choices import label
 from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.costs import Costing, Costs
-from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
+from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt, SparsityExcerpt
 from lth_bench.storage.record import DataHashes, Point, decoder
 
 COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # where these are equal, numbers compare
@@ -83,6 +83,7 @@ class Measures(NamedTuple):
     sparsity: float
     effective_sparsity: float
     collapsed_layers: float
+    kept_zeros: float
     last_accuracy: float
     best_validation_accuracy: float
     early_stop_accuracy: float
@@ -228,6 +229,7 @@ def _measures(record: Excerpt) -> Measures:
         sparsity.measured if sparsity else NOWHERE,
         _number(sparsity.effective if sparsity else None),
         NOWHERE if sparsity is None or sparsity.collapsed is None else len(sparsity.collapsed),
+        _kept_zeros(sparsity) if sparsity else NOWHERE,
         _accuracy(last),
         _accuracy(best),
         _accuracy(early),
@@ -243,6 +245,11 @@ def _measures(record: Excerpt) -> Measures:
         timing.seconds if timing else NOWHERE,
         _number(timing.peak_memory if timing else None),
     )
+
+
+def _kept_zeros(sparsity: SparsityExcerpt) -> int:
+    """How many weights are exactly zero although a mask that prunes others keeps them."""
+    return sparsity.mask - sparsity.kept if sparsity.mask < sparsity.prunable else 0
 
 
 def _accuracy(point: Point | None) -> float:
