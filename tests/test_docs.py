@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import importlib
+import json
 import re
 import subprocess
 import sys
@@ -187,6 +189,54 @@ def test_the_numbers_of_methods_in_the_readme_are_those_of_the_table():
     methods.remove("dense")
     assert f"For {len(equal)} of the [{len(methods)} methods](docs/methods.md)" in readme
     assert f"all {len(methods)} have a case computed by hand" in readme
+
+
+ALIASES = {"ITOP": "In-Time-Over-Parameterization", "SET": "sparse-evolutionary-artificial-neural-networks"}
+
+
+def test_the_codes_that_methods_equal_have_golden_cases():
+    page = (ROOT / "docs" / "methods.md").read_text().partition("| control |")[0]
+    lines = re.findall(r"^\| `.*\|$", page, re.MULTILINE)
+    names = {
+        name.strip()
+        for line in lines
+        for part in line.split("|")[4].split(";")
+        for name in part.partition(":")[2].split(",")
+    }
+    cases = [json.loads(path.read_text())["results"] for path in (ROOT / "tests" / "golden").glob("*.json")]
+    repositories = {str(facts["repo"]) for results in cases for facts in results.values() if "repo" in facts}
+    known = repositories | {repository.partition("/")[2] for repository in repositories}
+    assert {name for name in names - {""} if ALIASES.get(name, name) not in known} == set()
+
+
+def test_the_numbers_of_experiments_and_families_in_the_readme():
+    readme, plugins = (ROOT / "README.md").read_text(), load_plugins()
+    suite = read_suite("quickstart", plugins)[1]
+    assert f"The quickstart runs {len(plan(suite, plugins))} experiments" in readme
+    assert f"compares {len(suite.pruners)} methods" in readme
+    rows = re.findall(r"^\| `?\w.*\|$", (ROOT / "docs" / "families.md").read_text(), re.MULTILINE)
+    assert f"[{len(rows) - 1} families of models](docs/families.md)" in readme
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "target", "words"),
+    [
+        ("magnitude at initialisation", "lenet_5", "0.995", "and reaches {:.0f} % accuracy"),
+        ("SynFlow", "lenet_5", "0.995", "reaches {:.0f} %."),
+        ("RigL", "lenet_5", "0.98", "({:.1f} and"),
+        ("static, ERK", "lenet_5", "0.98", "and {:.1f} %;"),
+        ("iterative SNIP", "lenet_300_100", "0.98", "Their accuracies are {:.0f} and"),
+        ("FORCE", "lenet_300_100", "0.98", "and {:.0f} %."),
+        ("one-shot magnitude, transfer (found with adam)", "lenet_5", "0.98", "found with Adam reaches {:.0f} %"),
+        ("one-shot magnitude", "lenet_5", "0.98", "one found with SGD {:.0f} %"),
+    ],
+)
+def test_accuracies_that_the_page_of_methods_quotes_are_those_of_the_leaderboard(method, model, target, words):
+    page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
+    with (ROOT / "leaderboards" / "methods-mnist" / "leaderboard.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["method"], row["target"]) == (method, target)]
+    (row,) = (row for row in rows if row["model"].startswith(model))
+    assert words.format(float(row["accuracy"])) in page
 
 
 def test_the_time_that_the_suite_of_all_methods_takes_is_that_of_its_records():

@@ -137,7 +137,8 @@ def evolve_after_updates(
     `growth` scores all weights by the gradients of that update, before it; `rewired` returns masks by these scores and
     the updated weights. Notes `explored` as `evolve` does.
     """
-    due, explored, scores = frozenset(steps), Explored(session), {}
+    due, explored = frozenset(steps), Explored(session)
+    scores: Scores = {}
     for batch in session.batches(until=max(steps, default=session.step)):
         session.loss(batch).backward()
         if session.step + 1 in due:

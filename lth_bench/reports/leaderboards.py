@@ -169,8 +169,20 @@ def doubts(rows: pd.DataFrame) -> Iterator[str]:
             yield f"Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
         yield from code_doubts(part)
     yield from outside(rows)
+    yield from kept_zeros(rows)
     for row in rows[rows["unfit"] != ""].drop_duplicates(["dataset", "model", "unfit"]).to_dict("records"):
         yield f"{row['model']} on {row['dataset']} is not fit to be pruned at initialisation: {row['unfit']}."
+
+
+def kept_zeros(rows: pd.DataFrame) -> Iterator[str]:
+    """Which rows have weights that are zero though their masks keep them, and how they are counted."""
+    found = rows[rows["kept_zeros"] > 0].sort_values("target", kind="stable").to_dict("records")
+    words = [f"{row['method']} at {tenths_percent(row['target'])} ({row['kept_zeros']:,.0f})" for row in found]
+    if words:
+        yield (
+            "Sparsities count weights that are not zero; masks keep more where a weight has just grown or was trained "
+            f"to zero, on average by the number in brackets: {'; '.join(words)}."
+        )
 
 
 def code_doubts(rows: pd.DataFrame) -> Iterator[str]:

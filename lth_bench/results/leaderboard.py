@@ -34,7 +34,7 @@ MEANS = {
     "top5_accuracy": "top5_accuracy",
     "last_step": "last_step",
     "steps": "steps",
-    **{name: name for name in Costs._fields},
+    **{name: name for name in ("kept_zeros", *Costs._fields)},
     "latency": "latency",
     "seconds": "seconds",
     "peak_memory": "peak_memory",

@@ -14,7 +14,7 @@ from lth_bench.experiments.experiment import Choice, Experiment, without_default
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.costs import Costing, Costs
 from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
-from lth_bench.storage.record import DataHashes, Environment, Point, decoder
+from lth_bench.storage.record import DataHashes, Environment, Point, Sparsity, decoder
 
 COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # where these are equal, numbers compare
 ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
@@ -96,6 +96,7 @@ class Measures(NamedTuple):
     sparsity: float
     effective_sparsity: float
     collapsed_layers: float
+    kept_zeros: float
     last_accuracy: float
     best_validation_accuracy: float
     early_stop_accuracy: float
@@ -244,6 +245,7 @@ def _measures(record: Excerpt) -> Measures:
         sparsity.measured if sparsity else NOWHERE,
         _number(sparsity.effective if sparsity else None),
         NOWHERE if sparsity is None else len(sparsity.collapsed),
+        _kept_zeros(sparsity) if sparsity else NOWHERE,
         _accuracy(last),
         _accuracy(best),
         _accuracy(early),
@@ -259,6 +261,11 @@ def _measures(record: Excerpt) -> Measures:
         timing.seconds if timing else NOWHERE,
         _number(timing.peak_memory if timing else None),
     )
+
+
+def _kept_zeros(sparsity: Sparsity) -> int:
+    """How many weights are exactly zero although a mask that prunes others keeps them."""
+    return sparsity.mask - sparsity.kept if sparsity.mask < sparsity.prunable else 0
 
 
 def _accuracy(point: Point | None) -> float:

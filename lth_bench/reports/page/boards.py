@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from lth_bench.reports.leaderboards import code_doubts, distinct, lost, outside, verdict_sentence
+from lth_bench.reports.leaderboards import code_doubts, distinct, kept_zeros, lost, outside, verdict_sentence
 from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.content import PageContent
@@ -156,4 +156,4 @@ def _notices(rows: pd.DataFrame) -> Iterator[str]:
     for name, what in (("environment", "environments"), ("data", "versions of the data")):
         if len(texts := distinct(rows[name])) > 1:
             yield f"The rows come from {len(texts)} {what}, and may differ by that alone: {'; '.join(texts)}"
-    yield from (text.rstrip(".") for text in code_doubts(rows))
+    yield from (text.rstrip(".") for text in (*kept_zeros(rows), *code_doubts(rows)))
