@@ -37,6 +37,11 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LIST}
 
 
+def only(picture, files):
+    """A picture alone, and its files."""
+    return [picture], {name: content for name, content in files.items() if name.startswith(f"{picture.stem}.")}
+
+
 def places(folder):
     return {path.name: path.stat().st_ino for path in folder.iterdir()}
 
@@ -66,23 +71,23 @@ def test_only_figures_of_what_has_changed_are_drawn(tmp_path, made):
 
 @pytest.mark.parametrize("damage", ["removed", "cut", "changed"])
 def test_a_figure_whose_file_is_not_as_it_was_is_drawn_again(tmp_path, made, damage):
-    before, _, old, _ = made
-    save_all(before, tmp_path)
-    victim = min(tmp_path.glob("accuracy*.svg"))
+    one, old = only(made[0][0], made[2])
+    save_all(one, tmp_path)
+    (victim,) = tmp_path.glob("*.svg")
     content = victim.read_bytes()
     victim.unlink()
     if damage != "removed":
         victim.write_bytes(content[:-9] if damage == "cut" else content.replace(b"0", b"1"))
-    save_all(before, tmp_path)
+    save_all(one, tmp_path)
     assert contents(tmp_path) == old
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"figures": 3}', "[" * 100_000])
 def test_a_list_that_cannot_be_read_is_none(tmp_path, made, text):
-    before, _, old, _ = made
-    save_all(before, tmp_path)
+    one, old = only(made[0][0], made[2])
+    save_all(one, tmp_path)
     tmp_path.joinpath(LIST).write_text(text)
-    save_all(before, tmp_path)
+    save_all(one, tmp_path)
     assert contents(tmp_path) == old
 
 
@@ -90,7 +95,7 @@ def test_figures_are_right_after_a_crash_at_every_operation(tmp_path, made, monk
     before, after, old, new = made
     place = next(place for place, picture in enumerate(after) if "-two-" in picture.stem)
     one, other = [before[place]], [after[place]]
-    expected = {name: content for name, content in new.items() if name.startswith(f"{other[0].stem}.")}
+    _, expected = only(other[0], new)
     for number in range(1, 100):
         folder, count = tmp_path / str(number), 0
         save_all(one, folder)
