@@ -120,7 +120,7 @@ def heat(view: View, chart: Heat) -> Figure:
         rasterized=chart.values.size > 3000, linewidths=0.5 if cell > 0.12 else 0, edgecolor="white",
     )  # fmt: skip
     bar = _bar(figure, axes)
-    figure.colorbar(cells, cax=bar).outline.set_linewidth(0)  # type: ignore[operator] # typed as any artist
+    figure.colorbar(cells, cax=bar).outline.set_linewidth(0)
     if chart.texts.size:
         _write_texts(axes, cells, chart.texts)
     axes.set_xticks(np.arange(0, count, every) + 0.5, labels, rotation=90 if upright else 0)
@@ -136,12 +136,13 @@ def heat(view: View, chart: Heat) -> Figure:
 def _write_texts(axes: Axes, cells: QuadMesh, texts: pd.DataFrame) -> None:
     """Writes into cells that hold a value, dark on light colours and light on dark ones."""
     cells.update_scalarmappable()
-    linear = np.where((rgb := cells.get_facecolor()[:, :3]) <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    rgb = np.asarray(cells.get_facecolor(), dtype=float)[:, :3]
+    linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     light = linear @ [0.2126, 0.7152, 0.0722] > LIGHT
-    filled = ~np.ma.getmaskarray(cells.get_array()).ravel()
+    filled = ~np.ma.getmaskarray(np.ma.asarray(cells.get_array())).ravel()
     for place in np.flatnonzero(filled):
         row, column = divmod(int(place), texts.shape[1])
-        colour, text = TEXT if light[place] else "w", texts.iat[row, column]
+        colour, text = TEXT if light[place] else "w", str(texts.iat[row, column])
         axes.text(column + 0.5, row + 0.5, text, color=colour, size=7, ha="center", va="center")
 
 
