@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import importlib
 import json
 import re
+import subprocess
 import sys
 import tomllib
-from types import ModuleType
+from functools import partial
 
 import pytest
 
 import lth_bench
+from lth_bench import Batch, Dataset, Listing, Recipe
 from lth_bench.experiments import hookspecs
-from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.plan import plan, read_suite
-from lth_bench.experiments.plugins import KINDS, Provider, Registry, load_plugins
+from lth_bench.experiments.plugins import KINDS, Provider, load_plugins
 from lth_bench.experiments.suite import Suite
 from lth_bench.pruning import masks
+from lth_bench.running.preflight import preflight
+from lth_bench.running.run import run
+from lth_bench.running.worker import make_context
+from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
 from support.networks import make_session
 from support.places import ROOT
@@ -58,36 +65,88 @@ def blocks(language):
             yield pytest.param(block, id=f"{page.name}-{number}")
 
 
-def registered(block):
-    """The registry of what a module in the documentation registers."""
-    registry, module = Registry("pruners"), ModuleType("example")
-    sys.modules["example"] = module
-    exec(compile(block, "example", "exec"), vars(module))
-    module.register_pruners(lambda name, item: registry.add(name, item, Provider("", "", "", "")))
-    return registry
+class Example:
+    """The Python blocks of the documentation as modules in a folder, and what all of them register."""
+
+    def __init__(self, folder):
+        self.folder, self.plugins, self.pruners = folder, load_plugins(), {}
+        for parameters in blocks("python"):
+            (block,) = parameters.values
+            if "@hookimpl" in block:
+                self._load(re.sub(r"\W", "_", parameters.id), block)
+
+    def _load(self, name, block):
+        self.folder.joinpath(f"{name}.py").write_text(block)
+        module = importlib.import_module(name)
+        for kind in KINDS:
+            if hook := getattr(module, f"register_{kind}", None):
+                hook(partial(getattr(self.plugins, kind).add, provider=Provider(name, name, "documentation", "1")))
+        if hasattr(module, "register_pruners"):
+            module.register_pruners(self.pruners.__setitem__)
 
 
-@pytest.mark.parametrize("block", list(blocks("python")))
-def test_pruners_in_the_documentation_run(block):
-    registry = registered(block)
-    for name in registry:
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("documentation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield Example(folder)
+        for path in folder.glob("*.py"):
+            patch.delitem(sys.modules, path.stem)
+
+
+def test_pruners_in_the_documentation_run(example):
+    assert set(example.pruners) == {"gated", "gradient", "shuffled", "signed"}
+    for pruner in example.pruners.values():
         session = make_session(sparsity=0.75)
-        instantiate(registry, name, {})(session)
+        pruner()(session)
         session.finish()
         assert sum(masks.kept(session.masks).values()) == 78
 
 
 @pytest.mark.parametrize("block", list(blocks("toml")))
-def test_suites_in_the_documentation_are_valid(block):
+def test_suites_in_the_documentation_are_valid(block, example):
     content = tomllib.loads(block)
     if "project" in content:
         assert list(content["project"]["entry-points"]) == ["lth_bench"]
         return
-    plugins = load_plugins()
-    for page in PAGES:
-        for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
-            plugins.pruners.items.update(registered(example).items)
-    assert plan(Suite.model_validate(content), plugins)
+    assert plan(Suite.model_validate(content), example.plugins)
+
+
+def test_the_model_data_set_recipe_and_suite_of_the_documentation_make_records(example, tmp_path):
+    plugins = example.plugins
+    model, dataset, recipe, suite = (
+        next(name for name, of in getattr(plugins, kind).providers.items() if of.distribution == "documentation")
+        for kind in ("models", "datasets", "recipes", "suites")
+    )
+    files = [block.values[0] for block in blocks("toml")]
+    (file,) = [file for file in files if dataset in tomllib.loads(file).get("datasets", [])]
+    plugins.suites[suite].write_text(file)
+    plugins.datasets[dataset].download(tmp_path)
+    name, content = read_suite(suite, plugins)
+    context = dataclasses.replace(make_context(tmp_path, "cpu"), plugins=plugins)
+    identities = [identity(name, item) for item in plan(content, plugins)]
+    assert preflight([item.experiment for item in identities], context) == []
+    records = [run(item, tmp_path / "out", context) for item in identities]
+    assert [record.status for record in records] == ["done"] * 4
+    used = {(item.experiment.model.name, item.recipe) for item in records}
+    assert used == {(model, recipe)}
+    assert all(record.test.last.accuracy > 0.9 for record in records if not record.experiment.sparsity)
+
+
+def test_lines_for_a_notebook_run_by_themselves():
+    scripts = [block.values[0] for block in blocks("python") if "@hookimpl" not in block.values[0]]
+    assert any("timm.create_model" in script for script in scripts)
+    for script in scripts:
+        subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_field_of_a_data_set_a_batch_and_a_recipe_is_documented():
+    pages = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("data", "plugins", "recipes")}
+    for page, kind in (("data", Dataset), ("data", Listing), ("recipes", Recipe)):
+        names = [field.name for field in dataclasses.fields(kind)]
+        assert [name for name in names if not re.search(rf"`{name}[`(]", pages[page])] == []
+    assert [name for name in Batch._fields if f"`{name}`" not in pages["plugins"]] == []
 
 
 def test_every_hook_is_documented_and_used_by_a_bundled_plugin():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -18,10 +18,7 @@ from lth_bench.cli.report import leaderboard, report
 from lth_bench.cli.run import run
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.table import table
-from lth_bench.cli.terminal import out, refuse
-
-if TYPE_CHECKING:
-    pass
+from lth_bench.cli.terminal import out, refuse, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -87,7 +84,10 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 
 
 def status(directory: RunDirectory) -> None:
-    """Show what is done, running and failed in a run directory, and what the next run would do again."""
+    """Show what is done, running and failed in a run directory, and what the next run would do again.
+
+    The exit status is 1 if a file cannot be read.
+    """
     from lth_bench.cli.display import print_state
     from lth_bench.running.code import mixtures
     from lth_bench.running.status import survey
@@ -95,7 +95,9 @@ def status(directory: RunDirectory) -> None:
     surveyed = survey(directory)
     print_state(out, surveyed)
     for text in mixtures(directory, [item.identity for item in surveyed if item.identity]):
-        out.print(text, markup=False, soft_wrap=True)
+        say(out, text)
+    if any(item.state in ("damaged", "unreadable") for item in surveyed):
+        raise typer.Exit(1)
 
 
 for command in (run, status, plan, leaderboard, report, table, doctor):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lth_bench.cli.arguments import AllRevisions, RunDirectories
-from lth_bench.cli.terminal import out, print_paths, refuse
+from lth_bench.cli.terminal import finish, out, print_paths, refuse
 
 
 class Format(StrEnum):
@@ -51,6 +51,7 @@ def leaderboard(
         print_leaderboard(out, leaderboards)
     else:
         sys.stdout.write(formatted(leaderboards, format.value))
+    finish(results)
 
 
 def report(
@@ -75,3 +76,4 @@ def report(
     print_superseded(found.results)
     beside = folder if folder and len(directories) > 1 else directories[0]
     print_paths([*write_tables(found, tables or beside), *write_report(found, folder or directories[0] / "report")])
+    finish(found.results)

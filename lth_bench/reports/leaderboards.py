@@ -18,6 +18,7 @@ from lth_bench.results.verdicts import MARGIN, verdicts
 
 FORMATS = ("md", "csv", "json", "tex", "html")
 LEVEL = "95 %"
+VISIBLE = 5e-4  # a share of weights that is seen in a sparsity of tenths of a per cent
 NUMBERS = [
     *BLOCK,
     "method",
@@ -64,6 +65,7 @@ NUMBERS = [
     "theoretical_speedup",
     "latency",
     "parameters",
+    "left_out",
     "bytes_dense",
     "bytes_bitmap",
     "bytes_csr",
@@ -166,6 +168,7 @@ def doubts(rows: pd.DataFrame) -> Iterator[str]:
         if len(distinct(part["data"])) > 1:
             yield f"Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
         yield from code_doubts(part)
+    yield from outside(rows)
     yield from kept_zeros(rows)
     for row in rows[rows["unfit"] != ""].drop_duplicates(["dataset", "model", "unfit"]).to_dict("records"):
         yield f"{row['model']} on {row['dataset']} is not fit to be pruned at initialisation: {row['unfit']}."
@@ -190,6 +193,16 @@ def code_doubts(rows: pd.DataFrame) -> Iterator[str]:
     codes = rows.groupby([*BLOCK, "method"], sort=False)["method_code"]
     if mixed := dict.fromkeys(str(place[-1]) for place, texts in codes if len(distinct(texts)) > 1):
         yield f"Rows that mix results of different code of one method: {'; '.join(mixed)}."
+
+
+def outside(rows: pd.DataFrame) -> Iterator[str]:
+    """What sparsities leave out, of models where that shows in the digits of a sparsity."""
+    shares = rows.groupby("model", sort=False)["left_out"].max()
+    for model, share in shares[shares >= VISIBLE].items():
+        yield (
+            f"Sparsities of {model} leave out {tenths_percent(share)} of its matrix weights, which no method prunes: "
+            "they are outside linear and convolution layers, or kept dense."
+        )
 
 
 def distinct(texts: pd.Series[str]) -> list[str]:

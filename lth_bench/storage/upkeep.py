@@ -10,7 +10,8 @@ from typing import Any
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.hashing import sha256
 from lth_bench.storage import leases
-from lth_bench.storage.files import ABANDONED, age, remove, size, tidy
+from lth_bench.storage.files import ABANDONED, age, remove, tidy
+from lth_bench.storage.reading import size
 from lth_bench.storage.store import FOLDERS, SUFFIX, Store, files
 
 
