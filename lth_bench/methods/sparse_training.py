@@ -177,9 +177,9 @@ def gradient_magnitude_at_hand(session: Session) -> dict[str, Tensor]:
     """The same from the gradients that this tick has computed, which are charged as dense ones. Raises Diverged."""
     import torch
 
+    session.account.charge_dense()
     weights = session.weights.items()
-    with session.account.own_pass(0, dense=True):
-        gradients = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in weights}
+    gradients = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in weights}
     _require_finite(session, "gradient", gradients)
     return {name: gradient.abs() for name, gradient in gradients.items()}
 

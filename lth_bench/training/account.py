@@ -49,6 +49,10 @@ class Account:
             return self._meter.paused()
         return self._meter.own_pass()
 
+    def charge_dense(self) -> None:
+        """Charges the passes of this tick with the gradients of pruned weights too."""
+        self._kind = "dense_gradients"
+
     def close_tick(self) -> None:
         """Charges the tick as one step."""
         self.tick_open = False
