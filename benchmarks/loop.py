@@ -121,6 +121,10 @@ def main() -> None:
                 first = loop.run(f"out-{number}", more)
                 loop.change(2 * number + 1)
                 again = loop.run(f"out-{number}", more)
+                print(
+                    f"{loop.checkout}: {first[0]:.1f} and {again[0]:.1f} s; processors {first[1]:.1f} and {again[1]:.1f}",
+                    flush=True,
+                )
                 if number:
                     times[loop.checkout, "a new directory"].append(first)
                     times[loop.checkout, "the same directory"].append(again)
