@@ -73,25 +73,36 @@ def run(
     plugins = installed_plugins()
     selected = select(suite, only, plugins)
     directory = directory or selected.directory
-    if faults := list(_place_faults(directory, selected.suite)):
+    shared = None if no_store else store or directory / "store"
+    if faults := list(_place_faults([directory, *([shared] if shared else [])], selected.suite)):
         refuse(faults)
     identities = [identity(selected.suite, item) for item in selected.chosen]
     todo = missing(directory, identities)
     if todo:
         if download:
             _download(plugins, selected.chosen, data)
-        shared = None if no_store else store or directory / "store"
         _run_missing(Sweep(directory, data, device.value, shared, limits, loaders), selected, todo, workers)
     else:
         out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
     _finish(directory, {item.key for item in identities})
 
 
-def _place_faults(directory: Path, suite: str) -> Iterator[str]:
-    """Why nothing can be written into a run directory, so far as its path tells."""
-    for path in (directory, *directory.parents):
-        if path.is_symlink() and not path.exists():
-            yield f"{path} is a link to {path.readlink()}, which is not there; make that folder, or give another --out"
+def _place_faults(folders: list[Path], suite: str) -> Iterator[str]:
+    """Why nothing can be written into a run directory and its store, so far as a try tells."""
+    from lth_bench.errors import DiskFault
+    from lth_bench.storage.files import try_to_write
+
+    ways = dict.fromkeys(path for folder in folders for path in (folder, *folder.parents))
+    dangling = [path for path in ways if path.is_symlink() and not path.exists()]
+    yield from (
+        f"{path} is a link to {path.readlink()}, which is not there; make that folder, or give another --out"
+        for path in dangling
+    )
+    try:
+        for folder in folders if not dangling else []:
+            try_to_write(folder)
+    except DiskFault as fault:
+        yield str(fault)
     if (length := len(suite.encode())) > LONGEST_SUITE:
         yield f"the name of the suite has {length} bytes, at most {LONGEST_SUITE} fit a file name; rename its file"
 

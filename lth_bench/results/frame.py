@@ -26,6 +26,7 @@ from lth_bench.storage.sealed import read_json
 BLOCK = ["dataset", "model", "recipe"]
 METHOD = [*BLOCK, "method", "asked"]
 PRESENTATION = ("suite", "label", "recipe", "own_recipe")
+CELLS = 20_000  # of a leaderboard: methods times sparsities
 SHOWN = 10  # faults in one message
 MANY = 5000  # records; as many or more are read by all processors
 
@@ -75,8 +76,21 @@ def _load(directory: Path) -> Results:
     rows = pd.concat([table for table in [*tables, _frame(reader.rows)] if len(table)], ignore_index=True)
     place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
     ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
+    frame = completed(ordered)
+    _check_size(frame, directory)
     sound = [path for path in paths if path.stem in used]
-    return Results([directory], completed(ordered), evidence, reader.recipes, sound)
+    return Results([directory], frame, evidence, reader.recipes, sound)
+
+
+def _check_size(frame: pd.DataFrame, directory: Path) -> None:
+    """Raises FileFault where tables would be far larger than what they show, as time and memory would be."""
+    for place, rows in frame.groupby(BLOCK, sort=False):
+        methods, sparsities, seeds = (rows[name].nunique() for name in ("method", "asked", "seed"))
+        if methods * sparsities > CELLS or methods * sparsities * seeds > 1000 * CELLS:
+            raise FileFault(
+                f"{directory} asks for {methods:,} methods at {sparsities:,} sparsities and {seeds:,} seeds of "
+                f"{place[1]} on {place[0]}; a table has at most {CELLS:,} cells, so spread them over several directories"
+            )
 
 
 def _planned(directory: Path, evidence: Evidence) -> dict[str, Excerpt]:
