@@ -129,7 +129,7 @@ def _check_size(frame: pd.DataFrame, directory: Path) -> None:
         if methods * sparsities > CELLS or methods * sparsities * seeds > 1000 * CELLS:
             raise FileFault(
                 f"{directory} asks for {methods:,} methods at {sparsities:,} sparsities and {seeds:,} seeds of "
-                f"{place[1]} on {place[0]}; a table has at most {CELLS:,} cells, so spread them over several directories"
+                f"{place[1]} on {place[0]}; a table has at most {CELLS:,} cells, so use several directories"
             )
 
 
