@@ -121,10 +121,8 @@ def main() -> None:
                 first = loop.run(f"out-{number}", more)
                 loop.change(2 * number + 1)
                 again = loop.run(f"out-{number}", more)
-                print(
-                    f"{loop.checkout}: {first[0]:.1f} and {again[0]:.1f} s; processors {first[1]:.1f} and {again[1]:.1f}",
-                    flush=True,
-                )
+                seconds = ", ".join(f"{clock:.1f} s ({processors:.1f})" for clock, processors in (first, again))
+                print(f"{loop.checkout}: {seconds}", flush=True)
                 if number:
                     times[loop.checkout, "a new directory"].append(first)
                     times[loop.checkout, "the same directory"].append(again)
