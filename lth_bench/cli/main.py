@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +21,9 @@ from lth_bench.cli.run import run
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.table import table
 from lth_bench.cli.terminal import out, refuse, say
+
+OBJECTS = 100_000
+"""New objects between two looks of the garbage collector: a command makes few cycles, and imports make none."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +46,8 @@ def main() -> None:
     """The entry point: unusable input ends with exit status 2 and a sentence."""
     from lth_bench.errors import DataError, FileFault
 
+    gc.set_threshold(OBJECTS)
+    atexit.register(gc.freeze)  # else the interpreter looks through all objects once more before it ends
     try:
         Path.cwd()
     except OSError:
