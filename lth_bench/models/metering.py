@@ -77,7 +77,7 @@ class PausableMeter:
         self._weights, self._on_flops = weights, on_flops
         self._calls = CallMeter(weights, on_flops)
         self._running: Meter | CallMeter | None = None
-        self._depth = 0
+        self._depth = self.pauses = 0
 
     @property
     def hears(self) -> bool:
@@ -123,9 +123,11 @@ class PausableMeter:
     def paused(self) -> Iterator[Meter | CallMeter | None]:
         """Inside, nothing is reported."""
         stopped = self._stop()
+        self.pauses += 1
         try:
             yield stopped
         finally:
+            self.pauses -= 1
             if stopped and not stopped.over:
                 self._start(stopped)
 
