@@ -93,7 +93,7 @@ class Account:
     @property
     def pauses(self) -> bool:
         """Whether the harness computes for itself."""
-        return self._meter.pauses > 0
+        return self._meter.pauses
 
     def refuse(self, call: str) -> None:
         """Raises SessionError inside an open loop over batches, and inside `scoring()`."""
