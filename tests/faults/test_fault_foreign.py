@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 FUZZ = Path(__file__).with_name("fuzz.py")
+TESTS = FUZZ.parents[1]
 TRIES = {
     "record": (12, 1000),
     "plan": (6, 200),
@@ -27,7 +29,8 @@ TRIES = {
 def test_changed_files_are_used_or_named_in_bounded_time_and_memory(tmp_path, tally, long, kind):
     tries = TRIES[kind][long]
     command = [sys.executable, FUZZ, kind, tmp_path, str(tries)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, env=path)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     counts = f"{told['used']} used, {told['named']} named, {told['different']} read as others"
