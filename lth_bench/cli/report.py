@@ -72,8 +72,8 @@ def report(
 
     if len(directories) > 1 and folder is None:
         refuse(["of several run directories, --out says where to write"])
-    found = compare(load_all(directories, all_revisions))
-    print_superseded(found.results)
+    compared = compare(load_all(directories, all_revisions))
+    print_superseded(compared.results)
     beside = folder if folder and len(directories) > 1 else directories[0]
-    print_paths([*write_tables(found, tables or beside), *write_report(found, folder or directories[0] / "report")])
-    finish(found.results)
+    print_paths([*write_tables(compared, tables or beside), *write_report(compared, folder or directories[0] / "report")])
+    finish(compared.results)
