@@ -75,5 +75,7 @@ def report(
     compared = compare(load_all(directories, all_revisions))
     print_superseded(compared.results)
     beside = folder if folder and len(directories) > 1 else directories[0]
-    print_paths([*write_tables(compared, tables or beside), *write_report(compared, folder or directories[0] / "report")])
+    print_paths(
+        [*write_tables(compared, tables or beside), *write_report(compared, folder or directories[0] / "report")]
+    )
     finish(compared.results)
