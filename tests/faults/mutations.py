@@ -39,6 +39,10 @@ def large(draw: random.Random) -> Any:
     )()
 
 
+def text(draw: random.Random) -> str:
+    return draw.choice((*HOSTILE, *PATHS)).encode("utf-8", "replace").decode()
+
+
 def value(draw: random.Random) -> Any:
     """Something that does not belong where it is put."""
     kind = draw.random()
@@ -47,7 +51,7 @@ def value(draw: random.Random) -> Any:
     if kind < 0.6:
         return draw.choice(NOTHINGS)
     if kind < 0.8:
-        return draw.choice((*HOSTILE, *PATHS)).encode("utf-8", "replace").decode()
+        return text(draw)
     return deep() if kind < 0.85 else large(draw)
 
 
@@ -77,7 +81,7 @@ def changed(document: Any, draw: random.Random) -> Any:
         elif kind < 0.85 and isinstance(part[last], list):
             part[last] = part[last] * draw.choice((2, 100))
         elif isinstance(part, dict):
-            part[str(value(draw))[:300] if draw.random() < 0.1 else "another"] = value(draw)
+            part[text(draw)[:300] if draw.random() < 0.1 else "another"] = value(draw)
         else:
             part.append(value(draw))
     return document
