@@ -24,3 +24,7 @@ Only = Annotated[
         "columns: dataset, model, recipe, pruner, control, label, sparsity, seed, key.",
     ),
 ]
+AllRevisions = Annotated[
+    bool,
+    typer.Option("--all-revisions", help="Also show results of which a raised revision has taken the place."),
+]

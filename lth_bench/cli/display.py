@@ -23,11 +23,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from lth_bench.cli.terminal import say
+from lth_bench.cli.terminal import err, say
 from lth_bench.experiments.experiment import without_defaults
 from lth_bench.storage.record import STATUSES
 
 if TYPE_CHECKING:
+    from lth_bench.results.frame import Results
     from lth_bench.results.leaderboard import Leaderboards
     from lth_bench.running.queue import Tell
     from lth_bench.running.status import Surveyed
@@ -126,3 +127,10 @@ def about(item: Any) -> str:
     pairs = ((f.name, f.default) for f in dataclasses.fields(item))
     fields = ", ".join(name if default is dataclasses.MISSING else f"{name}={default!r}" for name, default in pairs)
     return f"{text} [{fields}]" if fields else text
+
+
+def print_superseded(results: Results) -> None:
+    """Says on stderr how many experiments a table leaves out as a raised revision has taken their place."""
+    if results.superseded:
+        text = f"{results.superseded} experiments of earlier revisions are not shown; --all-revisions shows them"
+        say(err, text)

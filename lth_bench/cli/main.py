@@ -18,7 +18,7 @@ from lth_bench.cli.report import leaderboard, report
 from lth_bench.cli.run import run
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.table import table
-from lth_bench.cli.terminal import out, refuse
+from lth_bench.cli.terminal import out, refuse, say
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -89,10 +89,13 @@ def status(directory: RunDirectory) -> None:
     The exit status is 1 if a file cannot be read.
     """
     from lth_bench.cli.display import print_state
+    from lth_bench.running.code import mixtures
     from lth_bench.running.status import survey
 
     surveyed = survey(directory)
     print_state(out, surveyed)
+    for text in mixtures(directory, [item.identity for item in surveyed if item.identity]):
+        say(out, text)
     if any(item.state in ("damaged", "unreadable") for item in surveyed):
         raise typer.Exit(1)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lth_bench.cli.arguments import RunDirectories
+from lth_bench.cli.arguments import AllRevisions, RunDirectories
 from lth_bench.cli.terminal import finish, out, print_paths, refuse
 
 
@@ -32,14 +32,16 @@ def leaderboard(
             "training_flops; -COLUMN turns it round.",
         ),
     ] = None,
+    all_revisions: AllRevisions = False,
 ) -> None:
     """Print the leaderboard of a run directory, or of several comparable ones."""
-    from lth_bench.cli.display import print_leaderboard
+    from lth_bench.cli.display import print_leaderboard, print_superseded
     from lth_bench.reports.leaderboards import formatted
     from lth_bench.results.leaderboard import arranged, summarise
     from lth_bench.results.merging import load_all
 
-    results = load_all(directories)
+    results = load_all(directories, all_revisions)
+    print_superseded(results)
     leaderboards = summarise(results.frame)
     try:
         leaderboards = arranged(leaderboards, sort) if sort else leaderboards
@@ -61,14 +63,17 @@ def report(
         Path | None,
         typer.Option(metavar="DIR", help="Where to write the tables; by default the run directory."),
     ] = None,
+    all_revisions: AllRevisions = False,
 ) -> None:
     """Write the tables, the figures, a Markdown report and a page of a run directory, or of several."""
+    from lth_bench.cli.display import print_superseded
     from lth_bench.reports.report import compare, write_report, write_tables
     from lth_bench.results.merging import load_all
 
     if len(directories) > 1 and folder is None:
         refuse(["of several run directories, --out says where to write"])
-    found = compare(load_all(directories))
+    found = compare(load_all(directories, all_revisions))
+    print_superseded(found.results)
     beside = folder if folder and len(directories) > 1 else directories[0]
     print_paths([*write_tables(found, tables or beside), *write_report(found, folder or directories[0] / "report")])
     finish(found.results)

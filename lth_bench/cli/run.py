@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Planned
     from lth_bench.experiments.plugins import Plugins
     from lth_bench.results.frame import Results
+    from lth_bench.running.code import Code
     from lth_bench.running.limits import Limits
     from lth_bench.running.pool import WorkerPool
-    from lth_bench.running.queue import Queue, Tell
+    from lth_bench.running.queue import Tell
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import Identity
 
@@ -49,6 +51,17 @@ def run(
         typer.Option(min=0, metavar="N", help="Processes per worker to read images that do not fit memory."),
     ] = 0,
     only: Only = None,
+    redo: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPR",
+            help="Compute again the experiments for which this holds, and the controls on their tickets; what they had "
+            "is moved into OUT/redone/. Columns as for --only.",
+        ),
+    ] = None,
+    mix_code: Annotated[
+        bool, typer.Option("--mix-code", help="Go on although code has changed since records were made.")
+    ] = False,
     store: Annotated[
         Path | None,
         typer.Option(metavar="DIR", envvar="LTH_BENCH_STORE", help="Store of shared training; by default OUT/store."),
@@ -63,28 +76,42 @@ def run(
     stall_limit: Annotated[
         str, typer.Option(metavar="TIME", help="End an experiment without progress for so long.")
     ] = "30m",
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Print the leaderboard; write no tables, figures or report.")
+    ] = False,
 ) -> None:
     """Run the missing experiments of a suite, then print its leaderboard."""
+    from lth_bench.running.code import Code
+    from lth_bench.running.processes import ForkServer
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import identity
 
     limits = _limits(time_limit, memory_limit, stall_limit)
+    server = ForkServer()
+    server.start()  # it imports for as long as planning takes, and longer
     plugins = installed_plugins()
-    selected = select(suite, only, plugins)
+    selected = select(suite, only, plugins, redo)
     directory = directory or selected.directory
     shared = None if no_store else store or directory / "store"
     if faults := list(_place_faults([directory, *([shared] if shared else [])], selected.suite)):
         refuse(faults)
     identities = [identity(selected.suite, item) for item in selected.chosen]
-    todo = missing(directory, identities)
+    code = Code(plugins)
+    if not mix_code:
+        _refuse_changed(directory, identities, selected.redone, code)
+    todo = missing(directory, identities, selected.redone)
     if todo:
         if download:
             _download(plugins, selected.chosen, data)
-        _run_missing(Sweep(directory, data, device.value, shared, limits, loaders), selected, todo, workers)
+        as_now = code.fingerprints(item.experiment for item in todo)
+        sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, server)
+        _run_missing(sweep, selected, todo, workers)
     else:
+        server.stop()
         out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
-    _finish(directory, {item.key for item in identities})
+    results = _print_results(directory) if no_report else _report(directory)
+    _tell_failures(results, {item.key for item in identities}, directory)
 
 
 def _place_faults(folders: list[Path], suite: str) -> Iterator[str]:
@@ -107,26 +134,38 @@ def _place_faults(folders: list[Path], suite: str) -> Iterator[str]:
         yield f"the name of the suite has {length} bytes, at most {LONGEST_SUITE} fit a file name; rename its file"
 
 
+def _refuse_changed(directory: Path, chosen: list[Identity], redone: frozenset[str], code: Code) -> None:
+    """Ends the program if the code of these experiments is not that of records that would stay beside theirs."""
+    from lth_bench.running.code import changes
+    from lth_bench.storage.records import read_plan
+
+    known = {item.key: item for item in [*read_plan(directory), *chosen] if item.key not in redone}
+    if faults := changes(directory, known.values(), chosen, code):
+        refuse(faults)
+
+
 def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:
     """Checks these experiments, then runs them on `workers` processes, or as many as there is room for."""
     from lth_bench.running.pool import WorkerPool
+    from lth_bench.running.status import put_aside
     from lth_bench.storage.files import publish
     from lth_bench.storage.records import suite_copy, write_plan
 
     pool = WorkerPool(sweep, len(todo), workers)
+    Thread(target=_prepare_report).start()  # while the workers check, train and evaluate
     try:
-        import lth_bench.reports.figures.pictures  # noqa: F401 - for the report, while the workers import what they need
-
         if faults := pool.check(todo):
             refuse(faults)
         write_plan(sweep.directory, selected.suite, selected.planned)
+        if count := put_aside(sweep.directory, selected.redone):
+            out.print(f"{selected.suite}: {count} records are now in {sweep.directory}/redone/")
         publish(suite_copy(sweep.directory, selected.suite), selected.path.read_bytes())
         count = len(pool.processes)
         crowd = f"{count} worker{'s' * (count > 1)}"
         what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"
         out.print(f"{selected.suite}: {what}, into {sweep.directory}/")
         with _display(len(todo)) as tell:
-            _work(sweep, sweep.queue(todo), pool, tell)
+            _work(sweep, selected, todo, pool, tell)
     finally:
         pool.dismiss()
 
@@ -144,15 +183,17 @@ def _limits(time: str | None, memory: str | None, stall: str) -> Limits:
         refuse([f"a limit cannot be read: {error}"])
 
 
-def _work(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
+def _work(sweep: Sweep, selected: Selection, todo: list[Identity], pool: WorkerPool, tell: Tell) -> None:
     """Runs a sweep; the first Ctrl-C or SIGTERM stops it at checkpoints, the second at once."""
     from lth_bench.running.interrupts import stopping
     from lth_bench.running.supervisor import run_all
 
+    queue = sweep.queue(todo)
     with stopping(queue, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
         run_all(sweep, queue, pool, tell)
     if received:
-        text = f"\nStopped; {sweep.directory}/ keeps what was finished, and the same command goes on from there."
+        same = "the same command" + (" without --redo" if selected.redone else "")
+        text = f"\nStopped; {sweep.directory}/ keeps what was finished, and {same} goes on from there."
         err.print(text, markup=False, soft_wrap=True)
         raise typer.Exit(128 + received[0])
 
@@ -176,22 +217,40 @@ def _display(total: int) -> Any:
     return bar(out, total) if out.is_terminal else lines(total)
 
 
-def _finish(directory: Path, keys: set[str]) -> None:
+def _prepare_report() -> None:
+    """Imports what the report needs."""
+    from lth_bench.reports.figures.pictures import prepare
+    from lth_bench.reports.formats import terminal  # noqa: F401
+    from lth_bench.reports.page import render  # noqa: F401
+    from lth_bench.reports.report import compare  # noqa: F401
+
+    prepare()
+
+
+def _print_results(directory: Path) -> Results:
+    """Prints the leaderboard and what the store has saved."""
     from lth_bench.cli.display import print_leaderboard
-    from lth_bench.reports.report import compare, write_report, write_tables, written
     from lth_bench.results.frame import load
+    from lth_bench.results.leaderboard import summarise
 
     results = load(directory)
-    report = compare(results)
-    print_leaderboard(out, report.leaderboards)
+    print_leaderboard(out, summarise(results.frame))
     computed, charged = results.evidence.computed, results.evidence.charged
     if computed < charged:
         out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest came from the store.\n")
-    if paths := written(directory):
-        print_paths(paths)
-    else:
-        print_paths([*write_tables(report, directory), *write_report(report, directory / "report")])
-    _tell_failures(results, keys, directory)
+    return results
+
+
+def _report(directory: Path) -> Results:
+    """Prints the results, and writes tables and report unless they are newer than the records."""
+    from lth_bench.reports.report import compare, write_report, write_tables, written
+
+    results = _print_results(directory)
+    if not (paths := written(directory)):
+        report = compare(results)
+        paths = [*write_tables(report, directory), *write_report(report, directory / "report")]
+    print_paths(paths)
+    return results
 
 
 def _tell_failures(results: Results, keys: set[str], directory: Path) -> None:

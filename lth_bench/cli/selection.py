@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """The experiments of a suite, the `chosen` ones among them, and the path of its file."""
+    """The experiments of a suite, the `chosen` ones among them, and the path of its file.
+
+    `redone` are the keys of those that are to be computed again.
+    """
 
     suite: str
     path: Path
     planned: list[Planned]
     chosen: list[Planned]
+    redone: frozenset[str] = frozenset()
 
     @property
     def directory(self) -> Path:
@@ -28,8 +33,11 @@ class Selection:
         return Path("runs", self.suite)
 
 
-def select(suite: str, only: str | None, plugins: Plugins) -> Selection:
-    """Plans a suite and selects the experiments for which `only` holds; ends the program if that is impossible."""
+def select(suite: str, only: str | None, plugins: Plugins, redo: str | None = None) -> Selection:
+    """Plans a suite and selects the experiments for which `only` holds; ends the program if that is impossible.
+
+    Those for which `redo` holds are to be computed again, and so are the controls on their tickets.
+    """
     from lth_bench.errors import SuiteError
     from lth_bench.experiments.plan import plan, read_suite, suite_path
 
@@ -39,7 +47,10 @@ def select(suite: str, only: str | None, plugins: Plugins) -> Selection:
     except SuiteError as error:
         refuse(error.faults)
     path = suite_path(suite, plugins)
-    return Selection(name, path, planned, planned if only is None else _filtered(planned, only))
+    chosen = planned if only is None else _with_bases(planned, _keys(planned, "--only", only))
+    redone = frozenset[str]() if redo is None else _with_controls(planned, _keys(chosen, "--redo", redo))
+    keys = {item.experiment.key for item in chosen} | redone
+    return Selection(name, path, planned, _among(planned, keys), redone)
 
 
 def installed_plugins() -> Plugins:
@@ -57,19 +68,34 @@ def installed_plugins() -> Plugins:
     return plugins
 
 
-def _filtered(planned: list[Planned], only: str) -> list[Planned]:
+def _keys(planned: list[Planned], option: str, condition: str) -> set[str]:
+    """The keys of the experiments for which the condition of an option holds; ends the program if there are none."""
     import pandas as pd
 
     frame = pd.DataFrame([_columns(item) for item in planned])
     try:
-        rows = frame.query(only).index
+        rows = frame.query(condition).index
     except Exception as error:
-        refuse([f"--only {only!r}: {error}; columns: {', '.join(frame.columns)}"])
+        refuse([f"{option} {condition!r}: {error}; columns: {', '.join(frame.columns)}"])
     if rows.empty:
-        refuse([f"--only {only!r} leaves none of the {len(planned)} experiments"])
-    chosen = {planned[index].experiment.key for index in rows}
-    chosen |= {base.key for index in rows if (base := planned[index].experiment.base)}
-    return [item for item in planned if item.experiment.key in chosen]
+        refuse([f"{option} {condition!r} leaves none of the {len(planned)} experiments"])
+    return {planned[index].experiment.key for index in rows}
+
+
+def _with_bases(planned: list[Planned], keys: set[str]) -> list[Planned]:
+    """The experiments with these keys, and those that find tickets for them."""
+    bases = {base.key for item in planned if item.experiment.key in keys and (base := item.experiment.base)}
+    return _among(planned, keys | bases)
+
+
+def _with_controls(planned: list[Planned], keys: set[str]) -> frozenset[str]:
+    """These keys, and those of the controls on the tickets of these experiments."""
+    bases = ((item.experiment.key, item.experiment.base) for item in planned)
+    return frozenset(keys | {key for key, base in bases if base and base.key in keys})
+
+
+def _among(planned: list[Planned], keys: Set[str]) -> list[Planned]:
+    return [item for item in planned if item.experiment.key in keys]
 
 
 def _columns(item: Planned) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lth_bench.cli.arguments import RunDirectory
+from lth_bench.cli.arguments import AllRevisions, RunDirectory
 from lth_bench.cli.terminal import finish, print_paths, refuse
 
 
@@ -43,9 +43,11 @@ def table(
     published: Annotated[
         bool, typer.Option("--published", help="Add what papers report, below the methods of layout sparsities.")
     ] = False,
+    all_revisions: AllRevisions = False,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file.")] = None,
 ) -> None:
     """Print tables for a paper, with their protocol in the caption; LaTeX needs booktabs, graphicx and longtable."""
+    from lth_bench.cli.display import print_superseded
     from lth_bench.reports.formats.documents import DOCUMENTS
     from lth_bench.reports.paper.layouts import tables
     from lth_bench.reports.paper.selection import RowSelection
@@ -56,7 +58,8 @@ def table(
         refuse([f"--published goes with the layout sparsities, not with {layout.value}"])
     if at is not None and layout is Layout.sparsities:
         refuse(["--at goes with the layouts models and costs; sparsities shows all of them"])
-    results = load(directory)
+    results = load(directory, all_revisions)
+    print_superseded(results)
     try:
         papers = tables(results, layout.value, RowSelection(at, methods, controls, published))
     except ValueError as error:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lth_bench.experiments.adapters import Adapters, split
 from lth_bench.experiments.experiment import Choice, without_defaults
-from lth_bench.experiments.plugins import Plugins, Registry
+from lth_bench.experiments.plugins import Plugins, Registry, revision_of
 from lth_bench.experiments.spelling import known_names
 
 Instance = TypeVar("Instance")
@@ -47,7 +47,7 @@ def choice(registry: Registry, name: str, arguments: dict[str, Any]) -> Choice:
     instance = instantiate(registry, name, arguments)
     values = {f.name: (getattr(instance, f.name), f.default) for f in dataclasses.fields(instance) if f.init}
     changed = {name: value for name, (value, default) in values.items() if value != default}
-    return Choice(name, changed, getattr(type(instance), "revision", 1))
+    return Choice(name, changed, revision_of(type(instance)))
 
 
 def dataset_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choice:
@@ -56,7 +56,7 @@ def dataset_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Ch
         return choice(plugins.datasets, name, arguments)
     if arguments:
         raise ValueError(f"{next(iter(arguments))}: the data set {name!r} takes no arguments")
-    return Choice(name)
+    return Choice(name, revision=revision_of(plugins.datasets[name]))
 
 
 def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choice:
@@ -74,7 +74,7 @@ def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choi
     if adapters.keep:
         changed["keep"] = sorted(set(adapters.keep))
     identity = others | changed
-    return Choice(name, {key: identity[key] for key in arguments if key in identity})
+    return Choice(name, {key: identity[key] for key in arguments if key in identity}, revision_of(function))
 
 
 def assigned(text: str, example: str) -> tuple[str, Any]:
@@ -89,10 +89,14 @@ def assigned(text: str, example: str) -> tuple[str, Any]:
 
 
 def label(entry: Choice) -> str:
-    """The name of a method with its parameters, for tables."""
-    if not entry.arguments:
-        return entry.name
-    return f"{entry.name} ({', '.join(f'{key}={value}' for key, value in entry.arguments.items())})"
+    """The name of a method with its parameters and a raised revision, for tables."""
+    words = [f"{key}={value}" for key, value in entry.arguments.items()]
+    return with_revision(f"{entry.name} ({', '.join(words)})" if words else entry.name, entry)
+
+
+def with_revision(name: str, entry: Choice) -> str:
+    """A name for a choice, followed by its revision if that is not the first."""
+    return name if entry.revision == 1 else f"{name}, revision {entry.revision}"
 
 
 def validated(kind: type[Instance], fields: dict[str, Any]) -> Instance:

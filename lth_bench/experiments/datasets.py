@@ -39,7 +39,7 @@ class Dataset:
     too many for memory. `root` is the data root or None. `mean` and `std` are per channel, for pixels in [0, 1]; None
     takes those of the training split. `classes` None takes one more than the largest label of the training split.
     `validation` training examples are held out, the same ones for every seed. `download`, if given, fetches the files
-    into a data root. `read` and `download` raise DataError.
+    into a data root. `read` and `download` raise DataError. Raise `revision` when the data set becomes another one.
     """
 
     summary: str
@@ -49,3 +49,4 @@ class Dataset:
     validation: int
     read: Callable[[Split, Path | None], Arrays | Listing]
     download: Callable[[Path], None] | None = None
+    revision: int = 1

@@ -6,8 +6,8 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
 import pluggy
@@ -56,6 +56,10 @@ class Registry:
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
         if (expected := _expected_instead(self.kind, item)) is not None:
             raise ValueError(f"{self.kind[:-1]} {name!r} must be {expected}, not {item!r}")
+        if type(revision := revision_of(item)) is not int or revision < 1:
+            raise ValueError(
+                f"the revision of {self.kind[:-1]} {name!r} must be a whole number from 1, not {revision!r}"
+            )
         if name in self.items:
             owner = self.providers[name]
             raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
@@ -69,6 +73,11 @@ class Registry:
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.items))
+
+
+def revision_of(item: Any) -> int:
+    """The revision that a class, function or data set states with its attribute `revision`; else 1."""
+    return getattr(item, "revision", 1)
 
 
 def _expected_instead(kind: str, item: Any) -> str | None:
@@ -130,6 +139,11 @@ def _load(point: EntryPoint, plugins: Plugins) -> None:
 
 
 def _provider(point: EntryPoint) -> Provider:
-    distribution = point.dist
-    name, version = (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
+    name, version = _name_and_version(point.dist) if point.dist else ("unknown", "unknown")
     return Provider(point.name, point.module, name, version)
+
+
+@cache
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """Of a distribution, whose metadata is parsed anew each time that a property is asked for."""
+    return distribution.name, distribution.version

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from lth_bench.experiments.choices import label
+from lth_bench.experiments.choices import label, with_revision
 from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
 from lth_bench.experiments.lookup import Lookup
 from lth_bench.experiments.plugins import Plugins
@@ -116,7 +116,7 @@ class Resolver:
         models = self._models(place, entry)
         if recipe is None or pruner is None:
             return
-        text = entry.label or label(pruner)
+        text = with_revision(entry.label, pruner) if entry.label else label(pruner)
         for sparsity in map(float, entry.sparsities or self._suite.sparsities):
             plain = SuiteRow(text, text, name, recipe, pruner, sparsity, models)
             yield plain

@@ -174,6 +174,8 @@ def _evidence(results: Results) -> str:
     statuses = Counter(results.frame["status"])
     lines = [f"- experiments: {', '.join(f'{count} {name}' for name, count in sorted(statuses.items()))}"]
     lines += [f"- {name}: {markdown(', '.join(sorted(counts)))}" for name, counts in evidence.environment.items()]
+    if results.superseded:
+        lines.append(f"- of earlier revisions, and not shown: {results.superseded} experiments")
     if evidence.charged:
         lines.append(
             f"- steps of training computed: {evidence.computed:,} of the {evidence.charged:,} that the experiments "

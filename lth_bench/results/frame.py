@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 from typing import Any, cast
@@ -33,13 +33,17 @@ MANY = 5000  # records; as many or more are read by all processors
 
 @dataclass(frozen=True)
 class Results:
-    """Run directories as one table, with its evidence, its recipes by their hash, and the paths of its records."""
+    """Run directories as one table, with its evidence, its recipes by their hash, and the paths of its records.
+
+    `superseded` counts experiments of earlier revisions, which the table leaves out.
+    """
 
     directories: list[Path]
     frame: pd.DataFrame
     evidence: Evidence
     recipes: dict[str, dict[str, Any]]
     paths: list[Path]
+    superseded: int = 0
 
     def records(self) -> Iterator[Record]:
         """Reads the records once more, one after the other, as memory may not hold all of them."""
@@ -50,13 +54,51 @@ class Results:
         return ((path.stem, json.dumps(read_json(path), separators=(",", ":"))) for path in self.paths)
 
 
-def load(directory: Path) -> Results:
+def load(directory: Path, all_revisions: bool = False) -> Results:
     """Reads a run directory, without the files that cannot be used: the evidence has their faults.
 
-    An experiment whose record cannot be used is missing. Raises FileFault if there are no records, or none of use.
+    An experiment whose record cannot be used is missing. What a raised revision has superseded is left out too, unless
+    `all_revisions` are asked for. Raises FileFault if there are no records, or none of use.
     """
     with _no_collection():
-        return _load(directory)
+        return with_newest(_load(directory), all_revisions)
+
+
+def with_newest(results: Results, all_revisions: bool) -> Results:
+    """Results with completed rows; those of earlier revisions are left out unless `all_revisions` are asked for."""
+    rows = results.frame
+    if not all_revisions:
+        rows = rows[~superseded(rows)].reset_index(drop=True)
+        old = set(results.frame["key"]) - set(rows["key"])
+        results.evidence.troubles[:] = [trouble for trouble in results.evidence.troubles if trouble.key not in old]
+    frame, keys = completed(rows), set(rows["key"])
+    _check_size(frame, results.directories[0])
+    return replace(
+        results,
+        frame=frame,
+        paths=[path for path in results.paths if path.stem in keys],
+        superseded=len(results.frame) - len(rows),
+    )
+
+
+def superseded(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows use a data set, model, pruner or control of which a newer revision was used on the same networks."""
+    pairs = list(zip(rows["names"], rows["revisions"], strict=True))
+    newest: dict[tuple[Any, ...], int] = {}
+    for names, revisions in dict.fromkeys(pairs):
+        for place, revision in zip(_places(names), revisions, strict=True):
+            newest[place] = max(revision, newest.get(place, 0))
+    old = {
+        (names, revisions)
+        for names, revisions in dict.fromkeys(pairs)
+        if any(revision < newest[place] for place, revision in zip(_places(names), revisions, strict=True))
+    }
+    return pd.Series([pair in old for pair in pairs], index=rows.index, dtype=bool)
+
+
+def _places(names: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    """Each of the names with its kind, and with the data set and the model that it is used on."""
+    return [(names[:2], kind, name) for kind, name in enumerate(names)]
 
 
 def _load(directory: Path) -> Results:
@@ -76,10 +118,8 @@ def _load(directory: Path) -> Results:
     rows = pd.concat([table for table in [*tables, _frame(reader.rows)] if len(table)], ignore_index=True)
     place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
     ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
-    frame = completed(ordered)
-    _check_size(frame, directory)
     sound = [path for path in paths if path.stem in used]
-    return Results([directory], frame, evidence, reader.recipes, sound)
+    return Results([directory], ordered, evidence, reader.recipes, sound)
 
 
 def _check_size(frame: pd.DataFrame, directory: Path) -> None:
@@ -89,7 +129,7 @@ def _check_size(frame: pd.DataFrame, directory: Path) -> None:
         if methods * sparsities > CELLS or methods * sparsities * seeds > 1000 * CELLS:
             raise FileFault(
                 f"{directory} asks for {methods:,} methods at {sparsities:,} sparsities and {seeds:,} seeds of "
-                f"{place[1]} on {place[0]}; a table has at most {CELLS:,} cells, so spread them over several directories"
+                f"{place[1]} on {place[0]}; a table has at most {CELLS:,} cells, so use several directories"
             )
 
 

@@ -34,12 +34,11 @@ MEANS = {
     "top5_accuracy": "top5_accuracy",
     "last_step": "last_step",
     "steps": "steps",
-    **{name: name for name in Costs._fields},
-    "latency": "latency",
-    "seconds": "seconds",
-    "peak_memory": "peak_memory",
+    **{name: name for name in (*Costs._fields, "latency", "seconds", "peak_memory", "kept_zeros")},
 }
 """Columns that are means over seeds, and of what."""
+WORDS = ("environment", "data", "unfit", "method_code", "network_code")
+"""Columns that hold all distinct texts behind a row."""
 FIRSTS = ("trained_with", "recipe_hash", "own_recipe", "pruner", "control", "meaning", "base")
 
 
@@ -143,7 +142,7 @@ def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:
     kept, at = frame[done], place[done]
     grouped = kept[list(set(MEANS.values()))].groupby(at).mean().reindex(range(len(rows)))
     means = {name: grouped[column].to_numpy() for name, column in MEANS.items()}
-    words = {name: _words(frame[name], place, len(rows)) for name in ("environment", "data", "unfit")}
+    words = {name: _words(frame[name], place, len(rows)) for name in WORDS}
     censored = np.bincount(at[kept["censored"].to_numpy(dtype=bool)], minlength=len(rows))
     rows = rows.assign(**counted, **means, censored=censored, **words).rename(columns={"done": "n"})
     seeds = pd.factorize(kept["seed"])[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 
 from lth_bench.errors import FileFault
 from lth_bench.results.costs import Costs
-from lth_bench.results.frame import Results, completed, load
+from lth_bench.results.frame import Results, load, with_newest
 from lth_bench.results.rows import Evidence, Measures
 
 Place = tuple[str, str]  # the names of a data set and a model, without their options
@@ -21,13 +22,15 @@ MEASURED = sorted({*Measures._fields, *Costs._fields} - {*TIMES}, key=lambda nam
 SHOWN = 10  # experiments in one message
 
 
-def load_all(directories: list[Path]) -> Results:
+def load_all(directories: list[Path], all_revisions: bool = False) -> Results:
     """Reads run directories as one; of an experiment that several have, the first finished record counts.
+
+    Rows of earlier revisions are left out unless `all_revisions` are asked for.
 
     Raises FileFault where two directories have a data set and a model in common but nothing comparable: another recipe,
     other options of model or data set, or other data. Also where they have different results of one experiment.
     """
-    parts = [load(directory) for directory in {path.resolve(): path for path in directories}.values()]
+    parts = [load(directory, all_revisions) for directory in {path.resolve(): path for path in directories}.values()]
     if len(parts) == 1:
         return parts[0]
     faults = [fault for pair in combinations(parts, 2) for fault in _faults(*pair)]
@@ -41,7 +44,8 @@ def load_all(directories: list[Path]) -> Results:
     unique = finished.drop_duplicates("key").sort_index().drop(columns=["open", "directory"]).reset_index(drop=True)
     recipes = {digest: recipe for one in parts for digest, recipe in one.recipes.items()}
     directories, paths = ([path for one in parts for path in getattr(one, name)] for name in ("directories", "paths"))
-    return Results(directories, completed(unique), _together(parts), recipes, paths)
+    whole = with_newest(Results(directories, unique, _together(parts), recipes, paths), all_revisions)
+    return replace(whole, superseded=whole.superseded + sum(one.superseded for one in parts))
 
 
 def _together(parts: list[Results]) -> Evidence:

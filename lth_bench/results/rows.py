@@ -10,11 +10,11 @@ import msgspec
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.experiments.choices import label
-from lth_bench.experiments.experiment import Experiment, without_defaults
+from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.costs import Costing, Costs
 from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
-from lth_bench.storage.record import DataHashes, Environment, Point, decoder
+from lth_bench.storage.record import DataHashes, Environment, Point, Sparsity, decoder
 
 COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # where these are equal, numbers compare
 ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
@@ -64,8 +64,19 @@ class Evidence:
         self.troubles += more.troubles
 
 
+class EnvironmentWords(NamedTuple):
+    """What may change numbers, in words: versions and machine, the code of the method, and that of model and data."""
+
+    numbers: str
+    method_code: str
+    network_code: str
+
+
 class About(NamedTuple):
-    """The columns that are the same at all sparsities and seeds of a method."""
+    """The columns that are the same at all sparsities and seeds of a method.
+
+    `names` and `revisions` are those of the data set, the model, the pruner and the control.
+    """
 
     dataset: str
     model: str
@@ -75,6 +86,8 @@ class About(NamedTuple):
     recipe_hash: str
     meaning: str
     base: str
+    names: tuple[str, ...]
+    revisions: tuple[int, ...]
 
 
 class Measures(NamedTuple):
@@ -83,6 +96,7 @@ class Measures(NamedTuple):
     sparsity: float
     effective_sparsity: float
     collapsed_layers: float
+    kept_zeros: float
     last_accuracy: float
     best_validation_accuracy: float
     early_stop_accuracy: float
@@ -104,7 +118,7 @@ COLUMNS = (
     *About._fields,
     *Measures._fields,
     *Costs._fields,
-    *("environment", "unfit", "data"),
+    *("environment", "unfit", "data", "method_code", "network_code"),
 )
 Row = tuple[Any, ...]
 
@@ -118,7 +132,7 @@ class Reader:
         self._evidence = Evidence()
         self._abouts: dict[tuple[bytes, ...], About] = {}
         self._costs = Costing()
-        self._environments: dict[bytes, str] = {}
+        self._environments: dict[bytes, EnvironmentWords] = {}
         self._counts: Counter[bytes] = Counter()
         self._texts: dict[str, str] = {}
 
@@ -154,9 +168,10 @@ class Reader:
             *self._about(asked, record),
             *measures,
             *self._costs(record),
-            self._environment(bytes(record.environment)),
+            self._environment(bytes(record.environment)).numbers,
             self._one("; ".join(record.unfit or [])),
             self._one(_digests(record.data) if record.data and record.status == "done" else ""),
+            *self._environment(bytes(record.environment))[1:],
         )
         if record.status != "missing":
             self._count(record, measures.steps)
@@ -184,6 +199,7 @@ class Reader:
         recipe = without_defaults(experiment.recipe)
         self.recipes[_hash(recipe)] = recipe
         base = experiment.base
+        choices = (experiment.dataset, experiment.model, experiment.pruner, experiment.control or Choice(""))
         return About(
             dataset=label(experiment.dataset),
             model=label(experiment.model),
@@ -193,15 +209,14 @@ class Reader:
             recipe_hash=_hash(recipe),
             meaning=_meaning(experiment),
             base=_meaning(base) if base else "",
+            names=tuple(choice.name for choice in choices),
+            revisions=tuple(choice.revision for choice in choices),
         )
 
-    def _environment(self, environment: bytes) -> str:
-        """The part of an environment that may change numbers, in words."""
+    def _environment(self, environment: bytes) -> EnvironmentWords:
         if environment not in self._environments:
             _ENVIRONMENT.decode(environment)
-            versions = msgspec.json.decode(environment) or {}
-            words = ", ".join(f"{name} {versions[name]}" for name in COMPARABLE if name in versions)
-            self._environments[environment] = words
+            self._environments[environment] = _in_words(msgspec.json.decode(environment) or {})
         return self._environments[environment]
 
     def _one(self, text: str) -> str:
@@ -214,6 +229,15 @@ _WHOLE_EXPERIMENT = decoder(Experiment)
 _ENVIRONMENT: msgspec.json.Decoder[Environment | None] = msgspec.json.Decoder(Environment | None)
 
 
+def _in_words(environment: dict[str, Any]) -> EnvironmentWords:
+    numbers = ", ".join(f"{name} {environment[name]}" for name in COMPARABLE if name in environment)
+    code = environment.get("code", {})
+    parts = (("pruner", "control"), ("model", "dataset"))
+    return EnvironmentWords(
+        numbers, *(", ".join(f"{kind} {code[kind][:8]}" for kind in part if kind in code) for part in parts)
+    )
+
+
 def _measures(record: Excerpt) -> Measures:
     test, sparsity, timing = record.test, record.sparsity, record.timing
     last, best, early = (test.last, test.best_validation, test.early_stop) if test else (None, None, None)
@@ -221,6 +245,7 @@ def _measures(record: Excerpt) -> Measures:
         sparsity.measured if sparsity else NOWHERE,
         _number(sparsity.effective if sparsity else None),
         NOWHERE if sparsity is None else len(sparsity.collapsed),
+        _kept_zeros(sparsity) if sparsity else NOWHERE,
         _accuracy(last),
         _accuracy(best),
         _accuracy(early),
@@ -236,6 +261,11 @@ def _measures(record: Excerpt) -> Measures:
         timing.seconds if timing else NOWHERE,
         _number(timing.peak_memory if timing else None),
     )
+
+
+def _kept_zeros(sparsity: Sparsity) -> int:
+    """How many weights are exactly zero although a mask that prunes others keeps them."""
+    return sparsity.mask - sparsity.kept if sparsity.mask < sparsity.prunable else 0
 
 
 def _accuracy(point: Point | None) -> float:

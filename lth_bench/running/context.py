@@ -22,6 +22,7 @@ from lth_bench.experiments.plugins import Plugins, Registry
 from lth_bench.hashing import canonical
 from lth_bench.models.networks import make_network, prunable_weights
 from lth_bench.models.timm_models import check_name, model_function, register_models
+from lth_bench.running.code import Code
 from lth_bench.storage.source_hash import modules_hash
 from lth_bench.storage.store import Store
 from lth_bench.training.memory import Memory, Watch
@@ -57,11 +58,13 @@ class Context:
     store: Store | None = None
     watch: Watch = field(default_factory=Watch)
     loaders: int = 0
+    code: Code = field(init=False)
     _read: dict[str, Training] = field(default_factory=dict)
     _placed: dict[str, tuple[Source, Source]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         register_models(self.plugins.models.items)
+        self.code = Code(self.plugins)
 
     def training(self, dataset: Choice) -> tuple[Source, Source]:
         """The training and the validation examples, on the device."""

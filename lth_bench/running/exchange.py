@@ -8,7 +8,7 @@ from lth_bench.running.limits import Limits
 from lth_bench.running.messages import (
     Answer,
     Began,
-    CannotWrite,
+    CannotGoOn,
     Checkpointed,
     Ended,
     Evaluate,
@@ -56,7 +56,7 @@ def _answers(request: Train | Evaluate, message: Answer) -> bool:
     """Whether a message is a whole answer to a request; a plugin may have sent what it likes."""
     if isinstance(message, Ended):
         return _is_whole(message.record) and (message.record.status != "done" or isinstance(request, Evaluate))
-    return isinstance(message, CannotWrite) or (
+    return isinstance(message, CannotGoOn) or (
         isinstance(request, Train) and isinstance(message, Trained | MustWait | Checkpointed)
     )
 

@@ -16,6 +16,7 @@ from msgspec.json import Decoder
 
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.hashing import canonical
+from lth_bench.running.code import Fingerprint
 from lth_bench.running.limits import Limits
 from lth_bench.storage.lines import parsed
 from lth_bench.storage.record import Curve, Environment, Identity, Record, RecordedEvent, Timing, builtins, decoder
@@ -23,7 +24,7 @@ from lth_bench.training.ledger import Spent
 
 
 class Settings(Struct, frozen=True, tag=True):
-    """What a worker has to know before any request."""
+    """What a worker has to know before any request; `code` is that of all experiments as the run began."""
 
     directory: str
     data: str | None
@@ -31,6 +32,7 @@ class Settings(Struct, frozen=True, tag=True):
     store: str | None
     limits: Limits
     loaders: int
+    code: list[Fingerprint] = []
 
 
 class MakeReady(Struct, frozen=True, tag=True):
@@ -130,8 +132,8 @@ class Ended(Struct, frozen=True, tag=True):
     record: Record
 
 
-class CannotWrite(Struct, frozen=True, tag=True):
-    """A file could not be written, so the sweep cannot go on."""
+class CannotGoOn(Struct, frozen=True, tag=True):
+    """The sweep cannot go on: a file could not be written, or the code has changed since it began."""
 
     message: str
 
@@ -155,7 +157,7 @@ class Idle(Struct, frozen=True, tag=True):
 
 
 Request = Check | Train | Evaluate
-Answer = Checked | Trained | MustWait | Checkpointed | Ended | CannotWrite
+Answer = Checked | Trained | MustWait | Checkpointed | Ended | CannotGoOn
 Message = Settings | MakeReady | Stop | Request | Answer | Began | Progress | Idle
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import torch
-from msgspec import structs
+from msgspec import UNSET, structs
 
 from lth_bench.errors import DataError, DiskFault, Diverged, FileFault, Interrupted, ModelError, Unsuitable
 from lth_bench.experiments.experiment import Experiment
@@ -246,4 +246,5 @@ def _environment(experiment: Experiment, context: Context) -> Environment:
             kind: RecordedPlugin(**dataclasses.asdict(registry.providers[name]), sha256=file_hash(registry[name]))
             for kind, (registry, name) in chosen.items()
         },
+        code=context.code.of(experiment) or UNSET,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,14 +61,23 @@ def count(surveyed: list[Surveyed]) -> dict[str, int]:
     return {state: counts[state] for state in ORDER if counts[state]}
 
 
-def missing(directory: Path, identities: list[Identity]) -> list[Identity]:
-    """The experiments without a final record; a failed one is tried again.
+def put_aside(directory: Path, keys: Iterable[str]) -> int:
+    """Moves the records of these experiments and their tickets into redone/; returns the number of records."""
+    recorded = [key for key in keys if record_path(directory, key).exists()]
+    for key in recorded:
+        set_aside(record_path(directory, key), directory / "redone")
+        set_aside(ticket_path(directory, key), directory / "redone")
+    return len(recorded)
+
+
+def missing(directory: Path, identities: list[Identity], redone: Set[str] = frozenset()) -> list[Identity]:
+    """The experiments without a final record; a failed one is tried again, and so are those that are to be `redone`.
 
     A damaged record is set aside, and so is that of a base whose ticket a control could not read. Raises FileFault for
     a record of another schema, or one that cannot be read; it stays where it is.
     """
     states = {identity.key: standing(directory, identity.key).readable().state for identity in identities}
-    todo = [identity for identity in identities if states[identity.key] not in FINAL]
+    todo = [identity for identity in identities if states[identity.key] not in FINAL or identity.key in redone]
     bases = {base.key for identity in todo if (base := identity.experiment.base)}
     unsound = [key for key in states if key in bases and states[key] == "done" and not _has_ticket(directory, key)]
     for key in [*(key for key, state in states.items() if state == "damaged"), *unsound]:

@@ -11,7 +11,7 @@ from lth_bench.errors import FileFault
 from lth_bench.running.exchange import Exchange, TookTooLong
 from lth_bench.running.messages import (
     Answer,
-    CannotWrite,
+    CannotGoOn,
     Checkpointed,
     Ended,
     Evaluate,
@@ -114,7 +114,7 @@ class Supervisor:
         if isinstance(answer, Trained):
             self._keep(task)
             answer = self._ask(task, Evaluate(identity, generation, answer))
-        if isinstance(answer, CannotWrite):
+        if isinstance(answer, CannotGoOn):
             raise FileFault(answer.message)
         assert isinstance(answer, MustWait | Checkpointed | Ended)
         return answer
@@ -128,7 +128,7 @@ class Supervisor:
         """Asks the worker and waits for its answer; a worker that dies or takes too long makes a failure of it."""
         if self.process and self.process.ended:
             self._dismiss()
-        process = self.process = self.process or Process(self.sweep.settings())
+        process = self.process = self.process or self.sweep.worker()
         started, clock = datetime.now(UTC), time.monotonic()
         try:
             return self._answer(process, request, task)

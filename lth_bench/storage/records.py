@@ -9,16 +9,31 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.experiments.experiment import Planned
 from lth_bench.storage.files import locked, publish_new, set_aside
 from lth_bench.storage.reading import names
-from lth_bench.storage.record import SCHEMA, Identity, Plan, Record, builtins, decoder, identity
+from lth_bench.storage.record import SCHEMA, Identity, Plan, Record, Status, builtins, decoder, identity
 from lth_bench.storage.sealed import publish_json, read_json, read_sealed, sealed
 
 T = TypeVar("T")
 OUTCOME = re.compile(r"([^.]+)\.([1-9][0-9]{0,8})\.safetensors")
+RESULTS = ("done", "diverged")
+
+
+class CodeOfEnvironment(Struct, frozen=True):
+    """The part of an environment that tells which code ran."""
+
+    code: dict[str, str] = {}
+
+
+class RecordOfCode(Struct, frozen=True):
+    """The part of a record that tells which code ran."""
+
+    status: Status
+    environment: CodeOfEnvironment | None = None
 
 
 def record_path(directory: Path, key: str) -> Path:
@@ -68,6 +83,12 @@ def read_record(path: Path) -> Record:
 def read_records(directory: Path) -> list[Record]:
     """All records of a run directory, in order of their keys."""
     return [read_record(path) for path in record_paths(directory)]
+
+
+def code_of_record(path: Path) -> dict[str, str]:
+    """The fingerprints of the code behind a result, by kind; none if the record has no result. Raises as above."""
+    record = decoded(path, _CODE, "record")
+    return record.environment.code if record.environment and record.status in RESULTS else {}
 
 
 def faults(directory: Path) -> list[str]:
@@ -131,4 +152,5 @@ def _fault(path: Path, what: str, error: Exception) -> FileFault:
 
 
 _RECORD = decoder(Record)
+_CODE = msgspec.json.Decoder(RecordOfCode)
 _PLAN = decoder(Plan)

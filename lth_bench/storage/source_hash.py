@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.hashing import canonical, sha256
+from lth_bench.storage.code_slices import resting
 
 VERSIONED = {*sys.stdlib_module_names, "lth_bench", "torch", "torchvision", "timm", "numpy"}
 """Packages that do not count as part of a plugin."""
 INSTALLED = {"site-packages", "dist-packages"}
+Part = tuple[str, str | None]  # a module, and the name of an item in it if not all of the module counts
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def file_hash(item: Any) -> str:
@@ -26,22 +29,34 @@ def file_hash(item: Any) -> str:
 
 @cache
 def modules_hash(names: frozenset[str]) -> str:
-    """SHA-256 of the source of modules and of those that they import, directly or not, but for what is VERSIONED.
+    """SHA-256 of the code of modules and of those that they import, directly or not, but for what is VERSIONED.
 
-    Other installed packages count with the one file that is imported.
+    Other installed packages count with the one file that is imported. Comments, docstrings and layout do not count.
     """
-    own = {_top(name) for name in names}
-    todo, hashes = list(names), dict[str, str | None]()
+    return _hash([(name, None) for name in names])
+
+
+@cache
+def part_hash(module: str, name: str) -> str:
+    """The same of one class or function at the top of a module, and of what it uses of that module."""
+    return _hash([(module, name)])
+
+
+def _hash(roots: list[Part]) -> str:
+    own = {_top(name) for name, _ in roots}
+    todo, hashes = roots, dict[Part, str | None]()
     while todo:
-        name = todo.pop()
-        if name in hashes or _top(name) in VERSIONED:
+        part = name, item = todo.pop()
+        if part in hashes or _top(name) in VERSIONED:
             continue
         file = _file(name)
         source = file.read_bytes() if file else b""
-        hashes[name] = hashlib.sha256(source).hexdigest() if file else None
-        if file and (_top(name) in own or not _is_installed(file)):
-            todo += _imported(source, name, file)
-    return sha256(canonical({name: digest for name, digest in hashes.items() if digest}).encode())
+        tree = _parsed(source) if file and file.suffix == ".py" else None
+        tree = resting(tree, item) if tree and item else tree
+        hashes[part] = _code_hash(source, tree) if file else None
+        if file and tree and (_top(name) in own or not _is_installed(file)):
+            todo += [(imported, None) for imported in _imported(tree, name, file)]
+    return sha256(canonical(sorted([name, digest] for (name, _), digest in hashes.items() if digest)).encode())
 
 
 def _top(name: str) -> str:
@@ -54,7 +69,7 @@ def _is_installed(file: Path) -> bool:
 
 
 def _file(name: str) -> Path | None:
-    """The Python file of a module; nothing is imported to find it."""
+    """The file of a module, Python or compiled; nothing is imported to find it."""
     places, spec, full = None, None, ""
     for part in name.split("."):
         if full and places is None:
@@ -66,15 +81,39 @@ def _file(name: str) -> Path | None:
             return None
         places = spec.submodule_search_locations
     file = Path((spec and spec.origin) or "")
-    return file if file.suffix == ".py" and file.is_file() else None
+    return file if file.is_file() else None
 
 
-def _imported(source: bytes, name: str, file: Path) -> Iterator[str]:
-    """The names that a module imports anywhere; some may be members of modules."""
+def _parsed(source: bytes) -> ast.Module | None:
+    """The syntax tree of a module; None if it has none."""
     try:
-        tree = ast.parse(source)
-    except SyntaxError:
-        return
+        return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+
+
+def _code_hash(source: bytes, tree: ast.Module | None) -> str:
+    """A hash of what a module computes; of all its bytes if it cannot be understood."""
+    try:
+        return sha256(canonical(_shape(tree)).encode()) if tree else hashlib.sha256(source).hexdigest()
+    except RecursionError:
+        return hashlib.sha256(source).hexdigest()
+
+
+def _shape(node: Any) -> Any:
+    """A syntax tree as lists, without docstrings and empty fields, and so the same under all versions of Python."""
+    if isinstance(node, list):
+        return [_shape(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+    if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+        fields = [(name, value[1:] if name == "body" else value) for name, value in fields]
+    return [type(node).__name__, *([name, _shape(value)] for name, value in fields)]
+
+
+def _imported(tree: ast.Module, name: str, file: Path) -> Iterator[str]:
+    """The names that a module imports anywhere; some may be members of modules."""
     package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

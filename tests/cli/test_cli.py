@@ -283,6 +283,23 @@ def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_
         assert word in done.stderr, done.stderr
 
 
+def test_a_plugin_that_imports_the_session_does_not_import_timm():
+    code = "import sys; from lth_bench import Session; assert not {'timm', 'torchvision'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_run_without_report_prints_the_leaderboard_and_writes_records_alone(tmp_path, command):
+    path, out = suite(tmp_path, GOOD), tmp_path / "out"
+    finish(path, out)
+    bare = {path.name for path in out.iterdir()}
+    quiet = command("run", path, "--out", out, "--no-report")
+    assert quiet.returncode == 0 and "dense" in quiet.stdout and "Written" not in quiet.stdout
+    assert {path.name for path in out.iterdir()} == bare
+    loud = command("run", path, "--out", out)
+    assert loud.stdout.startswith(quiet.stdout) and (out / "report" / "report.html").exists()
+    assert command("run", path, "--out", out, "--no-report").stdout == quiet.stdout
+
+
 def test_help_version_and_lists_import_neither_torch_nor_timm():
     lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "recipes", "suites")]
     script = (

@@ -97,7 +97,7 @@ def test_a_plugin_costs_its_own_experiment_only(tmp_path, path_of_plugins, runne
 def test_no_process_outlives_a_killed_runner(tmp_path, path_of_plugins, runners):
     suite = write_suite(tmp_path / "faults.toml", pruner("holder"), sparsities=[0.9])
     runner = runners.command("run", suite, "--out", tmp_path / "out", "--workers", "1")
-    while not (journal(tmp_path / "out") and len(runners.processes()) == 3):  # the runner, its worker, and its child
+    while not (journal(tmp_path / "out") and len(runners.processes()) == 4):  # runner, fork server, worker, its child
         time.sleep(0.1)
     time.sleep(2)
     runners.kill(runner.pid)

@@ -21,8 +21,9 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.flops import ATTENTION_FORMULAS, PausableMeter, passage
+from lth_bench.models.flops import ATTENTION_FORMULAS, passage
 from lth_bench.models.layer_roles import prunable
+from lth_bench.models.metering import PausableMeter
 from lth_bench.models.timm_models import make_model, register_models
 from lth_bench.pruning import allocation
 from lth_bench.results.costs import Costing, shapes, training

@@ -56,8 +56,12 @@ class Runners:
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._is_ours(int(path.name))]
 
     def workers(self, launcher: int) -> list[int]:
-        """The processes that a launcher has started."""
-        return [pid for pid in self.processes() if _parent(pid) == launcher]
+        """The fork server that a launcher has started, and all that comes from it."""
+        alive = self.processes()
+        family = {launcher}
+        while more := {pid for pid in alive if parent(pid) in family} - family:
+            family |= more
+        return sorted(family - {launcher})
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         with suppress(ProcessLookupError):
@@ -87,7 +91,8 @@ class Runners:
         return alive and f"{MARK}={self.mark}".encode() in environment
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
+    """The number of the process that has started a process; 0 if there is none."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
