@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +28,8 @@ TRIES = {
 def test_changed_files_are_used_or_named_in_bounded_time_and_memory(tmp_path, tally, long, kind):
     tries = TRIES[kind][long]
     command = [sys.executable, FUZZ, kind, tmp_path, str(tries)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    path = os.pathsep.join([str(FUZZ.parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     counts = f"{told['used']} used, {told['named']} named, {told['different']} read as others"
