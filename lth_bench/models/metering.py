@@ -77,7 +77,12 @@ class PausableMeter:
         self._weights, self._on_flops = weights, on_flops
         self._calls = CallMeter(weights, on_flops)
         self._running: Meter | CallMeter | None = None
-        self._depth = 0
+        self._depth = self._own_passes = 0
+
+    @property
+    def pauses(self) -> bool:
+        """Whether nothing is to be reported now, but for a pass that is charged otherwise."""
+        return self._running is None and not self._own_passes
 
     @property
     def hears(self) -> bool:
@@ -114,8 +119,12 @@ class PausableMeter:
     def own_pass(self) -> Iterator[None]:
         """Inside, a pass that is charged together with its backward pass: neither is reported."""
         start = _get_sequence_nr()
-        with self.paused() as stopped:
-            yield
+        self._own_passes += 1
+        try:
+            with self.paused() as stopped:
+                yield
+        finally:
+            self._own_passes -= 1
         if stopped is self._calls:
             self._calls.passes.append(range(start, _get_sequence_nr()))
 

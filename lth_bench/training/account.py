@@ -90,6 +90,11 @@ class Account:
         """Whether what this thread computes now is measured."""
         return self._meter.hears
 
+    @property
+    def pauses(self) -> bool:
+        """Whether the harness computes for itself."""
+        return self._meter.pauses
+
     def refuse(self, call: str) -> None:
         """Raises SessionError inside an open loop over batches, and inside `scoring()`."""
         if self.loop_open:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 FUZZ = Path(__file__).with_name("fuzz.py")
+TESTS = FUZZ.parents[1]
 TRIES = {
     "record": (12, 1000),
     "plan": (6, 200),
@@ -28,8 +29,8 @@ TRIES = {
 def test_changed_files_are_used_or_named_in_bounded_time_and_memory(tmp_path, tally, long, kind):
     tries = TRIES[kind][long]
     command = [sys.executable, FUZZ, kind, tmp_path, str(tries)]
-    path = os.pathsep.join([str(FUZZ.parents[1]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, capture_output=True, text=True, env=path)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
     counts = f"{told['used']} used, {told['named']} named, {told['different']} read as others"
