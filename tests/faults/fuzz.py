@@ -380,6 +380,12 @@ def results_of(work: Try, tries: int, outside: Path) -> Iterator[tuple[str, floa
         assert not list(outside.glob("outside*")), "a file outside of the directory"
 
 
+def largest() -> int:
+    """The most bytes of memory that this process or one of those that it started has had."""
+    users = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return 1024 * max(resource.getrusage(who).ru_maxrss for who in users)
+
+
 def main() -> None:
     kind, folder, tries = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     warnings.simplefilter("ignore")
@@ -387,13 +393,13 @@ def main() -> None:
     signal.signal(signal.SIGPROF, stop)
     work = KINDS[kind](folder)
     work(random.Random(-1), 0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = largest()
     taken = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_DATA, (taken + MEMORY, taken + MEMORY))
     ended = list(results_of(work, tries, folder))
     counts = {word: sum(word == how for how, _ in ended) for word in ("used", "named", "different")}
     bad = [how for how, _ in ended if how not in counts]
-    memory = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    memory = largest() - before
     print(json.dumps({**counts, "bad": bad, "longest": max(took for _, took in ended), "memory": memory}))
 
 
