@@ -42,7 +42,7 @@ def read_ticket(path: Path, digest: str) -> Ticket:
     """Reads a ticket and checks it against the hash in its record; raises Damaged and FileFault."""
     try:
         return _ticket(read_tensors(path, digest))
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise Damaged(f"{path} is no ticket: {type(error).__name__}: {error}") from error
 
 

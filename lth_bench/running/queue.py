@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, structs
 
+from lth_bench.errors import DiskFault
 from lth_bench.running.standing import fingerprint, standing
 from lth_bench.storage import leases
 from lth_bench.storage.files import append, move
@@ -174,7 +176,8 @@ class Queue:
         for folder, published in places:
             for key, claim in leases.find_all(folder).items():
                 if published(key).exists() and not claim.alive(self.patience):
-                    leases.clear(folder, key)
+                    with suppress(DiskFault):
+                        leases.clear(folder, key)
 
     def _must_wait(self, key: str) -> bool:
         if key not in self._waits or self.store is None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from lth_bench.errors import DiskFault, FileFault
+from lth_bench.errors import FileFault
 from lth_bench.hashing import canonical
 from lth_bench.machine import identity as machine_identity
 from lth_bench.machine import started
@@ -122,11 +122,10 @@ def claim(folder: Path, key: str, seconds: float = SECONDS) -> Lease | None:
 def clear(folder: Path, key: str) -> None:
     """Removes all leases on a key, the latest first, so that the remaining ones are a history at any time.
 
-    A file that cannot be removed stays and expires.
+    Raises DiskFault for a file that cannot be removed.
     """
     for generation in _generations(folder, key)[::-1]:
-        with suppress(DiskFault):
-            remove(folder / f"{key}.{generation}")
+        remove(folder / f"{key}.{generation}")
 
 
 def find(folder: Path, key: str) -> Claim | None:

@@ -7,12 +7,14 @@ holds the lease on its key.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.hashing import Content, sha256
@@ -24,8 +26,24 @@ from lth_bench.storage.sealed import publish_json, read_json
 
 SCHEMA = 1
 SUFFIX = ".safetensors"
-HASH = re.compile(r"[0-9a-f]{64}")
+Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 FOLDERS = ("entries", "objects", "checkpoints", "leases", "damaged")
+
+
+class Divergence(Struct, frozen=True):
+    """The step at which training diverged, and what was not finite."""
+
+    step: int
+    what: str
+
+
+class Links(Struct, frozen=True):
+    """The fields of every entry: its tensors, the entries that it is made of, or the divergence in which it ends."""
+
+    key: str
+    objects: list[Hash]
+    parts: list[Hash]
+    diverged: Divergence | None
 
 
 @dataclass(frozen=True)
@@ -125,10 +143,12 @@ class Store:
 
 
 def _is_sound(entry: dict[str, Any], key: str) -> bool:
-    """Whether an entry is that of its key, and names its tensors and parts by hashes."""
-    named = [entry.get("objects"), entry.get("parts")]
-    hashes = all(isinstance(names, list) and all(HASH.fullmatch(str(name)) for name in names) for names in named)
-    return hashes and entry.get("key") == key
+    """Whether an entry is that of its key, and names its tensors and its distinct parts by hashes."""
+    try:
+        links = msgspec.convert(entry, Links)
+    except (msgspec.ValidationError, RecursionError):
+        return False
+    return links.key == key and len(set(links.parts)) == len(links.parts)
 
 
 def open_store(root: Path) -> Store:

@@ -111,8 +111,9 @@ def _remove_tensors(store: Store, needed: set[Path], removed: Usage) -> None:
 def _remove_leases(store: Store, removed: Usage) -> None:
     for key, claim in leases.find_all(store.root / "leases").items():
         if not claim.alive(store.patience):
-            removed.add("leases", size(claim.path))
+            freed = size(claim.path)
             leases.clear(store.root / "leases", key)
+            removed.add("leases", freed)
 
 
 def _evict(store: Store, largest: int, removed: Usage) -> None:

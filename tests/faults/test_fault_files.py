@@ -40,7 +40,7 @@ def suite(tmp_path):
     [
         ("crash", 23, 150, "killed at every I/O call"),
         ("full", 23, 150, "disk full at every I/O call"),
-        ("remove", 3, 10, "an error when a file is removed"),
+        ("remove", 3, 5, "an error when a file is removed"),
     ],
 )
 def test_a_fault_at_every_operation_on_a_file(tmp_path, suite, tally, long, mode, stride, least, what):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
 
 import pytest
 
-from lth_bench.storage import leases
+from lth_bench.errors import DiskFault
+from lth_bench.storage import files, leases
 from lth_bench.storage.files import age
 from lth_bench.storage.record import RecordedError
 
@@ -101,10 +103,24 @@ def test_age_is_told_by_the_file_system_whatever_the_clock_of_this_machine(
     assert (leases.claim(tmp_path, "key") is not None) == taken
 
 
-def test_a_lease_whose_file_cannot_be_removed_expires(tmp_path):
+def test_a_lease_whose_file_cannot_be_removed_expires(tmp_path, monkeypatch):
     lease = leases.claim(tmp_path, "key")
-    (tmp_path / "key.2").mkdir()  # as a directory it cannot be unlinked, whoever tries
-    leases.clear(tmp_path, "key")
-    assert not lease.path.exists() and leases.claim(tmp_path, "key") is None
-    os.utime(tmp_path / "key.2", (0, time.time() - 61))
-    assert leases.claim(tmp_path, "key").generation == 3
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "before", refuse_to_remove)
+        lease.finish()
+    assert lease.path.exists() and leases.claim(tmp_path, "key") is None
+    os.utime(lease.path, (0, time.time() - 61))
+    assert leases.claim(tmp_path, "key").generation == 2
+
+
+def refuse_to_remove(operation, path):
+    if operation == "remove":
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_last_generation_that_cannot_be_removed_is_named(tmp_path):
+    stuck = tmp_path / f"key.{leases.LAST}"
+    stuck.mkdir()  # a folder cannot be unlinked, whoever tries
+    os.utime(stuck, (0, 0))
+    with pytest.raises(DiskFault, match=str(stuck)):
+        leases.claim(tmp_path, "key")
