@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _get_function_stack_at, _len_torch_function_stack
 from torch._C._autograd import _get_sequence_nr
-from torch.overrides import TorchFunctionMode, _get_current_function_mode
+from torch.overrides import TorchFunctionMode
 
 from lth_bench.models.flops import Meter, OnFlops
 
@@ -32,7 +33,8 @@ class CallMeter(TorchFunctionMode):
 
     @property
     def is_innermost(self) -> bool:
-        return _get_current_function_mode() is self
+        height = _len_torch_function_stack()
+        return height > 0 and _get_function_stack_at(height - 1) is self
 
     def __torch_function__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -60,9 +62,9 @@ class CallMeter(TorchFunctionMode):
     def _passes_before(self, roots: Tensor | Sequence[Tensor]) -> list[range]:
         """Takes from `passes` those that began before these tensors were computed."""
         nodes = [root.grad_fn for root in ((roots,) if isinstance(roots, Tensor) else roots)]
-        last = max((node._sequence_nr() for node in nodes if node is not None), default=-1)
+        last = max([node._sequence_nr() for node in nodes if node is not None], default=-1)
         before = [numbers for numbers in self.passes if numbers.start <= last]
-        self.passes = self.passes[len(before) :]
+        del self.passes[: len(before)]
         return before
 
     def _on_product(self, name: str, flops: int) -> None:
@@ -75,68 +77,50 @@ class PausableMeter:
 
     def __init__(self, weights: Callable[[], Mapping[str, Tensor]], on_flops: OnFlops) -> None:
         self._weights, self._on_flops = weights, on_flops
-        self._calls = CallMeter(weights, on_flops)
+        self.calls = CallMeter(weights, on_flops)
         self._running: Meter | CallMeter | None = None
-        self._depth = 0
+        self.depth = 0
 
     @property
     def hears(self) -> bool:
         """Whether what this thread computes now is reported."""
-        modes = torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
+        modes = _len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
         return self._running is not None and modes > 0
 
     @contextmanager
     def on(self) -> Iterator[None]:
         """Inside, every product is reported once."""
         meter = Meter(self._weights, self._on_flops)
-        self._depth += 1
+        self.depth += 1
         with self.paused():
-            self._start(meter)
+            self.start(meter)
             try:
                 yield
             finally:
-                self._depth -= 1
+                self.depth -= 1
                 meter.over = True
-                self._stop()
+                self.stop()
 
-    @contextmanager
-    def by_call(self) -> Iterator[None]:
+    def by_call(self) -> _ByCall:
         """Inside, if `on()` is around it, products are reported except those of `own_pass()` and back through it."""
-        self._calls.passes.clear()
-        if self._depth:
-            self._start(self._calls)
-        try:
-            yield
-        finally:
-            self._stop()
+        return _ByCall(self)
 
-    @contextmanager
-    def own_pass(self) -> Iterator[None]:
+    def own_pass(self) -> _OwnPass:
         """Inside, a pass that is charged together with its backward pass: neither is reported."""
-        start = _get_sequence_nr()
-        with self.paused() as stopped:
-            yield
-        if stopped is self._calls:
-            self._calls.passes.append(range(start, _get_sequence_nr()))
+        return _OwnPass(self)
 
-    @contextmanager
-    def paused(self) -> Iterator[Meter | CallMeter | None]:
+    def paused(self) -> _Paused:
         """Inside, nothing is reported."""
-        stopped = self._stop()
-        try:
-            yield stopped
-        finally:
-            if stopped and not stopped.over:
-                self._start(stopped)
+        return _Paused(self)
 
-    def _start(self, meter: Meter | CallMeter) -> None:
+    def start(self, meter: Meter | CallMeter) -> None:
         if meter.muted:
             meter.muted = False
         else:
             meter.__enter__()
         self._running = meter
 
-    def _stop(self) -> Meter | CallMeter | None:
+    def stop(self) -> Meter | CallMeter | None:
         """Ends the running meter; one above which a mode of somebody else was entered is muted."""
         stopped, self._running = self._running, None
         if stopped and stopped.is_innermost:
@@ -144,3 +128,47 @@ class PausableMeter:
         elif stopped:
             stopped.muted = True
         return stopped
+
+
+class _Paused:
+    """A context without a generator, which would cost several times as much: a tick enters three of these."""
+
+    __slots__ = ("_meter", "_stopped")
+
+    def __init__(self, meter: PausableMeter) -> None:
+        self._meter = meter
+
+    def __enter__(self) -> None:
+        self._stopped = self._meter.stop()
+
+    def __exit__(self, *_: object) -> None:
+        if self._stopped and not self._stopped.over:
+            self._meter.start(self._stopped)
+
+
+class _OwnPass(_Paused):
+    __slots__ = ("_first",)
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._first = _get_sequence_nr()
+
+    def __exit__(self, *details: object) -> None:
+        if self._stopped is self._meter.calls:
+            self._meter.calls.passes.append(range(self._first, _get_sequence_nr()))
+        super().__exit__(*details)
+
+
+class _ByCall:
+    __slots__ = ("_meter",)
+
+    def __init__(self, meter: PausableMeter) -> None:
+        self._meter = meter
+
+    def __enter__(self) -> None:
+        self._meter.calls.passes.clear()
+        if self._meter.depth:
+            self._meter.start(self._meter.calls)
+
+    def __exit__(self, *_: object) -> None:
+        self._meter.stop()

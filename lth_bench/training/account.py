@@ -34,20 +34,19 @@ class Account:
         self.tick_open, self.loss, self._examples = True, None, 0
         self._kind, self._kept = "train", self._topology.kept
 
-    def own_pass(self, examples: int, *, dense: bool = False) -> AbstractContextManager[object]:
-        """Charges a training pass of `examples` examples, which runs inside and may go back later; that is no extra.
+    def own_pass(self) -> AbstractContextManager[None]:
+        """Inside, the network's own pass: in a tick, neither it nor its first backward pass is extra work."""
+        return self._meter.own_pass() if self.tick_open and not self.scoring else nullcontext()
 
-        A `dense` one computes gradients of pruned weights too, all inside.
-        """
+    def passed(self, examples: int, *, dense: bool = False) -> None:
+        """Charges a training pass of `examples` examples; a `dense` one computes gradients of pruned weights too."""
         self._progress()
-        if self.scoring or not self.tick_open:  # measured
+        if self.scoring or not self.tick_open:
             self.ledger.charge(Event(self._untimed, self._clock.step, 0, examples, self._topology.kept))
-            return nullcontext()
+            return
         self._examples += examples
         if dense:
             self._kind = "dense_gradients"
-            return self._meter.paused()
-        return self._meter.own_pass()
 
     def charge_dense(self) -> None:
         """Charges the passes of this tick with the gradients of pruned weights too."""
@@ -81,7 +80,7 @@ class Account:
         """Inside, everything computed beside the passes of the tick is measured in FLOPs, and charged as extra work."""
         return self._meter.by_call()
 
-    def unmetered(self) -> AbstractContextManager[object]:
+    def unmetered(self) -> AbstractContextManager[None]:
         """Inside, nothing is measured: the harness computes for itself, not for the method."""
         return self._meter.paused()
 

@@ -151,12 +151,12 @@ class Session:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """The network's outputs, N × classes, for N inputs; charged as a training pass."""
-        with self.account.own_pass(len(inputs)):
+        with self.account.own_pass():
             return self._forward(inputs)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as a training pass."""
-        with self.account.own_pass(batch.labels.shape[0]):
+        with self.account.own_pass():
             return self._loss(batch)
 
     def update(self) -> None:
@@ -174,8 +174,9 @@ class Session:
 
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
-        with self.account.own_pass(len(batch.labels), dense=True):
-            gradients = torch.autograd.grad(self._loss(batch), list(self.weights.values()), materialize_grads=True)
+        with self.account.own_pass():
+            loss = self._loss(batch, dense=True)
+            gradients = torch.autograd.grad(loss, list(self.weights.values()), materialize_grads=True)
         return dict(zip(self.weights, gradients, strict=True))
 
     def prune(self, scores: Scores, sparsity: Sparsity | None = None) -> None:
@@ -400,15 +401,16 @@ class Session:
         if self.clock.measures():
             self.course.measure(self.step, self.account.loss, self.weights)
 
-    def _forward(self, inputs: Tensor) -> Tensor:
+    def _forward(self, inputs: Tensor, *, dense: bool = False) -> Tensor:
         """Outputs in the recipe's precision; scores are computed in float32 at least, so that few of them tie."""
+        self.account.passed(len(inputs), dense=dense)
         if self.account.scoring or self.clock.recipe.precision == "float32":
             return cast(Tensor, self.model(inputs if self._precision is None else inputs.to(self._precision)))
         with torch.autocast(inputs.device.type, torch.bfloat16):
             return cast(Tensor, self.model(inputs).float())
 
-    def _loss(self, batch: Batch) -> Tensor:
-        logits = self._forward(batch.inputs)
+    def _loss(self, batch: Batch, *, dense: bool = False) -> Tensor:
+        logits = self._forward(batch.inputs, dense=dense)
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.clock.recipe.label_smoothing)
         if not self.account.scoring:
             self.account.loss = loss
