@@ -93,7 +93,8 @@ def run(
     plugins = installed_plugins()
     selected = select(suite, only, plugins, redo)
     directory = directory or selected.directory
-    if faults := list(_place_faults(directory, selected.suite)):
+    shared = None if no_store else store or directory / "store"
+    if faults := list(_place_faults([directory, *([shared] if shared else [])], selected.suite)):
         refuse(faults)
     identities = [identity(selected.suite, item) for item in selected.chosen]
     code = Code(plugins)
@@ -103,7 +104,6 @@ def run(
     if todo:
         if download:
             _download(plugins, selected.chosen, data)
-        shared = None if no_store else store or directory / "store"
         as_now = code.fingerprints(item.experiment for item in todo)
         sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, server)
         _run_missing(sweep, selected, todo, workers)
@@ -114,11 +114,22 @@ def run(
     _tell_failures(results, {item.key for item in identities}, directory)
 
 
-def _place_faults(directory: Path, suite: str) -> Iterator[str]:
-    """Why nothing can be written into a run directory, so far as its path tells."""
-    for path in (directory, *directory.parents):
-        if path.is_symlink() and not path.exists():
-            yield f"{path} is a link to {path.readlink()}, which is not there; make that folder, or give another --out"
+def _place_faults(folders: list[Path], suite: str) -> Iterator[str]:
+    """Why nothing can be written into a run directory and its store, so far as a try tells."""
+    from lth_bench.errors import DiskFault
+    from lth_bench.storage.files import try_to_write
+
+    ways = dict.fromkeys(path for folder in folders for path in (folder, *folder.parents))
+    dangling = [path for path in ways if path.is_symlink() and not path.exists()]
+    yield from (
+        f"{path} is a link to {path.readlink()}, which is not there; make that folder, or give another --out"
+        for path in dangling
+    )
+    try:
+        for folder in folders if not dangling else []:
+            try_to_write(folder)
+    except DiskFault as fault:
+        yield str(fault)
     if (length := len(suite.encode())) > LONGEST_SUITE:
         yield f"the name of the suite has {length} bytes, at most {LONGEST_SUITE} fit a file name; rename its file"
 

@@ -98,8 +98,9 @@ class Watcher:
     def _saw_pass(self, module: nn.Module, inputs: Any) -> None:
         if self._over:
             return
-        charged = self.session.account.hears
-        if not charged and all(module is not own for own in self.session.model.modules()):
+        account = self.session.account
+        charged = account.hears
+        if not charged and not account.pauses and all(module is not own for own in self.session.model.modules()):
             self._note("clock", f"{type(module).__name__} ran on no record; call it in the loop itself{self._when()}")
         if type(module) is not type(self.session.model):
             return

@@ -26,6 +26,7 @@ from lth_bench.storage.sealed import read_json
 BLOCK = ["dataset", "model", "recipe"]
 METHOD = [*BLOCK, "method", "asked"]
 PRESENTATION = ("suite", "label", "recipe", "own_recipe")
+CELLS = 20_000  # of a leaderboard: methods times sparsities
 SHOWN = 10  # faults in one message
 MANY = 5000  # records; as many or more are read by all processors
 
@@ -70,10 +71,11 @@ def with_newest(results: Results, all_revisions: bool) -> Results:
         rows = rows[~superseded(rows)].reset_index(drop=True)
         old = set(results.frame["key"]) - set(rows["key"])
         results.evidence.troubles[:] = [trouble for trouble in results.evidence.troubles if trouble.key not in old]
-    keys = set(rows["key"])
+    frame, keys = completed(rows), set(rows["key"])
+    _check_size(frame, results.directories[0])
     return replace(
         results,
-        frame=completed(rows),
+        frame=frame,
         paths=[path for path in results.paths if path.stem in keys],
         superseded=len(results.frame) - len(rows),
     )
@@ -118,6 +120,17 @@ def _load(directory: Path) -> Results:
     ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
     sound = [path for path in paths if path.stem in used]
     return Results([directory], ordered, evidence, reader.recipes, sound)
+
+
+def _check_size(frame: pd.DataFrame, directory: Path) -> None:
+    """Raises FileFault where tables would be far larger than what they show, as time and memory would be."""
+    for place, rows in frame.groupby(BLOCK, sort=False):
+        methods, sparsities, seeds = (rows[name].nunique() for name in ("method", "asked", "seed"))
+        if methods * sparsities > CELLS or methods * sparsities * seeds > 1000 * CELLS:
+            raise FileFault(
+                f"{directory} asks for {methods:,} methods at {sparsities:,} sparsities and {seeds:,} seeds of "
+                f"{place[1]} on {place[0]}; a table has at most {CELLS:,} cells, so use several directories"
+            )
 
 
 def _planned(directory: Path, evidence: Evidence) -> dict[str, Excerpt]:

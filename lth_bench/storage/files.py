@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from lth_bench.storage.reading import names, size
 ASIDE = re.compile(r"\..+\.[0-9a-f]{16}~")
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+TRIED = 1 << 16  # bytes; a disk with less room is full
 ABANDONED = 3600.0  # seconds after which an unfinished file counts as the leftover of a killed writer
 
 
@@ -157,6 +159,14 @@ def clock(folder: Path) -> float:
         if error.errno not in READ_ONLY:
             raise DiskFault(f"cannot write {probe}: {error.strerror}; free some space or grant access") from error
         return time.time()
+
+
+def try_to_write(folder: Path) -> None:
+    """Writes a nameless file of a few bytes into a folder, or where it would be made. Raises DiskFault."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with _faults(folder), tempfile.TemporaryFile(dir=place) as file:
+        file.write(bytes(TRIED))
+        file.flush()
 
 
 @contextmanager

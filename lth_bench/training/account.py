@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from lth_bench.errors import SessionError
-from lth_bench.models.metering import PausableMeter
 from lth_bench.training.clock import Clock
 from lth_bench.training.ledger import EXTRA, Event, Ledger, Spent
+from lth_bench.training.metering import PausableMeter
 from lth_bench.training.topology import Topology
+
+T = TypeVar("T")
 
 
 class Account:
@@ -34,9 +37,11 @@ class Account:
         self.tick_open, self.loss, self._examples = True, None, 0
         self._kind, self._kept = "train", self._topology.kept
 
-    def own_pass(self) -> AbstractContextManager[None]:
-        """Inside, the network's own pass: in a tick, neither it nor its first backward pass is extra work."""
-        return self._meter.own_pass() if self.tick_open and not self.scoring else nullcontext()
+    def own_pass(self, call: Callable[..., T], *arguments: Any) -> T:
+        """The result of the network's own pass: in a tick, neither it nor its first backward pass is extra work."""
+        if self.scoring or not self.tick_open:
+            return call(*arguments)
+        return self._meter.own_pass(call, *arguments)
 
     def passed(self, examples: int, *, dense: bool = False) -> None:
         """Charges a training pass of `examples` examples; a `dense` one computes gradients of pruned weights too."""
@@ -76,18 +81,30 @@ class Account:
         """Inside, everything computed outside ticks is measured in FLOPs and charged as scoring."""
         return self._meter.on()
 
-    def metered_extra(self) -> AbstractContextManager[None]:
+    @property
+    def extra(self) -> AbstractContextManager[None]:
         """Inside, everything computed beside the passes of the tick is measured in FLOPs, and charged as extra work."""
-        return self._meter.by_call()
+        return self._meter
 
     def unmetered(self) -> AbstractContextManager[None]:
         """Inside, nothing is measured: the harness computes for itself, not for the method."""
         return self._meter.paused()
 
+    def in_tick(self, name: str, call: Callable[[], None]) -> None:
+        """Makes a call as inside `unmetered()`. Raises SessionError outside a tick, and inside `scoring()`."""
+        if self.scoring or not self.tick_open:
+            self.require_tick(name)
+        self._meter.silently(call)
+
     @property
     def hears(self) -> bool:
         """Whether what this thread computes now is measured."""
         return self._meter.hears
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the harness computes for itself."""
+        return self._meter.pauses
 
     def refuse(self, call: str) -> None:
         """Raises SessionError inside an open loop over batches, and inside `scoring()`."""

@@ -326,6 +326,30 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(comman
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("option", ["--out", "--store"])
+def test_a_file_in_the_place_of_a_folder_is_told_before_anything_starts(command, tmp_path, option):
+    (tmp_path / "file").write_text("precious")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        done = command("run", suite(tmp_path, "random"), "--out", tmp_path / "out", option, place)
+        assert done.returncode == 2 and f"cannot write {place}: Not a directory" in " ".join(done.stderr.split())
+    assert (tmp_path / "file").read_text() == "precious" and not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a file system takes root")
+@pytest.mark.parametrize(("option", "words"), [("size=4k", "No space left"), ("ro", "Read-only file system")])
+def test_a_place_without_room_or_permission_is_told_before_anything_starts(command, tmp_path, option, words):
+    (tmp_path / "small").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", option, "none", tmp_path / "small"]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    try:
+        done = command("run", suite(tmp_path, "random"), "--out", tmp_path / "small" / "out")
+        assert done.returncode == 2 and words in done.stderr and "cannot write" in done.stderr
+        assert list((tmp_path / "small").iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path / "small"], check=True)
+
+
 def test_a_folder_that_is_gone_is_told(tmp_path):
     (gone := tmp_path / "gone").mkdir()
     line = f"cd {gone} && rmdir {gone} && {COMMAND} list suites"

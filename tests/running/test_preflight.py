@@ -111,7 +111,7 @@ def test_too_few_examples_to_score_on_are_told_before_anything_runs(patient):
         "score on, but there are only 1197 for training: let it draw fewer, or use a larger data set"
     )
     assert uneven.startswith(
-        "pruners: grasp (per_class=500) for lenet_300_100 on digits, sparsity 0.5: the method draws"
+        "pruners: grasp (per_class=500), revision 2 for lenet_300_100 on digits, sparsity 0.5: the method draws"
     )
 
 

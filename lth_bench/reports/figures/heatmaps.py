@@ -8,21 +8,20 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from lth_bench.reports import escaping
 from lth_bench.reports.figures import axes as scales
-from lth_bench.reports.figures.style import POINT, TEXT, Sheet, in_style, panels, width
+from lth_bench.reports.figures.style import POINT, Sheet, in_style, panels, width
 from lth_bench.reports.figures.view import Sketch, View, remarks, seeds, sentence
 from lth_bench.results.arrays import Bools
 
 BAR = 1.5  # height of a colour bar, in inches
 ANNOTATED = 12  # columns up to which cells hold numbers
-LIGHT = 0.408  # relative luminance (WCAG) above which a colour takes dark text
 
 
 @dataclass(frozen=True)
@@ -112,17 +111,14 @@ def heat(view: View, chart: Heat) -> Figure:
     below = max(longest + 0.2 if upright else 0.3, BAR - height + 0.1)
     sheet = Sheet(1, max(cell * count, 1.4), height, left, 0.95, below, 0.1)
     figure, (axes,) = panels(1, sheet, view.title_at_target, [])
-    axes.set(facecolor="0.9", xlim=(0, count), ylim=(len(names), 0))
-    axes.spines[:].set_visible(False)
-    axes.grid(False)
-    cells = axes.pcolormesh(
-        np.ma.masked_invalid(chart.values.to_numpy(dtype=float)), norm=chart.norm, cmap="viridis",
-        rasterized=chart.values.size > 3000, linewidths=0.5 if cell > 0.12 else 0, edgecolor="white",
-    )  # fmt: skip
     bar = _bar(figure, axes)
-    figure.colorbar(cells, cax=bar).outline.set_linewidth(0)
-    if chart.texts.size:
-        _write_texts(axes, cells, chart.texts)
+    sns.heatmap(
+        chart.values, ax=axes, cbar_ax=bar, norm=chart.norm, cmap="viridis", mask=chart.values.isna(),
+        annot=chart.texts if chart.texts.size else None, fmt="", annot_kws={"size": 7},
+        rasterized=chart.values.size > 3000, linewidths=0.5 if cell > 0.12 else 0, xticklabels=False, yticklabels=False,
+    )  # fmt: skip
+    axes.set(facecolor="0.9", xlabel="", ylabel="")
+    axes.grid(False)
     axes.set_xticks(np.arange(0, count, every) + 0.5, labels, rotation=90 if upright else 0)
     axes.set_yticks(np.arange(len(names)) + 0.5, names)
     for text, method in zip(axes.get_yticklabels(), chart.values.index, strict=True):
@@ -131,19 +127,6 @@ def heat(view: View, chart: Heat) -> Figure:
     axes.plot(across + 0.5, down + 0.5, linestyle="", marker="x", color="white", markersize=4, gid="collapsed")
     _scaled(bar, chart)
     return figure
-
-
-def _write_texts(axes: Axes, cells: QuadMesh, texts: pd.DataFrame) -> None:
-    """Writes into cells that hold a value, dark on light colours and light on dark ones."""
-    cells.update_scalarmappable()
-    rgb = np.asarray(cells.get_facecolor(), dtype=float)[:, :3]
-    linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    light = linear @ [0.2126, 0.7152, 0.0722] > LIGHT
-    filled = ~np.ma.getmaskarray(np.ma.asarray(cells.get_array())).ravel()
-    for place in np.flatnonzero(filled):
-        row, column = divmod(int(place), texts.shape[1])
-        colour, text = TEXT if light[place] else "w", str(texts.iat[row, column])
-        axes.text(column + 0.5, row + 0.5, text, color=colour, size=7, ha="center", va="center")
 
 
 def _scaled(bar: Axes, chart: Heat) -> None:
