@@ -74,6 +74,11 @@ def _attention_formulas() -> dict[Any, Callable[..., int]]:
 ATTENTION_FORMULAS = _attention_formulas()
 
 
+def is_counted(packet: Any) -> bool:
+    """Whether a meter reports this operator of torch."""
+    return packet is torch.ops.aten.convolution_backward or packet in ATTENTION_FORMULAS or packet in flop_registry
+
+
 class Meter(TorchDispatchMode):
     """Reports each matrix product, convolution and attention that torch runs inside: its prunable weight and its FLOPs.
 
@@ -83,7 +88,7 @@ class Meter(TorchDispatchMode):
 
     def __init__(self, weights: Callable[[], Mapping[str, Tensor]], on_flops: OnFlops) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.over = self.muted = False
+        self.over = self._muted = False
         self.charged: list[range] = []
         self._weights, self._on_flops = weights, on_flops
         self._names: dict[int, str] = {}
@@ -93,9 +98,18 @@ class Meter(TorchDispatchMode):
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
-    @property
-    def is_innermost(self) -> bool:
-        return _get_current_dispatch_mode() is self
+    def start(self) -> None:
+        if self._muted:
+            self._muted = False
+        else:
+            self.__enter__()
+
+    def stop(self) -> None:
+        """Ends the meter, or mutes it if somebody else has entered a mode of torch above it."""
+        if _get_current_dispatch_mode() is self:
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        else:
+            self._muted = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -107,7 +121,7 @@ class Meter(TorchDispatchMode):
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         packet = func._overloadpacket
-        if self.muted or (self.charged and self._is_charged()):
+        if self._muted or (self.charged and self._is_charged()):
             return out
         if packet is torch.ops.aten.convolution_backward:
             self._report_gradients(*args)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from lth_bench.errors import SessionError
-from lth_bench.models.metering import PausableMeter
 from lth_bench.training.clock import Clock
 from lth_bench.training.ledger import EXTRA, Event, Ledger, Spent
+from lth_bench.training.metering import PausableMeter
 from lth_bench.training.topology import Topology
+
+T = TypeVar("T")
 
 
 class Account:
@@ -34,20 +37,21 @@ class Account:
         self.tick_open, self.loss, self._examples = True, None, 0
         self._kind, self._kept = "train", self._topology.kept
 
-    def own_pass(self, examples: int, *, dense: bool = False) -> AbstractContextManager[object]:
-        """Charges a training pass of `examples` examples, which runs inside and may go back later; that is no extra.
+    def own_pass(self, call: Callable[..., T], *arguments: Any) -> T:
+        """The result of the network's own pass: in a tick, neither it nor its first backward pass is extra work."""
+        if self.scoring or not self.tick_open:
+            return call(*arguments)
+        return self._meter.own_pass(call, *arguments)
 
-        A `dense` one computes gradients of pruned weights too, all inside.
-        """
+    def passed(self, examples: int, *, dense: bool = False) -> None:
+        """Charges a training pass of `examples` examples; a `dense` one computes gradients of pruned weights too."""
         self._progress()
-        if self.scoring or not self.tick_open:  # measured
+        if self.scoring or not self.tick_open:
             self.ledger.charge(Event(self._untimed, self._clock.step, 0, examples, self._topology.kept))
-            return nullcontext()
+            return
         self._examples += examples
         if dense:
             self._kind = "dense_gradients"
-            return self._meter.paused()
-        return self._meter.own_pass()
 
     def charge_dense(self) -> None:
         """Charges the passes of this tick with the gradients of pruned weights too."""
@@ -77,13 +81,20 @@ class Account:
         """Inside, everything computed outside ticks is measured in FLOPs and charged as scoring."""
         return self._meter.on()
 
-    def metered_extra(self) -> AbstractContextManager[None]:
+    @property
+    def extra(self) -> AbstractContextManager[None]:
         """Inside, everything computed beside the passes of the tick is measured in FLOPs, and charged as extra work."""
-        return self._meter.by_call()
+        return self._meter
 
-    def unmetered(self) -> AbstractContextManager[object]:
+    def unmetered(self) -> AbstractContextManager[None]:
         """Inside, nothing is measured: the harness computes for itself, not for the method."""
         return self._meter.paused()
+
+    def in_tick(self, name: str, call: Callable[[], None]) -> None:
+        """Makes a call as inside `unmetered()`. Raises SessionError outside a tick, and inside `scoring()`."""
+        if self.scoring or not self.tick_open:
+            self.require_tick(name)
+        self._meter.silently(call)
 
     @property
     def hears(self) -> bool:

@@ -146,37 +146,24 @@ class Session:
         self.account.refuse("batches()")
         self._check_in_force()
         for batch in self._ticks(self.steps(until)):
-            with self.account.metered_extra():
+            with self.account.extra:
                 yield batch
 
     def logits(self, inputs: Tensor) -> Tensor:
         """The network's outputs, N × classes, for N inputs; charged as a training pass."""
-        with self.account.own_pass(len(inputs)):
-            return self._forward(inputs)
+        return self.account.own_pass(self._forward, inputs)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as a training pass."""
-        with self.account.own_pass(batch.labels.shape[0]):
-            return self._loss(batch)
+        return self.account.own_pass(self._loss, batch)
 
     def update(self) -> None:
         """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
-        self.account.require_tick("update()")
-        with self.account.unmetered():
-            if self.optimizer is None:
-                self.optimizer = make_optimizer(self.recipe, self.model)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.clock.rate()
-            complete_gradients(self.optimizer)
-            self.topology.mask_gradients()
-            advance(self.optimizer)
-            self._close_tick()
+        self.account.in_tick("update()", self._update)
 
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
-        with self.account.own_pass(len(batch.labels), dense=True):
-            gradients = torch.autograd.grad(self._loss(batch), list(self.weights.values()), materialize_grads=True)
-        return dict(zip(self.weights, gradients, strict=True))
+        return self.account.own_pass(self._dense_gradients, batch)
 
     def prune(self, scores: Scores, sparsity: Sparsity | None = None) -> None:
         """Keeps the highest scores: over all layers to a float (by default the target), in each layer to a dict.
@@ -294,8 +281,7 @@ class Session:
     def rewind_clock(self, step: int) -> None:
         """Sets the clock back; weights and optimiser state stay."""
         self.account.refuse("rewind_clock()")
-        step = operator.index(step)
-        if not 0 <= step <= self.step:
+        if not 0 <= (step := operator.index(step)) <= self.step:
             raise SessionError(f"cannot rewind the clock to step {step}: it stands at {self.step}")
         self.clock.step = step
         self.course.restart()
@@ -400,19 +386,34 @@ class Session:
         if self.clock.measures():
             self.course.measure(self.step, self.account.loss, self.weights)
 
-    def _forward(self, inputs: Tensor) -> Tensor:
+    def _update(self) -> None:
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(self.recipe, self.model)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.clock.rate()
+        complete_gradients(self.optimizer)
+        self.topology.mask_gradients()
+        advance(self.optimizer)
+        self._close_tick()
+
+    def _forward(self, inputs: Tensor, *, dense: bool = False) -> Tensor:
         """Outputs in the recipe's precision; scores are computed in float32 at least, so that few of them tie."""
+        self.account.passed(len(inputs), dense=dense)
         if self.account.scoring or self.clock.recipe.precision == "float32":
             return cast(Tensor, self.model(inputs if self._precision is None else inputs.to(self._precision)))
         with torch.autocast(inputs.device.type, torch.bfloat16):
             return cast(Tensor, self.model(inputs).float())
 
-    def _loss(self, batch: Batch) -> Tensor:
-        logits = self._forward(batch.inputs)
+    def _loss(self, batch: Batch, *, dense: bool = False) -> Tensor:
+        logits = self._forward(batch.inputs, dense=dense)
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.clock.recipe.label_smoothing)
         if not self.account.scoring:
             self.account.loss = loss
         return loss
+
+    def _dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        loss, weights = self._loss(batch, dense=True), list(self.weights.values())
+        return dict(zip(self.weights, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
 
     def _recall(self, memory: SharedTraining[Session], end: int) -> None:
         """Trains with a memory; the Session ends the same whether the memory computed or looked up."""

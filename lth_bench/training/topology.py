@@ -29,7 +29,7 @@ class Topology:
         model: nn.Module,
         weights: dict[str, nn.Parameter],
         input_shape: tuple[int, ...],
-        unmetered: Callable[[], AbstractContextManager[object]],
+        unmetered: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._model, self._input_shape, self._unmetered = model, input_shape, unmetered
         self.weights, self.masks = weights, masking.full(weights)

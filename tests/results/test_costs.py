@@ -23,7 +23,6 @@ from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.flops import ATTENTION_FORMULAS, passage
 from lth_bench.models.layer_roles import prunable
-from lth_bench.models.metering import PausableMeter
 from lth_bench.models.timm_models import make_model, register_models
 from lth_bench.pruning import allocation
 from lth_bench.results.costs import Costing, shapes, training
@@ -32,6 +31,7 @@ from lth_bench.running.metrics import calibration_error, described, on_paths
 from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import RecordedEvent, builtins, identity
+from lth_bench.training.metering import PausableMeter
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
 from support.documents import whole
