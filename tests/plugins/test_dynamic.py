@@ -250,32 +250,28 @@ def weights_left(session):
     return [weight.detach().round(decimals=4).tolist() for weight in session.weights.values()]
 
 
+def changes_one_weight_a_layer(name, arguments):
+    session = pair_session_from([[[0, 1], [1, 0]], [[0, 0], [1, 1]]], steps=2)
+    pruner(name, arguments)(session)
+    assert left(session) == [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
+    assert weights_left(session) == [[[0, 0], [3, 0]], [[0, 0], [0, 2.5]]]
+    assert session.notes == {"explored": 0.75}
+    assert [(event.kind, event.step, event.steps) for event in session.account.ledger.events] == [
+        ("dense_gradients", 0, 1),
+        ("train", 1, 1),
+    ]
+
+
 def test_rigl_by_hand():
     # A keeps -2 and 3, B 0.5 and 2.5: A·x = (-2, 3), y = (0, 6.5), dL/dy = (-g, g); |dL/dB| = g · ((2, 3), (2, 3)),
     # Bᵀ·dL/dy = (0.5g, 2.5g) and |dL/dA| = g · ((0.5, 0.5), (2.5, 2.5)). At a fraction of one half each layer drops one
     # of two, -2 and 0.5, and grows where the gradient is 2.5g and 3g.
-    session = pair_session_from([[[0, 1], [1, 0]], [[0, 0], [1, 1]]], steps=2)
-    pruner("rigl", {"drop_fraction": 0.5})(session)
-    assert left(session) == [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
-    assert weights_left(session) == [[[0, 0], [3, 0]], [[0, 0], [0, 2.5]]]
-    assert session.notes == {"explored": 0.75}
-    assert [(event.kind, event.step, event.steps) for event in session.account.ledger.events] == [
-        ("dense_gradients", 0, 1),
-        ("train", 1, 1),
-    ]
+    changes_one_weight_a_layer("rigl", {"drop_fraction": 0.5})
 
 
 def test_itop_by_hand():
     # As in test_rigl_by_hand, but right after the first of two steps: of two weights the share 0.005 + 0.495/2 is one.
-    session = pair_session_from([[[0, 1], [1, 0]], [[0, 0], [1, 1]]], steps=2)
-    pruner("itop", {"interval": "1it"})(session)
-    assert left(session) == [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
-    assert weights_left(session) == [[[0, 0], [3, 0]], [[0, 0], [0, 2.5]]]
-    assert session.notes == {"explored": 0.75}
-    assert [(event.kind, event.step, event.steps) for event in session.account.ledger.events] == [
-        ("dense_gradients", 0, 1),
-        ("train", 1, 1),
-    ]
+    changes_one_weight_a_layer("itop", {"interval": "1it"})
 
 
 def test_itop_grows_by_chance_without_dense_gradients():
