@@ -23,8 +23,8 @@ faults: $(VENV)/.installed-test
 
 # On the oldest torch that pyproject.toml allows: what depends on torch's private functions, operators and kernels.
 oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/pytest -n 2 --dist worksteal tests/training/test_fast_step.py tests/training/test_session.py \
-		tests/results/test_costs.py tests/golden
+	$(OLDEST)/bin/pytest -n 2 --dist worksteal tests/training/test_fast_step.py tests/training/test_metering.py \
+		tests/training/test_session.py tests/results/test_costs.py tests/golden
 
 families: $(VENV)/.installed-test
 	$(BIN)/pytest -n 2 --dist worksteal tests/models/test_families.py --families docs/families.md

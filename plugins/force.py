@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import Count, hookimpl
-from lth_bench_plugins.iterative_snip import fresh
-from lth_bench_plugins.synflow import exponential_rounds
+from lth_bench.pruning.allocation import sizes_of
+from lth_bench_plugins.iterative_snip import fresh, kept_counts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,8 +26,12 @@ class FORCE:
     Only the choice of the last round prunes. Schedule, batches and defaults are those of iterative SNIP.
 
     Deviations:
+    - The last round meets the target exactly (in the authors' code it rounds down, as all rounds do).
+    - The recipe's label smoothing is part of the loss.
     - The examples are not augmented (in the authors' code they are).
     """
+
+    revision = 2
 
     rounds: Count = 60
     examples: Count = 128
@@ -37,10 +41,10 @@ class FORCE:
     def __call__(self, session: Session) -> None:
         from lth_bench.pruning.masks import pruned
 
-        masks = session.masks
-        for round, sparsity in enumerate(exponential_rounds(session.sparsity, self.rounds)):
+        masks, size = session.masks, sum(sizes_of(session.shapes).values())
+        for round, count in enumerate(kept_counts(session.sparsity, size, self.rounds)):
             scores = self.scores(session, masks, fresh(session, self.examples, self.batches, round))
-            masks = pruned(scores, session.masks, sparsity)
+            masks = pruned(scores, session.masks, 1 - count / size)
         session.prune(scores)
         session.train()
 

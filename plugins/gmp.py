@@ -22,7 +22,7 @@ class GMP:
     Zhu & Gupta 2017, arXiv:1710.01878, equation 1, with an initial sparsity of zero: pruning is due at every `interval`
     after `begin` and for the last time at `end`; training goes on after that. The default spans are those of the
     CIFAR-10 experiments in Evci et al. 2020, arXiv:1911.11134; the paper has none for these recipes. `scope` "global"
-    ranks the weights of all layers together.
+    ranks the weights of all layers together. Every layer keeps the nearest number of weights, as in the authors' code.
 
     Deviations:
     - Every prunable layer is pruned (the paper leaves some dense, by architecture).

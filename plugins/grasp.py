@@ -27,8 +27,9 @@ class GraSP:
     keeps the largest |θ · Hg| instead (GraSP-abs: Frankle et al. 2021, arXiv:2009.08576). With `batch_statistics`,
     batch norm uses the statistics of the batch for scoring instead of the running ones.
 
-    With `parts` above 1 the batch, which is sorted by class, is cut into that many parts, and the gradients and
-    products of their mean losses are summed; the authors' code cuts it into 2, each with its own batch statistics.
+    The batch, which is sorted by class, is cut into `parts`, and the gradients and products of their mean losses are
+    summed. The defaults are those of the authors' code and scripts, which cuts the batch into 2, each with its own
+    batch statistics; Synaptic-Flow scores whole batches with running statistics.
 
     Deviations:
     - Scores are not divided by their sum (the authors' code divides them, which changes no ranking).
@@ -36,10 +37,12 @@ class GraSP:
     - The recipe's label smoothing is part of the loss.
     """
 
+    revision = 2
+
     per_class: Count = 10
     temperature: Annotated[float, Gt(0)] = 200.0
     score: Literal["signed", "absolute"] = "signed"
-    parts: Count = 1
+    parts: Count = 2
     batch_statistics: bool = True
 
     def __call__(self, session: Session) -> None:
@@ -48,7 +51,7 @@ class GraSP:
 
     def cut(self, batch: Batch) -> list[Batch]:
         bounds = [len(batch.labels) * part // self.parts for part in range(self.parts + 1)]
-        return [type(batch)(*(tensor[start:end] for tensor in batch)) for start, end in pairwise(bounds)]
+        return [type(batch)(*(tensor[start:end] for tensor in batch)) for start, end in pairwise(bounds) if start < end]
 
     def scores(self, session: Session, batches: list[Batch]) -> dict[str, Tensor]:
         from torch.nn.attention import SDPBackend, sdpa_kernel

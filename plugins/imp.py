@@ -31,8 +31,12 @@ class IMP:
 
     Frankle & Carbin 2019, arXiv:1803.03635 (reset: `rewind_to` "0it"; `scope` "layer" with the output layer at half
     the rate); Frankle et al. 2020, arXiv:1912.05671 (rewinding to an early step; `scope` "global"); Renda et al. 2020,
-    arXiv:2003.02389 (the other two ways of `retraining`). A round prunes the share `rate` of the remaining weights; the
-    last round is trimmed to the target.
+    arXiv:2003.02389 (the other two ways of `retraining`). Round n keeps the share (1 - rate)^n of the weights; the last
+    round is trimmed to the target.
+
+    Deviations:
+    - A round keeps its share to one weight, and so the same number on the way to every target (the authors' codes prune
+      one or two weights more in each round, so that after many rounds up to 2 / rate weights fewer remain).
     """
 
     rate: Rate = 0.2

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import Count, hookimpl
-from lth_bench_plugins.synflow import exponential_rounds
+from lth_bench.pruning.allocation import density_of, kept_count, sizes_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,8 +27,12 @@ class IterativeSNIP:
     are the batch statistics in batch norm.
 
     Deviations:
+    - The last round meets the target exactly (in the authors' code it rounds down, as all rounds do).
+    - The recipe's label smoothing is part of the loss.
     - The examples are not augmented (in the authors' code they are).
     """
+
+    revision = 2
 
     rounds: Count = 60
     examples: Count = 128
@@ -35,8 +40,10 @@ class IterativeSNIP:
     batch_statistics: bool = True
 
     def __call__(self, session: Session) -> None:
-        for round, sparsity in enumerate(exponential_rounds(session.sparsity, self.rounds)):
-            session.prune(self.scores(session, fresh(session, self.examples, self.batches, round)), sparsity)
+        size = sum(sizes_of(session.shapes).values())
+        for round, count in enumerate(kept_counts(session.sparsity, size, self.rounds)):
+            batches = fresh(session, self.examples, self.batches, round)
+            session.prune(self.scores(session, batches), 1 - count / size)
         session.train()
 
     def scores(self, session: Session, batches: list[Batch]) -> dict[str, Tensor]:
@@ -44,6 +51,13 @@ class IterativeSNIP:
             for batch in batches:
                 session.loss(batch).backward()
             return {name: (weight.grad * weight).detach().abs() for name, weight in session.weights.items()}
+
+
+def kept_counts(sparsity: float, size: int, rounds: int) -> list[int]:
+    """The number of `size` weights that each round keeps, rounded down as in the authors' code; at last, the target."""
+    logarithm, target = math.log(density_of(sparsity)), kept_count(sparsity, size)
+    densities = [math.exp(number * logarithm / rounds) for number in range(1, rounds)]
+    return [*(max(int(size * density), target) for density in densities), target]
 
 
 def fresh(session: Session, examples: int, batches: int, round: int) -> list[Batch]:

@@ -32,8 +32,8 @@ class RigL:
     batch; this replaces a training step. The default `distribution` is the paper's best; the paper's uniform one is
     "uniform_first_dense" here. `training` multiplies the length of the recipe (the paper's 5×).
 
-    With `interval` "4000it", `drop_fraction` 0.5 and `until` "100%" this is RigL-ITOP (Liu et al. 2021,
-    arXiv:2102.02887); the share of weights that were ever active is noted as `explored`.
+    The share of weights that were ever active is noted as `explored` (Liu et al. 2021, arXiv:2102.02887; their
+    RigL-ITOP is the method `itop`).
 
     Deviations:
     - Dense layers of a distribution count for the target, which is met exactly (in the authors' code, a dense first

@@ -33,13 +33,15 @@ class SET:
     Mocanu et al. 2018, arXiv:1707.04780, algorithm 1: the smallest share `drop_fraction` of each layer's positive
     weights is dropped, and the same share of its negative weights (`drop` "sign"). Later papers drop by magnitude: with
     `drop` "magnitude", `distribution` "erk", `annealing` "cosine", `interval` "100it" and `until` "75%" this is SET as
-    in Evci et al. 2020, arXiv:1911.11134; with `interval` "1500it" and `drop_fraction` 0.5, SET-ITOP (Liu et al. 2021,
-    arXiv:2102.02887). The share of weights that were ever active is noted as `explored`. `training` multiplies the
-    length of the recipe.
+    in Evci et al. 2020, arXiv:1911.11134. The share of weights that were ever active is noted as `explored` (Liu et al.
+    2021, arXiv:2102.02887, whose SET-ITOP is `itop` with `growth` "random"). `training` multiplies the length of the
+    recipe.
 
     Deviations:
     - The sparsity is the target, not that of the paper's ε, and exact at every step.
     - A change of the topology replaces the first training step of an epoch.
+    - Of each sign the share of weights is rounded down (in the authors' code, that of positive weights to one more, and
+      that of negative weights up).
     - Weights that were just dropped may be grown again and then keep their value (in the authors' code they start at
       zero).
     """
@@ -71,10 +73,14 @@ class SET:
         }
 
     def exchanged(self, mask: Tensor, weight: Tensor, growth: Tensor, fraction: float) -> Tensor:
+        remaining = self.remaining(mask, weight, fraction)
+        return grown(remaining, growth, int(mask.count_nonzero()) - int(remaining.count_nonzero()))
+
+    def remaining(self, mask: Tensor, weight: Tensor, fraction: float) -> Tensor:
+        """The mask without the share of weights nearest to zero."""
         groups = [mask & (weight >= 0), mask & (weight < 0)] if self.drop == "sign" else [mask]
         counts = [int(fraction * int(group.count_nonzero())) for group in groups]
-        remaining = sum(dropped(group, weight.abs(), count) for group, count in zip(groups, counts, strict=True))
-        return grown(remaining.bool(), growth, sum(counts))
+        return sum(dropped(group, weight.abs(), count) for group, count in zip(groups, counts, strict=True)).bool()
 
 
 @hookimpl

@@ -23,6 +23,7 @@ class SNIP:
     the batch for scoring instead of the running ones.
 
     Deviations:
+    - The recipe's label smoothing is part of the loss.
     - Biases are neither scored nor pruned.
     - The weights that were scored are trained (the authors' code draws weights anew).
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lth_bench import Count, hookimpl
+from lth_bench.pruning.allocation import density_of, kept_count, sizes_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,13 +27,17 @@ class SynFlow:
 
     Deviations:
     - Scores are computed in float64 (in the authors' code in float32, in which deep networks overflow).
+    - The last round meets the target exactly (in the authors' code it rounds up, as all rounds do).
     """
+
+    revision = 2
 
     rounds: Count = 100
 
     def __call__(self, session: Session) -> None:
-        for sparsity in exponential_rounds(session.sparsity, self.rounds):
-            session.prune(self.scores(session), sparsity)
+        size = sum(sizes_of(session.shapes).values())
+        for count in kept_counts(session.sparsity, size, self.rounds):
+            session.prune(self.scores(session), 1 - count / size)
         session.train()
 
     def scores(self, session: Session) -> dict[str, Tensor]:
@@ -54,9 +59,10 @@ class SynFlow:
             return {name: (weight.grad * weight).detach().abs() for name, weight in session.weights.items()}
 
 
-def exponential_rounds(sparsity: float, rounds: int) -> list[float]:
-    """Sparsities of rounds that each keep the same share of the remaining weights; the last is the target."""
-    return [*(1 - (1 - sparsity) ** (number / rounds) for number in range(1, rounds)), sparsity]
+def kept_counts(sparsity: float, size: int, rounds: int) -> list[int]:
+    """The number of `size` weights that each round keeps, rounded up as in the authors' code; at last, the target."""
+    densities = [density_of(sparsity) ** (number / rounds) for number in range(1, rounds)]
+    return [*(size - int((1 - density) * size) for density in densities), kept_count(sparsity, size)]
 
 
 @hookimpl

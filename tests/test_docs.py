@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import importlib
+import json
 import re
+import subprocess
 import sys
 import tomllib
-from types import ModuleType
+from functools import partial
 
 import pytest
 
 import lth_bench
+from lth_bench import Batch, Dataset, Listing, Recipe
 from lth_bench.experiments import hookspecs
-from lth_bench.experiments.choices import instantiate
-from lth_bench.experiments.plan import plan
-from lth_bench.experiments.plugins import KINDS, Provider, Registry, load_plugins
+from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plugins import KINDS, Provider, load_plugins
 from lth_bench.experiments.suite import Suite
 from lth_bench.pruning import masks
+from lth_bench.running.preflight import preflight
+from lth_bench.running.run import run
+from lth_bench.running.worker import make_context
+from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
 from support.networks import make_session
 from support.places import ROOT
@@ -56,36 +65,88 @@ def blocks(language):
             yield pytest.param(block, id=f"{page.name}-{number}")
 
 
-def registered(block):
-    """The registry of what a module in the documentation registers."""
-    registry, module = Registry("pruners"), ModuleType("example")
-    sys.modules["example"] = module
-    exec(compile(block, "example", "exec"), vars(module))
-    module.register_pruners(lambda name, item: registry.add(name, item, Provider("", "", "", "")))
-    return registry
+class Example:
+    """The Python blocks of the documentation as modules in a folder, and what all of them register."""
+
+    def __init__(self, folder):
+        self.folder, self.plugins, self.pruners = folder, load_plugins(), {}
+        for parameters in blocks("python"):
+            (block,) = parameters.values
+            if "@hookimpl" in block:
+                self._load(re.sub(r"\W", "_", parameters.id), block)
+
+    def _load(self, name, block):
+        self.folder.joinpath(f"{name}.py").write_text(block)
+        module = importlib.import_module(name)
+        for kind in KINDS:
+            if hook := getattr(module, f"register_{kind}", None):
+                hook(partial(getattr(self.plugins, kind).add, provider=Provider(name, name, "documentation", "1")))
+        if hasattr(module, "register_pruners"):
+            module.register_pruners(self.pruners.__setitem__)
 
 
-@pytest.mark.parametrize("block", list(blocks("python")))
-def test_pruners_in_the_documentation_run(block):
-    registry = registered(block)
-    for name in registry:
+@pytest.fixture(scope="module")
+def example(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("documentation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        yield Example(folder)
+        for path in folder.glob("*.py"):
+            patch.delitem(sys.modules, path.stem)
+
+
+def test_pruners_in_the_documentation_run(example):
+    assert set(example.pruners) == {"gated", "gradient", "shuffled", "signed"}
+    for pruner in example.pruners.values():
         session = make_session(sparsity=0.75)
-        instantiate(registry, name, {})(session)
+        pruner()(session)
         session.finish()
         assert sum(masks.kept(session.masks).values()) == 78
 
 
 @pytest.mark.parametrize("block", list(blocks("toml")))
-def test_suites_in_the_documentation_are_valid(block):
+def test_suites_in_the_documentation_are_valid(block, example):
     content = tomllib.loads(block)
     if "project" in content:
         assert list(content["project"]["entry-points"]) == ["lth_bench"]
         return
-    plugins = load_plugins()
-    for page in PAGES:
-        for example in re.findall(r"```python\n(.*?)```", page.read_text(), re.S):
-            plugins.pruners.items.update(registered(example).items)
-    assert plan(Suite.model_validate(content), plugins)
+    assert plan(Suite.model_validate(content), example.plugins)
+
+
+def test_the_model_data_set_recipe_and_suite_of_the_documentation_make_records(example, tmp_path):
+    plugins = example.plugins
+    model, dataset, recipe, suite = (
+        next(name for name, of in getattr(plugins, kind).providers.items() if of.distribution == "documentation")
+        for kind in ("models", "datasets", "recipes", "suites")
+    )
+    files = [block.values[0] for block in blocks("toml")]
+    (file,) = [file for file in files if dataset in tomllib.loads(file).get("datasets", [])]
+    plugins.suites[suite].write_text(file)
+    plugins.datasets[dataset].download(tmp_path)
+    name, content = read_suite(suite, plugins)
+    context = dataclasses.replace(make_context(tmp_path, "cpu"), plugins=plugins)
+    identities = [identity(name, item) for item in plan(content, plugins)]
+    assert preflight([item.experiment for item in identities], context) == []
+    records = [run(item, tmp_path / "out", context) for item in identities]
+    assert [record.status for record in records] == ["done"] * 4
+    used = {(item.experiment.model.name, item.recipe) for item in records}
+    assert used == {(model, recipe)}
+    assert all(record.test.last.accuracy > 0.9 for record in records if not record.experiment.sparsity)
+
+
+def test_lines_for_a_notebook_run_by_themselves():
+    scripts = [block.values[0] for block in blocks("python") if "@hookimpl" not in block.values[0]]
+    assert any("timm.create_model" in script for script in scripts)
+    for script in scripts:
+        subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_every_field_of_a_data_set_a_batch_and_a_recipe_is_documented():
+    pages = {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("data", "plugins", "recipes")}
+    for page, kind in (("data", Dataset), ("data", Listing), ("recipes", Recipe)):
+        names = [field.name for field in dataclasses.fields(kind)]
+        assert [name for name in names if not re.search(rf"`{name}[`(]", pages[page])] == []
+    assert [name for name in Batch._fields if f"`{name}`" not in pages["plugins"]] == []
 
 
 def test_every_hook_is_documented_and_used_by_a_bundled_plugin():
@@ -128,6 +189,54 @@ def test_the_numbers_of_methods_in_the_readme_are_those_of_the_table():
     methods.remove("dense")
     assert f"For {len(equal)} of the [{len(methods)} methods](docs/methods.md)" in readme
     assert f"all {len(methods)} have a case computed by hand" in readme
+
+
+ALIASES = {"ITOP": "In-Time-Over-Parameterization", "SET": "sparse-evolutionary-artificial-neural-networks"}
+
+
+def test_the_codes_that_methods_equal_have_golden_cases():
+    page = (ROOT / "docs" / "methods.md").read_text().partition("| control |")[0]
+    lines = re.findall(r"^\| `.*\|$", page, re.MULTILINE)
+    names = {
+        name.strip()
+        for line in lines
+        for part in line.split("|")[4].split(";")
+        for name in part.partition(":")[2].split(",")
+    }
+    cases = [json.loads(path.read_text())["results"] for path in (ROOT / "tests" / "golden").glob("*.json")]
+    repositories = {str(facts["repo"]) for results in cases for facts in results.values() if "repo" in facts}
+    known = repositories | {repository.partition("/")[2] for repository in repositories}
+    assert {name for name in names - {""} if ALIASES.get(name, name) not in known} == set()
+
+
+def test_the_numbers_of_experiments_and_families_in_the_readme():
+    readme, plugins = (ROOT / "README.md").read_text(), load_plugins()
+    suite = read_suite("quickstart", plugins)[1]
+    assert f"The quickstart runs {len(plan(suite, plugins))} experiments" in readme
+    assert f"compares {len(suite.pruners)} methods" in readme
+    rows = re.findall(r"^\| `?\w.*\|$", (ROOT / "docs" / "families.md").read_text(), re.MULTILINE)
+    assert f"[{len(rows) - 1} families of models](docs/families.md)" in readme
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "target", "words"),
+    [
+        ("magnitude at initialisation", "lenet_5", "0.995", "and reaches {:.0f} % accuracy"),
+        ("SynFlow, revision 2", "lenet_5", "0.995", "reaches {:.0f} %."),
+        ("RigL", "lenet_5", "0.98", "({:.1f} and"),
+        ("static, ERK", "lenet_5", "0.98", "and {:.1f} %;"),
+        ("iterative SNIP, revision 2", "lenet_300_100", "0.98", "Their accuracies are {:.0f} and"),
+        ("FORCE, revision 2", "lenet_300_100", "0.98", "and {:.0f} %."),
+        ("one-shot magnitude, transfer (found with adam)", "lenet_5", "0.98", "found with Adam reaches {:.0f} %"),
+        ("one-shot magnitude", "lenet_5", "0.98", "one found with SGD {:.0f} %"),
+    ],
+)
+def test_accuracies_that_the_page_of_methods_quotes_are_those_of_the_leaderboard(method, model, target, words):
+    page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
+    with (ROOT / "leaderboards" / "methods-mnist" / "leaderboard.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["method"], row["target"]) == (method, target)]
+    (row,) = (row for row in rows if row["model"].startswith(model))
+    assert words.format(float(row["accuracy"])) in page
 
 
 def test_the_time_that_the_suite_of_all_methods_takes_is_that_of_its_records():

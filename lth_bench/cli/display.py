@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from lth_bench.cli.terminal import err
+from lth_bench.cli.terminal import err, say
 from lth_bench.experiments.experiment import without_defaults
 from lth_bench.storage.record import STATUSES
 
@@ -98,7 +98,7 @@ def print_state(console: Console, surveyed: list[Surveyed]) -> None:
     for item in surveyed:
         if item.state not in ("done", "missing"):
             name = title(item.identity) if item.identity else item.key
-            console.print(f"{item.state}: {name}: {item.words[:300]}", markup=False, soft_wrap=True)
+            say(console, f"{item.state}: {name}: {item.words[:300]}")
 
 
 def print_leaderboard(console: Console, leaderboards: Leaderboards) -> None:
@@ -133,4 +133,4 @@ def print_superseded(results: Results) -> None:
     """Says on stderr how many experiments a table leaves out as a raised revision has taken their place."""
     if results.superseded:
         text = f"{results.superseded} experiments of earlier revisions are not shown; --all-revisions shows them"
-        err.print(text, markup=False, soft_wrap=True)
+        say(err, text)

@@ -80,6 +80,10 @@ def _facts(findings: Findings) -> Iterator[str]:
     for sparsity in SPARSITIES:
         if dense := [layer.name for layer in findings.layers if sparsity in layer.dense]:
             yield f"ERK at {sparsity:.0%} leaves dense what has fewer weights than it asks for{_named(dense)}"
+    if findings.left_out:
+        count = sum(findings.left_out.values())
+        share = f"{count:,} matrix weights ({count / (count + findings.weights):.1%} of all)"
+        yield f"no method prunes {share}, and no sparsity counts them{_named(list(findings.left_out))}"
     if findings.dense:
         yield f"kept dense, layers: {len(findings.dense)}{_named(findings.dense)}"
     if findings.zeros:

@@ -62,10 +62,10 @@ def new(
 
     folder = folder or Path(name)
     try:
-        written = write_plugin(name, folder, installed_plugins())
+        paths = write_plugin(name, folder, installed_plugins())
     except ScaffoldError as error:
         refuse([str(error)])
-    print_paths(written)
+    print_paths(paths)
     out.print(f"\nNext: pip install --editable {folder}; lth-bench plugin check {name}", markup=False, soft_wrap=True)
 
 

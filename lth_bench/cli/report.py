@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lth_bench.cli.arguments import AllRevisions, Equivalence, RunDirectories
-from lth_bench.cli.terminal import out, print_paths, refuse
+from lth_bench.cli.terminal import finish, out, print_paths, refuse
 
 
 class Format(StrEnum):
@@ -53,6 +53,7 @@ def leaderboard(
         print_leaderboard(out, leaderboards)
     else:
         sys.stdout.write(formatted(leaderboards, format.value))
+    finish(results)
 
 
 def report(
@@ -74,7 +75,10 @@ def report(
 
     if len(directories) > 1 and folder is None:
         refuse(["of several run directories, --out says where to write"])
-    found = compare(load_all(directories, all_revisions), equivalence)
-    print_superseded(found.results)
+    compared = compare(load_all(directories, all_revisions), equivalence)
+    print_superseded(compared.results)
     beside = folder if folder and len(directories) > 1 else directories[0]
-    print_paths([*write_tables(found, tables or beside), *write_report(found, folder or directories[0] / "report")])
+    print_paths(
+        [*write_tables(compared, tables or beside), *write_report(compared, folder or directories[0] / "report")]
+    )
+    finish(compared.results)

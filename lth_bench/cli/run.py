@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lth_bench.cli.arguments import DataRoot, Only, Output, SuiteName
 from lth_bench.cli.selection import Selection, installed_plugins, select
-from lth_bench.cli.terminal import err, out, print_paths, refuse
+from lth_bench.cli.terminal import err, finish, out, print_paths, refuse, say
 
 if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Planned
@@ -75,18 +76,25 @@ def run(
     stall_limit: Annotated[
         str, typer.Option(metavar="TIME", help="End an experiment without progress for so long.")
     ] = "30m",
+    no_report: Annotated[
+        bool, typer.Option("--no-report", help="Print the leaderboard; write no tables, figures or report.")
+    ] = False,
 ) -> None:
     """Run the missing experiments of a suite, then print its leaderboard."""
     from lth_bench.running.code import Code
+    from lth_bench.running.processes import ForkServer
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import identity
 
     limits = _limits(time_limit, memory_limit, stall_limit)
+    server = ForkServer()
+    server.start()  # it imports for as long as planning takes, and longer
     plugins = installed_plugins()
     selected = select(suite, only, plugins, redo)
     directory = directory or selected.directory
-    if faults := list(_place_faults(directory, selected.suite)):
+    shared = None if no_store else store or directory / "store"
+    if faults := list(_place_faults([directory, *([shared] if shared else [])], selected.suite)):
         refuse(faults)
     identities = [identity(selected.suite, item) for item in selected.chosen]
     code = Code(plugins)
@@ -96,19 +104,32 @@ def run(
     if todo:
         if download:
             _download(plugins, selected.chosen, data)
-        shared = None if no_store else store or directory / "store"
         as_now = code.fingerprints(item.experiment for item in todo)
-        _run_missing(Sweep(directory, data, device.value, shared, limits, loaders, as_now), selected, todo, workers)
+        sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, server)
+        _run_missing(sweep, selected, todo, workers)
     else:
+        server.stop()
         out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
-    _finish(directory, {item.key for item in identities})
+    results = _print_results(directory) if no_report else _report(directory)
+    _tell_failures(results, {item.key for item in identities}, directory)
 
 
-def _place_faults(directory: Path, suite: str) -> Iterator[str]:
-    """Why nothing can be written into a run directory, so far as its path tells."""
-    for path in (directory, *directory.parents):
-        if path.is_symlink() and not path.exists():
-            yield f"{path} is a link to {path.readlink()}, which is not there; make that folder, or give another --out"
+def _place_faults(folders: list[Path], suite: str) -> Iterator[str]:
+    """Why nothing can be written into a run directory and its store, so far as a try tells."""
+    from lth_bench.errors import DiskFault
+    from lth_bench.storage.files import try_to_write
+
+    ways = dict.fromkeys(path for folder in folders for path in (folder, *folder.parents))
+    dangling = [path for path in ways if path.is_symlink() and not path.exists()]
+    yield from (
+        f"{path} is a link to {path.readlink()}, which is not there; make that folder, or give another --out"
+        for path in dangling
+    )
+    try:
+        for folder in folders if not dangling else []:
+            try_to_write(folder)
+    except DiskFault as fault:
+        yield str(fault)
     if (length := len(suite.encode())) > LONGEST_SUITE:
         yield f"the name of the suite has {length} bytes, at most {LONGEST_SUITE} fit a file name; rename its file"
 
@@ -131,9 +152,8 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
     from lth_bench.storage.records import suite_copy, write_plan
 
     pool = WorkerPool(sweep, len(todo), workers)
+    Thread(target=_prepare_report).start()  # while the workers check, train and evaluate
     try:
-        import lth_bench.reports.figures.pictures  # noqa: F401 - for the report, while the workers import what they need
-
         if faults := pool.check(todo):
             refuse(faults)
         write_plan(sweep.directory, selected.suite, selected.planned)
@@ -197,22 +217,40 @@ def _display(total: int) -> Any:
     return bar(out, total) if out.is_terminal else lines(total)
 
 
-def _finish(directory: Path, keys: set[str]) -> None:
+def _prepare_report() -> None:
+    """Imports what the report needs."""
+    from lth_bench.reports.figures.pictures import prepare
+    from lth_bench.reports.formats import terminal  # noqa: F401
+    from lth_bench.reports.page import render  # noqa: F401
+    from lth_bench.reports.report import compare  # noqa: F401
+
+    prepare()
+
+
+def _print_results(directory: Path) -> Results:
+    """Prints the leaderboard and what the store has saved."""
     from lth_bench.cli.display import print_leaderboard
-    from lth_bench.reports.report import compare, write_report, write_tables, written
     from lth_bench.results.frame import load
+    from lth_bench.results.leaderboard import summarise
 
     results = load(directory)
-    report = compare(results)
-    print_leaderboard(out, report.leaderboards)
+    print_leaderboard(out, summarise(results.frame))
     computed, charged = results.evidence.computed, results.evidence.charged
     if computed < charged:
         out.print(f"Training: {computed:,} steps computed of {charged:,} charged, the rest came from the store.\n")
-    if paths := written(directory):
-        print_paths(paths)
-    else:
-        print_paths([*write_tables(report, directory), *write_report(report, directory / "report")])
-    _tell_failures(results, keys, directory)
+    return results
+
+
+def _report(directory: Path) -> Results:
+    """Prints the results, and writes tables and report unless they are newer than the records."""
+    from lth_bench.reports.report import compare, write_report, write_tables, written
+
+    results = _print_results(directory)
+    if not (paths := written(directory)):
+        report = compare(results)
+        paths = [*write_tables(report, directory), *write_report(report, directory / "report")]
+    print_paths(paths)
+    return results
 
 
 def _tell_failures(results: Results, keys: set[str], directory: Path) -> None:
@@ -223,6 +261,7 @@ def _tell_failures(results: Results, keys: set[str], directory: Path) -> None:
         why = " ".join(words.get(str(row.key), "no record").split())[:300]
         place = f"{row.method}, sparsity {row.asked}, seed {row.seed}"
         record = directory / "records" / f"{row.key}.json"
-        err.print(f"{row.status}: {place}: {why}; see {record}", markup=False, soft_wrap=True)
+        say(err, f"{row.status}: {place}: {why}; see {record}")
+    finish(results)
     if len(bad):
         raise typer.Exit(1)

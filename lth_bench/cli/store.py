@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
+
+from lth_bench.cli.terminal import out, say
 
 if TYPE_CHECKING:
     from lth_bench.storage.store import Store
     from lth_bench.storage.upkeep import Usage
 
 app = typer.Typer(no_args_is_help=True, help="Look after a store of training segments.")
-out = Console(highlight=False)
 
 StorePlace = Annotated[Path, typer.Argument(metavar="DIR", help="A store, or a run directory that has one.")]
 
@@ -58,7 +58,7 @@ def verify(place: StorePlace) -> None:
 
     unreadable = faults(place)
     for fault in unreadable:
-        out.print(fault, markup=False, soft_wrap=True)
+        say(out, fault)
     store = _open(place)
     bad = verify(store)
     _print(bad, "everything in the store is sound" if unreadable else "everything is sound")

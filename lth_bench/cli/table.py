@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from lth_bench.cli.arguments import AllRevisions, Equivalence, RunDirectory
-from lth_bench.cli.terminal import print_paths, refuse
+from lth_bench.cli.terminal import finish, print_paths, refuse
 
 
 class Layout(StrEnum):
@@ -71,3 +71,4 @@ def table(
     else:
         publish(file, text.encode())
         print_paths([file])
+    finish(results)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from lth_bench.results.frame import Results
 
 PLAIN_WIDTH = 140  # characters of tables in a file or a pipe
 out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
@@ -19,8 +22,24 @@ def print_paths(paths: list[Path]) -> None:
         out.print(f"  {path}", markup=False, soft_wrap=True)
 
 
+def say(console: Console, text: str, style: str = "") -> None:
+    """Prints text that strangers may have written, line by line; nothing in it steers the terminal."""
+    from lth_bench.reports.escaping import plain
+
+    for line in text.splitlines():
+        console.print(plain(line), style=style, markup=False, soft_wrap=True)
+
+
 def refuse(faults: list[str]) -> NoReturn:
     """Ends the program with status 2 and a sentence for each fault."""
     for fault in faults:
-        err.print(f"lth-bench: {fault}", style="red", markup=False, soft_wrap=True)
+        say(err, f"lth-bench: {fault}", "red")
     sys.exit(2)
+
+
+def finish(results: Results) -> None:
+    """Names the files that the tables were made without; ends the program with status 1 if there are any."""
+    for trouble in results.evidence.left_out:
+        say(err, f"{trouble.status}, left out of the tables: {trouble.message}", "yellow")
+    if results.evidence.left_out:
+        sys.exit(1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lth_bench.conformance import rules
+from lth_bench.conformance.overheard import overheard
 from lth_bench.conformance.parameters import identity_faults, type_faults
 from lth_bench.conformance.specimens import SPECIMENS
 from lth_bench.conformance.trials import Bench, Trial
@@ -113,15 +114,21 @@ def _at(sparsity: float | None, look: Look) -> Look:
 
 def _examined(plugins: Plugins, name: str, arguments: dict[str, Any], look: Look) -> Iterator[Finding]:
     try:
-        pruner = choice(plugins.pruners, name, arguments)
+        with overheard():
+            pruner = choice(plugins.pruners, name, arguments)
     except (UnknownName, ValueError):
         raise
     except Exception as error:
         first, *_ = str(error).splitlines()
         yield _finding("identity", f"its types cannot be read ({first}); import what they name outside TYPE_CHECKING")
         return
-    yield _finding("identity", "; ".join(identity_faults(plugins.pruners, name, arguments)))
-    yield _finding("types", "; ".join(type_faults(plugins.pruners, name, arguments)))
+    with overheard():
+        faults = {
+            "identity": list(identity_faults(plugins.pruners, name, arguments)),
+            "types": list(type_faults(plugins.pruners, name, arguments)),
+        }
+    for rule, sentences in faults.items():
+        yield _finding(rule, "; ".join(sentences))
     with tempfile.TemporaryDirectory() as folder:
         yield from look(Bench(plugins, pruner, Path(folder)))
 

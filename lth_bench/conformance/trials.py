@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lth_bench.conformance.overheard import overheard
 from lth_bench.conformance.specimens import DATASET, MODELS, RECIPE, Specimen
 from lth_bench.conformance.traces import undone
 from lth_bench.conformance.watched import Watcher
@@ -32,11 +33,12 @@ NOISE = 271_828  # a seed unlikely to be anybody else's
 
 @dataclass(frozen=True)
 class Run:
-    """The result of a pruner on a network: its record, and the folder of its ticket."""
+    """The result of a pruner on a network: its record, the folder of its ticket, and the end of what it printed."""
 
     specimen: Specimen
     record: Record
     directory: Path
+    printed: str
 
     @property
     def unsuitable(self) -> str | None:
@@ -49,7 +51,8 @@ class Run:
         """Why there is no result."""
         if (error := self.record.error) is None:
             return None
-        return error.words if error.exception else f"{error.kind}: {error.message}"
+        words = error.words if error.exception else f"{error.kind}: {error.message}"
+        return f"{words}; it printed at last: {self.printed}" if self.printed else words
 
     @property
     def ticket(self) -> Ticket:
@@ -102,7 +105,7 @@ class Bench:
         context = self._site(None)
         with context.watching:
             result = self._run(context, specimen, seed, "watched")
-        return Trial(result.specimen, result.record, result.directory, context.watchers[0])
+        return Trial(result.specimen, result.record, result.directory, result.printed, context.watchers[0])
 
     def repeated(self, specimen: Specimen, folder: str) -> Run:
         """The same run with other global random states; its training is looked up, or stored for the next run."""
@@ -116,11 +119,11 @@ class Bench:
         sparsity = specimen.sparsity if self.sparsity is None else self.sparsity
         experiment = Experiment(Choice(NAME), specimen.choice, RECIPE, self.pruner, sparsity, seed)
         directory = self.directory / folder
-        with apart(noise):
+        with apart(noise), overheard() as output:
             record = run(identity(NAME, Planned(experiment, self.pruner.name, NAME, False)), directory, context)
         if record.error and record.error.exception == "KeyboardInterrupt":
             raise KeyboardInterrupt
-        return Run(specimen, record, directory)
+        return Run(specimen, record, directory, " ".join(output.text.split()))
 
 
 def _with_ours(plugins: Plugins) -> Plugins:

@@ -22,7 +22,7 @@ class Watcher:
     """Looks after a pruner at every tick, and whenever it calls the Session.
 
     `faults` holds the first fault against each rule; `ticks` counts ticks, `idle_ticks` those whose gradients were
-    used for nothing, and `examples` those that passed through the network with gradients.
+    used for nothing, and `examples` those that passed through the network with gradients and are charged by number.
     """
 
     session: Session
@@ -41,7 +41,7 @@ class Watcher:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Inside, notes passes through networks of the Session's class and steps of optimisers over its weights."""
+        """Inside, notes passes through networks, and steps of optimisers over the Session's weights."""
         hooks = [register_module_forward_pre_hook(self._saw_pass), register_optimizer_step_pre_hook(self._saw_step)]
         self._attached = attached(self.session)
         try:
@@ -96,9 +96,15 @@ class Watcher:
         return self.session.account.scoring or self.session.account.tick_open
 
     def _saw_pass(self, module: nn.Module, inputs: Any) -> None:
-        if type(module) is not type(self.session.model) or self._over:
+        if self._over:
             return
-        if torch.is_grad_enabled():
+        account = self.session.account
+        charged = account.hears
+        if not charged and not account.pauses and all(module is not own for own in self.session.model.modules()):
+            self._note("clock", f"{type(module).__name__} ran on no record; call it in the loop itself{self._when()}")
+        if type(module) is not type(self.session.model):
+            return
+        if torch.is_grad_enabled() and not charged:
             self.examples += len(inputs[0])
         if (torch.is_grad_enabled() or module.training) and not self._is_busy():
             self._loose_passes += 1

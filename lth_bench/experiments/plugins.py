@@ -6,8 +6,8 @@ import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache, partial
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from typing import Any
 
 import pluggy
@@ -139,6 +139,11 @@ def _load(point: EntryPoint, plugins: Plugins) -> None:
 
 
 def _provider(point: EntryPoint) -> Provider:
-    distribution = point.dist
-    name, version = (distribution.name, distribution.version) if distribution else ("unknown", "unknown")
+    name, version = _name_and_version(point.dist) if point.dist else ("unknown", "unknown")
     return Provider(point.name, point.module, name, version)
+
+
+@cache
+def _name_and_version(distribution: Distribution) -> tuple[str, str]:
+    """Of a distribution, whose metadata is parsed anew each time that a property is asked for."""
+    return distribution.name, distribution.version

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from lth_bench.pruning.allocation import Shapes, Sparsities, exact, sizes_of, uniform
+from lth_bench.pruning.allocation import Shapes, Sparsities, exact, kept_count, sizes_of, uniform
 
 if TYPE_CHECKING:
     from lth_bench.training.session import Session
@@ -47,12 +47,16 @@ def global_rounds(sparsity: float, rate: float) -> list[float]:
 
 
 def uniform_rounds(shapes: Shapes, sparsities: Sequence[float]) -> list[Sparsities]:
-    """Given rising sparsities, those of every round by layer, the same in all; the last is exact in total."""
-    earlier = [
-        {name: 1 - math.ceil((1 - sparsity) * size - 1e-9) / size for name, size in sizes_of(shapes).items()}
-        for sparsity in sparsities[:-1]
-    ]
-    return [*earlier, *(uniform(shapes, sparsity) for sparsity in sparsities[-1:])]
+    """Given rising sparsities, those of every round by layer, the same in all layers.
+
+    Each layer keeps the nearest number of weights; in the last round, the numbers by which the total is exact.
+    """
+    if not sparsities:
+        return []
+    sizes, last = sizes_of(shapes), uniform(shapes, sparsities[-1])
+    nearest = [{name: 1 - kept_count(sparsity, size) / size for name, size in sizes.items()} for sparsity in sparsities]
+    # A layer keeps no fewer weights than in the last round, which may round its number up.
+    return [*({name: min(layers[name], last[name]) for name in sizes} for layers in nearest[:-1]), last]
 
 
 def _thinned(rates: Mapping[str, float], rounds: float) -> dict[str, float]:

@@ -24,6 +24,8 @@ Distribution = Literal["uniform", "uniform_first_dense", "er", "erk", "erk_first
 Annealing = Literal["constant", "cosine", "linear", "cubic"]
 """How the share of exchanged weights falls to zero (Evci et al. 2020, arXiv:1911.11134, appendix)."""
 
+FLOOR = 0.005
+
 
 def layer_sparsities(session: Session, distribution: Distribution, sparsity: float) -> dict[str, float]:
     """Sparsities by layer. Raises Unsuitable where this network cannot reach them."""
@@ -60,6 +62,11 @@ def annealed(value: float, how: Annealing, step: int, end: int) -> float:
         "cubic": remaining**3,
     }
     return value * shares[how]
+
+
+def annealed_to_floor(value: float, how: Annealing, step: int, end: int) -> float:
+    """The same down to 0.005 instead of zero, as in the code of ITOP and GraNet."""
+    return FLOOR + annealed(value - FLOOR, how, step, end)
 
 
 @dataclass(frozen=True)
@@ -110,18 +117,53 @@ def evolve(session: Session, steps: Sequence[int], rewired: Callable[[Batch], Ma
 
     Notes, as `explored`, the share of weights that were ever kept (Liu et al. 2021, arXiv:2102.02887).
     """
-    due, explored = frozenset(steps), dict(session.masks)
+    due, explored = frozenset(steps), Explored(session)
     for batch in session.batches(until=min(session.total_steps, max(steps, default=-1) + 1)):
         if session.step in due:
             _require_finite(session, "weight", session.weights)
-            session.rewire(rewired(batch))
-            explored = {name: mask | session.masks[name] for name, mask in explored.items()}
+            explored.rewire(rewired(batch))
         else:
             session.loss(batch).backward()
             session.update()
     session.train()
-    total = sum(mask.numel() for mask in explored.values())
-    session.note("explored", sum(int(mask.count_nonzero()) for mask in explored.values()) / total)
+    explored.note()
+
+
+def evolve_after_updates(
+    session: Session, steps: Sequence[int], growth: Callable[[], Scores], rewired: Callable[[Scores], Masks]
+) -> None:
+    """Trains to the end; at each of the steps, right after the update that reaches it, rewires to other masks.
+
+    `growth` scores all weights by the gradients of that update, before it; `rewired` returns masks by these scores and
+    the updated weights. Notes `explored` as `evolve` does.
+    """
+    due, explored = frozenset(steps), Explored(session)
+    scores: Scores = {}
+    for batch in session.batches(until=max(steps, default=session.step)):
+        session.loss(batch).backward()
+        if session.step + 1 in due:
+            scores = growth()
+        session.update()
+        if session.step in due:
+            _require_finite(session, "weight", session.weights)
+            explored.rewire(rewired(scores))
+    session.train()
+    explored.note()
+
+
+class Explored:
+    """Rewires a Session, and knows which of its weights were ever kept."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._ever = session, dict(session.masks)
+
+    def rewire(self, masks: Masks) -> None:
+        self._session.rewire(masks)
+        self._ever = {name: mask | self._session.masks[name] for name, mask in self._ever.items()}
+
+    def note(self) -> None:
+        total = sum(mask.numel() for mask in self._ever.values())
+        self._session.note("explored", sum(int(mask.count_nonzero()) for mask in self._ever.values()) / total)
 
 
 def gradient_magnitude(session: Session, batch: Batch) -> dict[str, Tensor]:
@@ -131,12 +173,23 @@ def gradient_magnitude(session: Session, batch: Batch) -> dict[str, Tensor]:
     return {name: gradient.abs() for name, gradient in gradients.items()}
 
 
-def exchanged(session: Session, growth: Scores, fraction: float) -> Masks:
+def gradient_magnitude_at_hand(session: Session) -> dict[str, Tensor]:
+    """The same from the gradients that this tick has computed, which are charged as dense ones. Raises Diverged."""
+    import torch
+
+    session.account.charge_dense()
+    weights = session.weights.items()
+    gradients = {name: torch.zeros_like(w) if w.grad is None else w.grad for name, w in weights}
+    _require_finite(session, "gradient", gradients)
+    return {name: gradient.abs() for name, gradient in gradients.items()}
+
+
+def exchanged(session: Session, growth: Scores, fraction: float, whole: Callable[[float], int] = int) -> Masks:
     """Masks in which a share of each layer's weights is dropped by magnitude and as many are grown by a score.
 
-    Weights that were just dropped may be grown again, with their old value.
+    Weights that were just dropped may be grown again, with their old value. `whole` rounds the number of weights.
     """
-    counts = {name: int(fraction * int(mask.count_nonzero())) for name, mask in session.masks.items()}
+    counts = {name: whole(fraction * int(mask.count_nonzero())) for name, mask in session.masks.items()}
     importance = magnitude(session)
     return {
         name: grown(dropped(mask, importance[name], counts[name]), growth[name], counts[name])

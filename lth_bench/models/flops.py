@@ -74,23 +74,42 @@ def _attention_formulas() -> dict[Any, Callable[..., int]]:
 ATTENTION_FORMULAS = _attention_formulas()
 
 
+def is_counted(packet: Any) -> bool:
+    """Whether a meter reports this operator of torch."""
+    return packet is torch.ops.aten.convolution_backward or packet in ATTENTION_FORMULAS or packet in flop_registry
+
+
 class Meter(TorchDispatchMode):
     """Reports each matrix product, convolution and attention that torch runs inside: its prunable weight and its FLOPs.
 
     The name is OTHER where a product reads no prunable weight. A backward pass costs as much as the forward pass for
-    each gradient that was asked for.
+    each gradient that was asked for; one through nodes whose numbers are `charged` is not reported.
     """
 
     def __init__(self, weights: Callable[[], Mapping[str, Tensor]], on_flops: OnFlops) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.over = False
+        self.over = self._muted = False
+        self.charged: list[range] = []
         self._weights, self._on_flops = weights, on_flops
         self._names: dict[int, str] = {}
 
     def __enter__(self) -> Meter:
-        self._names = {_address(weight): name for name, weight in self._weights().items()}
+        self._names = {}
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
+
+    def start(self) -> None:
+        if self._muted:
+            self._muted = False
+        else:
+            self.__enter__()
+
+    def stop(self) -> None:
+        """Ends the meter, or mutes it if somebody else has entered a mode of torch above it."""
+        if _get_current_dispatch_mode() is self:
+            self.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        else:
+            self._muted = True
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -102,6 +121,8 @@ class Meter(TorchDispatchMode):
     ) -> Any:
         out = func(*args, **(kwargs or {}))
         packet = func._overloadpacket
+        if self._muted or (self.charged and self._is_charged()):
+            return out
         if packet is torch.ops.aten.convolution_backward:
             self._report_gradients(*args)
         elif packet in ATTENTION_FORMULAS:
@@ -109,6 +130,10 @@ class Meter(TorchDispatchMode):
         elif packet in flop_registry:
             self._on_flops(self._weight_among(args), int(flop_registry[packet](*args, **(kwargs or {}), out_val=out)))
         return out
+
+    def _is_charged(self) -> bool:
+        node = torch._C._current_autograd_node()
+        return node is not None and any(node._sequence_nr() in numbers for numbers in self.charged)
 
     def _report_gradients(self, output: Tensor, inputs: Tensor, weight: Tensor, *options: Any) -> None:
         inputs_needed, weight_needed, _ = options[OUTPUT_MASK]
@@ -122,9 +147,10 @@ class Meter(TorchDispatchMode):
     def _weight_among(self, tensors: Iterable[Any]) -> str:
         """The name of the first prunable weight among these tensors, else OTHER.
 
-        A weight that has moved in memory since `__enter__` is not recognised: another tensor may be in its place.
+        A weight that has moved in memory since the first product is not recognised: another tensor may be in its place.
         """
         weights = self._weights()
+        self._names = self._names or {_address(weight): name for name, weight in weights.items()}
         for address in (_address(tensor) for tensor in tensors if isinstance(tensor, Tensor)):
             name = self._names.get(address, OTHER)
             if name in weights and _address(weights[name]) == address:
@@ -161,46 +187,3 @@ def _stepwise_attention() -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
-
-
-class PausableMeter:
-    """Meters what a pruner computes by itself; contexts of `on` and `paused` may end in any order."""
-
-    def __init__(self, weights: Callable[[], Mapping[str, Tensor]], on_flops: OnFlops) -> None:
-        self._weights, self._on_flops = weights, on_flops
-        self._running: Meter | None = None
-
-    @contextmanager
-    def on(self) -> Iterator[None]:
-        """Inside, every product is reported once."""
-        with self.paused():
-            meter = self._start(Meter(self._weights, self._on_flops))
-            try:
-                yield
-            finally:
-                meter.over = True
-                self._stop()
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Inside, nothing is reported."""
-        meter = self._stop()
-        try:
-            yield
-        finally:
-            if meter and not meter.over:
-                self._start(meter)
-
-    def _start(self, meter: Meter) -> Meter:
-        meter.__enter__()
-        self._running = meter
-        return meter
-
-    def _stop(self) -> Meter | None:
-        """Ends the running meter, unless another dispatch mode of torch has been entered above it."""
-        meter = self._running
-        if meter is None or _get_current_dispatch_mode() is not meter:
-            return None
-        meter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
-        self._running = None
-        return meter

@@ -20,6 +20,11 @@ def kept_count(sparsity: float, size: int) -> int:
     return round((1 - sparsity) * size)
 
 
+def density_of(sparsity: float) -> float:
+    """The share of weights that remains, to 15 decimals: 0.01 at 0.99, where 1 - 0.99 is 0.010000000000000009."""
+    return round(1 - sparsity, 15)
+
+
 def uniform(shapes: Shapes, sparsity: float) -> Sparsities:
     """The same sparsity in every layer."""
     return exact(shapes, dict.fromkeys(shapes, 1 - sparsity), sparsity)

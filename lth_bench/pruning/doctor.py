@@ -14,6 +14,7 @@ from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.feature_map import last_feature_map, patch_grids
 from lth_bench.models.layer_roles import output_weights, prunable
+from lth_bench.models.left_out import left_out
 from lth_bench.models.networks import make_network, prunable_weights
 from lth_bench.models.weight_transforms import transformed
 from lth_bench.models.zero_init import layer_scales, norm_scales, zero_weights
@@ -74,12 +75,14 @@ class Signs:
 class Findings:
     """The diagnosis of a network at initialisation; it is fit to be pruned if there are no `reasons` against that.
 
-    `dense` names prunable weights that the model's `keep` holds dense, `zeros` weights and norm scales that start at
-    zero; `remedies` are arguments of the model that would mend it.
+    `dense` names prunable weights that the model's `keep` holds dense; `left_out` counts by name the matrix weights
+    that no method prunes, these among them. `zeros` names weights and norm scales that start at zero; `remedies` are
+    arguments of the model that would mend it.
     """
 
     layers: list[LayerFindings]
     dense: list[str]
+    left_out: dict[str, int]
     feature_map: tuple[int, int] | None
     zeros: list[str]
     reasons: list[str]
@@ -110,10 +113,12 @@ def diagnose(model: Choice, recipe: Recipe, batch: Batch, classes: int) -> Findi
     observed = signs(network, scores, batch)
     layers = _layers(scores, gradient_flows(network, weights, batch))
     remedies = _remedies(model, network, observed)
+    outside = left_out(network, weights, tuple(batch.inputs.shape[1:]))
     fault = standardised(network, batch.inputs[:2])  # last, because it leaves the network changed
     return Findings(
         layers=layers,
         dense=[name for name in prunable(network) if name not in weights],
+        left_out=outside,
         feature_map=observed.feature_map,
         zeros=observed.zeros,
         reasons=[*_reasons(observed), *([f"it {fault}"] if fault else [])],

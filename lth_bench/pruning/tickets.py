@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from lth_bench.errors import Damaged
 from lth_bench.hashing import sha256
 from lth_bench.pruning.masks import Masks
 from lth_bench.storage.files import publish
@@ -38,9 +39,20 @@ def write_ticket(path: Path, ticket: Ticket) -> str:
 
 
 def read_ticket(path: Path, digest: str) -> Ticket:
-    """Reads a ticket and checks it against the hash in its record; raises FileFault."""
-    tensors = read_tensors(path, digest)
-    final = part(tensors, "final/")
+    """Reads a ticket and checks it against the hash in its record; raises Damaged and FileFault."""
+    try:
+        return _ticket(read_tensors(path, digest))
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise Damaged(f"{path} is no ticket: {type(error).__name__}: {error}") from error
+
+
+def _ticket(tensors: State) -> Ticket:
+    """The ticket that tensors make. Raises ValueError and the like if they make none."""
+    start, final = part(tensors, "start/"), part(tensors, "final/")
+    if {name: value.shape for name, value in start.items()} != {name: value.shape for name, value in final.items()}:
+        raise ValueError("its first and its final state have other tensors or shapes")
     masks = {name: unpack(bits, final[name].shape) for name, bits in part(tensors, "mask/").items()}
-    channels = part(tensors, "channel/")
-    return Ticket(int(tensors["step"]), part(tensors, "start/"), masks, final, channels)
+    step, channels = int(tensors["step"]), part(tensors, "channel/")
+    if step < 0 or any(mask.dtype != torch.bool for mask in channels.values()):
+        raise ValueError(f"its step is {step}, or its masks of channels are no truth values")
+    return Ticket(step, start, masks, final, channels)

@@ -19,6 +19,7 @@ from lth_bench.results.verdicts import EARLY, MARGIN, verdicts
 FORMATS = ("md", "csv", "json", "tex", "html")
 LEVEL = "95 %"
 NEAR = "≈"
+VISIBLE = 5e-4  # a share of weights that is seen in a sparsity of tenths of a per cent
 NUMBERS = [
     *BLOCK,
     "method",
@@ -67,6 +68,7 @@ NUMBERS = [
     "theoretical_speedup",
     "latency",
     "parameters",
+    "left_out",
     "bytes_dense",
     "bytes_bitmap",
     "bytes_csr",
@@ -180,8 +182,21 @@ def doubts(rows: pd.DataFrame) -> Iterator[str]:
         if len(distinct(part["data"])) > 1:
             yield f"Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
         yield from code_doubts(part)
+    yield from outside(rows)
+    yield from kept_zeros(rows)
     for row in rows[rows["unfit"] != ""].drop_duplicates(["dataset", "model", "unfit"]).to_dict("records"):
         yield f"{row['model']} on {row['dataset']} is not fit to be pruned at initialisation: {row['unfit']}."
+
+
+def kept_zeros(rows: pd.DataFrame) -> Iterator[str]:
+    """Which rows have weights that are zero though their masks keep them, and how they are counted."""
+    found = rows[rows["kept_zeros"] > 0].sort_values("target", kind="stable").to_dict("records")
+    words = [f"{row['method']} at {tenths_percent(row['target'])} ({row['kept_zeros']:,.0f})" for row in found]
+    if words:
+        yield (
+            "Sparsities count weights that are not zero; masks keep more where a weight has just grown or was trained "
+            f"to zero, on average by the number in brackets: {'; '.join(words)}."
+        )
 
 
 def code_doubts(rows: pd.DataFrame) -> Iterator[str]:
@@ -192,6 +207,16 @@ def code_doubts(rows: pd.DataFrame) -> Iterator[str]:
     codes = rows.groupby([*BLOCK, "method"], sort=False)["method_code"]
     if mixed := dict.fromkeys(str(place[-1]) for place, texts in codes if len(distinct(texts)) > 1):
         yield f"Rows that mix results of different code of one method: {'; '.join(mixed)}."
+
+
+def outside(rows: pd.DataFrame) -> Iterator[str]:
+    """What sparsities leave out, of models where that shows in the digits of a sparsity."""
+    shares = rows.groupby("model", sort=False)["left_out"].max()
+    for model, share in shares[shares >= VISIBLE].items():
+        yield (
+            f"Sparsities of {model} leave out {tenths_percent(share)} of its matrix weights, which no method prunes: "
+            "they are outside linear and convolution layers, or kept dense."
+        )
 
 
 def distinct(texts: pd.Series[str]) -> list[str]:

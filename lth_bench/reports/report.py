@@ -64,12 +64,11 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 
 def written(directory: Path) -> list[Path]:
-    """The paths of tables, report and figures if all are younger than the records, else none."""
-    tables = [directory / f"leaderboard.{kind}" for kind in FORMATS]
-    report_files = [path for path in (directory / "report").glob("*.*") if path.suffix in (".md", ".html", ".png")]
-    paths = [*tables, *sorted(report_files, key=lambda path: (path.stem != "report", path.name))]
-    sources = [directory / "plan.json", directory / "records", *(directory / "records").glob("*.json")]
-    if not all(table.exists() for table in tables) or len(paths) == len(tables):
+    """The paths of tables, report and figures if the page, which is written last, is younger than the records."""
+    tables, folder = [directory / f"leaderboard.{kind}" for kind in FORMATS], directory / "report"
+    texts, figures = [folder / "report.md", folder / "report.html"], sorted(folder.glob("*.png"))
+    if not all(path.exists() for path in (*tables, *texts)):
         return []
-    oldest = min(path.stat().st_mtime for path in paths)
-    return paths if oldest > max(path.stat().st_mtime for path in sources if path.exists()) else []
+    sources = [directory / "plan.json", directory / "records", *(directory / "records").glob("*.json")]
+    newest = max(path.stat().st_mtime for path in sources if path.exists())
+    return [*tables, *texts, *figures] if texts[-1].stat().st_mtime > newest else []

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 
+from lth_bench.errors import FileFault
 from lth_bench.results.frame import Results
+from lth_bench.storage.reading import content, names
 from lth_bench.storage.records import suite_copy
+
+LARGEST = 1 << 20  # bytes of a suite
+DOTS = 100
 
 
 @dataclass(frozen=True)
@@ -25,13 +32,25 @@ def suite_texts(results: Results) -> list[SuiteText]:
 
 
 def _suite_text(results: Results, name: str) -> SuiteText:
-    paths = [path for place in results.directories if (path := suite_copy(place, name)).exists()]
-    if not paths:
-        return SuiteText(name, name)
-    text = paths[0].read_text(encoding="utf-8", errors="replace")
+    text = next((text for place in results.directories if (text := _copy(suite_copy(place, name)))), "")
     try:
-        fields = tomllib.loads(text)
+        fields = {} if _is_dotted(text) else tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError):
         fields = {}
     title, description = (str(fields.get(field, "")) for field in ("title", "description"))
     return SuiteText(name, title or name, description, text)
+
+
+def _copy(path: Path) -> str:
+    """The text of a suite's copy; "" if there is none, or if the name, which is that in a record, leads elsewhere."""
+    if path.name not in names(path.parent) or path.parent.name != "suites":
+        return ""
+    try:
+        return content(path, LARGEST).decode("utf-8", "replace")
+    except FileFault:
+        return ""
+
+
+def _is_dotted(text: str) -> bool:
+    """Whether a key may have more parts than a suite has: `tomllib` takes time and memory by the square of them."""
+    return max(part.count(".") for part in re.split(r"[\n=\[\],]", text)) > DOTS

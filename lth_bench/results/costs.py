@@ -9,6 +9,7 @@ from operator import mul
 from typing import NamedTuple
 
 import msgspec
+from msgspec import UNSET
 
 from lth_bench.results.excerpts import NOWHERE, Excerpt
 from lth_bench.storage.record import Network, RecordedEvent
@@ -24,6 +25,7 @@ class Shapes:
     `dense` are the FLOPs of a forward pass through the dense network, `each` those that every weight of a layer takes,
     `other_flops` and `other_parameters` what is not prunable. Bytes are of a form that holds no weight: with 4-byte
     numbers for all that is not prunable, and a bit for each weight or an index for each row, an output channel.
+    `left_out` is the share of matrix weights that are not prunable.
     """
 
     names: list[str]
@@ -34,6 +36,7 @@ class Shapes:
     bytes_dense: int
     bytes_bitmap: int
     bytes_csr: int
+    left_out: float
 
     def flops(self, kept: Iterable[int]) -> float:
         """FLOPs of a forward pass with so many weights left in each layer."""
@@ -41,7 +44,10 @@ class Shapes:
 
 
 class Costs(NamedTuple):
-    """FLOPs, parameters and bytes of an experiment; NaN where unknown."""
+    """FLOPs, parameters and bytes of an experiment; NaN where unknown.
+
+    `left_out` is the share of the network's matrix weights that no method prunes and no sparsity counts.
+    """
 
     training_flops: float
     training_flops_dense: float
@@ -52,6 +58,7 @@ class Costs(NamedTuple):
     bytes_dense: float
     bytes_bitmap: float
     bytes_csr: float
+    left_out: float
 
 
 def shapes(network: Network) -> Shapes:
@@ -69,6 +76,7 @@ def shapes(network: Network) -> Shapes:
         bytes_dense=rest + NUMBER * sum(sizes),
         bytes_bitmap=rest + sum(-(-size // 8) for size in sizes),
         bytes_csr=rest + NUMBER * sum(shape[0] + 1 for shape in tensors),
+        left_out=NOWHERE if network.left_out is UNSET else network.left_out / (network.left_out + sum(sizes)),
     )
 
 
@@ -76,8 +84,8 @@ def training(network: Shapes, events: Iterable[RecordedEvent]) -> tuple[float, f
     """FLOPs of training and search: of the kept weights alone, and of the same work with dense matrices.
 
     A pass forward and backward is three times the forward pass (Evci et al. 2020, arXiv:1911.11134, appendix H). One
-    with the gradients of pruned weights too is two passes at the current sparsity and one dense pass. FLOPs of work
-    while the clock stands still were measured.
+    with the gradients of pruned weights too is two passes at the current sparsity and one dense pass. FLOPs of scoring
+    and of extra work were measured.
     """
     sparse = dense = 0.0
     for event in events:
@@ -95,25 +103,25 @@ class Costing:
     """Computes the costs of finished experiments; each network is decoded once."""
 
     def __init__(self) -> None:
-        self._shapes: dict[bytes, Shapes] = {}
+        self._shapes: dict[bytes, Shapes | None] = {}
 
     def __call__(self, record: Excerpt) -> Costs:
         described = bytes(record.network)
-        if record.status != "done" or not described:
-            return _UNKNOWN
         if described not in self._shapes:
-            self._shapes[described] = shapes(_NETWORK.decode(described))
-        return _costs(record, self._shapes[described])
+            network = _NETWORK.decode(described)
+            self._shapes[described] = shapes(network) if network else None
+        known = self._shapes[described]
+        return _costs(record, known) if known and record.status == "done" else _UNKNOWN
 
 
-_NETWORK = msgspec.json.Decoder(Network)
+_NETWORK: msgspec.json.Decoder[Network | None] = msgspec.json.Decoder(Network | None)
 _UNKNOWN = Costs(*[NOWHERE] * len(Costs._fields))
 
 
 def _costs(record: Excerpt, network: Shapes) -> Costs:
     counted = record.sparsity.layers if record.sparsity else {}
     kept = [counted[name].kept for name in network.names]
-    sparse, dense = training(network, record.events)
+    sparse, dense = training(network, record.events or ())
     inference, remaining = network.flops(kept), sum(kept)
     return Costs(
         training_flops=sparse,
@@ -125,4 +133,5 @@ def _costs(record: Excerpt, network: Shapes) -> Costs:
         bytes_dense=network.bytes_dense,
         bytes_bitmap=network.bytes_bitmap + NUMBER * remaining,
         bytes_csr=network.bytes_csr + 2 * NUMBER * remaining,
+        left_out=network.left_out,
     )

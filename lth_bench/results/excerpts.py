@@ -1,39 +1,29 @@
-"""The fields of a record that tables need, decoded straight from its bytes; curves above all are skipped."""
+"""Records as tables read them: all fields are checked, and parts that many records share are decoded once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from lth_bench.errors import FileFault
-from lth_bench.storage.record import DataHashes, Evaluation, RecordedError, RecordedEvent, Status, Timing
+from lth_bench.storage.record import (
+    Curve,
+    DataHashes,
+    Evaluation,
+    RecordedError,
+    RecordedEvent,
+    Sparsity,
+    Status,
+    TicketReference,
+    Timing,
+)
 from lth_bench.storage.records import decoded, plan_path, read_record
 
 NOWHERE = float("nan")
-
-
-class Kept(Struct, frozen=True):
-    """The number of weights left in a layer."""
-
-    kept: int
-
-
-class SparsityExcerpt(Struct, frozen=True):
-    """The part of a record's sparsity that tables need."""
-
-    measured: float
-    effective: float | None = None
-    collapsed: list[str] | None = None
-    layers: dict[str, Kept] = {}
-
-
-class TicketExcerpt(Struct, frozen=True):
-    """The step at which the final mask took force."""
-
-    step: int
 
 
 class Excerpt(Struct):
@@ -48,23 +38,25 @@ class Excerpt(Struct):
     experiment: Raw
     status: Status | Literal["missing"] = "missing"
     error: RecordedError | None = None
-    network: Raw = Raw()
-    environment: Raw = Raw(b"{}")
-    events: list[RecordedEvent] = []
-    sparsity: SparsityExcerpt | None = None
+    network: Raw = Raw(b"null")
+    environment: Raw = Raw(b"null")
+    events: list[RecordedEvent] | None = None
+    sparsity: Sparsity | None = None
     test: Evaluation | None = None
     timing: Timing | None = None
-    unfit: list[str] = []
+    unfit: list[str] | None = None
     data: DataHashes | None = None
-    ticket: TicketExcerpt | None = None
+    curve: Curve | None = None
+    notes: dict[str, Any] | None = None
+    ticket: TicketReference | None = None
     helper: bool = False
 
 
 class Asked(Struct, frozen=True):
     """An experiment: its sparsity, its seed, and the parts that are the same in a whole row of a leaderboard."""
 
-    sparsity: float
-    seed: int
+    sparsity: Annotated[float, Meta(ge=0, lt=1)]
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     dataset: Raw
     model: Raw
     recipe: Raw
@@ -89,10 +81,29 @@ class PlanExcerpt(Struct, frozen=True):
 def read_excerpt(path: Path) -> Excerpt:
     """The excerpt of a record, read faster than all of it; raises as `read_record` does."""
     record = decoded(path, _RECORD, "record")
-    if record.key == path.stem and record.status != "missing":
-        return record
-    read_record(path)  # says what is wrong
-    raise FileFault(f"{path} has no status")
+    if record.key != path.stem or record.status == "missing":
+        read_record(path)  # says what is wrong
+        raise FileFault(f"{path} has no status")
+    if faults := list(_faults(record)):
+        raise FileFault(f"{path} does not have the fields of a record: {'; '.join(faults)}")
+    return record
+
+
+def _faults(record: Excerpt) -> Iterator[str]:
+    """What no run would write: results without a test, shares outside of [0, 1], layers without weights."""
+    if record.status == "done" and (record.sparsity is None or record.test is None):
+        yield "it is done, but has no sparsity or no test"
+    yield from (f"{name} is {value}, not a share" for name, value in _shares(record) if not 0 <= (value or 0) <= 1)
+    sizes = {name: layer.size for name, layer in record.sparsity.layers.items()} if record.sparsity else {}
+    yield from (f"layer {name[:64]!r} has {size} weights" for name, size in sizes.items() if size < 1)
+
+
+def _shares(record: Excerpt) -> Iterator[tuple[str, float | None]]:
+    if record.sparsity:
+        yield from (("measured", record.sparsity.measured), ("effective", record.sparsity.effective))
+    for point in (record.test.last, record.test.best_validation, record.test.early_stop) if record.test else ():
+        if point:
+            yield from ((name, getattr(point, name)) for name in ("accuracy", "calibration_error", "top5_accuracy"))
 
 
 _RECORD = msgspec.json.Decoder(Excerpt)

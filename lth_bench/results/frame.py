@@ -17,7 +17,7 @@ from typing import Any, cast
 import pandas as pd
 
 from lth_bench.errors import FileFault
-from lth_bench.results.excerpts import NOWHERE, plan_excerpts, read_excerpt
+from lth_bench.results.excerpts import NOWHERE, Excerpt, plan_excerpts, read_excerpt
 from lth_bench.results.rows import COLUMNS, Evidence, Reader, Row
 from lth_bench.storage.record import Record
 from lth_bench.storage.records import read_record, record_paths
@@ -26,12 +26,14 @@ from lth_bench.storage.sealed import read_json
 BLOCK = ["dataset", "model", "recipe"]
 METHOD = [*BLOCK, "method", "asked"]
 PRESENTATION = ("suite", "label", "recipe", "own_recipe", "helper")
+CELLS = 20_000  # of a leaderboard: methods times sparsities
+SHOWN = 10  # faults in one message
 MANY = 5000  # records; as many or more are read by all processors
 
 
 @dataclass(frozen=True)
 class Results:
-    """Run directories as one table, with its evidence and its recipes by their hash.
+    """Run directories as one table, with its evidence, its recipes by their hash, and the paths of its records.
 
     `superseded` counts experiments of earlier revisions, which the table leaves out.
     """
@@ -40,23 +42,24 @@ class Results:
     frame: pd.DataFrame
     evidence: Evidence
     recipes: dict[str, dict[str, Any]]
+    paths: list[Path]
     superseded: int = 0
 
     def records(self) -> Iterator[Record]:
         """Reads the records once more, one after the other, as memory may not hold all of them."""
-        return (read_record(path) for path in self._paths())
+        return (read_record(path) for path in self.paths)
 
     def documents(self) -> Iterator[tuple[str, str]]:
         """The records as JSON in ASCII, without their checksums; each with its key."""
-        return ((path.stem, json.dumps(read_json(path), separators=(",", ":"))) for path in self._paths())
-
-    def _paths(self) -> Iterator[Path]:
-        keys = set(self.frame["key"])
-        return (path for directory in self.directories for path in record_paths(directory) if path.stem in keys)
+        return ((path.stem, json.dumps(read_json(path), separators=(",", ":"))) for path in self.paths)
 
 
 def load(directory: Path, all_revisions: bool = False) -> Results:
-    """Reads a run directory; by default without what a raised revision has superseded. Raises FileFault."""
+    """Reads a run directory, without the files that cannot be used: the evidence has their faults.
+
+    An experiment whose record cannot be used is missing. What a raised revision has superseded is left out too, unless
+    `all_revisions` are asked for. Raises FileFault if there are no records, or none of use.
+    """
     with _no_collection():
         return with_newest(_load(directory), all_revisions)
 
@@ -66,9 +69,16 @@ def with_newest(results: Results, all_revisions: bool) -> Results:
     rows = results.frame
     if not all_revisions:
         rows = rows[~superseded(rows)].reset_index(drop=True)
-        keys = set(rows["key"])
-        results.evidence.troubles[:] = [trouble for trouble in results.evidence.troubles if trouble.key in keys]
-    return replace(results, frame=completed(rows), superseded=len(results.frame) - len(rows))
+        old = set(results.frame["key"]) - set(rows["key"])
+        results.evidence.troubles[:] = [trouble for trouble in results.evidence.troubles if trouble.key not in old]
+    frame, keys = completed(rows), set(rows["key"])
+    _check_size(frame, results.directories[0])
+    return replace(
+        results,
+        frame=frame,
+        paths=[path for path in results.paths if path.stem in keys],
+        superseded=len(results.frame) - len(rows),
+    )
 
 
 def superseded(rows: pd.DataFrame) -> pd.Series[bool]:
@@ -92,24 +102,51 @@ def _places(names: tuple[str, ...]) -> list[tuple[Any, ...]]:
 
 
 def _load(directory: Path) -> Results:
-    planned = {entry.key: entry for entry in plan_excerpts(directory)}
-    paths = record_paths(directory)
-    if not paths and not planned:
-        raise FileFault(f"no records in {directory}")
-    names = {key: {name: getattr(entry, name) for name in PRESENTATION} for key, entry in planned.items()}
     evidence, reader, tables = Evidence(), Reader(), []
+    planned, paths = _planned(directory, evidence), record_paths(directory)
+    names = {key: {name: getattr(entry, name) for name in PRESENTATION} for key, entry in planned.items()}
     for table, more, recipes in _read_in_parts(paths, names):
         evidence.include(more)
         reader.recipes |= recipes
         tables.append(table)
-    recorded = {path.stem for path in paths}
+    used = {key for table in tables if len(table) for key in table["key"]}
     for key, entry in planned.items():
-        if key not in recorded:
-            reader.add(entry)
-    rows = pd.concat([*tables, *([_frame(reader.rows)] if reader.rows else [])], ignore_index=True)
+        if key not in used:
+            _add(reader, entry, evidence)
+    if not (used or reader.rows) or (paths and not used):
+        raise FileFault("\n".join([f"no records in {directory}", *(out.message for out in evidence.left_out[:SHOWN])]))
+    rows = pd.concat([table for table in [*tables, _frame(reader.rows)] if len(table)], ignore_index=True)
     place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
     ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
-    return Results([directory], ordered, evidence, reader.recipes)
+    sound = [path for path in paths if path.stem in used]
+    return Results([directory], ordered, evidence, reader.recipes, sound)
+
+
+def _check_size(frame: pd.DataFrame, directory: Path) -> None:
+    """Raises FileFault where tables would be far larger than what they show, as time and memory would be."""
+    for place, rows in frame.groupby(BLOCK, sort=False):
+        methods, sparsities, seeds = (rows[name].nunique() for name in ("method", "asked", "seed"))
+        if methods * sparsities > CELLS or methods * sparsities * seeds > 1000 * CELLS:
+            raise FileFault(
+                f"{directory} asks for {methods:,} methods at {sparsities:,} sparsities and {seeds:,} seeds of "
+                f"{place[1]} on {place[0]}; a table has at most {CELLS:,} cells, so use several directories"
+            )
+
+
+def _planned(directory: Path, evidence: Evidence) -> dict[str, Excerpt]:
+    """The experiments of the plan by key; none if it cannot be used."""
+    try:
+        return {entry.key: entry for entry in plan_excerpts(directory)}
+    except FileFault as fault:
+        evidence.leave_out("", "plan.json", fault)
+        return {}
+
+
+def _add(reader: Reader, record: Excerpt, evidence: Evidence) -> None:
+    try:
+        reader.add(record)
+    except FileFault as fault:
+        evidence.leave_out(record.key, record.label, fault)
 
 
 Part = tuple[pd.DataFrame, Evidence, dict[str, dict[str, Any]]]
@@ -130,13 +167,19 @@ def _read_in_parts(paths: list[Path], names: dict[str, dict[str, Any]]) -> Itera
 
 
 def _read_part(paths: list[Path], names: dict[str, dict[str, Any]]) -> Part:
-    reader = Reader()
+    reader, evidence = Reader(), Evidence()
     for path in paths:
-        record = read_excerpt(path)
-        for name, value in names.get(record.key, {}).items():
+        label = names.get(path.stem, {})
+        try:
+            record = read_excerpt(path)
+        except FileFault as fault:
+            evidence.leave_out(path.stem, label.get("label", ""), fault)
+            continue
+        for name, value in label.items():
             setattr(record, name, value)
-        reader.add(record)
-    return _frame(reader.rows), reader.evidence(), reader.recipes
+        _add(reader, record, evidence)
+    evidence.include(reader.evidence())
+    return _frame(reader.rows), evidence, reader.recipes
 
 
 def _frame(rows: list[Row]) -> pd.DataFrame:

@@ -35,10 +35,7 @@ MEANS = {
     "top5_accuracy": "top5_accuracy",
     "last_step": "last_step",
     "steps": "steps",
-    **{name: name for name in Costs._fields},
-    "latency": "latency",
-    "seconds": "seconds",
-    "peak_memory": "peak_memory",
+    **{name: name for name in (*Costs._fields, "latency", "seconds", "peak_memory", "kept_zeros")},
 }
 """Columns that are means over seeds, and of what."""
 WORDS = ("environment", "data", "unfit", "method_code", "network_code")

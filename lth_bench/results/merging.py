@@ -43,8 +43,8 @@ def load_all(directories: list[Path], all_revisions: bool = False) -> Results:
     finished = rows.assign(open=rows["status"] != "done").sort_values("open", kind="stable")
     unique = finished.drop_duplicates("key").sort_index().drop(columns=["open", "directory"]).reset_index(drop=True)
     recipes = {digest: recipe for one in parts for digest, recipe in one.recipes.items()}
-    merged = Results([path for one in parts for path in one.directories], unique, _together(parts), recipes)
-    whole = with_newest(merged, all_revisions)
+    directories, paths = ([path for one in parts for path in getattr(one, name)] for name in ("directories", "paths"))
+    whole = with_newest(Results(directories, unique, _together(parts), recipes, paths), all_revisions)
     return replace(whole, superseded=whole.superseded + sum(one.superseded for one in parts))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from lth_bench.hashing import sha256
 from lth_bench.results.arrays import Bits, Floats
 from lth_bench.results.frame import BLOCK, Results
 from lth_bench.storage.files import publish
+from lth_bench.storage.reading import content
 from lth_bench.storage.records import ticket_path
 
 CHUNK = 1 << 17  # bytes of packed masks compared at once
+LARGEST_TABLE, LARGEST_TICKET = 1 << 26, 1 << 36  # bytes
 COLUMNS = [*BLOCK, "target", "method", "other", "overlap", "n"]
 
 
@@ -26,19 +28,29 @@ def overlaps(results: Results) -> pd.DataFrame:
 
     One row per pair of methods at one target of a leaderboard, averaged over `n` pairs: the seeds that both have or, of
     a method with itself, pairs of different seeds. Without tickets, the overlaps are those of overlap.csv, which
-    published tables keep. Raises FileFault for a ticket that differs from its record.
+    published tables keep. A ticket that differs from its record is left out; the evidence has its fault.
     """
     frame = results.frame[(results.frame["status"] == "done") & (results.frame["asked"] > 0)]
     tickets = {key: path for directory in results.directories for key, path in _tickets(directory)}
     held = frame[frame["key"].isin(tickets)]
     if held.empty:
-        return pd.concat([_kept(directory) for directory in results.directories], ignore_index=True)
+        return pd.concat([_kept(directory, results) for directory in results.directories], ignore_index=True)
     hashes = {record.key: record.ticket.sha256 for record in results.records() if record.ticket}
     parts = []
+
+    def packed_masks(key: str, label: str) -> Bits | None:
+        try:
+            return _packed(tickets[key], hashes.get(key))
+        except FileFault as fault:
+            results.evidence.leave_out(key, label, fault)
+            return None
+
     for place, rows in held.groupby([*BLOCK, "asked"], sort=False):
-        packed = [_packed(tickets[key], hashes[key]) for key in rows["key"]]
-        if len({mask.size for mask in packed}) == 1:
-            parts += [(*place, *pair) for pair in _pairs(rows, _jaccard(np.stack(packed)))]
+        packed = list(map(packed_masks, rows["key"], rows["label"]))
+        masks = [mask for mask in packed if mask is not None]
+        if len({mask.size for mask in masks}) == 1:
+            compared = rows[[mask is not None for mask in packed]]
+            parts += [(*place, *pair) for pair in _pairs(compared, _jaccard(np.stack(masks)))]
     return pd.DataFrame(parts, columns=COLUMNS)
 
 
@@ -66,31 +78,44 @@ def _tickets(directory: Path) -> Iterator[tuple[str, Path]]:
     return ((path.stem, path) for path in folder.glob("*.safetensors")) if folder.is_dir() else iter(())
 
 
-def _kept(directory: Path) -> pd.DataFrame:
-    """The overlaps of overlap.csv."""
-    path = directory / "overlap.csv"
+def _kept(directory: Path, results: Results) -> pd.DataFrame:
+    """The overlaps of overlap.csv; none if it cannot be used."""
+    path, nothing = directory / "overlap.csv", pd.DataFrame(columns=COLUMNS)
     try:
-        content = path.read_text(encoding="utf-8") if path.exists() else ""
-        table = pd.read_csv(StringIO(content), keep_default_na=False) if content else pd.DataFrame(columns=COLUMNS)
-    except (OSError, ValueError) as error:
+        return _table(path) if path.exists() else nothing
+    except FileFault as fault:
+        results.evidence.leave_out("", path.name, fault)
+        return nothing
+
+
+def _table(path: Path) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(BytesIO(content(path, LARGEST_TABLE)), keep_default_na=False)
+    except (ValueError, OverflowError) as error:
         raise FileFault(f"cannot read {path}: {error}; delete it, as it is optional") from error
     if list(table.columns) != COLUMNS:
-        raise FileFault(f"{path} has the columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}; delete it")
+        names = ", ".join(map(str, table.columns))[:300]
+        raise FileFault(f"{path} has the columns {names}, not {', '.join(COLUMNS)}; delete it")
+    if not all(pd.api.types.is_numeric_dtype(table[name]) for name in ("target", "overlap", "n")):
+        raise FileFault(f"{path} has words where numbers belong; delete it")
     return table
 
 
-def _packed(path: Path, digest: str) -> Bits:
-    """The masks of a ticket, one bit a weight, layer after layer."""
+def _packed(path: Path, digest: str | None) -> Bits:
+    """The masks of a ticket, one bit a weight, layer after layer. Raises FileFault."""
     from safetensors import SafetensorError, safe_open
 
+    if sha256(content(path, LARGEST_TICKET)) != digest:
+        raise FileFault(f"{path} is not the ticket of its record: its hash differs; delete it")
     try:
-        if sha256(path.read_bytes()) != digest:
-            raise FileFault(f"{path} is not the ticket of its record: its hash differs; delete it")
         with safe_open(path, "numpy") as tensors:
             names = sorted(name for name in tensors.keys() if name.startswith("mask/"))  # noqa: SIM118 (no dict)
-            return np.concatenate([tensors.get_tensor(name) for name in names])
-    except (OSError, SafetensorError) as error:
+            masks = [tensors.get_tensor(name) for name in names]
+    except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
         raise FileFault(f"cannot read {path}: {error}; delete it") from error
+    if not masks or any(mask.dtype != np.uint8 or mask.ndim != 1 for mask in masks):
+        raise FileFault(f"{path} has no masks of packed bits; delete it")
+    return np.concatenate(masks)
 
 
 def _jaccard(packed: Bits) -> Floats:

@@ -8,26 +8,29 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from lth_bench.errors import FileFault
+from lth_bench.errors import Damaged, FileFault
 from lth_bench.experiments.choices import label
 from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.costs import Costing, Costs
 from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
-from lth_bench.storage.record import DataHashes, Point, decoder
+from lth_bench.storage.record import DataHashes, Environment, Point, Sparsity, decoder
 
 COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # where these are equal, numbers compare
 ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
 
 
 class Trouble(NamedTuple):
-    """A record that is not done, and the kind of its error and its words."""
+    """A record that is not done, or a file that is left out of the tables; the kind of its error and its words."""
 
     key: str
     label: str
     status: str
     kind: str
     message: str
+
+
+LEFT_OUT = ("damaged", "unreadable")
 
 
 @dataclass
@@ -40,6 +43,16 @@ class Evidence:
     charged: int = 0
     seconds: float = 0.0
     troubles: list[Trouble] = field(default_factory=list)
+
+    def leave_out(self, key: str, label: str, fault: FileFault) -> None:
+        """Notes a file that cannot be used, which tables are made without."""
+        state = LEFT_OUT[not isinstance(fault, Damaged)]
+        self.troubles.append(Trouble(key, label, state, "", str(fault)))
+
+    @property
+    def left_out(self) -> list[Trouble]:
+        """The files that the tables are made without."""
+        return [trouble for trouble in self.troubles if trouble.status in LEFT_OUT]
 
     def include(self, more: Evidence) -> None:
         self.suites |= more.suites
@@ -83,6 +96,7 @@ class Measures(NamedTuple):
     sparsity: float
     effective_sparsity: float
     collapsed_layers: float
+    kept_zeros: float
     last_accuracy: float
     best_validation_accuracy: float
     early_stop_accuracy: float
@@ -133,7 +147,7 @@ class Reader:
     def evidence(self) -> Evidence:
         """The evidence behind all rows so far."""
         for environment, times in self._counts.items():
-            versions = msgspec.json.decode(environment)
+            versions = msgspec.json.decode(environment) or {}
             for name, counts in self._evidence.environment.items():
                 if name in versions:
                     counts[str(versions[name])] += times
@@ -143,9 +157,7 @@ class Reader:
     def _row(self, record: Excerpt) -> Row:
         asked = _EXPERIMENT.decode(record.experiment)
         measures = _measures(record)
-        if record.status != "missing":
-            self._count(record, measures.steps)
-        return (
+        row = (
             record.key,
             self._one(record.suite),
             self._one(record.recipe),
@@ -159,10 +171,13 @@ class Reader:
             *measures,
             *self._costs(record),
             self._environment(bytes(record.environment)).numbers,
-            self._one("; ".join(record.unfit)),
+            self._one("; ".join(record.unfit or [])),
             self._one(_digests(record.data) if record.data and record.status == "done" else ""),
             *self._environment(bytes(record.environment))[1:],
         )
+        if record.status != "missing":
+            self._count(record, measures.steps)
+        return row
 
     def _count(self, record: Excerpt, steps: int) -> None:
         evidence, timing = self._evidence, record.timing
@@ -202,7 +217,8 @@ class Reader:
 
     def _environment(self, environment: bytes) -> EnvironmentWords:
         if environment not in self._environments:
-            self._environments[environment] = _in_words(msgspec.json.decode(environment))
+            _ENVIRONMENT.decode(environment)
+            self._environments[environment] = _in_words(msgspec.json.decode(environment) or {})
         return self._environments[environment]
 
     def _one(self, text: str) -> str:
@@ -212,6 +228,7 @@ class Reader:
 
 _EXPERIMENT = msgspec.json.Decoder(Asked)
 _WHOLE_EXPERIMENT = decoder(Experiment)
+_ENVIRONMENT: msgspec.json.Decoder[Environment | None] = msgspec.json.Decoder(Environment | None)
 
 
 def _in_words(environment: dict[str, Any]) -> EnvironmentWords:
@@ -229,7 +246,8 @@ def _measures(record: Excerpt) -> Measures:
     return Measures(
         sparsity.measured if sparsity else NOWHERE,
         _number(sparsity.effective if sparsity else None),
-        NOWHERE if sparsity is None or sparsity.collapsed is None else len(sparsity.collapsed),
+        NOWHERE if sparsity is None else len(sparsity.collapsed),
+        _kept_zeros(sparsity) if sparsity else NOWHERE,
         _accuracy(last),
         _accuracy(best),
         _accuracy(early),
@@ -241,11 +259,16 @@ def _measures(record: Excerpt) -> Measures:
         last.loss if last else NOWHERE,
         100 * _number(last.calibration_error if last else None),
         100 * _number(last.top5_accuracy if last else None),
-        sum([event.steps for event in record.events]),
+        sum([event.steps for event in record.events or ()]),
         _number(timing.latency if timing else None),
         timing.seconds if timing else NOWHERE,
         _number(timing.peak_memory if timing else None),
     )
+
+
+def _kept_zeros(sparsity: Sparsity) -> int:
+    """How many weights are exactly zero although a mask that prunes others keeps them."""
+    return sparsity.mask - sparsity.kept if sparsity.mask < sparsity.prunable else 0
 
 
 def _accuracy(point: Point | None) -> float:

@@ -102,7 +102,9 @@ def latency(network: nn.Module, shape: tuple[int, ...]) -> float:
 def described(network: nn.Module, weights: Mapping[str, nn.Parameter], shape: tuple[int, ...]) -> Network:
     """The parameters of a network, the shapes of its prunable weights, and the FLOPs of one image's forward pass."""
     from lth_bench.models.flops import passage
+    from lth_bench.models.left_out import left_out
 
     flops = passage(network, weights, shape)
     layers = [RecordedLayer(name, list(weight.shape), flops.layers[name]) for name, weight in weights.items()]
-    return Network(layers, flops.other, sum(parameter.numel() for parameter in network.parameters()))
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    return Network(layers, flops.other, parameters, sum(left_out(network, weights, shape).values()))

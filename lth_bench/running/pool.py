@@ -5,7 +5,7 @@ from __future__ import annotations
 from lth_bench.errors import FileFault
 from lth_bench.machine import processors
 from lth_bench.running.messages import CannotGoOn, Check, Checked, Idle, MakeReady
-from lth_bench.running.processes import Died, Process
+from lth_bench.running.processes import Died
 from lth_bench.running.sweep import POLL, Sweep
 from lth_bench.storage.record import Identity
 
@@ -17,7 +17,7 @@ class WorkerPool:
 
     def __init__(self, sweep: Sweep, experiments: int, workers: int | None = None) -> None:
         self.workers, self._sweep = workers, sweep
-        self.processes = [Process(sweep.settings()) for _ in range(min(workers or processors(), experiments))]
+        self.processes = [sweep.worker() for _ in range(min(workers or processors(), experiments))]
 
     def check(self, identities: list[Identity]) -> list[str]:
         """The faults of experiments, before any starts; by default, workers without room are dismissed."""
@@ -27,7 +27,9 @@ class WorkerPool:
         return checked.faults
 
     def dismiss(self) -> None:
+        """Ends the workers, and the fork server that they come from."""
         self._keep(0)
+        self._sweep.server.stop()
 
     def _keep(self, count: int) -> None:
         for process in self.processes[count:]:
@@ -46,7 +48,7 @@ class WorkerPool:
                     printed = self.processes[0].printed()
                     raise FileFault(f"the experiments could not be checked: {error}\n{printed}") from error
                 self.processes[0].kill()
-                self.processes[0] = Process(self._sweep.settings())
+                self.processes[0] = self._sweep.worker()
                 spare -= 1
 
     def _answer(self, identities: list[Identity]) -> Checked:

@@ -14,11 +14,12 @@ from lth_bench.pruning.allocation import kept_count
 from lth_bench.pruning.doctor import standardised
 from lth_bench.pruning.rehearsal import Rehearsal
 from lth_bench.running.context import Context
+from lth_bench.running.first_calls import unsuitable
 from lth_bench.running.transfer import origin_faults
 
 
 def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
-    """Faults of data, models and sparsities, one sentence each."""
+    """Faults of data, models, sparsities and, if there are none of these, pruners, one sentence each."""
     experiments = list(experiments)
     data_faults = list(_data_faults(experiments, context))
     absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
@@ -37,7 +38,8 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
             drawn.add(draw)
             faults += _overwritten(experiment, context)
     sound = [e for e in experiments if isinstance(sizes.get(f"{e.model} {e.dataset}"), int)]
-    return list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
+    faults = list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
+    return faults or list(unsuitable(experiments, context))
 
 
 def _misfits(experiments: list[Experiment], absent: list[Choice], context: Context) -> Iterator[str]:

@@ -7,18 +7,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Meta, Struct, structs
 
+from lth_bench.errors import DiskFault
 from lth_bench.running.standing import fingerprint, standing
 from lth_bench.storage import leases
-from lth_bench.storage.files import added, append, move, names
+from lth_bench.storage.files import append, move
 from lth_bench.storage.leases import Lease
 from lth_bench.storage.lines import parsed
+from lth_bench.storage.reading import added, names
 from lth_bench.storage.record import Identity, Record, RecordedError, identified
 from lth_bench.storage.records import record_path, write_record
 from lth_bench.storage.store import Store
@@ -48,7 +52,7 @@ class Entry(Struct, frozen=True):
 
     event: str
     key: str
-    steps_computed: int | None = None
+    steps_computed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
 
 
 class Queue:
@@ -121,8 +125,7 @@ class Queue:
         try:
             self._note(why, task, **({"steps_computed": spent.steps_computed} if spent else {}))
         finally:
-            if task.lease.held():
-                task.lease.release()
+            task.lease.release()
             self._let_go(task)
 
     def lose(self, task: Task, record: Record, error: RecordedError) -> str:
@@ -148,8 +151,9 @@ class Queue:
     def _candidates(self) -> Iterator[str]:
         """Keys that nobody holds and that wait for nothing, in the order in which to claim them."""
         claims = leases.find_all(self.leases)
-        held = self._mine | {key for key, claim in claims.items() if claim.alive(self.patience)}
-        tries = {key: claims[key].generation for key in self._todo if key in claims}
+        mine = {key: claims[key] for key in self._todo if key in claims}
+        held = self._mine | {key for key, claim in mine.items() if claim.alive(self.patience)}
+        tries = {key: claim.generation for key, claim in mine.items()}
         # Experiments that were lost before come last, so that they cannot hold up the rest.
         for key in sorted(self._todo, key=lambda key: (tries.get(key, 0), self._places[key])):
             if key not in held and self._bases.get(key) not in self._todo and not self._must_wait(key):
@@ -165,10 +169,15 @@ class Queue:
         return task
 
     def _clear_leases(self) -> None:
-        """Removes the leases of workers that ended between publishing a record and removing their lease."""
-        for key, claim in leases.find_all(self.leases).items():
-            if record_path(self.directory, key).exists() and not claim.alive(self.patience):
-                leases.clear(self.leases, key)
+        """Removes the leases of workers that ended, or could not remove a file, after they had published their work."""
+        places: list[tuple[Path, Callable[[str], Path]]] = [(self.leases, partial(record_path, self.directory))]
+        if self.store:
+            places.append((self.store.root / "leases", self.store.entry_path))
+        for folder, published in places:
+            for key, claim in leases.find_all(folder).items():
+                if published(key).exists() and not claim.alive(self.patience):
+                    with suppress(DiskFault):
+                        leases.clear(folder, key)
 
     def _must_wait(self, key: str) -> bool:
         if key not in self._waits or self.store is None:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from lth_bench.errors import FileFault
+from lth_bench.errors import Damaged, FileFault
 from lth_bench.hashing import sha256
 from lth_bench.running.standing import CONSEQUENCES, FINAL, Standing, standing
 from lth_bench.storage import leases
-from lth_bench.storage.files import names, set_aside
+from lth_bench.storage.files import set_aside
 from lth_bench.storage.leases import SECONDS, Claim
+from lth_bench.storage.reading import names
 from lth_bench.storage.record import STATUSES, Identity, identity_of
-from lth_bench.storage.records import read_plan, read_record, record_path, ticket_path
+from lth_bench.storage.records import plan_path, read_plan, read_record, record_path, ticket_path
 
 ORDER = (*STATUSES, "quarantined", "damaged", "unreadable", "running", "interrupted", "missing")
 AGAIN = {**CONSEQUENCES, "interrupted": "its worker is gone; the next run, or one that goes on now, takes it over"}
@@ -31,15 +32,27 @@ class Surveyed:
 
 
 def survey(directory: Path) -> list[Surveyed]:
-    """The state of every experiment that was planned or has a record. Raises FileFault if there is none."""
-    planned = {entry.key: entry for entry in read_plan(directory)}
+    """The state of every experiment that was planned or has a record, and of a plan that cannot be read.
+
+    Raises FileFault if there is none.
+    """
+    planned, faults = _planned(directory)
     recorded = [name.removesuffix(".json") for name in names(directory / "records") if not name.startswith(".")]
-    if not planned and not recorded:
+    if not (planned or recorded or faults):
         raise FileFault(f"no records in {directory}: it has neither a plan nor a folder records/ with something in it")
     claims = leases.find_all(directory / "leases")
     surveyed = [_recorded(key, planned.get(key), standing(directory, key)) for key in recorded]
     pending = planned.keys() - set(recorded)
-    return surveyed + [_pending(planned[key], claims.get(key)) for key in planned if key in pending]
+    return faults + surveyed + [_pending(planned[key], claims.get(key)) for key in planned if key in pending]
+
+
+def _planned(directory: Path) -> tuple[dict[str, Identity], list[Surveyed]]:
+    """The planned experiments by key; or what is wrong with the plan."""
+    try:
+        return {entry.key: entry for entry in read_plan(directory)}, []
+    except FileFault as fault:
+        state = "damaged" if isinstance(fault, Damaged) else "unreadable"
+        return {}, [Surveyed(plan_path(directory).name, None, state, str(fault))]
 
 
 def count(surveyed: list[Surveyed]) -> dict[str, int]:

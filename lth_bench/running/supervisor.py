@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from lth_bench.errors import FileFault
@@ -25,9 +26,9 @@ from lth_bench.running.processes import Died, Process
 from lth_bench.running.queue import Queue, Task, Tell
 from lth_bench.running.sweep import POLL, Sweep
 from lth_bench.storage import leases
-from lth_bench.storage.files import names, remove, tidy
+from lth_bench.storage.files import remove, tidy
 from lth_bench.storage.record import Record, RecordedError, Timing, failed
-from lth_bench.storage.records import outcome_path
+from lth_bench.storage.records import outcome_path, outcomes
 
 
 class TakenOver(Exception):
@@ -58,11 +59,10 @@ def run_all(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
 def _remove_outcomes(sweep: Sweep) -> None:
     """Removes outcomes that killed workers left and nobody will evaluate."""
     claims = leases.find_all(sweep.directory / "leases")
-    for name in names(sweep.directory / "outcomes"):
-        key, _, generation = name.removesuffix(".safetensors").partition(".")
+    for key, generation in outcomes(sweep.directory):
         claim = claims.get(key)
-        if not (claim and str(claim.generation) == generation and claim.alive(sweep.limits.patience)):
-            remove(sweep.directory / "outcomes" / name)
+        if not (claim and claim.generation == generation and claim.alive(sweep.limits.patience)):
+            remove(outcome_path(sweep.directory, key, generation))
 
 
 class Supervisor:
@@ -95,8 +95,10 @@ class Supervisor:
             self.queue.give_back(task, "stopped")
             raise
         finally:
-            for generation in range(1, task.lease.generation + 1):
-                remove(outcome_path(self.sweep.directory, task.key, generation))
+            with suppress(FileFault):  # the next run removes it
+                for key, generation in outcomes(self.sweep.directory):
+                    if key == task.key and generation <= task.lease.generation:
+                        remove(outcome_path(self.sweep.directory, key, generation))
         if isinstance(answer, MustWait):
             self.queue.park(task, answer.segment, answer.spent)
             return "parked"
@@ -126,7 +128,7 @@ class Supervisor:
         """Asks the worker and waits for its answer; a worker that dies or takes too long makes a failure of it."""
         if self.process and self.process.ended:
             self._dismiss()
-        process = self.process = self.process or Process(self.sweep.settings())
+        process = self.process = self.process or self.sweep.worker()
         started, clock = datetime.now(UTC), time.monotonic()
         try:
             return self._answer(process, request, task)

@@ -8,6 +8,7 @@ from pathlib import Path
 from lth_bench.running.code import Fingerprint
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import Settings
+from lth_bench.running.processes import ForkServer, Process
 from lth_bench.running.queue import Queue
 from lth_bench.storage.record import Identity
 from lth_bench.storage.store import Store
@@ -20,7 +21,7 @@ class Sweep:
     """A run directory and how to work on it. Without a store, experiments share no training.
 
     Each worker has `loaders` processes that read ahead images that memory does not hold. Workers that find other code
-    than `code` do not begin.
+    than `code` do not begin. All workers come from `server`.
     """
 
     directory: Path
@@ -30,11 +31,16 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     loaders: int = 0
     code: list[Fingerprint] = field(default_factory=list)
+    server: ForkServer = field(default_factory=ForkServer)
 
     def queue(self, identities: list[Identity]) -> Queue:
         """The queue of these experiments."""
         store = Store(self.store, self.limits.patience) if self.store else None
         return Queue(self.directory, identities, store, self.limits.patience)
+
+    def worker(self) -> Process:
+        """A new worker process."""
+        return Process(self.settings(), self.server)
 
     def settings(self) -> Settings:
         """The settings of its worker processes."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import faulthandler
 import gc
 import os
 import resource
 import select
 import signal
-import socket
 import sys
 import threading
 import time
@@ -20,7 +18,7 @@ from typing import Literal, NoReturn
 import torch
 
 from lth_bench.errors import Busy, DiskFault, FileFault, Stopped
-from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.plugins import Plugins, load_plugins
 from lth_bench.running.context import Context
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import (
@@ -53,15 +51,17 @@ Device = Literal["cpu", "cuda"]
 LOOK = 0.5  # seconds between two looks at the progress of the main thread
 
 
-def make_context(data_root: Path | None, device: Device, store: Store | None = None) -> Context:
-    """The context of this process, with torch made fast and repeatable; does not start CUDA."""
+def make_context(
+    data_root: Path | None, device: Device, store: Store | None = None, plugins: Plugins | None = None
+) -> Context:
+    """The context of this process, by default with all plugins; makes torch fast and repeatable, starts no CUDA."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if device == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-    return Context(load_plugins(), data_root, torch.device(device), store)
+    return Context(plugins or load_plugins(), data_root, torch.device(device), store)
 
 
 def choose(name: str) -> Device:
@@ -117,7 +117,7 @@ class Heartbeat:
             time.sleep(min(LOOK, limits.patience / 4))
 
 
-def serve(channel: Channel) -> None:
+def serve(channel: Channel, plugins: Plugins) -> None:
     """Answers requests until the other end closes, each in a child that has all imports and data already.
 
     So an experiment starts in milliseconds and cannot affect the next. The first message is the settings. Idle follows
@@ -127,7 +127,8 @@ def serve(channel: Channel) -> None:
     assert isinstance(settings, Settings)
     store = Store(Path(settings.store), settings.limits.patience) if settings.store else None
     try:
-        context = make_context(Path(settings.data) if settings.data else None, choose(settings.device), store)
+        root = Path(settings.data) if settings.data else None
+        context = make_context(root, choose(settings.device), store, plugins)
         context.loaders = settings.loaders
     except ValueError as error:
         channel.send(CannotGoOn(str(error)))
@@ -238,11 +239,3 @@ def _trained(request: Train, directory: Path, context: Context) -> Answer:
     except Stopped:
         return Checkpointed(request.spent)
     return Ended(trained) if isinstance(trained, Record) else trained
-
-
-def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1, all_threads=False)
-    serve(Channel(socket.socket(fileno=int(sys.argv[1]))))

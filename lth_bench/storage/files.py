@@ -6,18 +6,21 @@ import errno
 import os
 import re
 import secrets
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lth_bench.errors import DiskFault, FileFault
+from lth_bench.errors import DiskFault
 from lth_bench.hashing import Content
+from lth_bench.storage.reading import names, size
 
 ASIDE = re.compile(r"\..+\.[0-9a-f]{16}~")
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+TRIED = 1 << 16  # bytes; a disk with less room is full
 ABANDONED = 3600.0  # seconds after which an unfinished file counts as the leftover of a killed writer
 
 
@@ -86,23 +89,11 @@ def append(path: Path, content: bytes) -> None:
     with _faults(path):
         _make_folder(path.parent)
         before("append", path)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK, 0o644)
         try:
             os.write(handle, content)
         finally:
             os.close(handle)
-
-
-def added(path: Path, start: int) -> Iterator[bytes]:
-    """The complete lines of a file from a byte on; none if there is no such file. Raises FileFault."""
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            yield from (line for line in file if line.endswith(b"\n"))
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise FileFault(f"cannot read {path}: {error.strerror}") from error
 
 
 def remove(path: Path) -> None:
@@ -143,12 +134,15 @@ def set_aside(path: Path, folder: Path) -> Path:
 
 
 def age(path: Path) -> float | None:
-    """Seconds since the last modification of a file, by the clock of its file system; None if it is gone."""
+    """Seconds between the last modification of a file and now, by the clock of its file system; None if it is gone.
+
+    A time in the future counts as one in the past: no writer leaves it behind, and nothing may wait for it.
+    """
     try:
         modified = path.stat().st_mtime
     except FileNotFoundError:
         return None
-    return clock(path.parent) - modified
+    return abs(clock(path.parent) - modified)
 
 
 def clock(folder: Path) -> float:
@@ -167,12 +161,12 @@ def clock(folder: Path) -> float:
         return time.time()
 
 
-def size(path: Path) -> int:
-    """Bytes of a file, 0 if it is gone."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+def try_to_write(folder: Path) -> None:
+    """Writes a nameless file of a few bytes into a folder, or where it would be made. Raises DiskFault."""
+    place = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with _faults(folder), tempfile.TemporaryFile(dir=place) as file:
+        file.write(bytes(TRIED))
+        file.flush()
 
 
 @contextmanager
@@ -189,17 +183,6 @@ def locked(path: Path) -> Iterator[None]:
             yield
         finally:
             os.close(handle)
-
-
-def names(folder: Path) -> list[str]:
-    """The sorted names in a folder; none if there is no such folder. Raises FileFault."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in entries)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise FileFault(f"cannot read {folder}: {error.strerror}") from error
 
 
 def tidy(folder: Path) -> int:

@@ -2,25 +2,36 @@
 
 A lease on KEY is the file KEY.N, made by exclusive create. It is alive while its owner touches it. When it is not, the
 first process to create KEY.N+1 takes over; the owner of KEY.N, should it come back, sees that file and stops.
+
+Ages of leases are differences between times of the file system, so that the clocks of machines need not agree. Other
+people may have written what lies here: files with other names or contents are no leases, or leases of nobody.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import Struct
 
+from lth_bench.errors import FileFault
 from lth_bench.hashing import canonical
 from lth_bench.machine import identity as machine_identity
 from lth_bench.machine import started
-from lth_bench.storage.files import age, create, names, publish, remove, touch
+from lth_bench.storage.files import age, create, publish, remove, touch
 from lth_bench.storage.lines import parsed
+from lth_bench.storage.reading import content, names
 from lth_bench.storage.record import RecordedError, builtins, decoder
 
 SECONDS = 60.0
+NAME = re.compile(r"([^.].*)\.([1-9][0-9]{0,8})")
+LAST = 10**9 - 1  # the highest generation that a name can have
+LARGEST = 1 << 20  # bytes of a lease
 
 
 class Owner(Struct, frozen=True):
@@ -62,12 +73,16 @@ class Lease:
         return latest is not None and latest.token == self.token
 
     def release(self) -> None:
-        """Gives the lease back unused; earlier losses still count."""
-        remove(self.path)
+        """Gives the lease back unused, if it is still held; earlier losses still count. A file that stays expires."""
+        with suppress(FileFault):
+            if self.held():
+                remove(self.path)
 
     def finish(self) -> None:
-        """Removes all leases on the key, once the work is published."""
-        clear(self.folder, self.key)
+        """Removes all leases on the key if this one is still held, after publication. A file that stays expires."""
+        with suppress(FileFault):
+            if self.held():
+                clear(self.folder, self.key)
 
     def lose(self, reason: RecordedError) -> None:
         """Declares the work lost, so that others need not wait until the lease expires."""
@@ -97,14 +112,19 @@ def claim(folder: Path, key: str, seconds: float = SECONDS) -> Lease | None:
     latest = find(folder, key)
     if latest and latest.alive(seconds):
         return None
+    if latest and latest.generation == LAST:
+        clear(folder, key)
+        latest = None
     lease = Lease(folder, key, latest.generation + 1 if latest else 1, secrets.token_hex(8))
     return lease if create(lease.path, _content(lease.token)) else None
 
 
 def clear(folder: Path, key: str) -> None:
-    """Removes all leases on a key, the latest first, so that the remaining ones are a history at any time."""
-    latest = find(folder, key)
-    for generation in range(latest.generation if latest else 0, 0, -1):
+    """Removes all leases on a key, the latest first, so that the remaining ones are a history at any time.
+
+    Raises DiskFault for a file that cannot be removed.
+    """
+    for generation in _generations(folder, key)[::-1]:
         remove(folder / f"{key}.{generation}")
 
 
@@ -115,28 +135,36 @@ def find(folder: Path, key: str) -> Claim | None:
 
 def find_all(folder: Path, only: str | None = None) -> dict[str, Claim]:
     """The latest lease on every key, or on `only` one."""
-    generations: dict[str, int] = {}
-    for name in names(folder):
-        key, _, number = name.rpartition(".")
-        if number.isdecimal() and not name.startswith(".") and only in (None, key):
-            generations[key] = max(int(number), generations.get(key, 0))
-    return {key: _read(folder / f"{key}.{number}", number) for key, number in generations.items()}
+    latest: dict[str, int] = {}
+    for key, generation in _places(folder):
+        if only in (None, key):
+            latest[key] = max(generation, latest.get(key, 0))
+    return {key: _read(folder / f"{key}.{generation}", generation) for key, generation in latest.items()}
 
 
 def history(folder: Path, key: str) -> list[RecordedError]:
     """The errors by which earlier leases on a key were lost, the oldest first."""
-    latest = find(folder, key)
-    numbers = range(1, latest.generation + 1) if latest else []
-    claims = [_read(folder / f"{key}.{number}", number) for number in numbers]
+    claims = [_read(folder / f"{key}.{generation}", generation) for generation in _generations(folder, key)]
     return [claim.lost for claim in claims if claim.lost]
+
+
+def _generations(folder: Path, key: str) -> list[int]:
+    """The generations of the leases on a key, in rising order."""
+    return sorted(generation for other, generation in _places(folder) if other == key)
+
+
+def _places(folder: Path) -> Iterator[tuple[str, int]]:
+    """The key and generation of every lease in a folder."""
+    matches = (NAME.fullmatch(name) for name in names(folder))
+    return ((match[1], int(match[2])) for match in matches if match)
 
 
 def _read(path: Path, generation: int) -> Claim:
     try:
-        content = parsed(path.read_bytes(), _CONTENT)
-    except OSError:
-        content = None
-    return Claim(path, generation, content.token, content.owner, content.lost) if content else Claim(path, generation)
+        lease = parsed(content(path, LARGEST), _CONTENT)
+    except FileFault:
+        lease = None
+    return Claim(path, generation, lease.token, lease.owner, lease.lost) if lease else Claim(path, generation)
 
 
 _CONTENT = decoder(LeaseContent)

@@ -76,11 +76,12 @@ class RecordedLayer(Struct, frozen=True):
 
 
 class Network(Struct, frozen=True):
-    """What the costs of a network depend on."""
+    """What the costs of a network depend on; `left_out` counts the matrix weights that no method prunes."""
 
     layers: list[RecordedLayer]
     other_flops: int
     parameters: int
+    left_out: int | UnsetType = UNSET
 
 
 class Point(Struct, frozen=True, omit_defaults=True):
@@ -120,7 +121,7 @@ class Curve(Struct, frozen=True):
 
 
 class RecordedEvent(Struct, frozen=True, omit_defaults=True):
-    """Consecutive ticks of one kind; or work done while the clock stood still, with its measured FLOPs."""
+    """Consecutive ticks of one kind; or work while the clock stood still or beside ticks, with its measured FLOPs."""
 
     kind: str
     step: int

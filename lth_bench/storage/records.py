@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,13 @@ from msgspec import Struct
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.experiments.experiment import Planned
-from lth_bench.storage.files import locked, names, publish_new, set_aside
+from lth_bench.storage.files import locked, publish_new, set_aside
+from lth_bench.storage.reading import names
 from lth_bench.storage.record import SCHEMA, Identity, Plan, Record, Status, builtins, decoder, identity
 from lth_bench.storage.sealed import publish_json, read_json, read_sealed, sealed
 
 T = TypeVar("T")
+OUTCOME = re.compile(r"([^.]+)\.([1-9][0-9]{0,8})\.safetensors")
 RESULTS = ("done", "diverged")
 
 
@@ -44,6 +47,12 @@ def ticket_path(directory: Path, key: str) -> Path:
 def outcome_path(directory: Path, key: str, generation: int) -> Path:
     """The file in which one try hands its outcome over; each try has its own, also after a takeover."""
     return directory / "outcomes" / f"{key}.{generation}.safetensors"
+
+
+def outcomes(directory: Path) -> list[tuple[str, int]]:
+    """The keys and tries whose outcome lies in a run directory."""
+    matches = (OUTCOME.fullmatch(name) for name in names(directory / "outcomes"))
+    return [(match[1], int(match[2])) for match in matches if match]
 
 
 def plan_path(directory: Path) -> Path:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from lth_bench.errors import Damaged, FileFault
+from lth_bench.errors import Damaged
 from lth_bench.hashing import canonical, sha256
+from lth_bench.storage import reading
 from lth_bench.storage.files import publish
 
 LARGEST_JSON = 512 << 20  # bytes; the plan of 100,000 experiments takes 78 million
@@ -30,7 +30,7 @@ def publish_json(path: Path, value: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a sealed object; raises Damaged for any other content, and FileFault if the file cannot be read."""
-    content = _read(path)
+    content = reading.content(path, LARGEST_JSON)
     try:
         value = _OBJECT.decode(content)
         checksum = value.pop("checksum")
@@ -45,23 +45,13 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_sealed(path: Path) -> bytes:
     """Reads the bytes of a sealed object without parsing them; raises as `read_json` does."""
-    content = _read(path)
+    content = reading.content(path, LARGEST_JSON)
     if not _is_sealed(content):
         read_json(path)
     return content
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb", buffering=0) as file:
-            if (size := os.fstat(file.fileno()).st_size) > LARGEST_JSON:
-                raise Damaged(f"{path} is not a record of lth-bench: it has {size:,} bytes, at most {LARGEST_JSON:,}")
-            return file.readall()
-    except OSError as error:
-        raise FileFault(f"cannot read {path}: {error.strerror}") from error
 
 
 def _is_sealed(content: bytes) -> bool:

@@ -7,23 +7,43 @@ holds the lease on its key.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.hashing import Content, sha256
 from lth_bench.storage import leases
-from lth_bench.storage.files import names, publish, remove, set_aside, touch
+from lth_bench.storage.files import publish, remove, set_aside, touch
 from lth_bench.storage.leases import Lease
+from lth_bench.storage.reading import names
 from lth_bench.storage.sealed import publish_json, read_json
 
 SCHEMA = 1
 SUFFIX = ".safetensors"
-HASH = re.compile(r"[0-9a-f]{64}")
+Hash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 FOLDERS = ("entries", "objects", "checkpoints", "leases", "damaged")
+
+
+class Divergence(Struct, frozen=True):
+    """The step at which training diverged, and what was not finite."""
+
+    step: int
+    what: str
+
+
+class Links(Struct, frozen=True):
+    """The fields of every entry: its tensors, the entries that it is made of, or the divergence in which it ends."""
+
+    key: str
+    objects: list[Hash]
+    parts: list[Hash]
+    diverged: Divergence | None
 
 
 @dataclass(frozen=True)
@@ -45,28 +65,28 @@ class Store:
 
     def checked(self, key: str, folder: str) -> dict[str, Any] | None:
         """The entry of a key, None for one of another schema; raises Damaged, and FileFault if it cannot be read."""
-        entry = read_json(self._json(folder, key))
+        entry = read_json(self.entry_path(key, folder))
         if entry.get("schema") != SCHEMA:
             return None
         if not _is_sound(entry, key):
-            raise Damaged(f"{self._json(folder, key)} is the entry of another key, or names no hashes")
+            raise Damaged(f"{self.entry_path(key, folder)} is the entry of another key, or names no hashes")
         return entry
 
     def reject(self, key: str, folder: str = "entries") -> None:
         """Sets an unusable entry aside."""
-        set_aside(self._json(folder, key), self.root / "damaged")
+        set_aside(self.entry_path(key, folder), self.root / "damaged")
 
     def used(self, key: str) -> None:
         """Marks an entry as just used; `collect` removes the least recently used first."""
-        touch(self._json("entries", key))
+        touch(self.entry_path(key))
 
     def write(self, key: str, entry: dict[str, Any], folder: str = "entries") -> None:
         """Publishes an entry, whose tensors must exist."""
-        publish_json(self._json(folder, key), {**entry, "schema": SCHEMA, "key": key})
+        publish_json(self.entry_path(key, folder), {**entry, "schema": SCHEMA, "key": key})
 
     def forget(self, key: str, folder: str = "entries") -> None:
         """Removes an entry; of a checkpoint, its tensors too."""
-        remove(self._json(folder, key))
+        remove(self.entry_path(key, folder))
         if folder == "checkpoints":
             self.clean_up(key, [])
 
@@ -102,13 +122,14 @@ class Store:
     def claim(self, keys: Iterable[str]) -> list[Lease] | None:
         """The leases on all these keys; None, and no lease, if one of them is taken."""
         held: list[Lease] = []
-        for key in sorted(set(keys)):
-            lease = leases.claim(self.root / "leases", key, self.patience)
-            if lease is None:
-                for other in held:
-                    other.release()
-                return None
-            held.append(lease)
+        with ExitStack() as undo:
+            for key in sorted(set(keys)):
+                lease = leases.claim(self.root / "leases", key, self.patience)
+                if lease is None:
+                    return None
+                undo.callback(lease.release)
+                held.append(lease)
+            undo.pop_all()
         return held
 
     def entries(self, folder: str = "entries") -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -117,15 +138,17 @@ class Store:
             if entry := self.read(path.stem, folder):
                 yield path, entry
 
-    def _json(self, folder: str, key: str) -> Path:
+    def entry_path(self, key: str, folder: str = "entries") -> Path:
         return self.root / folder / f"{key}.json"
 
 
 def _is_sound(entry: dict[str, Any], key: str) -> bool:
-    """Whether an entry is that of its key, and names its tensors and parts by hashes."""
-    named = [entry.get("objects"), entry.get("parts")]
-    hashes = all(isinstance(names, list) and all(HASH.fullmatch(str(name)) for name in names) for names in named)
-    return hashes and entry.get("key") == key
+    """Whether an entry is that of its key, and names its tensors and its distinct parts by hashes."""
+    try:
+        links = msgspec.convert(entry, Links)
+    except (msgspec.ValidationError, RecursionError):
+        return False
+    return links.key == key and len(set(links.parts)) == len(links.parts)
 
 
 def open_store(root: Path) -> Store:

@@ -68,7 +68,9 @@ def pack(mask: Tensor) -> Tensor:
 
 
 def unpack(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The boolean tensor of this shape from packed bits."""
+    """The boolean tensor of this shape from packed bits. Raises ValueError for another number or type of bits."""
+    if bits.dtype != torch.uint8 or bits.shape != (-(-shape.numel() // 8),):
+        raise ValueError(f"a mask of {shape.numel():,} weights is not packed in {tuple(bits.shape)} of {bits.dtype}")
     return torch.from_numpy(np.unpackbits(bits.numpy(), count=shape.numel()).astype(bool)).view(shape)
 
 

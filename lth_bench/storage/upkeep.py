@@ -10,7 +10,8 @@ from typing import Any
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.hashing import sha256
 from lth_bench.storage import leases
-from lth_bench.storage.files import ABANDONED, age, remove, size, tidy
+from lth_bench.storage.files import ABANDONED, age, remove, tidy
+from lth_bench.storage.reading import size
 from lth_bench.storage.store import FOLDERS, SUFFIX, Store, files
 
 
@@ -110,8 +111,9 @@ def _remove_tensors(store: Store, needed: set[Path], removed: Usage) -> None:
 def _remove_leases(store: Store, removed: Usage) -> None:
     for key, claim in leases.find_all(store.root / "leases").items():
         if not claim.alive(store.patience):
-            removed.add("leases", size(claim.path))
+            freed = size(claim.path)
             leases.clear(store.root / "leases", key)
+            removed.add("leases", freed)
 
 
 def _evict(store: Store, largest: int, removed: Usage) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any, TypeVar
 
 from torch import Tensor
 
 from lth_bench.errors import SessionError
-from lth_bench.models.flops import PausableMeter
 from lth_bench.training.clock import Clock
-from lth_bench.training.ledger import Ledger, Spent
+from lth_bench.training.ledger import EXTRA, Event, Ledger, Spent
+from lth_bench.training.metering import PausableMeter
 from lth_bench.training.topology import Topology
+
+T = TypeVar("T")
 
 
 class Account:
@@ -34,15 +37,25 @@ class Account:
         self.tick_open, self.loss, self._examples = True, None, 0
         self._kind, self._kept = "train", self._topology.kept
 
+    def own_pass(self, call: Callable[..., T], *arguments: Any) -> T:
+        """The result of the network's own pass: in a tick, neither it nor its first backward pass is extra work."""
+        if self.scoring or not self.tick_open:
+            return call(*arguments)
+        return self._meter.own_pass(call, *arguments)
+
     def passed(self, examples: int, *, dense: bool = False) -> None:
         """Charges a training pass of `examples` examples; a `dense` one computes gradients of pruned weights too."""
         self._progress()
         if self.scoring or not self.tick_open:
-            self.ledger.charge("score", self._clock.step, 0, examples, self._topology.kept)
+            self.ledger.charge(Event(self._untimed, self._clock.step, 0, examples, self._topology.kept))
             return
         self._examples += examples
         if dense:
             self._kind = "dense_gradients"
+
+    def charge_dense(self) -> None:
+        """Charges the passes of this tick with the gradients of pruned weights too."""
+        self._kind = "dense_gradients"
 
     def close_tick(self) -> None:
         """Charges the tick as one step."""
@@ -50,27 +63,48 @@ class Account:
         if not self._examples:  # a pass has reported progress already
             self._progress()
         self.spent.steps_computed += 1
-        self.ledger.charge(self._kind, self._clock.step, 1, self._examples, self._kept)
+        self.ledger.charge(Event(self._kind, self._clock.step, 1, self._examples, self._kept))
 
     def abandon_tick(self) -> None:
         """Charges the passes of a tick that ended without an update; they count as no step."""
         if self.tick_open and self._examples:
-            self.ledger.charge(self._kind, self._clock.step, 0, self._examples, self._kept)
+            self.ledger.charge(Event(self._kind, self._clock.step, 0, self._examples, self._kept))
         self.tick_open, self.loss = False, None
 
     def trained(self, start: int) -> None:
         """Charges plain training from step `start` up to now, as if every tick of it had been computed here."""
         steps = self._clock.step - start
         examples = steps * self._clock.recipe.batch_size
-        self.ledger.charge("train", start, steps, examples, self._topology.kept)
+        self.ledger.charge(Event("train", start, steps, examples, self._topology.kept))
 
     def metered(self) -> AbstractContextManager[None]:
         """Inside, everything computed outside ticks is measured in FLOPs and charged as scoring."""
         return self._meter.on()
 
+    @property
+    def extra(self) -> AbstractContextManager[None]:
+        """Inside, everything computed beside the passes of the tick is measured in FLOPs, and charged as extra work."""
+        return self._meter
+
     def unmetered(self) -> AbstractContextManager[None]:
         """Inside, nothing is measured: the harness computes for itself, not for the method."""
         return self._meter.paused()
+
+    def in_tick(self, name: str, call: Callable[[], None]) -> None:
+        """Makes a call as inside `unmetered()`. Raises SessionError outside a tick, and inside `scoring()`."""
+        if self.scoring or not self.tick_open:
+            self.require_tick(name)
+        self._meter.silently(call)
+
+    @property
+    def hears(self) -> bool:
+        """Whether what this thread computes now is measured."""
+        return self._meter.hears
+
+    @property
+    def pauses(self) -> bool:
+        """Whether the harness computes for itself."""
+        return self._meter.pauses
 
     def refuse(self, call: str) -> None:
         """Raises SessionError inside an open loop over batches, and inside `scoring()`."""
@@ -89,9 +123,20 @@ class Account:
         if not self.tick_open:
             raise SessionError(f"{call} outside a tick: call it once for every batch of batches()")
 
+    def require_loop(self, call: str) -> None:
+        """Raises SessionError outside a loop over batches, and inside `scoring()`."""
+        self.refuse_scoring(call)
+        if not self.loop_open:
+            raise SessionError(f"{call} outside a loop over batches(): call it after update() or in its place")
+
+    @property
+    def _untimed(self) -> str:
+        """The kind of work that takes no tick."""
+        return EXTRA if self.loop_open else "score"
+
     def _charge_flops(self, name: str, flops: int) -> None:
-        """Charges a product computed outside ticks, and the share of it that belongs to kept weights."""
+        """Charges a product beside the passes of ticks, and the share of it that belongs to kept weights."""
         topology = self._topology
         mask, kept = topology.masks.get(name), dict(zip(topology.masks, topology.kept, strict=True))
         sparse = flops if mask is None else round(flops * kept[name] / mask.numel())
-        self.ledger.charge("score", self._clock.step, 0, 0, topology.kept, flops, sparse)
+        self.ledger.charge(Event(self._untimed, self._clock.step, 0, 0, topology.kept, flops, sparse))

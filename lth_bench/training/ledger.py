@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+EXTRA = "extra"
+
 
 @dataclass(slots=True)
 class Event:
     """Work done: `steps` ticks of the clock from `step` on, on `examples` examples in all.
 
-    `kind` is "train" (forward, backward, update), "dense_gradients" (the same with gradients of pruned weights too) or
-    "score" (everything computed while the clock stands still). `kept` counts the weights kept by layer meanwhile.
-    Scoring is measured: `flops` were computed, `sparse_flops` of them for kept weights.
+    `kind` is "train" (forward, backward, update), "dense_gradients" (the same with gradients of pruned weights too),
+    "score" (everything computed while the clock stands still) or "extra" (in loops over batches, everything beside
+    those). `kept` counts the weights kept by layer meanwhile. Scoring and extra work are measured: `flops` were
+    computed, `sparse_flops` of them for kept weights.
     """
 
     kind: str
@@ -21,6 +24,16 @@ class Event:
     kept: tuple[int, ...]
     flops: int = 0
     sparse_flops: int = 0
+
+    def continued_by(self, more: Event) -> bool:
+        follows = self.kind == EXTRA or self.step + self.steps == more.step
+        return follows and (self.kind, self.kept) == (more.kind, more.kept)
+
+    def extend(self, more: Event) -> None:
+        self.steps += more.steps
+        self.examples += more.examples
+        self.flops += more.flops
+        self.sparse_flops += more.sparse_flops
 
 
 @dataclass
@@ -36,19 +49,17 @@ class Spent:
 
 
 class Ledger:
-    """The events of an experiment; an event that continues the last one extends it."""
+    """The events of an experiment; ticks of one kind are one event, and the extra work beside them another."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
-    def charge(
-        self, kind: str, step: int, steps: int, examples: int, kept: tuple[int, ...], flops: int = 0, sparse: int = 0
-    ) -> None:
-        last = self.events[-1] if self.events else None
-        if last and last.step + last.steps == step and last.kind == kind and last.kept == kept:
-            last.steps += steps
-            last.examples += examples
-            last.flops += flops
-            last.sparse_flops += sparse
-        else:
-            self.events.append(Event(kind, step, steps, examples, kept, flops, sparse))
+    def charge(self, event: Event) -> None:
+        """Extends the event that this one continues, or adds it."""
+        for last in reversed(self.events[-2:]):
+            if last.continued_by(event):
+                last.extend(event)
+                return
+            if (last.kind == EXTRA) == (event.kind == EXTRA):
+                break
+        self.events.append(event)

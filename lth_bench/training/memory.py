@@ -146,8 +146,7 @@ class Memory:
         finally:
             self.watch.leases = []
             for lease in held:
-                if lease.held():
-                    lease.finish()
+                lease.finish()
 
     def _compute(self, session: Session, stretch: _Stretch, key: str, end: int) -> Segment:
         """Trains up to `end`, from the last checkpoint if there is one."""

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-import timm.optim
 import torch
 from torch import Tensor, nn
 
@@ -28,9 +27,11 @@ def _groups(recipe: Recipe, model: nn.Module) -> list[Any]:
     """Parameters, in groups with and without decay: biases, norm layers and what the timm model names do not decay."""
     if recipe.decay == "all":
         return [parameter for parameter in model.parameters() if parameter.requires_grad]
+    from timm.optim import param_groups_weight_decay  # type: ignore[attr-defined]  # timm is needed nowhere else here
+
     named: Any = getattr(model, "no_weight_decay", ())
     names = named() if callable(named) else named
-    return list(timm.optim.param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=names))  # type: ignore[attr-defined]
+    return list(param_groups_weight_decay(model, recipe.weight_decay, no_weight_decay_list=names))
 
 
 def restore_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

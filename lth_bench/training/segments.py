@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
+import torch
 from torch import Tensor
 
 from lth_bench.errors import Damaged, Diverged, FileFault
@@ -16,6 +18,14 @@ from lth_bench.training.state import Snapshot
 
 if TYPE_CHECKING:
     from lth_bench.training.session import Session
+
+Step = Annotated[int, msgspec.Meta(ge=0)]
+STATES = {
+    "sgd": {"momentum_buffer"},
+    "adam": {"step", "exp_avg", "exp_avg_sq"},
+    "adamw": {"step", "exp_avg", "exp_avg_sq"},
+}
+"""The names of an optimiser's states of each parameter; without momentum, SGD has none."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,7 @@ class Segments:
                 return None
         try:
             return self._segment(session, entry, objects)
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, msgspec.ValidationError):
             self.store.reject(key, folder)
             return None
 
@@ -77,13 +87,14 @@ class Segments:
             if {name: (value.shape, value.dtype) for name, value in objects[digest].items()} != wanted:
                 raise ValueError(f"object {digest} does not fit the network")
         measured = Monitor()
-        measured.curve = [Measurement(**point) for point in entry["curve"]]
+        measured.curve = msgspec.convert(entry["curve"], list[Measurement])
         measured.accurate, measured.early_stop = (
-            best and Best(Measurement(**best["measurement"]), objects[best["state"]])
+            best and Best(msgspec.convert(best["measurement"], Measurement), objects[best["state"]])
             for best in (entry["accurate"], entry["early_stop"])
         )
         optimizer = _optimizer_state(session, objects[entry["optimizer"]])
-        return Segment(Snapshot(entry["end"], objects[entry["state"]], optimizer), measured)
+        end = msgspec.convert(entry["end"], Step)
+        return Segment(Snapshot(end, objects[entry["state"]], optimizer), measured)
 
     def save(self, key: str, segment: Segment, start: int, folder: str = "entries") -> None:
         """Stores a segment that started at step `start`; `folder` is "checkpoints" for an unfinished one."""
@@ -132,10 +143,19 @@ def flat(optimizer: dict[str, Any]) -> State:
 
 
 def _optimizer_state(session: Session, tensors: State) -> dict[str, Any]:
-    """An optimiser's state_dict made of its tensors, in the order of the parameters, with the options in force."""
+    """An optimiser's state_dict made of its tensors, in the order of the parameters, with the options in force.
+
+    Raises LookupError and ValueError for tensors of another optimiser or network.
+    """
     optimizer = session.optimizer or make_optimizer(session.recipe, session.model)
+    shapes = [parameter.shape for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, kind = name.partition("/")
+        if value.shape != (torch.Size() if kind == "step" else shapes[int(number)]) or not value.is_floating_point():
+            raise ValueError(f"{name} does not fit the optimiser")
         state.setdefault(int(number), {})[kind] = value
+    known = all(kinds.keys() == STATES[session.recipe.optimizer] for kinds in state.values())
+    if not known or len(state) not in (0, len(shapes)):
+        raise ValueError(f"these are no states of {session.recipe.optimizer}, or not of all parameters")
     return {"state": dict(sorted(state.items())), "param_groups": optimizer.state_dict()["param_groups"]}

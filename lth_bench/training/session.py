@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -145,37 +145,25 @@ class Session:
         """Training batches; each is one tick of the clock and starts with cleared gradients."""
         self.account.refuse("batches()")
         self._check_in_force()
-        yield from self._ticks(self.steps(until))
+        for batch in self._ticks(self.steps(until)):
+            with self.account.extra:
+                yield batch
 
     def logits(self, inputs: Tensor) -> Tensor:
         """The network's outputs, N × classes, for N inputs; charged as a training pass."""
-        self.account.passed(len(inputs))
-        return self._forward(inputs)
+        return self.account.own_pass(self._forward, inputs)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as a training pass."""
-        self.account.passed(batch.labels.shape[0])
-        return self._loss(batch)
+        return self.account.own_pass(self._loss, batch)
 
     def update(self) -> None:
         """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
-        if not self.account.tick_open or self.account.scoring:
-            self.account.require_tick("update()")
-        if self.optimizer is None:
-            self.optimizer = make_optimizer(self.recipe, self.model)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.clock.rate()
-        complete_gradients(self.optimizer)
-        self.topology.mask_gradients()
-        advance(self.optimizer)
-        self._close_tick()
+        self.account.in_tick("update()", self._update)
 
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
-        self.account.passed(len(batch.labels), dense=True)
-        loss = self._loss(batch)
-        weights = list(self.weights.values())
-        return dict(zip(self.weights, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
+        return self.account.own_pass(self._dense_gradients, batch)
 
     def prune(self, scores: Scores, sparsity: Sparsity | None = None) -> None:
         """Keeps the highest scores: over all layers to a float (by default the target), in each layer to a dict.
@@ -237,11 +225,12 @@ class Session:
             self.topology.rebuild()
 
     def rewire(self, masks: Masks) -> None:
-        """Replaces the masks and ends the tick in place of an update; new weights start at zero, with empty state."""
-        self.account.require_tick("rewire()")
+        """Replaces the masks, after an update or in place of it; new weights start at zero, with empty state."""
+        self.account.require_loop("rewire()")
         masking.check_masks(masks, self.masks)
         self._set_masks({name: masks[name].clone() for name in self.masks}, rewired=True)
-        self._close_tick()
+        if self.account.tick_open:
+            self._close_tick()
 
     def sample(self, count: int, round: int = 0) -> Batch:
         """`count` training examples to score on, a pure function of (seed, step, round)."""
@@ -292,8 +281,7 @@ class Session:
     def rewind_clock(self, step: int) -> None:
         """Sets the clock back; weights and optimiser state stay."""
         self.account.refuse("rewind_clock()")
-        step = operator.index(step)
-        if not 0 <= step <= self.step:
+        if not 0 <= (step := operator.index(step)) <= self.step:
             raise SessionError(f"cannot rewind the clock to step {step}: it stands at {self.step}")
         self.clock.step = step
         self.course.restart()
@@ -379,8 +367,7 @@ class Session:
     def _open_tick(self) -> Batch:
         if self._observer:
             self._observer.entered()
-        if self.account.scoring:
-            self.account.refuse_scoring("the next batch of batches()")
+        self.account.refuse_scoring("the next batch of batches()")
         if self.course.ticket is None:
             self.course.mark_ticket(self.step)
         self._clear_gradients()
@@ -399,21 +386,34 @@ class Session:
         if self.clock.measures():
             self.course.measure(self.step, self.account.loss, self.weights)
 
-    def _forward(self, inputs: Tensor) -> Tensor:
-        """Outputs in the recipe's precision; scores are computed in float32 at least, so that few of them tie."""
-        if self.account.scoring or self.clock.recipe.precision == "float32":
-            logits: Tensor = self.model(inputs if self._precision is None else inputs.to(self._precision))
-        else:
-            with torch.autocast(inputs.device.type, torch.bfloat16):
-                logits = self.model(inputs).float()
-        return logits
+    def _update(self) -> None:
+        if self.optimizer is None:
+            self.optimizer = make_optimizer(self.recipe, self.model)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.clock.rate()
+        complete_gradients(self.optimizer)
+        self.topology.mask_gradients()
+        advance(self.optimizer)
+        self._close_tick()
 
-    def _loss(self, batch: Batch) -> Tensor:
-        logits = self._forward(batch.inputs)
+    def _forward(self, inputs: Tensor, *, dense: bool = False) -> Tensor:
+        """Outputs in the recipe's precision; scores are computed in float32 at least, so that few of them tie."""
+        self.account.passed(len(inputs), dense=dense)
+        if self.account.scoring or self.clock.recipe.precision == "float32":
+            return cast(Tensor, self.model(inputs if self._precision is None else inputs.to(self._precision)))
+        with torch.autocast(inputs.device.type, torch.bfloat16):
+            return cast(Tensor, self.model(inputs).float())
+
+    def _loss(self, batch: Batch, *, dense: bool = False) -> Tensor:
+        logits = self._forward(batch.inputs, dense=dense)
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.clock.recipe.label_smoothing)
         if not self.account.scoring:
             self.account.loss = loss
         return loss
+
+    def _dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
+        loss, weights = self._loss(batch, dense=True), list(self.weights.values())
+        return dict(zip(self.weights, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
 
     def _recall(self, memory: SharedTraining[Session], end: int) -> None:
         """Trains with a memory; the Session ends the same whether the memory computed or looked up."""

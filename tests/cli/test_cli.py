@@ -283,6 +283,23 @@ def test_faults_of_models_data_and_targets_are_found_before_anything_starts(tmp_
         assert word in done.stderr, done.stderr
 
 
+def test_a_plugin_that_imports_the_session_does_not_import_timm():
+    code = "import sys; from lth_bench import Session; assert not {'timm', 'torchvision'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_run_without_report_prints_the_leaderboard_and_writes_records_alone(tmp_path, command):
+    path, out = suite(tmp_path, GOOD), tmp_path / "out"
+    finish(path, out)
+    bare = {path.name for path in out.iterdir()}
+    quiet = command("run", path, "--out", out, "--no-report")
+    assert quiet.returncode == 0 and "dense" in quiet.stdout and "Written" not in quiet.stdout
+    assert {path.name for path in out.iterdir()} == bare
+    loud = command("run", path, "--out", out)
+    assert loud.stdout.startswith(quiet.stdout) and (out / "report" / "report.html").exists()
+    assert command("run", path, "--out", out, "--no-report").stdout == quiet.stdout
+
+
 def test_help_version_and_lists_import_neither_torch_nor_timm():
     lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "recipes", "suites")]
     script = (
@@ -307,6 +324,30 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(comman
     done = command("run", long, "--out", tmp_path / "out")
     assert done.returncode == 2 and "has 230 bytes, at most 200 fit a file name; rename its file" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("option", ["--out", "--store"])
+def test_a_file_in_the_place_of_a_folder_is_told_before_anything_starts(command, tmp_path, option):
+    (tmp_path / "file").write_text("precious")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        done = command("run", suite(tmp_path, "random"), "--out", tmp_path / "out", option, place)
+        assert done.returncode == 2 and f"cannot write {place}: Not a directory" in " ".join(done.stderr.split())
+    assert (tmp_path / "file").read_text() == "precious" and not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="mounting a file system takes root")
+@pytest.mark.parametrize(("option", "words"), [("size=4k", "No space left"), ("ro", "Read-only file system")])
+def test_a_place_without_room_or_permission_is_told_before_anything_starts(command, tmp_path, option, words):
+    (tmp_path / "small").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", option, "none", tmp_path / "small"]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    try:
+        done = command("run", suite(tmp_path, "random"), "--out", tmp_path / "small" / "out")
+        assert done.returncode == 2 and words in done.stderr and "cannot write" in done.stderr
+        assert list((tmp_path / "small").iterdir()) == []
+    finally:
+        subprocess.run(["umount", tmp_path / "small"], check=True)
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path):

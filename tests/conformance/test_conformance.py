@@ -44,12 +44,17 @@ def test_every_rule_is_broken_by_some_pruner():
     assert {rule for rule, _ in broken_pruners.BROKEN.values()} == set(RULES) - {"variant"}
 
 
-@pytest.mark.parametrize("name", ["honest", "nothing", "choosy", "frugal", "redrawer", "varied"])
+@pytest.mark.parametrize("name", ["honest", "distiller", "nothing", "choosy", "frugal", "redrawer", "varied"])
 def test_a_pruner_that_keeps_to_the_contract_passes(name):
     findings = list(check(PLUGINS, name, {}))
     assert not failures(findings)
     refused = [finding.reason for finding in findings if finding.state == "does not apply"]
     assert refused == {"choosy": ["it needs batch norm; take a network that has some"] * 2}.get(name, [])
+
+
+def test_what_a_pruner_prints_stays_inside_the_check(capfd):
+    assert not failures(glance(PLUGINS, "talkative", {}))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_pruning_while_scoring_is_the_only_fault_that_is_told_of_it():

@@ -1,10 +1,13 @@
 import hashlib
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torchvision import datasets
 
 from lth_bench.data.batches import BatchOrder
@@ -13,8 +16,11 @@ from lth_bench.data.loading import held_out
 from lth_bench.errors import DataError
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.worker import make_context
+from lth_bench.storage.records import read_record
 from support.images import write_idx
 from support.networks import examples, recipe
+from support.places import ROOT
 
 DATASETS = load_plugins().datasets
 
@@ -120,9 +126,29 @@ def test_digits_has_a_fixed_split_without_overlap():
     (train, train_labels), (test, test_labels) = (DATASETS["digits"].read(split, None) for split in ("train", "test"))
     assert (train.shape, test.shape, train.dtype) == ((1397, 1, 8, 8), (400, 1, 8, 8), np.uint8)
     assert set(train_labels) == set(test_labels) == set(range(10))
+    source, labels = load_digits(return_X_y=True)
+    whole = np.concatenate([train, test]).reshape(-1, 64).tolist()
+    assert sorted(whole) == sorted(np.round(source * 255 / 16).astype(int).tolist())
+    shares = np.bincount(test_labels) / np.bincount(labels)
+    assert np.ptp(shares) * 180 < 2  # images of a class
     dataset = DATASETS["digits"]
     assert train.mean() / 255 == pytest.approx(dataset.mean[0], abs=2e-3)
     assert train.std() / 255 == pytest.approx(dataset.std[0], abs=2e-3)
+
+
+def test_digits_are_those_of_the_published_records():
+    record = read_record(min((ROOT / "leaderboards" / "quickstart" / "records").glob("*.json")))
+    context = make_context(None, "cpu")
+    digests = context.read(record.experiment.dataset).digest, context.test(record.experiment.dataset).digest()
+    assert digests == (record.data.training, record.data.test)
+
+
+def test_digits_are_read_without_the_import_of_scikit_learn():
+    code = (
+        "import sys; from lth_bench_plugins.digits import read; assert len(read('train', None)[1]) == 1397; "
+        "assert not {'sklearn', 'scipy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_data_set_that_reads_something_else_is_refused():

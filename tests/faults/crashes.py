@@ -2,7 +2,8 @@
 
 `crashes.py SUITE FOLDER MODE NUMBER` prints in JSON how many faults were possible, how many were tried, and what went
 wrong. Modes "crash" and "full" fail at every NUMBER-th operation on a file, by ending the process or with a disk that
-is full from there on; mode "damage" damages files of a finished run NUMBER times.
+is full from there on; mode "remove" fails once, when a file is removed for the NUMBER-th time; mode "damage" damages
+files of a finished run NUMBER times.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from lth_bench.storage.records import read_record, record_path, write_plan
 from lth_bench.storage.store import Store
 from lth_bench.storage.upkeep import verify
 
-CRASHED, FULL, WRONG = 70, 71, 72
+CRASHED, FULL, WRONG, SURVIVED = 70, 71, 72, 73
 PLACES = [("records", "*"), ("tickets", "*"), ("store/objects", "*"), ("store/entries", "*"), (".", "plan.json")]
 
 
@@ -80,7 +81,9 @@ def failing(workload: Workload, mode: str, number: int):
 
         def before(operation: str, path: Path) -> None:
             nonlocal seen
-            seen += 1
+            seen += mode != "remove" or operation == "remove"
+            if mode == "remove" and operation == "remove" and seen == number:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
             if mode == "crash" and seen == number:
                 os._exit(CRASHED)
             if mode == "full" and seen >= number and operation in ("create", "write", "mkdir", "append"):
@@ -88,6 +91,8 @@ def failing(workload: Workload, mode: str, number: int):
 
         files.before = before
         workload(directory)
+        if mode == "remove" and seen >= number:
+            os._exit(SURVIVED)
 
     return work
 
@@ -110,14 +115,14 @@ def operations(workload: Workload, folder: Path, mode: str, stride: int) -> tupl
         status = in_child(failing(workload, mode, number), directory)
         if status == 0:
             return number - 1, number // stride, bad
-        if status not in (CRASHED, FULL):
+        if status not in (CRASHED, FULL, SURVIVED):
             bad.append(f"operation {number} ended in status {status}")
         partly = content(workload, directory)
         if any(partly[key] != reference[key] for key in partly) or verify(Store(directory / "store")).counts:
             bad.append(f"operation {number} left something between")
         if in_child(workload, directory) or content(workload, directory) != reference:
             bad.append(f"operation {number} was not recovered from")
-        if find_all(directory / "leases"):
+        if find_all(directory / "leases") or find_all(directory / "store" / "leases"):
             bad.append(f"operation {number} left a lease behind")
         number += stride
 

@@ -35,14 +35,20 @@ def suite(tmp_path):
 
 
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("mode", ["crash", "full"])
-def test_a_fault_at_every_operation_on_a_file(tmp_path, suite, tally, long, mode):
-    stride = 1 if long else 23
+@pytest.mark.parametrize(
+    ("mode", "stride", "least", "what"),
+    [
+        ("crash", 23, 150, "killed at every I/O call"),
+        ("full", 23, 150, "disk full at every I/O call"),
+        ("remove", 3, 5, "an error when a file is removed"),
+    ],
+)
+def test_a_fault_at_every_operation_on_a_file(tmp_path, suite, tally, long, mode, stride, least, what):
+    stride = 1 if long else stride
     count, tries, bad = crashes(suite, tmp_path, mode, stride)
-    assert count > 150
+    assert count > least
     every = "every one" if stride == 1 else f"every {stride}rd"
-    what = "killed at every I/O call" if mode == "crash" else "disk full at every I/O call"
-    tally(what, tries, bad, f"{every} of {count} recovered from; nothing in between")
+    tally(what, tries, bad, f"{every} of {count} recovered from; nothing in between, no lease left")
 
 
 @pytest.mark.timeout(3000)

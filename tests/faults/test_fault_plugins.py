@@ -16,7 +16,7 @@ from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.results.frame import load
 from lth_bench.running.context import Context
-from lth_bench.storage.files import names
+from lth_bench.storage.reading import names
 from lth_bench.storage.sealed import publish_json
 from lth_bench.training.numerics import numerics
 from support.documents import read_documents
@@ -97,7 +97,7 @@ def test_a_plugin_costs_its_own_experiment_only(tmp_path, path_of_plugins, runne
 def test_no_process_outlives_a_killed_runner(tmp_path, path_of_plugins, runners):
     suite = write_suite(tmp_path / "faults.toml", pruner("holder"), sparsities=[0.9])
     runner = runners.command("run", suite, "--out", tmp_path / "out", "--workers", "1")
-    while not (journal(tmp_path / "out") and len(runners.processes()) == 3):  # the runner, its worker, and its child
+    while not (journal(tmp_path / "out") and len(runners.processes()) == 4):  # runner, fork server, worker, its child
         time.sleep(0.1)
     time.sleep(2)
     runners.kill(runner.pid)

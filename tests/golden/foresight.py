@@ -11,7 +11,7 @@ from golden.agreement import CANCELLED, allowance, assert_chosen, assert_scores_
 from golden.cases import Case, Difference, Unchecked
 from golden.networks import examples, network_session
 from lth_bench.data.examples import Batch
-from lth_bench_plugins.synflow import exponential_rounds
+from lth_bench_plugins.synflow import kept_counts
 from support.pairs import pruner
 
 
@@ -70,19 +70,22 @@ def check_synflow(case: Case) -> None:
 
 
 def check_synflow_rounds(case: Case, target: float, official: dict[str, Tensor]) -> None:
-    """All rounds up to a target; each keeps as many weights as the official code did."""
+    """All rounds up to a target, which the official code rounds up in the last one too."""
     session, masks, allowed = network_session(case), case.masks, allowance(case)
-    size = sum(mask.numel() for mask in session.masks.values())
-    counts = kept_counts(case, size, target)
-    synflow, sparsities = pruner("synflow", {"rounds": len(counts)}), exponential_rounds(target, len(counts))
-    for number, (count, sparsity) in enumerate(zip(counts, sparsities, strict=True), 1):
-        assert abs(count - (1 - sparsity) * size) < 1, f"round {number}"
+    size, rounds = sum(mask.numel() for mask in session.masks.values()), rounds_of(case)
+    synflow = pruner("synflow", {"rounds": rounds})
+    *earlier, last = kept_counts(target, size, rounds)
+    assert kept(official) - last in (0, 1)
+    for number, count in enumerate([*earlier, kept(official)], 1):
         scores = synflow.scores(session)
         assert_scores_close(scores, case.own(f"score_iter{number}/"), allowed)
-        session.prune(scores, 1 - (kept(official) if number == len(counts) else count) / size)
+        session.prune(scores, 1 - count / size)
         if mask := masks.get(f"mask_iter{number}"):
             assert_chosen(session, mask, scores, allowed)
     assert_chosen(session, official, scores, allowed)
+    counts = case.value("kept_per_iteration")
+    if counts is not None and counts[-1] == kept(official):
+        assert [*earlier, kept(official)] == counts.tolist()
 
 
 def target_of(mask: str) -> float:
@@ -92,13 +95,9 @@ def target_of(mask: str) -> float:
     return float(parts[2]) / 100 if parts[1] == "s" else 1 - 10 ** -float(parts[2])
 
 
-def kept_counts(case: Case, size: int, target: float) -> list[int]:
-    """How many weights each round keeps: as the case says, or rounded up as the official code does."""
+def rounds_of(case: Case) -> int:
     counts = case.value("kept_per_iteration")
-    if counts is not None and abs(int(counts[-1]) - (1 - target) * size) < 1:
-        return counts.tolist()
-    rounds = int(case.called_with(r"epochs=(\d+)") or 1)
-    return [size - int(sparsity * size) for sparsity in exponential_rounds(target, rounds)]
+    return int(case.called_with(r"epochs=(\d+)") or (1 if counts is None else len(counts)))
 
 
 def normalises_by_batch(case: Case) -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor
 from golden.agreement import assert_masks_equal, layer_sparsities, share_pruned
 from golden.cases import Case
 from golden.networks import Sloped, session_on, weights_session
+from lth_bench.methods.rounds import global_rounds
 from lth_bench.methods.scores import magnitude
 from support.pairs import pruner
 
@@ -49,6 +50,21 @@ def check_imp(case: Case) -> None:
         ignored = case.facts.get("pruning_layers_to_ignore")
         session.prune(magnitude(session), layer_sparsities(mask) if ignored else share_pruned(mask))
         assert_masks_equal(session, mask)
+    if not ignored and not case.facts.get("quantisation"):
+        check_rounds_of_imp(case, [weights for weights, _ in rounds])
+
+
+def check_rounds_of_imp(case: Case, trained: list[dict[str, Tensor]]) -> None:
+    """Our own counts over a whole run: what open_lth keeps, and the one weight or two that it prunes more a round."""
+    rate, session = case.facts["pruning_fraction"], weights_session(trained[0])
+    size = sum(mask.numel() for mask in session.masks.values())
+    for number, weights in enumerate(trained, 1):
+        for name, weight in session.weights.items():
+            weight.data.copy_(weights[name])
+        session.prune(magnitude(session), global_rounds(1 - (1 - rate) ** number, rate)[-1])
+        official = case.masks[f"mask_{number}"]
+        assert all(bool((mask <= session.masks[name]).all()) for name, mask in official.items())
+        assert 0 <= size * share_pruned(official) - size * share_pruned(session.masks) <= 2 * number
 
 
 CHECKS = {"magnitude": check_magnitude, "magnitude_jax": check_magnitude_jax, "imp": check_imp}

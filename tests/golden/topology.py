@@ -50,6 +50,8 @@ def updated(case: Case, session: Session) -> Masks:
     if "SparseSET" in case.function:
         plugin = pruner("set", {"drop": "magnitude"})
         return plugin.masks(session, case.arrays("rand/"), case.facts["drop_fraction"])
+    if case.by("Shiweiliuiiiiiii/") and death(case) == "magnitude":
+        return exchanged(session, growth_of(case), case.facts["drop_fraction"], math.ceil)  # as `itop` does
     counts, growth, importance = drop_counts(case, session), growth_of(case), importance_of(case, session)
     masks = {
         name: grown(dropped(mask, importance[name], counts[name]), growth[name], counts[name])
@@ -60,6 +62,16 @@ def updated(case: Case, session: Session) -> Masks:
         of_plugins = exchanged(session, growth, case.facts["drop_fraction"])
         assert all(torch.equal(masks[name], of_plugins[name]) for name in masks)
     return masks
+
+
+def check_set(case: Case) -> None:
+    """Its authors drop one positive weight more than the share rounded down, and round that of negative weights up."""
+    method = pruner("set", {})
+    for name, weight in case.arrays("w/").items():
+        ours = method.remaining(case.arrays("mask_in/")[name].bool(), weight, case.facts["drop_fraction"])
+        more = ours & ~case.mask[name]
+        assert not (case.mask[name] & ~ours).any(), name
+        assert (more & (weight > 0)).count_nonzero() == 1 and (more & (weight < 0)).count_nonzero() <= 1, name
 
 
 def drop_counts(case: Case, session: Session) -> dict[str, int]:
@@ -94,7 +106,7 @@ def growth_of(case: Case) -> dict[str, Tensor]:
     return {name: score.abs() for name, score in scores.items()}
 
 
-CHECKS = {"dst_tf": check_topology, "dst_torch": check_topology, "dst_jax": check_topology}
+CHECKS = {"dst_tf": check_topology, "dst_torch": check_topology, "dst_jax": check_topology, "set_keras": check_set}
 NOT_COMPARABLE = [
     Difference(
         "dst_torch",

@@ -17,7 +17,9 @@ from lth_bench.methods.sparse_training import (
     annealed,
     dropped,
     evolve,
+    evolve_after_updates,
     exchanged,
+    gradient_magnitude_at_hand,
     grown,
     layer_sparsities,
 )
@@ -36,6 +38,8 @@ VARIANTS = [
     ("rigl", {"distribution": "uniform", "annealing": "constant", "until": "100%", **OFTEN}),
     ("set", {}),
     ("set", {"drop": "magnitude", "distribution": "erk", "annealing": "linear", **OFTEN}),
+    ("itop", OFTEN),
+    ("itop", {"growth": "random", **OFTEN}),
     ("static", {}),
     ("static", {"distribution": "er"}),
     ("gmp", {}),
@@ -43,7 +47,7 @@ VARIANTS = [
     ("granet", {}),
     ("granet", {"begin": "2it", **OFTEN}),
 ]
-MOVING = [variant for variant in VARIANTS if variant[0] in ("rigl", "set")]
+MOVING = [variant for variant in VARIANTS if variant[0] in ("rigl", "set", "itop")]
 every_variant = pytest.mark.parametrize(("name", "arguments"), VARIANTS, ids=str)
 every_moving = pytest.mark.parametrize(("name", "arguments"), MOVING, ids=str)
 
@@ -140,14 +144,20 @@ def test_the_more_often_the_topology_changes_the_more_is_explored():
 
 
 def test_scores_that_are_not_finite_end_an_experiment_as_diverged():
-    for name in ("rigl", "set", "granet"):
+    for name, arguments, step in (
+        ("rigl", {"until": "100%"}, 10),
+        ("set", {"until": "100%"}, 10),
+        ("granet", {}, 9),
+        ("itop", {}, 9),
+        ("itop", {"growth": "random"}, 10),
+    ):
         session = make_session(recipe(learning_rate=1e30, measure_every="30it"), 0.8)
-        with pytest.raises(Diverged, match="that is not finite at step 10"):
-            pruner(name, {"interval": "10it", **({} if name == "granet" else {"until": "100%"})})(session)
+        with pytest.raises(Diverged, match=f"that is not finite at step {step}$"):
+            pruner(name, {"interval": "10it", **arguments})(session)
 
 
 def test_an_interval_must_last():
-    for name in ("rigl", "set", "gmp", "granet"):
+    for name in ("rigl", "set", "itop", "gmp", "granet"):
         session = make_session(sparsity=0.8)
         with pytest.raises(Unsuitable, match="an interval of '0it' is less than one step"):
             pruner(name, {"interval": "0it"})(session)
@@ -240,12 +250,9 @@ def weights_left(session):
     return [weight.detach().round(decimals=4).tolist() for weight in session.weights.values()]
 
 
-def test_rigl_by_hand():
-    # A keeps -2 and 3, B 0.5 and 2.5: A·x = (-2, 3), y = (0, 6.5), dL/dy = (-g, g); |dL/dB| = g · ((2, 3), (2, 3)),
-    # Bᵀ·dL/dy = (0.5g, 2.5g) and |dL/dA| = g · ((0.5, 0.5), (2.5, 2.5)). At a fraction of one half each layer drops one
-    # of two, -2 and 0.5, and grows where the gradient is 2.5g and 3g.
+def changes_one_weight_a_layer(name, arguments):
     session = pair_session_from([[[0, 1], [1, 0]], [[0, 0], [1, 1]]], steps=2)
-    pruner("rigl", {"drop_fraction": 0.5})(session)
+    pruner(name, arguments)(session)
     assert left(session) == [[[0, 0], [1, 1]], [[0, 1], [0, 1]]]
     assert weights_left(session) == [[[0, 0], [3, 0]], [[0, 0], [0, 2.5]]]
     assert session.notes == {"explored": 0.75}
@@ -253,6 +260,38 @@ def test_rigl_by_hand():
         ("dense_gradients", 0, 1),
         ("train", 1, 1),
     ]
+
+
+def test_rigl_by_hand():
+    # A keeps -2 and 3, B 0.5 and 2.5: A·x = (-2, 3), y = (0, 6.5), dL/dy = (-g, g); |dL/dB| = g · ((2, 3), (2, 3)),
+    # Bᵀ·dL/dy = (0.5g, 2.5g) and |dL/dA| = g · ((0.5, 0.5), (2.5, 2.5)). At a fraction of one half each layer drops one
+    # of two, -2 and 0.5, and grows where the gradient is 2.5g and 3g.
+    changes_one_weight_a_layer("rigl", {"drop_fraction": 0.5})
+
+
+def test_itop_by_hand():
+    # As in test_rigl_by_hand, but right after the first of two steps: of two weights the share 0.005 + 0.495/2 is one.
+    changes_one_weight_a_layer("itop", {"interval": "1it"})
+
+
+def test_itop_grows_by_chance_without_dense_gradients():
+    session = Watched()
+    pruner("itop", {"growth": "random", **OFTEN})(session)
+    assert [step for step, *_ in session.seen] == [3, 6, 9, 12, 15, 18, 21, 24, 27]
+    assert {event.kind for event in session.account.ledger.events} == {"train"}
+
+
+def test_an_update_comes_before_the_change_of_the_topology_that_follows_it():
+    plain, session = make_session(), Watched(sparsity=0.5)
+    for one in (plain, session):
+        one.prune({name: weight.detach().abs() for name, weight in one.weights.items()})
+    evolve_after_updates(session, [4], lambda: gradient_magnitude_at_hand(session), lambda scores: session.masks)
+    plain.train(until=4)
+    ((step, _, before, _, _),) = session.seen
+    assert step == 4
+    assert all(torch.equal(before[name][0], weight) for name, weight in plain.weights.items())
+    plain.train()
+    assert all(torch.equal(session.weights[name], weight) for name, weight in plain.weights.items())
 
 
 def test_a_weight_that_rigl_drops_and_grows_again_keeps_its_value():
@@ -333,16 +372,16 @@ def test_static_by_hand():
 
 
 def test_gmp_by_hand():
-    # 0.5 - 0.5 · (1 - t/3)^3: 0.352, 0.481 and 0.5 at steps 1 to 3. Of four weights at least 2.6, 2.1 and 2 stay:
-    # 1 and 0.5 go first, -2 and 2.5 last.
+    # 0.5 - 0.5 · (1 - t/3)^3: 0.352, 0.481 and 0.5 at steps 1 to 3. Of four weights 2.6, 2.1 and 2 stay: 1 and 0.5 go
+    # first, -2 and 2.5 next.
     schedule = {"begin": "0it", "end": "3it", "interval": "1it"}
     session = pair_session(0.5, steps=4)
     pruner("gmp", schedule)(session)
     assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 0]]]
     assert [(event.step, event.steps, event.kept) for event in session.account.ledger.events] == [
         (0, 1, (4, 4)),
-        (1, 2, (3, 3)),
-        (3, 1, (2, 2)),
+        (1, 1, (3, 3)),
+        (2, 2, (2, 2)),
     ]
     # Of all eight 5.2, 4.1 and 4 stay: 0.5, 1 and -2 go first, 2.5 next.
     session = pair_session(0.5, steps=4)
@@ -388,20 +427,21 @@ def test_a_dense_first_layer_that_takes_too_much_is_refused_before_training():
 
 
 def test_granet_by_hand():
-    # 0.25 - 0.25 · (1/2)^3 = 0.219 at step 1: six of eight stay, 0.5 and 1 go. |dL/dA| is 4.5g in the first row and
-    # 8.5g in the second, |dL/dB| g everywhere (test_imp_by_hand). A share 0.5 · (1 + cos(π/3))/2 of three is one: -2
-    # and 2.5 go, and of equals the earlier come, which are those that were pruned just before and are zero now.
-    # At step 2 the target is met already, and a share of an eighth of three is none. Step 1 is charged as it opens.
+    # 0.25 - 0.25 · (1/2)^3 = 0.219 after step 1: six of eight stay, 0.5 and 1 go. |dL/dA| is 4.5g in the first row and
+    # 8.5g in the second, |dL/dB| g everywhere (test_imp_by_hand). A share 0.005 + 0.495 · (1 + cos(π/3))/2 of three is
+    # more than one, so that two go: -2 and 3, 5 and 2.5. 3 comes back by its gradient; of equals the earlier come, of A
+    # the first and of B the first and the third; the first of A and the third of B were pruned before and are zero.
+    # After step 2 the target is met already, and one of three goes, a zero. With d = (-5, 6) and A·x = (0, -1), that of
+    # A comes back, and of B the fourth comes in place of the third.
     session = pair_session(0.25, steps=4)
     pruner("granet", {"interval": "1it", "until": "3it"})(session)
     assert weights_left(session) == [[[0, 0], [3, -4]], [[5, -6], [0, 0]]]
-    assert left(session) == [[[1, 0], [1, 1]], [[1, 1], [1, 0]]]
+    assert left(session) == [[[1, 0], [1, 1]], [[1, 1], [0, 1]]]
     assert session.notes == {"explored": 1.0}
     assert [(event.kind, event.step, event.steps, event.kept) for event in session.account.ledger.events] == [
-        ("train", 0, 1, (4, 4)),
-        ("dense_gradients", 1, 1, (4, 4)),
-        ("dense_gradients", 2, 1, (3, 3)),
-        ("train", 3, 1, (3, 3)),
+        ("dense_gradients", 0, 1, (4, 4)),
+        ("dense_gradients", 1, 1, (3, 3)),
+        ("train", 2, 2, (3, 3)),
     ]
 
 

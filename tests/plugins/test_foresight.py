@@ -14,8 +14,8 @@ from lth_bench.pruning import masks
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
+from lth_bench_plugins import iterative_snip, synflow
 from lth_bench_plugins.iterative_snip import fresh
-from lth_bench_plugins.synflow import exponential_rounds
 from support.networks import CLASSES, examples, make_session, recipe, states_equal
 from support.pairs import kept, left, pair_session, pruner
 
@@ -85,13 +85,19 @@ def test_batch_statistics_are_a_choice_and_the_default(name):
     assert not torch.allclose(batch["fc1.weight"], running["fc1.weight"])
 
 
-def test_rounds_keep_the_same_share_each_and_end_at_the_target():
-    assert exponential_rounds(0.875, 3) == pytest.approx([0.5, 0.75, 0.875])
-    assert exponential_rounds(0.9, 1) == [0.9]
-    assert exponential_rounds(0.0, 3) == [0.0, 0.0, 0.0]
-    rounds = exponential_rounds(0.98, 100)
-    assert len(rounds) == 100 and rounds[-1] == 0.98
-    assert all((1 - later) / (1 - earlier) == pytest.approx(0.02**0.01) for earlier, later in pairwise([0.0, *rounds]))
+@pytest.mark.parametrize("module", [synflow, iterative_snip])
+def test_rounds_keep_the_same_share_each_and_end_at_the_target(module):
+    assert module.kept_counts(0.875, 800, 3) == [400, 200, 100]
+    assert module.kept_counts(0.9, 800, 1) == [80]
+    assert module.kept_counts(0.0, 800, 3) == [800, 800, 800]
+    counts = module.kept_counts(0.98, 10**9, 100)
+    assert len(counts) == 100 and counts[-1] == 2 * 10**7
+    assert all(later / earlier == pytest.approx(0.02**0.01) for earlier, later in pairwise([10**9, *counts]))
+
+
+def test_rounds_end_at_the_target_where_it_is_rounded_up_and_they_are_rounded_down():
+    # Of eight weights 2.04, 1.88, 1.73 and at last 1.6 remain.
+    assert iterative_snip.kept_counts(0.8, 8, 20)[-4:] == [2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("name", ["iterative_snip", "force"])
@@ -137,7 +143,7 @@ def test_grasp_cuts_the_sorted_batch_in_parts():
     halves = pruner("grasp", {"parts": 2}).cut(batch)
     assert [part.labels.tolist() for part in halves] == [[0] * 5 + [1] * 2, [1] * 3 + [2] * 5]
     assert torch.equal(torch.cat([part.inputs for part in halves]), batch.inputs)
-    (whole,) = pruner("grasp", {}).cut(batch)
+    (whole,) = pruner("grasp", {"parts": 1}).cut(batch)
     assert torch.equal(whole.inputs, batch.inputs)
 
 
@@ -281,15 +287,17 @@ def test_synflow_refuses_a_network_in_which_the_flow_overflows():
 
 
 def test_iterative_snip_and_force_by_hand():
-    # In three rounds 6, 4 and 3 of Pair's 8 weights stay. |gradient × weight|, up to a factor, with d and u as in
+    # In three rounds 5, 4 and 3 of Pair's 8 weights stay. |gradient × weight|, up to a factor, with d and u as in
     # test_grasp_by_hand, is |A_ij · d_i| and |B_ki · u_i|.
-    # Round 1, d = (-4.5, 8.5), u = (-1, -1): A 4.5, 9, 25.5, 34, B 5, 6, 0.5, 2.5; B's second row goes.
-    # Round 2, d = (-5, 6), u = (-1, -1): A 5, 10, 18, 24, B 5, 6, 0.5, 2.5; both first weights go.
-    # Round 3, d = (0, 6), u = (-2, -1): A 0, 0, 18, 24, B 10, 6, 1, 2.5, if B's first may come back, as in FORCE.
-    for name, second in (("iterative_snip", [[0, 1], [0, 0]]), ("force", [[1, 0], [0, 0]])):
+    # Round 1, d = (-4.5, 8.5), u = (-1, -1): A 4.5, 9, 25.5, 34, B 5, 6, 0.5, 2.5; A's first and B's second row go.
+    # Round 2, d = (-5, 6), u = (-2, -1): A 5, 10, 18, 24, B 10, 6, 1, 2.5; B's second goes.
+    # Round 3, d = (-5, 0), u = (-2, -1): A 5, 10, 0, 0, B 10, 6, 1, 2.5, if B's second may come back, as in FORCE. Else
+    # the third weight is the first that scores zero, A's third.
+    iterative, force = [[[0, 1], [1, 0]], [[1, 0], [0, 0]]], [[[0, 1], [0, 0]], [[1, 1], [0, 0]]]
+    for name, chosen in (("iterative_snip", iterative), ("force", force)):
         session = pair_session(0.625)
         pruner(name, {"rounds": 3, "examples": 1})(session)
-        assert left(session) == [[[0, 0], [1, 1]], second]
+        assert left(session) == chosen
     session = pair_session(0.625)
     out = {
         "a.weight": torch.tensor([[False, True], [True, True]]),

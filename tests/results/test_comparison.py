@@ -457,11 +457,13 @@ def test_overlaps_of_masks_by_hand(tmp_path):
     pd.testing.assert_frame_equal(overlaps(load(tmp_path)), found, check_dtype=False, rtol=1e-5)
 
 
-def test_a_ticket_of_something_else_is_refused(tmp_path):
+def test_a_ticket_of_something_else_is_named_and_left_out(tmp_path):
     item = planned("imp", 0.5, 0)
     write_document(tmp_path, record(item, 0.9, ticket={"sha256": "0" * 64, "step": 0}))
     path = ticket_path(tmp_path, item.experiment.key)
     path.parent.mkdir()
     path.write_bytes(save({"mask/a": np.zeros(1, dtype=np.uint8)}))
-    with pytest.raises(FileFault, match="its hash differs"):
-        overlaps(load(tmp_path))
+    results = load(tmp_path)
+    assert overlaps(results).empty
+    (left_out,) = results.evidence.left_out
+    assert left_out.key == item.experiment.key and "its hash differs" in left_out.message

@@ -21,7 +21,7 @@ from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.flops import ATTENTION_FORMULAS, PausableMeter, passage
+from lth_bench.models.flops import ATTENTION_FORMULAS, passage
 from lth_bench.models.layer_roles import prunable
 from lth_bench.models.timm_models import make_model, register_models
 from lth_bench.pruning import allocation
@@ -31,8 +31,10 @@ from lth_bench.running.metrics import calibration_error, described, on_paths
 from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import RecordedEvent, builtins, identity
+from lth_bench.training.metering import PausableMeter
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
+from support.documents import whole
 from support.networks import make_session, network
 
 PLAIN = [
@@ -325,6 +327,7 @@ def test_sizes_in_bytes_by_hand():
     session = two_layers(0.5)
     described_as = described(session.model, session.weights, session.input_shape)
     layers = {"first.weight": {"kept": 5}, "second.weight": {"kept": 2}}
+    sparsity = whole({"sparsity": {"measured": 0.5, "layers": layers}})
     known = {
         "schema": 1,
         "suite": "made",
@@ -334,7 +337,7 @@ def test_sizes_in_bytes_by_hand():
         "experiment": {},
         "status": "done",
     }
-    found = costs(known | {"network": builtins(described_as), "sparsity": {"measured": 0.5, "layers": layers}})
+    found = costs(known | {"network": builtins(described_as), **sparsity})
     assert found.inference_flops == 2 * 7 and found.theoretical_speedup == 18 / 7
     assert (found.parameters, found.bytes_dense) == (7, 4 * 18)
     assert found.bytes_bitmap == 4 * 7 + 2 + 1

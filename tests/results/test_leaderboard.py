@@ -50,6 +50,18 @@ def test_one_seed_has_no_deviation_and_no_dense_run_no_difference(tmp_path):
     assert cells_of(block)["imp"]["50.0%"] == "90.00"
 
 
+def test_a_note_names_rows_whose_masks_keep_weights_that_are_zero(tmp_path):
+    def counted(kept, mask):
+        return {"sparsity": {"measured": 1 - kept / 1000, "prunable": 1000, "kept": kept, "mask": mask}}
+
+    rows = [(planned("dense", 0.0, 0), counted(998, 1000)), (planned("factors", 0.9, 0), counted(100, 1000))]
+    rows += [(planned("snip", 0.9, 0), counted(100, 100))]
+    note = "masks keep more where a weight has just grown or was trained to zero, on average by the number in brackets:"
+    assert "masks keep" not in sentence(recorded(tmp_path / "exact", rows))
+    rows += [(planned("set", 0.9, s), counted(kept, 100)) for s, kept in enumerate((90, 96))]
+    assert f"{note} set at 90.0% (7)." in sentence(recorded(tmp_path / "zeros", rows))
+
+
 def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
     rows = [(planned("dense", 0.0, s), 0.9) for s in range(3)]
     rows += [(planned("imp", 0.5, s), v) for s, v in enumerate((0.8, "diverged", "missing"))]

@@ -26,7 +26,6 @@ from lth_bench.running.messages import (
     Train,
     Trained,
 )
-from lth_bench.running.processes import ALLOCATOR, Process
 from lth_bench.running.sweep import Sweep
 from lth_bench.storage.record import RecordedError, Timing, failed, identity
 from lth_bench.storage.records import read_record
@@ -104,13 +103,3 @@ def test_silence_ends_an_exchange():
     exchange.hear(Began(1))
     with pytest.raises(TookTooLong, match="no sign of progress"):
         exchange.check_time()
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
-def test_a_worker_is_started_with_the_thresholds_of_the_allocator(tmp_path):
-    process = Process(Sweep(tmp_path, None, "cpu").settings())
-    try:
-        environment = Path(f"/proc/{process.process.pid}/environ").read_bytes().split(b"\0")
-    finally:
-        process.kill()
-    assert {f"{name}={value}".encode() for name, value in ALLOCATOR.items()} <= set(environment)

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lth_bench.errors import FileFault
-from lth_bench.storage import leases
 from lth_bench.storage.files import publish, publish_new
 from lth_bench.storage.records import read_records
 from lth_bench.storage.sealed import publish_json, read_json
@@ -62,14 +61,6 @@ def test_numbers_that_json_does_not_know_are_never_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
         publish_json(tmp_path / "x.json", {"loss": float("nan")})
     assert json.loads("[]") == list(tmp_path.iterdir())
-
-
-def test_the_latest_lease_is_the_one_that_counts_whatever_was_removed(tmp_path):
-    first = leases.claim(tmp_path, "key", seconds=0)
-    second = leases.claim(tmp_path, "key", seconds=0)
-    first.release()
-    assert second.held() and second.beat() and not first.held()
-    assert leases.claim(tmp_path, "key", seconds=60) is None
 
 
 def test_without_hard_links_the_first_writer_still_wins(tmp_path, monkeypatch):

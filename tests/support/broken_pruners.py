@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import os
 import random
+import sys
+import threading
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lth_bench import Count, Session, Unsuitable, chance, hookimpl, magnitude
 from lth_bench.pruning.masks import full
@@ -50,6 +53,48 @@ class Honest:
     def __call__(self, session: Session) -> None:
         session.prune(magnitude(session))
         session.train()
+
+
+@keeps
+@dataclass(frozen=True)
+class Talkative:
+    """Prints a million characters a run, and more when it is made."""
+
+    def __post_init__(self) -> None:
+        sys.stdout.write("made")
+
+    def __call__(self, session: Session) -> None:
+        session.prune(magnitude(session))
+        for batch in session.batches():
+            sys.stdout.write("loss " * 6_000)
+            session.loss(batch).backward()
+            session.update()
+            sys.stderr.write(f"step {session.step}\n")
+
+
+@breaks("networks", "RuntimeError at .*: no; it printed at last: .*thinking 98 thinking 99$")
+@dataclass(frozen=True)
+class Resigned:
+    def __call__(self, session: Session) -> None:
+        for number in range(100):
+            sys.stdout.write(f"thinking {number}\n")
+        raise RuntimeError("no")
+
+
+@keeps
+@dataclass(frozen=True)
+class Distiller:
+    """Learns from a teacher, and from a second pass of its own network, in every tick."""
+
+    def __call__(self, session: Session) -> None:
+        teacher = copy.deepcopy(session.model).eval()
+        session.prune(magnitude(session))
+        for batch in session.batches():
+            with torch.no_grad():
+                wanted = teacher(batch.inputs)
+            distance = nn.functional.mse_loss(session.model(batch.inputs), wanted)
+            (session.loss(batch) + distance).backward()
+            session.update()
 
 
 @keeps
@@ -445,14 +490,49 @@ class Moonlighter:
         Honest()(session)
 
 
-@breaks("clock", "1280 examples passed through the network with gradients, the events hold 640")
+@breaks("clock", r"Plain ran on no record; call it in the loop itself at step 0 \(a network without norm layers\)")
 @dataclass(frozen=True)
 class Smuggler:
+    """Runs a teacher inside the network's own passes, which cost what they cost without it."""
+
+    def __call__(self, session: Session) -> None:
+        teacher = copy.deepcopy(session.model)
+        session.prune(magnitude(session))
+        hook = session.model.register_forward_pre_hook(lambda module, inputs: self.ask(teacher, *inputs))
+        session.train()
+        hook.remove()
+
+    @torch.no_grad()
+    def ask(self, teacher: nn.Module, inputs: Tensor) -> None:
+        teacher(inputs)
+
+
+@breaks("clock", "ran on no record; call it in the loop itself at step 0")
+@dataclass(frozen=True)
+class Whisperer:
+    """Asks a teacher in another thread."""
+
+    def __call__(self, session: Session) -> None:
+        teacher = copy.deepcopy(session.model)
+        session.prune(magnitude(session))
+        for batch in session.batches():
+            thread = threading.Thread(target=teacher, args=(batch.inputs,))
+            thread.start()
+            thread.join()
+            session.loss(batch).backward()
+            session.update()
+
+
+@breaks("clock", r"640 examples passed .*, the events hold 0; use session.loss\(\)")
+@dataclass(frozen=True)
+class Launderer:
+    """Says that the passes of its ticks are the harness's own."""
+
     def __call__(self, session: Session) -> None:
         session.prune(magnitude(session))
         for batch in session.batches():
-            nn.functional.cross_entropy(session.model(batch.inputs), batch.labels).backward()
-            session.loss(batch).backward()
+            with session.account.unmetered():
+                nn.functional.cross_entropy(session.model(batch.inputs), batch.labels).backward()
             session.update()
 
 

@@ -10,6 +10,10 @@ from lth_bench.storage.sealed import read_json, sealed
 SPARSITY = {"asked": 0.5, "effective": None, "prunable": 0, "kept": 0, "mask": 0, "layers": {}, "collapsed": []}
 CURVE = ("step", "kept", "training_loss", "validation_loss", "validation_accuracy")
 EVENT = {"kind": "train", "step": 0, "steps": 0, "examples": 0, "kept": []}
+ENVIRONMENT = {
+    **{"python": "3", "lth-bench": "1", "torch": "2", "timm": "1", "numpy": "2", "system": "Linux", "device": "cpu"},
+    **{"threads": 1, "processors": 1, "plugins": {}},
+}
 TIMING = {"started": "2026-01-01T00:00:00+00:00", "seconds": 1.0}
 
 
@@ -34,6 +38,7 @@ def whole(document):
         "test": lambda found: {"best_validation": None, "early_stop": None, **found},
         "events": lambda found: [{**EVENT, **event} for event in found],
         "curve": lambda found: {name: found.get(name) or [0] * len(found["step"]) for name in CURVE},
+        "environment": lambda found: {**ENVIRONMENT, **found},
         "timing": lambda found: {**TIMING, **found},
         "ticket": lambda found: {"step": 0, **found},
     }

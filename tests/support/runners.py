@@ -21,8 +21,13 @@ MARK = "LTH_BENCH_TEST_MARK"
 
 @dataclass
 class Runners:
-    """Starts runners on run directories, and knows every process that comes from them."""
+    """Starts runners on run directories, and knows every process that comes from them.
 
+    Each command is started behind `prefix`, with `environment` added to that of this process.
+    """
+
+    prefix: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: list[subprocess.Popen] = field(default_factory=list)
 
@@ -37,11 +42,11 @@ class Runners:
 
     def popen(self, command) -> subprocess.Popen:
         process = subprocess.Popen(
-            [str(part) for part in command],
+            [str(part) for part in (*self.prefix, *command)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, MARK: self.mark},
+            env={**os.environ, **self.environment, MARK: self.mark},
         )
         self.started.append(process)
         return process
@@ -51,8 +56,12 @@ class Runners:
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if self._is_ours(int(path.name))]
 
     def workers(self, launcher: int) -> list[int]:
-        """The processes that a launcher has started."""
-        return [pid for pid in self.processes() if _parent(pid) == launcher]
+        """The fork server that a launcher has started, and all that comes from it."""
+        alive = self.processes()
+        family = {launcher}
+        while more := {pid for pid in alive if parent(pid) in family} - family:
+            family |= more
+        return sorted(family - {launcher})
 
     def kill(self, pid: int, number: int = signal.SIGKILL) -> None:
         with suppress(ProcessLookupError):
@@ -82,7 +91,8 @@ class Runners:
         return alive and f"{MARK}={self.mark}".encode() in environment
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
+    """The number of the process that has started a process; 0 if there is none."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:

@@ -511,6 +511,8 @@ def test_misuse_is_refused_with_a_sentence():
     session = make_session()
     with pytest.raises(SessionError, match="outside a tick"):
         session.update()
+    with pytest.raises(SessionError, match=r"rewire\(\) outside a loop over batches\(\)"):
+        session.rewire(session.masks)
     session.train(until=10)
     with pytest.raises(SessionError, match="until step 5: the clock stands at 10"):
         session.train(until=5)

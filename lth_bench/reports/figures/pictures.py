@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from io import BytesIO
 from multiprocessing import get_all_start_methods, get_context
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 
 from lth_bench.machine import processors
 from lth_bench.reports import escaping
+from lth_bench.reports.figures.kept import keep, kept, shown
 from lth_bench.reports.figures.kinds import SKETCHES
 from lth_bench.reports.figures.style import FILES, marks, write
 from lth_bench.reports.figures.view import View
@@ -33,12 +35,13 @@ On the diagonal that of different seeds of a method; NaN where it is not known.
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its kind, its leaderboard, the stem of its files and its caption."""
+    """A figure with its kind, its leaderboard, the stem of its files, its caption, and a hash of what it shows."""
 
     kind: str
     block: Place
     stem: str
     caption: str
+    shows: str
     draw: Callable[[], Figure]
 
 
@@ -50,8 +53,17 @@ def pictures(results: Results, leaderboards: Leaderboards, overlaps: Overlaps | 
         for kind, sketch in SKETCHES.items():
             if sketched := sketch(view):
                 stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
-                drawn.append(Picture(kind, view.block, stem, *sketched))
+                caption, draw = sketched
+                drawn.append(Picture(kind, view.block, stem, caption, shown(view, kind), draw))
     return drawn
+
+
+def prepare() -> None:
+    """Loads the fonts and backends that a first figure needs; processes that are forked later have them."""
+    figure = Figure()
+    figure.text(0.5, 0.5, "0")
+    for kind in FILES:
+        figure.savefig(BytesIO(), format=kind)
 
 
 def save(picture: Picture, folder: Path) -> list[Path]:
@@ -60,8 +72,13 @@ def save(picture: Picture, folder: Path) -> list[Path]:
 
 
 def save_all(drawn: list[Picture], folder: Path) -> list[list[Path]]:
-    """Writes figures as PNG, SVG and PDF, and removes those of an earlier report that are not among them."""
-    saved = _save_each(drawn, folder)
+    """Writes figures as PNG, SVG and PDF, unless their files are there; removes those of an earlier report."""
+    figures = {picture.stem: picture.shows for picture in drawn}
+    there = kept(folder, figures)
+    _save_each([picture for picture in drawn if picture.stem not in there], folder)
+    if figures:
+        keep(folder, figures)
+    saved = [[folder / f"{picture.stem}.{kind}" for kind in FILES] for picture in drawn]
     kinds = tuple(f"{kind}-" for kind in SKETCHES)
     ours = {path for kind in FILES for path in folder.glob(f"*.{kind}") if path.name.startswith(kinds)}
     for path in ours.difference(*saved):
@@ -69,21 +86,23 @@ def save_all(drawn: list[Picture], folder: Path) -> list[list[Path]]:
     return saved
 
 
-def _save_each(drawn: list[Picture], folder: Path) -> list[list[Path]]:
+def _save_each(drawn: list[Picture], folder: Path) -> None:
     """Saves pictures on all processors where processes can be forked: a picture cannot be sent to another process."""
     workers = min(len(drawn), processors())
     if workers < 2 or "fork" not in get_all_start_methods():
-        return [save(picture, folder) for picture in drawn]
+        for picture in drawn:
+            save(picture, folder)
+        return
     with ProcessPoolExecutor(workers, get_context("fork"), _inherited.append, ((drawn, folder),)) as pool:
-        return list(pool.map(_save_inherited, range(len(drawn))))
+        list(pool.map(_save_inherited, range(len(drawn))))  # raises what a process has raised
 
 
 _inherited: list[tuple[list[Picture], Path]] = []
 
 
-def _save_inherited(number: int) -> list[Path]:
+def _save_inherited(number: int) -> None:
     drawn, folder = _inherited[-1]
-    return save(drawn[number], folder)
+    save(drawn[number], folder)
 
 
 def _unused(stem: str, taken: set[str]) -> str:

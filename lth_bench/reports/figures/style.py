@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, wraps
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -19,6 +20,7 @@ from matplotlib.lines import Line2D
 
 from lth_bench.reports import escaping
 from lth_bench.results.arrays import Floats
+from lth_bench.storage.files import publish
 
 Arguments = ParamSpec("Arguments")
 
@@ -74,12 +76,13 @@ def in_style(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
 
 def write(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Writes a figure in every format, the same bytes on every run."""
-    folder.mkdir(parents=True, exist_ok=True)
     _distinct_ids(figure)
     paths = [folder / f"{stem}.{kind}" for kind in FILES]
     with matplotlib.style.context(["default", STYLE]):
-        for path, metadata in zip(paths, FILES.values(), strict=True):
-            figure.savefig(path, dpi=140, metadata=metadata)
+        for path, (kind, metadata) in zip(paths, FILES.items(), strict=True):
+            content = BytesIO()
+            figure.savefig(content, format=kind, dpi=140, metadata=metadata)
+            publish(path, content.getvalue())
     return paths
 
 

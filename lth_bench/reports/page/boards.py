@@ -11,7 +11,16 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from lth_bench.reports.leaderboards import code_doubts, distinct, lost, mark, near, verdict_sentence
+from lth_bench.reports.leaderboards import (
+    code_doubts,
+    distinct,
+    kept_zeros,
+    lost,
+    mark,
+    near,
+    outside,
+    verdict_sentence,
+)
 from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.content import PageContent
@@ -151,9 +160,10 @@ def _notes(row: Mapping[str, Any]) -> Iterator[str]:
 
 def _notices(rows: pd.DataFrame) -> Iterator[str]:
     """Reasons to be careful when comparing the rows of a leaderboard."""
+    yield from outside(rows)
     for text in distinct(rows["unfit"]):
         yield f"The model is not fit to be pruned at initialisation: {text}"
     for name, what in (("environment", "environments"), ("data", "versions of the data")):
         if len(texts := distinct(rows[name])) > 1:
             yield f"The rows come from {len(texts)} {what}, and may differ by that alone: {'; '.join(texts)}"
-    yield from (text.rstrip(".") for text in code_doubts(rows))
+    yield from (text.rstrip(".") for text in (*kept_zeros(rows), *code_doubts(rows)))

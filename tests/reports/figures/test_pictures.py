@@ -289,7 +289,7 @@ def test_a_curve_shows_only_where_the_final_sparsity_held(tmp_path):
     sparsity = {"measured": 0.5, "mask": 5, "layers": {"first.weight": {"size": 9, "kept": 5}}}
     rows = [(planned("imp", 0.5, seed), {"sparsity": sparsity, "curve": curve}) for seed in (0, 1)]
     lines = drawn(written(tmp_path, rows))["curves"].draw().axes[0].lines
-    assert [list(line.get_xdata()) for line in lines if line.get_gid() == "method-1"][0] == [3, 4, 5, 6]
+    assert next(list(line.get_xdata()) for line in lines if line.get_gid() == "method-1") == [3, 4, 5, 6]
 
 
 def test_layers_stand_in_the_order_of_the_network_and_empty_ones_are_crossed(tmp_path):
