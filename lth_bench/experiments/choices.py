@@ -88,10 +88,11 @@ def assigned(text: str, example: str) -> tuple[str, Any]:
         return name, value
 
 
-def label(entry: Choice) -> str:
-    """The name of a method with its parameters and a raised revision, for tables."""
+def label(entry: Choice, title: str = "") -> str:
+    """The title or else the name of a choice, with its parameters and a raised revision, for tables."""
     words = [f"{key}={value}" for key, value in entry.arguments.items()]
-    return with_revision(f"{entry.name} ({', '.join(words)})" if words else entry.name, entry)
+    name = title or entry.name
+    return with_revision(f"{name} ({', '.join(words)})" if words else name, entry)
 
 
 def with_revision(name: str, entry: Choice) -> str:

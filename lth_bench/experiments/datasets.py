@@ -40,6 +40,7 @@ class Dataset:
     takes those of the training split. `classes` None takes one more than the largest label of the training split.
     `validation` training examples are held out, the same ones for every seed. `download`, if given, fetches the files
     into a data root. `read` and `download` raise DataError. Raise `revision` when the data set becomes another one.
+    Tables name the data set by `title`, or by the name under which it is registered.
     """
 
     summary: str
@@ -50,3 +51,4 @@ class Dataset:
     read: Callable[[Split, Path | None], Arrays | Listing]
     download: Callable[[Path], None] | None = None
     revision: int = 1
+    title: str = ""

@@ -87,7 +87,8 @@ def _default(spec: dataclasses.Field[Any]) -> Any:
 class Planned:
     """An experiment with the names that tables give its method and recipe; `own_recipe` if it is not the suite's.
 
-    A `helper` is no experiment of the suite: it only finds the tickets of others.
+    A `helper` is no experiment of the suite: it only finds the tickets of others. Where tables name the data set or the
+    model otherwise than experiments do, `dataset_label` and `model_label` say how.
     """
 
     experiment: Experiment
@@ -95,3 +96,5 @@ class Planned:
     recipe: str
     own_recipe: bool
     helper: bool = False
+    dataset_label: str = ""
+    model_label: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from lth_bench.errors import SuiteError, UnknownName
+from lth_bench.experiments.about import About
 from lth_bench.experiments.choices import faults_of
 from lth_bench.experiments.experiment import Planned
 from lth_bench.experiments.plugins import Plugins
@@ -92,6 +93,16 @@ def _with_sources(wanted: list[SuiteExperiment], keys: set[str]) -> Iterator[Pla
                 keys.add(item.source.experiment.key)
                 yield item.source
             yield item.planned
+
+
+def methods(planned: Iterable[Planned], plugins: Plugins) -> dict[str, dict[str, About]]:
+    """What the pruners and controls of experiments say of themselves, by kind and name."""
+    said: dict[str, dict[str, About]] = {"pruner": {}, "control": {}}
+    for item in planned:
+        for kind, registry in (("pruner", plugins.pruners), ("control", plugins.controls)):
+            if chosen := getattr(item.experiment, kind):
+                said[kind].setdefault(chosen.name, registry.about(chosen.name))
+    return said
 
 
 def _title(item: Planned) -> str:

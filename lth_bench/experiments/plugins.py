@@ -14,6 +14,7 @@ import pluggy
 
 from lth_bench.errors import UnknownName
 from lth_bench.experiments import hookspecs
+from lth_bench.experiments.about import About, about
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.spelling import known_names
@@ -56,6 +57,7 @@ class Registry:
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
         if (expected := _expected_instead(self.kind, item)) is not None:
             raise ValueError(f"{self.kind[:-1]} {name!r} must be {expected}, not {item!r}")
+        about(item)
         if type(revision := revision_of(item)) is not int or revision < 1:
             raise ValueError(
                 f"the revision of {self.kind[:-1]} {name!r} must be a whole number from 1, not {revision!r}"
@@ -73,6 +75,10 @@ class Registry:
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.items))
+
+    def about(self, name: str) -> About:
+        """What the item of this name says of itself; nothing if there is none."""
+        return about(self.items.get(name))
 
 
 def revision_of(item: Any) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from lth_bench.experiments.choices import label, with_revision
 from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
 from lth_bench.experiments.lookup import Lookup
-from lth_bench.experiments.plugins import Plugins
+from lth_bench.experiments.plugins import Plugins, Registry
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.experiments.suite import ControlEntry, PrunerEntry, Suite
+from lth_bench.experiments.suite import ControlEntry, Labelled, PrunerEntry, Suite
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Resolver:
     """Resolves a suite into experiments; `faults` lists all that is wrong with it once `wanted` is exhausted."""
 
     def __init__(self, suite: Suite, plugins: Plugins) -> None:
-        self._suite, self._lookup = suite, Lookup(plugins, suite.recipes)
+        self._suite, self._plugins, self._lookup = suite, plugins, Lookup(plugins, suite.recipes)
         self.faults = self._lookup.faults
         self._check_unique()
 
@@ -79,6 +79,8 @@ class Resolver:
         resolved = [lookup.dataset(f"datasets[{i}]", entry) for i, entry in enumerate(suite.datasets)]
         datasets = [dataset for dataset in resolved if dataset]
         models = [lookup.model(f"models[{i}]", entry) for i, entry in enumerate(suite.models)]
+        self._dataset_labels = _labels(self._plugins.datasets, zip(resolved, suite.datasets, strict=True))
+        self._model_labels = _labels(self._plugins.models, zip(models, suite.models, strict=True))
         rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(f"pruners[{i}]", entry)]
         self._check_origins(rows, datasets)
         for seed, dataset, model, row in product(suite.seeds, datasets, models, rows):
@@ -97,14 +99,25 @@ class Resolver:
             yield self._from_elsewhere(replace(controlled, origin=origin), row, row.control)
 
     def _planned(self, experiment: Experiment, row: SuiteRow) -> Planned:
-        return Planned(experiment, row.label, row.recipe_name, row.recipe_name != self._suite.recipe)
+        return self._labelled(experiment, row.label, row.recipe_name)
+
+    def _labelled(self, experiment: Experiment, text: str, recipe_name: str, *, helper: bool = False) -> Planned:
+        return Planned(
+            experiment,
+            text,
+            recipe_name,
+            recipe_name != self._suite.recipe,
+            helper,
+            self._dataset_labels.get(str(experiment.dataset), ""),
+            self._model_labels.get(str(experiment.model), ""),
+        )
 
     def _from_elsewhere(self, experiment: Experiment, row: SuiteRow, control: PlacedControl) -> SuiteExperiment:
         base = experiment.base
         assert base
         name = control.recipe_name or row.recipe_name
         text = f"{row.pruner_label}, for its ticket" + (f" (with {name})" if control.recipe_name else "")
-        source = Planned(base, text, name, name != self._suite.recipe, helper=True)
+        source = self._labelled(base, text, name, helper=True)
         return SuiteExperiment(self._planned(experiment, row), source)
 
     def _rows(self, place: str, entry: PrunerEntry) -> Iterator[SuiteRow]:
@@ -116,13 +129,14 @@ class Resolver:
         models = self._models(place, entry)
         if recipe is None or pruner is None:
             return
-        text = with_revision(entry.label, pruner) if entry.label else label(pruner)
+        text = _label(self._plugins.pruners, pruner, entry.label)
         for sparsity in map(float, entry.sparsities or self._suite.sparsities):
             plain = SuiteRow(text, text, name, recipe, pruner, sparsity, models)
             yield plain
             for control in controls if sparsity else ():
                 found = f" ({control.found})" if control.found else ""
-                yield replace(plain, label=f"{text}, {label(control.choice)}{found}", control=control)
+                name = label(control.choice, self._plugins.controls.about(control.choice.name).title)
+                yield replace(plain, label=f"{text}, {name}{found}", control=control)
 
     def _models(self, place: str, entry: PrunerEntry) -> frozenset[str]:
         """The names of the suite's models that a pruner is used on."""
@@ -163,7 +177,13 @@ class Resolver:
     def _check_unique(self) -> None:
         suite = self._suite
         labels = [entry.label for entry in suite.pruners if entry.label]
-        lists: dict[str, list[Any]] = {"seeds": suite.seeds, "sparsities": suite.sparsities, "label": labels}
+        lists: dict[str, list[Any]] = {
+            "seeds": suite.seeds,
+            "sparsities": suite.sparsities,
+            "label": labels,
+            "label of models": [entry.label for entry in suite.models if entry.label],
+            "label of datasets": [entry.label for entry in suite.datasets if entry.label],
+        }
         self.faults += [
             f"{place}: {value!r} stands there {count} times"
             for place, values in lists.items()
@@ -184,3 +204,14 @@ class Resolver:
             for place, is_elsewhere in elsewhere.items()
             if not is_elsewhere
         ]
+
+
+def _labels(registry: Registry, entries: Iterable[tuple[Choice | None, Labelled]]) -> dict[str, str]:
+    """What tables call data sets or models, where that is not how experiments name them."""
+    labels = [(choice, _label(registry, choice, entry.label)) for choice, entry in entries if choice]
+    return {str(choice): text for choice, text in labels if text != label(choice)}
+
+
+def _label(registry: Registry, choice: Choice, given: str | None) -> str:
+    """The label that a suite gives to a choice, else what its plugin and its parameters say."""
+    return with_revision(given, choice) if given else label(choice, registry.about(choice.name).title)

@@ -41,14 +41,23 @@ def _located(value: Any, info: ValidationInfo) -> Any:
         return _named(value)
     names = (info.context or {}).get("datasets", ())
     name = next((key for key in value if key in names), next(iter(value)))
-    others = {key: argument for key, argument in value.items() if key != name}
+    others = {key: argument for key, argument in value.items() if key not in (name, "label")}
     if "path" in others:
         raise ValueError(f"the path stands there twice, as {name} and as path")
-    return {"name": name, "arguments": {"path": value[name], **others}}
+    return {"name": name, "label": value.get("label"), "arguments": {"path": value[name], **others}}
 
 
-Entry = Annotated[Named, BeforeValidator(_named)]
-Located = Annotated[Named, BeforeValidator(_located)]
+Label = Annotated[str, Field(min_length=1, max_length=80)]
+
+
+class Labelled(Named):
+    """A model or a data set, and what tables call it."""
+
+    label: Label | None = None
+
+
+Entry = Annotated[Labelled, BeforeValidator(_named)]
+Located = Annotated[Labelled, BeforeValidator(_located)]
 
 
 class ControlEntry(Named):
@@ -64,7 +73,7 @@ Control = Annotated[ControlEntry, BeforeValidator(_named)]
 class PrunerEntry(Named):
     """A pruner of the suite; what its entry leaves out is taken from the suite."""
 
-    label: str | None = Field(default=None, min_length=1, max_length=80)
+    label: Label | None = None
     recipe: str | None = None
     models: list[str] | None = Field(default=None, min_length=1)
     sparsities: list[Sparsity] | None = Field(default=None, min_length=1)
@@ -87,8 +96,8 @@ class Suite(Strict):
 
 
 _TABLES: dict[int | str, type[BaseModel]] = {
-    "models": Named,
-    "datasets": Named,
+    "models": Labelled,
+    "datasets": Labelled,
     "found_on": Named,
     "pruners": PrunerEntry,
     "controls": ControlEntry,

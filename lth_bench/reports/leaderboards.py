@@ -20,6 +20,8 @@ FORMATS = ("md", "csv", "json", "tex", "html")
 LEVEL = "95 %"
 NEAR = "≈"
 VISIBLE = 5e-4  # a share of weights that is seen in a sparsity of tenths of a per cent
+CHOICES = ["dataset_choice", "model_choice", "pruner_choice", "control_choice"]
+"""Columns with what experiments name and its parameters, behind the titles."""
 NUMBERS = [
     *BLOCK,
     "method",
@@ -79,9 +81,11 @@ NUMBERS = [
     "data",
     "method_code",
     "network_code",
+    "family",
+    *CHOICES,
 ]
 """The columns for programs, in their order."""
-TEXTS = [*BLOCK, "method", "trained_with", "pruner", "control", "why", "unfit", "environment", "data"]
+TEXTS = [*BLOCK, "method", "trained_with", "pruner", "control", "why", "unfit", "environment", "data", *CHOICES]
 
 
 def numbers(leaderboards: Leaderboards) -> pd.DataFrame:

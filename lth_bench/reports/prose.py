@@ -12,6 +12,7 @@ from lth_bench.reports.escaping import markdown
 from lth_bench.reports.formats.markdown import bare
 from lth_bench.reports.leaderboards import formatted, marks, verdict_sentence
 from lth_bench.reports.leaderboards import numbers as all_numbers
+from lth_bench.reports.methods import described
 from lth_bench.reports.suites import SuiteText
 from lth_bench.reports.table import Column, listing
 from lth_bench.results.frame import Results, rows_of
@@ -48,6 +49,14 @@ STANDING = [
     Column("best or near it in", "best_in"),
     Column("ranked in", "ranked_in"),
     Column("leaderboards", "leaderboards"),
+]
+METHODS = [
+    Column("method", "method"),
+    Column("family", "family"),
+    Column("pruner", "pruner"),
+    Column("control", "control"),
+    Column("recipe", "recipes"),
+    Column("paper", "paper"),
 ]
 TICKETS = [
     Column("sparsity", "sparsity", numbers.tenths_percent),
@@ -96,6 +105,7 @@ def report(
         *_overall(leaderboards),
         "## Figures",
         *(f"![{stem}]({stem}.png)\n\n{markdown(caption)}" for stem, caption in figures),
+        *_methods(results, leaderboards),
         "## Winning tickets",
         *_tickets(leaderboards, rows),
         *_checks(leaderboards),
@@ -129,6 +139,14 @@ def _overall(leaderboards: Leaderboards) -> list[str]:
     ranked = [f"{row['cells']} of {row['asked']} cells" for row in rows_of(rows)]
     table = listing("", STANDING, rows_of(rows.assign(best_in=best, ranked_in=ranked)))
     return ["## Over all leaderboards", bare(table), OVERALL_NOTE]
+
+
+def _methods(results: Results, leaderboards: Leaderboards) -> Iterator[str]:
+    """What stands behind the names of methods."""
+    records = described(results, leaderboards)
+    papers = [f"{record['paper']} {record['link']}".strip() for record in records]
+    yield "## Methods"
+    yield bare(listing("", METHODS, [{**record, "paper": text} for record, text in zip(records, papers, strict=True)]))
 
 
 def _tickets(leaderboards: Leaderboards, rows: pd.DataFrame) -> Iterator[str]:

@@ -22,7 +22,8 @@ class Cell:
 
     `interval` is such as "± 1.56" or "[-0.31, 0.52]", `difference` compares the number with another, `value` is the
     number itself (None for words), `tone` colours the cell on a page, and `beside` holds further cells in the same
-    place. Interval and difference are made of numbers; text and notes may come from strangers.
+    place. `link` is an address and `citation` the key of a bibliography's entry. Interval and difference are made of
+    numbers; text and notes may come from strangers.
     """
 
     text: str = ""
@@ -33,6 +34,8 @@ class Cell:
     tone: str = ""
     value: float | None = field(default=None, compare=False)
     beside: tuple[Cell, ...] = ()
+    link: str = ""
+    citation: str = ""
 
     @property
     def against(self) -> str:
@@ -64,7 +67,7 @@ class Column:
 
     `name` is the field that it shows, `form` writes its numbers (None: it holds words), `hint` explains them, and
     columns of one `group` share a head above their heads. With `interval`, the fields `NAME_lower` and `NAME_upper`
-    bound the numbers. `notes` names a field with notes. `data` are attributes for the script of a page.
+    bound the numbers. `notes` names a field with notes and `link` one with an address. `data` are attributes for the script of a page.
     """
 
     head: str
@@ -74,12 +77,14 @@ class Column:
     group: str = ""
     interval: bool = False
     notes: str = ""
+    link: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
 
     def cell(self, record: Fields) -> Cell:
         value = record[self.name]
         if self.form is None:
-            return Cell(str(value) or MISSING, notes=tuple(record[self.notes]) if self.notes else ())
+            notes = tuple(record[self.notes]) if self.notes else ()
+            return Cell(str(value) or MISSING, notes=notes, link=record[self.link] if self.link else "")
         if math.isnan(value):
             return NOTHING
         lower, upper = (record[f"{self.name}_{end}"] if self.interval else math.nan for end in ("lower", "upper"))

@@ -14,6 +14,7 @@ from lth_bench.storage.record import (
     Curve,
     DataHashes,
     Evaluation,
+    Methods,
     RecordedError,
     RecordedEvent,
     Sparsity,
@@ -50,6 +51,8 @@ class Excerpt(Struct):
     notes: dict[str, Any] | None = None
     ticket: TicketReference | None = None
     helper: bool = False
+    dataset_label: str = ""
+    model_label: str = ""
 
 
 class Asked(Struct, frozen=True):
@@ -72,10 +75,11 @@ class Asked(Struct, frozen=True):
 
 
 class PlanExcerpt(Struct, frozen=True):
-    """All experiments that were ever planned in a run directory."""
+    """All experiments that were ever planned in a run directory, and what their methods say of themselves."""
 
     schema: Literal[1]
-    experiments: list[Excerpt]
+    experiments: list[Excerpt] = []
+    methods: Methods = {}
 
 
 def read_excerpt(path: Path) -> Excerpt:
@@ -109,10 +113,10 @@ def _shares(record: Excerpt) -> Iterator[tuple[str, float | None]]:
 _RECORD = msgspec.json.Decoder(Excerpt)
 
 
-def plan_excerpts(directory: Path) -> list[Excerpt]:
+def plan_excerpt(directory: Path) -> PlanExcerpt:
     """The excerpt of a plan: its experiments as missing records."""
     path = plan_path(directory)
-    return decoded(path, _PLAN, "plan").experiments if path.exists() else []
+    return decoded(path, _PLAN, "plan") if path.exists() else PlanExcerpt(1)
 
 
 _PLAN = msgspec.json.Decoder(PlanExcerpt)

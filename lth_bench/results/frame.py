@@ -6,6 +6,7 @@ import gc
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -17,15 +18,16 @@ from typing import Any, cast
 import pandas as pd
 
 from lth_bench.errors import FileFault
-from lth_bench.results.excerpts import NOWHERE, Excerpt, plan_excerpts, read_excerpt
+from lth_bench.experiments.about import About
+from lth_bench.results.excerpts import NOWHERE, Excerpt, PlanExcerpt, plan_excerpt, read_excerpt
 from lth_bench.results.rows import COLUMNS, Evidence, Reader, Row
-from lth_bench.storage.record import Record
+from lth_bench.storage.record import Methods, Record
 from lth_bench.storage.records import read_record, record_paths
 from lth_bench.storage.sealed import read_json
 
 BLOCK = ["dataset", "model", "recipe"]
 METHOD = [*BLOCK, "method", "asked"]
-PRESENTATION = ("suite", "label", "recipe", "own_recipe", "helper")
+PRESENTATION = ("suite", "label", "recipe", "own_recipe", "helper", "dataset_label", "model_label")
 CELLS = 20_000  # of a leaderboard: methods times sparsities
 SHOWN = 10  # faults in one message
 MANY = 5000  # records; as many or more are read by all processors
@@ -35,7 +37,8 @@ MANY = 5000  # records; as many or more are read by all processors
 class Results:
     """Run directories as one table, with its evidence, its recipes by their hash, and the paths of its records.
 
-    `superseded` counts experiments of earlier revisions, which the table leaves out.
+    `methods` is what pruners and controls say of themselves. `superseded` counts experiments of earlier revisions,
+    which the table leaves out.
     """
 
     directories: list[Path]
@@ -43,6 +46,7 @@ class Results:
     evidence: Evidence
     recipes: dict[str, dict[str, Any]]
     paths: list[Path]
+    methods: Methods
     superseded: int = 0
 
     def records(self) -> Iterator[Record]:
@@ -103,7 +107,8 @@ def _places(names: tuple[str, ...]) -> list[tuple[Any, ...]]:
 
 def _load(directory: Path) -> Results:
     evidence, reader, tables = Evidence(), Reader(), []
-    planned, paths = _planned(directory, evidence), record_paths(directory)
+    plan, paths = _plan(directory, evidence), record_paths(directory)
+    planned = {entry.key: entry for entry in plan.experiments}
     names = {key: {name: getattr(entry, name) for name in PRESENTATION} for key, entry in planned.items()}
     for table, more, recipes in _read_in_parts(paths, names):
         evidence.include(more)
@@ -119,7 +124,8 @@ def _load(directory: Path) -> Results:
     place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
     ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
     sound = [path for path in paths if path.stem in used]
-    return Results([directory], ordered, evidence, reader.recipes, sound)
+    families = [_family(plan.methods, *methods) for methods in zip(ordered["pruner"], ordered["control"], strict=True)]
+    return Results([directory], ordered.assign(family=families), evidence, reader.recipes, sound, plan.methods)
 
 
 def _check_size(frame: pd.DataFrame, directory: Path) -> None:
@@ -133,13 +139,19 @@ def _check_size(frame: pd.DataFrame, directory: Path) -> None:
             )
 
 
-def _planned(directory: Path, evidence: Evidence) -> dict[str, Excerpt]:
-    """The experiments of the plan by key; none if it cannot be used."""
+def _plan(directory: Path, evidence: Evidence) -> PlanExcerpt:
+    """The plan; an empty one if it cannot be used."""
     try:
-        return {entry.key: entry for entry in plan_excerpts(directory)}
+        return plan_excerpt(directory)
     except FileFault as fault:
         evidence.leave_out("", "plan.json", fault)
-        return {}
+        return PlanExcerpt(1)
+
+
+def _family(methods: Methods, pruner: str, control: str) -> str:
+    """The family that a method states; "" if it states none."""
+    kind, name = ("control", control) if control else ("pruner", pruner)
+    return methods.get(kind, {}).get(name, About()).family
 
 
 def _add(reader: Reader, record: Excerpt, evidence: Evidence) -> None:
@@ -210,7 +222,19 @@ def results(directory: Path) -> pd.DataFrame:
 
 def completed(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with the columns that depend on other rows: their leaderboard, distinct names, differences."""
-    return _with_difference(_distinct(_placed(rows.assign(method=rows["label"]))))
+    return _with_difference(_distinct(_placed(_named(rows).assign(method=rows["label"]))))
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    """Names the data set and the model by their labels; of several that a choice has, by the first."""
+    for kind in ("dataset", "model"):
+        labels = rows.loc[rows[f"{kind}_label"] != "", [f"{kind}_choice", f"{kind}_label"]]
+        known = dict(reversed(list(labels.drop_duplicates().itertuples(index=False, name=None))))
+        names = {choice: known.get(choice, choice) for choice in dict.fromkeys(rows[f"{kind}_choice"])}
+        counts = Counter(names.values())
+        unique = {choice: name if counts[name] == 1 else f"{name} [{choice}]" for choice, name in names.items()}
+        rows = rows.assign(**{kind: rows[f"{kind}_choice"].map(unique)})
+    return rows
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -237,7 +261,7 @@ def _placed(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _distinct(frame: pd.DataFrame) -> pd.DataFrame:
     """Appends parameters, then a hash of the recipe, then one of everything, to names that several methods share."""
-    for more in ("parameters_of", "recipe_hash", "meaning"):
+    for more in ("pruner_choice", "recipe_hash", "meaning"):
         meanings = frame.groupby([*BLOCK, "method"])["meaning"].transform("nunique")
         longer = frame["method"] + " [" + frame[more] + "]"
         frame = frame.assign(method=frame["method"].where(meanings == 1, longer))

@@ -40,7 +40,10 @@ MEANS = {
 """Columns that are means over seeds, and of what."""
 WORDS = ("environment", "data", "unfit", "method_code", "network_code")
 """Columns that hold all distinct texts behind a row."""
-FIRSTS = ("trained_with", "recipe_hash", "own_recipe", "helper", "pruner", "control", "meaning", "base")
+FIRSTS = (
+    *("trained_with", "recipe_hash", "own_recipe", "helper", "pruner", "control", "family", "meaning", "base"),
+    *("dataset_choice", "model_choice", "pruner_choice", "control_choice"),
+)
 
 
 @dataclass(frozen=True)

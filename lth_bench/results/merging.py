@@ -14,6 +14,7 @@ from lth_bench.errors import FileFault
 from lth_bench.results.costs import Costs
 from lth_bench.results.frame import Results, load, with_newest
 from lth_bench.results.rows import Evidence, Measures
+from lth_bench.storage.record import Methods
 
 Place = tuple[str, str]  # the names of a data set and a model, without their options
 
@@ -44,8 +45,18 @@ def load_all(directories: list[Path], all_revisions: bool = False) -> Results:
     unique = finished.drop_duplicates("key").sort_index().drop(columns=["open", "directory"]).reset_index(drop=True)
     recipes = {digest: recipe for one in parts for digest, recipe in one.recipes.items()}
     directories, paths = ([path for one in parts for path in getattr(one, name)] for name in ("directories", "paths"))
-    whole = with_newest(Results(directories, unique, _together(parts), recipes, paths), all_revisions)
+    methods = _methods(parts)
+    whole = with_newest(Results(directories, unique, _together(parts), recipes, paths, methods), all_revisions)
     return replace(whole, superseded=whole.superseded + sum(one.superseded for one in parts))
+
+
+def _methods(parts: list[Results]) -> Methods:
+    """What methods say of themselves; of a method that several directories have, in the first."""
+    whole: Methods = {}
+    for one in reversed(parts):
+        for kind, said in one.methods.items():
+            whole[kind] = whole.get(kind, {}) | said
+    return whole
 
 
 def _together(parts: list[Results]) -> Evidence:
@@ -94,13 +105,12 @@ def _faults(one: Results, other: Results) -> Iterator[str]:
 
 
 def _place(frame: pd.DataFrame) -> pd.Series[Any]:
-    names = (frame[column].str.split(" (", n=1, regex=False).str[0] for column in ("dataset", "model"))
-    return pd.Series(list(zip(*names, strict=True)), index=frame.index)
+    return frame["names"].str[:2]
 
 
 def _difference(one: pd.DataFrame, other: pd.DataFrame, recipes: dict[str, dict[str, Any]]) -> str:
     """The difference between rows of one model and data set; "" if some of them are comparable."""
-    for column, word in (("dataset", "the data set's options"), ("model", "the model's options")):
+    for column, word in (("dataset_choice", "the data set's options"), ("model_choice", "the model's options")):
         mine, yours = set(one[column]), set(other[column])
         if not mine & yours:
             return f"{word} differ: {_listed(mine)} against {_listed(yours)}; give them one directory at a time"

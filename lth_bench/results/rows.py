@@ -78,9 +78,10 @@ class About(NamedTuple):
     `names` and `revisions` are those of the data set, the model, the pruner and the control.
     """
 
-    dataset: str
-    model: str
-    parameters_of: str
+    dataset_choice: str
+    model_choice: str
+    pruner_choice: str
+    control_choice: str
     pruner: str
     control: str
     recipe_hash: str
@@ -115,7 +116,19 @@ class Measures(NamedTuple):
 
 
 COLUMNS = (
-    *("key", "suite", "trained_with", "own_recipe", "helper", "label", "asked", "seed", "status"),
+    *(
+        "key",
+        "suite",
+        "trained_with",
+        "own_recipe",
+        "helper",
+        "dataset_label",
+        "model_label",
+        "label",
+        "asked",
+        "seed",
+        "status",
+    ),
     *About._fields,
     *Measures._fields,
     *Costs._fields,
@@ -163,6 +176,8 @@ class Reader:
             self._one(record.recipe),
             record.own_recipe,
             record.helper,
+            self._one(record.dataset_label),
+            self._one(record.model_label),
             self._one(record.label),
             asked.sparsity,
             asked.seed,
@@ -203,9 +218,10 @@ class Reader:
         base = experiment.base
         choices = (experiment.dataset, experiment.model, experiment.pruner, experiment.control or Choice(""))
         return About(
-            dataset=label(experiment.dataset),
-            model=label(experiment.model),
-            parameters_of=label(experiment.pruner),
+            dataset_choice=label(experiment.dataset),
+            model_choice=label(experiment.model),
+            pruner_choice=label(experiment.pruner),
+            control_choice=label(experiment.control) if experiment.control else "",
             pruner=experiment.pruner.name,
             control=experiment.control.name if experiment.control else "",
             recipe_hash=_hash(recipe),

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar, get_args
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, structs
 
+from lth_bench.experiments.about import About
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Experiment, Planned
 
@@ -183,7 +184,8 @@ class Timing(Struct, frozen=True, omit_defaults=True):
 class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of an experiment before it runs: an entry of a plan.
 
-    A `helper` is no experiment of its suite: it only finds the tickets of others.
+    A `helper` is no experiment of its suite: it only finds the tickets of others. Labels are presentation: those of the
+    plan count, not those of the record.
     """
 
     schema: Literal[1]
@@ -194,6 +196,8 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     own_recipe: bool
     experiment: Experiment
     helper: bool = False
+    dataset_label: str = ""
+    model_label: str = ""
 
 
 class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):
@@ -218,11 +222,16 @@ OF_RESULTS = ("sparsity", "network", "test", "data", "curve", "events", "ticket"
 """Fields of every record whose status is "done"; one with another status has an `error`."""
 
 
-class Plan(Struct, frozen=True):
-    """All experiments that were ever planned in a run directory."""
+Methods = dict[str, dict[str, About]]
+"""What pruners and controls say of themselves, by kind ("pruner", "control") and name."""
+
+
+class Plan(Struct, frozen=True, omit_defaults=True):
+    """All experiments that were ever planned in a run directory, and what their methods say of themselves."""
 
     schema: Literal[1]
     experiments: list[Identity]
+    methods: Methods = {}
 
 
 def identity(suite: str, planned: Planned) -> Identity:
@@ -235,6 +244,8 @@ def identity(suite: str, planned: Planned) -> Identity:
         recipe=planned.recipe,
         own_recipe=planned.own_recipe,
         helper=planned.helper,
+        dataset_label=planned.dataset_label,
+        model_label=planned.model_label,
         experiment=planned.experiment,
     )
 

@@ -15,7 +15,7 @@ from lth_bench.errors import Damaged, FileFault
 from lth_bench.experiments.experiment import Planned
 from lth_bench.storage.files import locked, publish_new, set_aside
 from lth_bench.storage.reading import names
-from lth_bench.storage.record import SCHEMA, Identity, Plan, Record, Status, builtins, decoder, identity
+from lth_bench.storage.record import SCHEMA, Identity, Methods, Plan, Record, Status, builtins, decoder, identity
 from lth_bench.storage.sealed import publish_json, read_json, read_sealed, sealed
 
 T = TypeVar("T")
@@ -114,21 +114,27 @@ def write_record(directory: Path, record: Record) -> bool:
 
 def read_plan(directory: Path) -> list[Identity]:
     """All experiments that were ever planned in a run directory; raises as `read_record` does."""
+    return _read_plan(directory).experiments
+
+
+def _read_plan(directory: Path) -> Plan:
     path = plan_path(directory)
-    return decoded(path, _PLAN, "plan").experiments if path.exists() else []
+    return decoded(path, _PLAN, "plan") if path.exists() else Plan(SCHEMA, [])
 
 
-def write_plan(directory: Path, suite: str, planned: Iterable[Planned]) -> None:
-    """Adds a suite's experiments to the directory's plan."""
+def write_plan(directory: Path, suite: str, planned: Iterable[Planned], methods: Methods | None = None) -> None:
+    """Adds a suite's experiments to the directory's plan, and what their methods say of themselves."""
     with locked(directory / ".lock"):
         try:
-            earlier = read_plan(directory)
+            earlier = _read_plan(directory)
         except Damaged:
             set_aside(plan_path(directory), directory / "damaged")
-            earlier = []
-        entries = {entry.key: entry for entry in [*earlier, *(identity(suite, item) for item in planned)]}
-        if list(entries.values()) != earlier:
-            publish_json(plan_path(directory), builtins(Plan(schema=SCHEMA, experiments=list(entries.values()))))
+            earlier = Plan(SCHEMA, [])
+        entries = {entry.key: entry for entry in [*earlier.experiments, *(identity(suite, item) for item in planned)]}
+        said = {kind: earlier.methods.get(kind, {}) | more for kind, more in (methods or {}).items()}
+        plan = Plan(SCHEMA, list(entries.values()), earlier.methods | said)
+        if plan != earlier:
+            publish_json(plan_path(directory), builtins(plan))
 
 
 def decoded(path: Path, decoder: msgspec.json.Decoder[T], what: str) -> T:

@@ -10,7 +10,7 @@ import pytest
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.results import frame as results_module
-from lth_bench.results.excerpts import plan_excerpts, read_excerpt
+from lth_bench.results.excerpts import plan_excerpt, read_excerpt
 from lth_bench.results.frame import load
 from lth_bench.storage.records import plan_path, read_record, record_path, record_paths, write_plan
 from lth_bench.storage.sealed import sealed
@@ -105,7 +105,7 @@ def test_a_record_with_another_order_of_fields_is_read_too(tmp_path):
 
 def test_a_damaged_plan_is_named_and_left_out(tmp_path):
     filled(tmp_path)
-    assert len(plan_excerpts(tmp_path)) == 10
+    assert len(plan_excerpt(tmp_path).experiments) == 10
     path = plan_path(tmp_path)
     path.write_bytes(path.read_bytes().replace(b"imp", b"IMP", 1))
     (damaged,) = load(tmp_path).evidence.left_out

@@ -187,7 +187,9 @@ def _sections(part: _Part, before_name: str = "") -> str:
 
 
 def _row(row: Row, part: _Part) -> str:
-    name = MARKS[row.cells[0].mark].format(_breakable(_name(row)))
+    first = row.cells[0]
+    cited = rf"~\cite{{{first.citation}}}" if first.citation else ""
+    name = MARKS[first.mark].format(_breakable(_name(row))) + cited
     if part.table.spans(row):
         cells = [_across(row.cells[1], part.width)]
     else:

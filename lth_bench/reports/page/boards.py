@@ -21,6 +21,7 @@ from lth_bench.reports.leaderboards import (
     outside,
     verdict_sentence,
 )
+from lth_bench.reports.methods import described
 from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.content import PageContent
@@ -65,6 +66,7 @@ def boards(content: PageContent) -> dict[str, Any]:
         "others": [figure for place, figures in drawn.items() if place not in names for figure in figures],
         "targets": [percent(target) for target in sorted(set(rows["target"]))],
         "standing": listed("Methods over all leaderboards", listings.STANDING, standing) if standing else None,
+        "methods_listed": listed("Methods", listings.METHODS, described(content.results, content.leaderboards)),
         "verdicts": listed("Winning tickets", listings.VERDICTS, rows_of(content.verdicts.merge(where, on=keys))),
         "badges": listed("Sanity checks", listings.BADGES, rows_of(badges)),
         "tickets": [(name, int((content.verdicts["verdict"] == name).sum())) for name in ("wins", "fails", "unknown")],

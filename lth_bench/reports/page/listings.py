@@ -98,6 +98,14 @@ DETAILS = [
         "The most that training held on the GPU, else the whole process.", "run",
     ),
 ]  # fmt: skip
+METHODS = [
+    Column("method", "method"),
+    Column("family", "family"),
+    Column("pruner", "pruner"),
+    Column("control", "control"),
+    Column("recipe", "recipes"),
+    Column("paper", "paper", link="link"),
+]
 STANDING = [
     METHOD,
     Column("mean rank", "mean_rank", hundredths, "Over the cells in which it was ranked."),

@@ -12,6 +12,7 @@ from typing import Any
 
 from lth_bench.reports import escaping
 from lth_bench.reports.escaping import plain
+from lth_bench.reports.methods import said
 from lth_bench.reports.numbers import hundredths, percent
 from lth_bench.reports.paper import cells, reported
 from lth_bench.reports.paper.captions import caption, where
@@ -47,6 +48,11 @@ class _Block:
         return sorted({row["target"] for row in self.rows} - {0.0})
 
     @property
+    def choices(self) -> tuple[str, str]:
+        """The data set and the model as experiments name them."""
+        return self.rows[0]["dataset_choice"], self.rows[0]["model_choice"]
+
+    @property
     def name(self) -> str:
         return f"{self.dataset} {self.model} {self.recipe}"
 
@@ -65,6 +71,12 @@ class _Comparison:
     @cached_property
     def blocks(self) -> list[_Block]:
         return [_Block(*place, rows_of(rows)) for place, rows in self.leaderboards.blocks()]
+
+    def name(self, rows: list[Any]) -> Cell:
+        """The name of a method with the marks of all its rows, and its paper if papers are cited."""
+        cell = cells.name(rows)
+        paper = None if rows[0]["control"] or not self.selection.cited else said(self.results.methods, rows[0]).paper
+        return dataclasses.replace(cell, citation=paper.key) if paper else cell
 
     def captioned(self, table: Table, rows: list[Any], notes: list[str]) -> Table:
         """The table with its caption, and with its suites in its label."""
@@ -92,7 +104,9 @@ def _by_sparsity(comparison: _Comparison) -> Iterator[Table]:
     """A table for each leaderboard: methods by sparsities, with the dense network in a section of its own."""
     for block in comparison.blocks:
         columns = block.targets or [0.0]
-        sections = _sections(block.rows, partial(_sparsity_line, places=[block.at(target) for target in columns]))
+        sections = _sections(
+            block.rows, partial(_sparsity_line, comparison, places=[block.at(target) for target in columns])
+        )
         below = _reported(comparison.selection, block)
         title = f"Accuracy (%) of {where(block.model, block.dataset)} by sparsity"
         table = Table(title, _columns("method", *map(percent, columns)), [*sections, below], label=block.name)
@@ -103,7 +117,7 @@ def _reported(selection: RowSelection, block: _Block) -> list[Row]:
     """What papers report of the network of a leaderboard, if asked for."""
     if not selection.published:
         return []
-    rows = published(block.dataset, block.model)
+    rows = published(*block.choices)
     if selection.methods:
         rows = rows[rows["pruner"].isin({row["pruner"] for row in block.rows})]
     return reported.reported_rows(rows, block.targets)
@@ -114,7 +128,7 @@ def _by_model(comparison: _Comparison) -> Iterator[Table]:
     at = _sparsity(comparison.selection.at, comparison.blocks)
     places = [block.at(0.0, at) for block in comparison.blocks]
     rows = [row for place in places for row in place.values()]
-    sections = _sections(rows, partial(_model_line, places=places, ranks=_mean_ranks(comparison, at)))
+    sections = _sections(rows, partial(_model_line, comparison, places=places, ranks=_mean_ranks(comparison, at)))
     several = Counter((block.model, block.dataset) for block in comparison.blocks)
     columns = _columns("method", *(_place(block, several) for block in comparison.blocks), "mean rank")
     table = Table(f"Accuracy (%) at a sparsity of {percent(at)}", columns, sections, label=f"models at {at:g}")
@@ -131,7 +145,7 @@ def _by_cost(comparison: _Comparison) -> Iterator[Table]:
         rows = list(block.at(0.0, at).values())
         usual = (row["training_flops"] for row in rows if not row["target"] and not row["own_recipe"])
         unit = _unit(rows)
-        sections = _sections(rows, partial(_cost_line, training=next(usual, math.nan), unit=unit))
+        sections = _sections(rows, partial(_cost_line, comparison, training=next(usual, math.nan), unit=unit))
         title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {percent(at)}"
         columns = _columns(*COST_HEADER, f"size\n({UNITS[unit]})")
         table = Table(title, columns, sections, label=f"costs at {at:g} {block.name}")
@@ -171,28 +185,28 @@ def _sections(rows: list[Any], line: Callable[[list[Any]], Row]) -> list[list[Ro
     return sections
 
 
-def _line(rows: list[Any], places: list[_Place]) -> Row:
+def _line(comparison: _Comparison, rows: list[Any], places: list[_Place]) -> Row:
     """The name of a method and its accuracies in these places."""
     key = _key(rows[0])
-    return Row([cells.name(rows), *(cells.accuracy(place[key]) if key in place else NOTHING for place in places)])
+    return Row([comparison.name(rows), *(cells.accuracy(place[key]) if key in place else NOTHING for place in places)])
 
 
-def _sparsity_line(rows: list[Any], places: list[_Place]) -> Row:
+def _sparsity_line(comparison: _Comparison, rows: list[Any], places: list[_Place]) -> Row:
     if rows[0]["target"]:
-        return _line(rows, places)
-    name = cells.name(rows)
+        return _line(comparison, rows, places)
+    name = comparison.name(rows)
     return Row([Cell(name.text, notes=(*name.notes, "(at 0%)")), cells.accuracy(rows[0])])
 
 
-def _model_line(rows: list[Any], places: list[_Place], ranks: dict[_Key, Cell]) -> Row:
-    return Row([*_line(rows, places).cells, ranks.get(_key(rows[0]), NOTHING)])
+def _model_line(comparison: _Comparison, rows: list[Any], places: list[_Place], ranks: dict[_Key, Cell]) -> Row:
+    return Row([*_line(comparison, rows, places).cells, ranks.get(_key(rows[0]), NOTHING)])
 
 
-def _cost_line(rows: list[Any], training: float, unit: int) -> Row:
+def _cost_line(comparison: _Comparison, rows: list[Any], training: float, unit: int) -> Row:
     """Accuracy and costs of a method; training in multiples of the dense network's."""
     row = rows[0]
     shown = [
-        cells.name(rows),
+        comparison.name(rows),
         cells.accuracy(row),
         cells.difference(row) if row["target"] else NOTHING,
         cells.number(100 * row["effective_sparsity"]),

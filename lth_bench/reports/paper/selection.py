@@ -15,7 +15,7 @@ from lth_bench.results.frame import dense_runs
 class RowSelection:
     """The rows of a table: `at` a sparsity, of `methods` by name with commas between (all if empty), and what else.
 
-    Differences to the best mean of `equivalence` points do not count.
+    Differences to the best mean of `equivalence` points do not count. Methods are `cited` by the keys of their papers.
     """
 
     at: float | None = None
@@ -23,6 +23,7 @@ class RowSelection:
     controls: bool = True
     published: bool = False
     equivalence: float = 0.0
+    cited: bool = False
 
 
 def selected(frame: pd.DataFrame, selection: RowSelection) -> pd.DataFrame:
