@@ -1,6 +1,7 @@
 from .data.examples import Batch as Batch
 from .errors import DataError as DataError
 from .errors import Unsuitable as Unsuitable
+from .experiments.about import Paper as Paper
 from .experiments.datasets import Dataset as Dataset
 from .experiments.datasets import Listing as Listing
 from .experiments.durations import Duration as Duration

@@ -35,6 +35,7 @@ def _check(kind, folder):
 CIFAR10 = published(
     "CIFAR10",
     read,
+    title="CIFAR-10",
     summary="60,000 photographs, 10 classes, 32×32 (Krizhevsky 2009); 45,000 / 5,000 / 10,000; needs a data root",
     classes=10,
     mean=(0.4914, 0.4822, 0.4465),
@@ -43,6 +44,7 @@ CIFAR10 = published(
 CIFAR100 = published(
     "CIFAR100",
     read,
+    title="CIFAR-100",
     summary="60,000 photographs, 100 classes, 32×32 (Krizhevsky 2009); 45,000 / 5,000 / 10,000; needs a data root",
     classes=100,
     mean=(0.5071, 0.4865, 0.4409),

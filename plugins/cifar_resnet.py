@@ -25,6 +25,7 @@ def resnet(depth):
 
     Where the shape changes, the shortcut is a 1×1 convolution with norm. Kaiming normal weights.
     """
+    make.title = f"ResNet-{depth}"
     return make
 
 
@@ -43,6 +44,7 @@ def wide_resnet(depth, width):
 
     Kaiming normal weights.
     """
+    make.title = f"WRN-{depth}-{width}"
     return make
 
 
@@ -56,6 +58,9 @@ def preresnet_101(pretrained=False, in_chans=3, num_classes=10, **others):
 
     check("preresnet_101", pretrained, others, "none")
     return kaiming_normal(SmallResNet(PreactivatedBottleneck, 11, (16, 64, 128, 256), in_chans, num_classes))
+
+
+preresnet_101.title = "PreResNet-101"
 
 
 MODELS = {

@@ -21,6 +21,7 @@ def vgg(depth):
     mean pooling and one linear layer, where timm's `vgg{depth}_bn` has two more layers of 4,096 units. Kaiming normal
     weights.
     """
+    make.title = f"VGG-{depth}"
     return make
 
 

@@ -22,6 +22,7 @@ def conv(depth):
         "32×32.\n\n    Conv-2, 4 and 6: Frankle & Carbin 2019, arXiv:1803.03635, figure 2; Conv-8: Ramanujan et al. "
         "2020,\n    arXiv:1911.13299. Glorot normal weights, zero biases.\n"
     )
+    make.title = f"Conv-{depth}"
     return make
 
 

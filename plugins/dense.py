@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 class Dense:
     """Train the whole network; takes sparsity 0 alone."""
 
+    title = "dense"
+
     def __call__(self, session: Session) -> None:
         from lth_bench import Unsuitable
 

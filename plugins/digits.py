@@ -23,6 +23,7 @@ def read(split, root):
 
 
 DIGITS = Dataset(
+    title="digits",
     summary="1,797 handwritten digits, 8×8, grey (UCI, from scikit-learn); 1,197 / 200 / 400; needs no download",
     classes=10,
     mean=(0.3053,),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import hookimpl
+from lth_bench import Paper, hookimpl
 from lth_bench_plugins.parametrisations.penalties import Coefficient, train
 
 if TYPE_CHECKING:
@@ -27,6 +27,18 @@ class DST:
     - The weights of the highest |w| - t of all layers together are kept, exactly as many as the target asks for, also
       in evaluations during training (the paper keeps all weights above their threshold).
     """
+
+    title = "DST"
+    family = "re-parametrised"
+    paper = Paper(
+        "liu2020dynamic",
+        "Dynamic Sparse Training: Find Efficient Sparse Network From Scratch With Trainable Masked Layers",
+        "Junjie Liu and Zhe Xu and Runbin Shi and Ray C. C. Cheung and Hayden K. H. So",
+        "ICLR",
+        2020,
+        arxiv="2005.06870",
+        code="https://github.com/junjieliu2910/DynamicSparseTraining",
+    )
 
     coefficient: Coefficient = 5e-6
 

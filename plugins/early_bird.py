@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Count, Duration, Rate, hookimpl
+from lth_bench import Count, Duration, Paper, Rate, hookimpl
 from lth_bench.methods.sparse_training import interval_steps, update_steps
 from lth_bench.methods.structured import Penalty, require_reachable, scales, train_with_penalty
 
@@ -36,6 +36,19 @@ class EarlyBird:
     - The scales of norms that do not directly follow a prunable layer, as in preactivated residual blocks, are neither
       penalised nor ranked (the authors' code masks the output of such a norm).
     """
+
+    title = "Early-Bird"
+    family = "structured"
+    paper = Paper(
+        "you2020drawing",
+        "Drawing Early-Bird Tickets: Towards More Efficient Training of Deep Networks",
+        "Haoran You and Chaojian Li and Pengfei Xu and Yonggan Fu and Yue Wang and Xiaohan Chen and Richard "
+        "G. Baraniuk and Zhangyang Wang and Yingyan Lin",
+        "ICLR",
+        2020,
+        arxiv="1909.11957",
+        code="https://github.com/RICE-EIC/Early-Bird-Tickets",
+    )
 
     penalty: Penalty = 1e-4
     interval: Duration = Duration("1ep")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import hookimpl, uniform
+from lth_bench import Paper, hookimpl, uniform
 from lth_bench.pruning.allocation import kept_count
 from lth_bench_plugins.parametrisations.frozen import freeze
 
@@ -34,6 +34,18 @@ class EdgePopup:
     - Biases and affine norm layers, which the paper's networks do not have, are frozen too.
     - The number of weights that a layer keeps is rounded such that the total is exact.
     """
+
+    title = "edge-popup"
+    family = "re-parametrised"
+    paper = Paper(
+        "ramanujan2020what",
+        "What's Hidden in a Randomly Weighted Neural Network?",
+        "Vivek Ramanujan and Mitchell Wortsman and Aniruddha Kembhavi and Ali Farhadi and Mohammad Rastegari",
+        "CVPR",
+        2020,
+        arxiv="1911.13299",
+        code="https://github.com/allenai/hidden-networks",
+    )
 
     initialisation: Literal[
         "own", "signed_constant", "unsigned_constant", "glorot_constant", "kaiming_normal", "kaiming_uniform"

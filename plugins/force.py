@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Count, hookimpl
+from lth_bench import Count, Paper, hookimpl
 from lth_bench.pruning.allocation import sizes_of
 from lth_bench_plugins.iterative_snip import fresh, kept_counts
 
@@ -30,6 +30,19 @@ class FORCE:
     - The recipe's label smoothing is part of the loss.
     - The examples are not augmented (in the authors' code they are).
     """
+
+    title = "FORCE"
+    family = "before training"
+    paper = Paper(
+        "dejorge2021progressive",
+        "Progressive Skeletonization: Trimming more fat from a network at initialization",
+        "Pau de Jorge and Amartya Sanyal and Harkirat S. Behl and Philip H. S. Torr and Grégory Rogez and "
+        "Puneet K. Dokania",
+        "ICLR",
+        2021,
+        arxiv="2006.09081",
+        code="https://github.com/naver/force",
+    )
 
     revision = 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Duration, hookimpl, magnitude
+from lth_bench import Duration, Paper, hookimpl, magnitude
 from lth_bench.methods.rounds import uniform_rounds
 from lth_bench.methods.sparse_training import gradual_pruning
 
@@ -28,6 +28,17 @@ class GMP:
     - Every prunable layer is pruned (the paper leaves some dense, by architecture).
     - A pruned weight is zero and stays zero (in the authors' code it keeps its value and may come back).
     """
+
+    title = "GMP"
+    family = "during training"
+    paper = Paper(
+        "zhu2017prune",
+        "To prune, or not to prune: exploring the efficacy of pruning for model compression",
+        "Michael Zhu and Suyog Gupta",
+        "arXiv",
+        2017,
+        arxiv="1710.01878",
+    )
 
     begin: Duration = Duration("20%")
     end: Duration = Duration("75%")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lth_bench import Duration, Rate, Share, chance, hookimpl, magnitude
+from lth_bench import Duration, Paper, Rate, Share, chance, hookimpl, magnitude
 from lth_bench.methods.sparse_training import (
     Annealing,
     Distribution,
@@ -45,6 +45,19 @@ class GraNet:
       of the target).
     - Every topology has an exact number of weights (the first one of the authors' code is drawn weight by weight).
     """
+
+    title = "GraNet"
+    family = "dynamic"
+    paper = Paper(
+        "liu2021sparse",
+        "Sparse Training via Boosting Pruning Plasticity with Neuroregeneration",
+        "Shiwei Liu and Tianlong Chen and Xiaohan Chen and Zahra Atashgahi and Lu Yin and Huanyu Kou and Li "
+        "Shen and Mykola Pechenizkiy and Zhangyang Wang and Decebal Constantin Mocanu",
+        "NeurIPS",
+        2021,
+        arxiv="2106.10404",
+        code="https://github.com/VITA-Group/GraNet",
+    )
 
     revision = 2
 

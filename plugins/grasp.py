@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Gt
 
-from lth_bench import Count, hookimpl
+from lth_bench import Count, Paper, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +36,18 @@ class GraSP:
     - The weights that were scored are trained (the authors' code draws linear layers anew for scoring).
     - The recipe's label smoothing is part of the loss.
     """
+
+    title = "GraSP"
+    family = "before training"
+    paper = Paper(
+        "wang2020picking",
+        "Picking Winning Tickets Before Training by Preserving Gradient Flow",
+        "Chaoqi Wang and Guodong Zhang and Roger Grosse",
+        "ICLR",
+        2020,
+        arxiv="2002.07376",
+        code="https://github.com/alecwangcq/GraSP",
+    )
 
     revision = 2
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lth_bench import (
     Duration,
+    Paper,
     Rate,
     Retraining,
     Share,
@@ -38,6 +39,18 @@ class IMP:
     - A round keeps its share to one weight, and so the same number on the way to every target (the authors' codes prune
       one or two weights more in each round, so that after many rounds up to 2 / rate weights fewer remain).
     """
+
+    title = "IMP"
+    family = "after training"
+    paper = Paper(
+        "frankle2019lottery",
+        "The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks",
+        "Jonathan Frankle and Michael Carbin",
+        "ICLR",
+        2019,
+        arxiv="1803.03635",
+        code="https://github.com/google-research/lottery-ticket-hypothesis",
+    )
 
     rate: Rate = 0.2
     rewind_to: Duration = Duration("0it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import hookimpl
+from lth_bench import Paper, hookimpl
 from lth_bench.methods.controls import check_moved, check_ticket
 
 if TYPE_CHECKING:
@@ -21,6 +21,16 @@ class Invert:
     Deviations:
     - Of methods that prune by scores and also replace masks during training, only the pruning is inverted.
     """
+
+    family = "control"
+    paper = Paper(
+        "frankle2021pruning",
+        "Pruning Neural Networks at Initialization: Why are We Missing the Mark?",
+        "Jonathan Frankle and Gintare Karolina Dziugaite and Daniel M. Roy and Michael Carbin",
+        "ICLR",
+        2021,
+        arxiv="2009.08576",
+    )
 
     question = "Does the score matter?"
     reads_ticket = False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Gt
 
-from lth_bench import Duration, Rate, chance, hookimpl
+from lth_bench import Duration, Paper, Rate, chance, hookimpl
 from lth_bench.methods.sparse_training import (
     Distribution,
     annealed_to_floor,
@@ -40,6 +40,18 @@ class ITOP:
       weight by weight).
     - The topology does not change after the very last step (in the authors' code it does where an interval ends there).
     """
+
+    title = "ITOP"
+    family = "dynamic"
+    paper = Paper(
+        "liu2021need",
+        "Do We Actually Need Dense Over-Parameterization? In-Time Over-Parameterization in Sparse Training",
+        "Shiwei Liu and Lu Yin and Decebal Constantin Mocanu and Mykola Pechenizkiy",
+        "ICML",
+        2021,
+        arxiv="2102.02887",
+        code="https://github.com/Shiweiliuiiiiiii/In-Time-Over-Parameterization",
+    )
 
     growth: Literal["gradient", "random"] = "gradient"
     distribution: Distribution = "erk"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Duration, Rate, hookimpl
+from lth_bench import Duration, Paper, Rate, hookimpl
 from lth_bench_plugins.parametrisations.penalties import Coefficient, exempt, ramp, train
 
 if TYPE_CHECKING:
@@ -33,6 +33,18 @@ class L0:
     - A gate that is closed but kept is open by a millionth.
     - Weights decay as the recipe says; log α does not decay.
     """
+
+    title = "L0"
+    family = "re-parametrised"
+    paper = Paper(
+        "louizos2018learning",
+        "Learning Sparse Neural Networks through L0 Regularization",
+        "Christos Louizos and Max Welling and Diederik P. Kingma",
+        "ICLR",
+        2018,
+        arxiv="1712.01312",
+        code="https://github.com/AMLab-Amsterdam/L0_regularization",
+    )
 
     coefficient: Coefficient = 0.1
     begin: Duration = Duration("0%")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Duration, hookimpl, retrain
+from lth_bench import Duration, Paper, hookimpl, retrain
 from lth_bench.methods.retraining import RetrainingOrScratch, require_learning_rate
 from lth_bench.methods.structured import Branches, Layers, filter_layers, filter_norms, ranks, require_reachable
 
@@ -31,6 +31,17 @@ class L1Filter:
     - The share is the same in all layers, such that the target is met (the paper chooses it by stage, and does not
       prune layers that it finds sensitive).
     """
+
+    title = "L1 filters"
+    family = "structured"
+    paper = Paper(
+        "li2017pruning",
+        "Pruning Filters for Efficient ConvNets",
+        "Hao Li and Asim Kadav and Igor Durdanovic and Hanan Samet and Hans Peter Graf",
+        "ICLR",
+        2017,
+        arxiv="1608.08710",
+    )
 
     layers: Layers = "convolutions"
     branches: Branches = "inner"

@@ -36,6 +36,11 @@ def lenet_5(pretrained=False, img_size=(28, 28), in_chans=1, num_classes=10, wid
     return plain.lenet_5(img_size, in_chans, num_classes, width, norm)
 
 
+mlp.title = "MLP"
+lenet_300_100.title = "LeNet-300-100"
+lenet_5.title = "LeNet-5"
+
+
 @hookimpl
 def register_models(register):
     for function in (mlp, lenet_300_100, lenet_5):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import hookimpl
+from lth_bench import Paper, hookimpl
 from lth_bench.pruning.allocation import kept_count
 from lth_bench_plugins.parametrisations.penalties import exempt, train
 from lth_bench_plugins.parametrisations.ranks import elements, saves, shared_out
@@ -36,6 +36,18 @@ class LowRank:
     - Weights of convolutions are folded back as they were unfolded (the authors' code uses another order).
     - With AdamW, which decays weights apart from the loss, Frobenius decay is part of the loss nevertheless.
     """
+
+    title = "low rank"
+    family = "structured"
+    paper = Paper(
+        "khodak2021initialization",
+        "Initialization and Regularization of Factorized Neural Layers",
+        "Mikhail Khodak and Neil Tenenholtz and Lester Mackey and Nicolo Fusi",
+        "ICLR",
+        2021,
+        arxiv="2105.01029",
+        code="https://github.com/microsoft/fnl_paper",
+    )
 
     dense: Literal["first_and_last", "last", "none"] = "first_and_last"
     decay: Literal["frobenius", "factors"] = "frobenius"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Duration, Rate, Retraining, Share, hookimpl, layer_rates, layerwise, magnitude, retrain
+from lth_bench import Duration, Paper, Rate, Retraining, Share, hookimpl, layer_rates, layerwise, magnitude, retrain
 from lth_bench.methods.retraining import require_learning_rate
 
 if TYPE_CHECKING:
@@ -21,6 +21,21 @@ class Magnitude:
     "global" ranks the weights of the whole network, "layer" those of each layer; the sparsities of layers are then
     those of layer-wise IMP with the same `rate` and `output_rate`.
     """
+
+    title = "magnitude"
+    paper = Paper(
+        "renda2020comparing",
+        "Comparing Rewinding and Fine-tuning in Neural Network Pruning",
+        "Alex Renda and Jonathan Frankle and Michael Carbin",
+        "ICLR",
+        2020,
+        arxiv="2003.02389",
+        code="https://github.com/lottery-ticket/rewinding-iclr20-public",
+    )
+
+    @property
+    def family(self):
+        return "before training" if self.prune_at == "initialisation" else "after training"
 
     prune_at: Literal["initialisation", "end"] = "end"
     retraining: Retraining = "fine_tuning"

@@ -51,6 +51,7 @@ def _idx(path, dimensions):
 MNIST = published(
     "MNIST",
     read,
+    title="MNIST",
     summary="70,000 handwritten digits, 28×28, grey (LeCun et al. 1998); 55,000 / 5,000 / 10,000; needs a data root",
     classes=10,
     mean=(0.1307,),
@@ -59,6 +60,7 @@ MNIST = published(
 FASHION_MNIST = published(
     "FashionMNIST",
     read,
+    title="Fashion-MNIST",
     summary="70,000 articles of clothing, 28×28, grey (Xiao et al. 2017); 55,000 / 5,000 / 10,000; needs a data root",
     classes=10,
     mean=(0.2860,),

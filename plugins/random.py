@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Rate, Share, chance, erk, hookimpl, layer_rates, layerwise, uniform
+from lth_bench import Paper, Rate, Share, chance, erk, hookimpl, layer_rates, layerwise, uniform
 
 if TYPE_CHECKING:
     from lth_bench.training.session import Session
@@ -19,6 +19,19 @@ class Random:
     arXiv:1911.11134) or "layerwise": the sparsities of layer-wise IMP with the same `rate` and `output_rate`, so that
     the two methods differ only in which weights they keep.
     """
+
+    title = "random"
+    family = "before training"
+    paper = Paper(
+        "liu2022unreasonable",
+        "The Unreasonable Effectiveness of Random Pruning: Return of the Most Naive Baseline for Sparse Training",
+        "Shiwei Liu and Tianlong Chen and Xiaohan Chen and Li Shen and Decebal Constantin Mocanu and "
+        "Zhangyang Wang and Mykola Pechenizkiy",
+        "ICLR",
+        2022,
+        arxiv="2202.02643",
+        code="https://github.com/VITA-Group/Random_Pruning",
+    )
 
     distribution: Literal["uniform", "erk", "layerwise"] = "uniform"
     rate: Rate = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import hookimpl
+from lth_bench import Paper, hookimpl
 from lth_bench.methods.controls import check_moved, check_ticket, scattered
 
 if TYPE_CHECKING:
@@ -19,6 +19,17 @@ class RandomLayerwise:
     "Random tickets": each layer keeps as many weights, or channels, as in the ticket, and nothing else of it remains.
     Training starts from the initial weights, whatever the ticket starts from.
     """
+
+    family = "control"
+    paper = Paper(
+        "su2020sanity",
+        "Sanity-Checking Pruning Methods: Random Tickets can Win the Jackpot",
+        "Jingtong Su and Yihang Chen and Tianle Cai and Tianhao Wu and Ruiqi Gao and Liwei Wang and Jason D. Lee",
+        "NeurIPS",
+        2020,
+        arxiv="2009.11094",
+        code="https://github.com/JingtongSu/sanity-checking-pruning",
+    )
 
     question = "Is the mask worth more than its sparsities by layer?"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import hookimpl
+from lth_bench import Paper, hookimpl
 from lth_bench.methods.controls import check_changed, check_ticket
 
 if TYPE_CHECKING:
@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Redraw:
     """The ticket's mask on new random weights, trained anew (Frankle & Carbin 2019, arXiv:1803.03635, section 2)."""
+
+    family = "control"
+    paper = Paper(
+        "frankle2019lottery",
+        "The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks",
+        "Jonathan Frankle and Michael Carbin",
+        "ICLR",
+        2019,
+        arxiv="1803.03635",
+        code="https://github.com/google-research/lottery-ticket-hypothesis",
+    )
 
     question = "Do the initial weights matter?"
     is_rival = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Gt
 
-from lth_bench import Duration, Rate, chance, hookimpl
+from lth_bench import Duration, Paper, Rate, chance, hookimpl
 from lth_bench.methods.sparse_training import (
     Annealing,
     Distribution,
@@ -41,6 +41,18 @@ class RigL:
     - Magnitudes have no noise (the authors' code adds noise of 1e-5).
     - The share is annealed (the authors' CIFAR-10 scripts anneal only if asked to).
     """
+
+    title = "RigL"
+    family = "dynamic"
+    paper = Paper(
+        "evci2020rigging",
+        "Rigging the Lottery: Making All Tickets Winners",
+        "Utku Evci and Trevor Gale and Jacob Menick and Pablo Samuel Castro and Erich Elsen",
+        "ICML",
+        2020,
+        arxiv="1911.11134",
+        code="https://github.com/google-research/rigl",
+    )
 
     distribution: Distribution = "erk"
     interval: Duration = Duration("100it")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Gt
 
-from lth_bench import Duration, Rate, chance, hookimpl
+from lth_bench import Duration, Paper, Rate, chance, hookimpl
 from lth_bench.methods.sparse_training import (
     Annealing,
     Distribution,
@@ -45,6 +45,20 @@ class SET:
     - Weights that were just dropped may be grown again and then keep their value (in the authors' code they start at
       zero).
     """
+
+    title = "SET"
+    family = "dynamic"
+    paper = Paper(
+        "mocanu2018scalable",
+        "Scalable training of artificial neural networks with adaptive sparse connectivity inspired by network science",
+        "Decebal Constantin Mocanu and Elena Mocanu and Peter Stone and Phuong H. Nguyen and Madeleine "
+        "Gibescu and Antonio Liotta",
+        "Nature Communications",
+        2018,
+        arxiv="1707.04780",
+        is_journal=True,
+        code="https://github.com/dcmocanu/sparse-evolutionary-artificial-neural-networks",
+    )
 
     distribution: Distribution = "er"
     interval: Duration = Duration("1ep")

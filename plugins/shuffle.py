@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import hookimpl
+from lth_bench import Paper, hookimpl
 from lth_bench.methods.controls import check_moved, check_ticket, scattered, train_dense, train_on
 
 if TYPE_CHECKING:
@@ -21,6 +21,16 @@ class Shuffle:
     pruner rewinds to, or the trained ones before fine-tuning. A ticket that does not start from the weights of the
     dense network is refused: its mask could not be moved without changing its weights too.
     """
+
+    family = "control"
+    paper = Paper(
+        "frankle2021pruning",
+        "Pruning Neural Networks at Initialization: Why are We Missing the Mark?",
+        "Jonathan Frankle and Gintare Karolina Dziugaite and Daniel M. Roy and Michael Carbin",
+        "ICLR",
+        2021,
+        arxiv="2009.08576",
+    )
 
     question = "Does it matter which weights of a layer are kept?"
 

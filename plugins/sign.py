@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import hookimpl
+from lth_bench import Paper, hookimpl
 from lth_bench.methods.controls import check_changed, check_ticket, start_from, train_on
 
 if TYPE_CHECKING:
@@ -24,6 +24,17 @@ class Sign:
     Deviations:
     - The standard deviation is that of the drawn weights, not that of the distribution they are drawn from.
     """
+
+    family = "control"
+    paper = Paper(
+        "zhou2019deconstructing",
+        "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
+        "Hattie Zhou and Janice Lan and Rosanne Liu and Jason Yosinski",
+        "NeurIPS",
+        2019,
+        arxiv="1905.01067",
+        code="https://github.com/uber-research/deconstructing-lottery-tickets",
+    )
 
     question = "Do the sizes of the initial weights matter, beside their signs?"
 

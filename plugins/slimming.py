@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Duration, hookimpl, retrain
+from lth_bench import Duration, Paper, hookimpl, retrain
 from lth_bench.methods.retraining import RetrainingOrScratch, require_learning_rate
 from lth_bench.methods.structured import Penalty, require_reachable, scales, train_with_penalty
 
@@ -30,6 +30,18 @@ class Slimming:
     - The scales of norms that do not directly follow a prunable layer, as in preactivated residual blocks, are neither
       penalised nor ranked (the authors' code selects from the output of such a norm).
     """
+
+    title = "slimming"
+    family = "structured"
+    paper = Paper(
+        "liu2017learning",
+        "Learning Efficient Convolutional Networks through Network Slimming",
+        "Zhuang Liu and Jianguo Li and Zhiqiang Shen and Gao Huang and Shoumeng Yan and Changshui Zhang",
+        "ICCV",
+        2017,
+        arxiv="1708.06519",
+        code="https://github.com/Eric-mingjie/network-slimming",
+    )
 
     penalty: Penalty = 1e-4
     retraining: RetrainingOrScratch = "learning_rate_rewinding"

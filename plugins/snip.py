@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Count, hookimpl
+from lth_bench import Count, Paper, hookimpl
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,18 @@ class SNIP:
     - Biases are neither scored nor pruned.
     - The weights that were scored are trained (the authors' code draws weights anew).
     """
+
+    title = "SNIP"
+    family = "before training"
+    paper = Paper(
+        "lee2019snip",
+        "SNIP: Single-shot Network Pruning based on Connection Sensitivity",
+        "Namhoon Lee and Thalaiyasingam Ajanthan and Philip H. S. Torr",
+        "ICLR",
+        2019,
+        arxiv="1810.02340",
+        code="https://github.com/namhoonlee/snip-public",
+    )
 
     examples: Count = 100
     batch_statistics: bool = False

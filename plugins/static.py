@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import chance, hookimpl
+from lth_bench import Paper, chance, hookimpl
 from lth_bench.methods.sparse_training import Distribution, layer_sparsities
 
 if TYPE_CHECKING:
@@ -19,6 +19,18 @@ class Static:
     The baseline of dynamic sparse training, as in Evci et al. 2020, arXiv:1911.11134 ("Static"); the paper's uniform
     distribution is "uniform_first_dense" here.
     """
+
+    title = "static"
+    family = "before training"
+    paper = Paper(
+        "evci2020rigging",
+        "Rigging the Lottery: Making All Tickets Winners",
+        "Utku Evci and Trevor Gale and Jacob Menick and Pablo Samuel Castro and Erich Elsen",
+        "ICML",
+        2020,
+        arxiv="1911.11134",
+        code="https://github.com/google-research/rigl",
+    )
 
     distribution: Distribution = "erk"
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Rate, chance, hookimpl
+from lth_bench import Paper, Rate, chance, hookimpl
 from lth_bench_plugins.parametrisations.frozen import freeze
 
 if TYPE_CHECKING:
@@ -36,6 +36,18 @@ class Supermask:
     - The mask is fixed in evaluation and meets the target (the paper draws masks in evaluation too, and the sparsity is
       whatever training reaches).
     """
+
+    title = "supermask"
+    family = "re-parametrised"
+    paper = Paper(
+        "zhou2019deconstructing",
+        "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
+        "Hattie Zhou and Janice Lan and Rosanne Liu and Jason Yosinski",
+        "NeurIPS",
+        2019,
+        arxiv="1905.01067",
+        code="https://github.com/uber-research/deconstructing-lottery-tickets",
+    )
 
     initial_share: Rate | Literal["target"] = 0.5
     weights: Literal["own", "signed_constant"] = "signed_constant"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Count, hookimpl
+from lth_bench import Count, Paper, hookimpl
 from lth_bench.pruning.allocation import density_of, kept_count, sizes_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,18 @@ class SynFlow:
     - Scores are computed in float64 (in the authors' code in float32, in which deep networks overflow).
     - The last round meets the target exactly (in the authors' code it rounds up, as all rounds do).
     """
+
+    title = "SynFlow"
+    family = "before training"
+    paper = Paper(
+        "tanaka2020pruning",
+        "Pruning neural networks without any data by iteratively conserving synaptic flow",
+        "Hidenori Tanaka and Daniel Kunin and Daniel L. K. Yamins and Surya Ganguli",
+        "NeurIPS",
+        2020,
+        arxiv="2006.05467",
+        code="https://github.com/ganguli-lab/Synaptic-Flow",
+    )
 
     revision = 2
 

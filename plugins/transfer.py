@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import hookimpl
+from lth_bench import Paper, hookimpl
 from lth_bench.methods.controls import check_ticket, start_from, train_on
 
 if TYPE_CHECKING:
@@ -23,6 +23,16 @@ class Transfer:
     Deviations:
     - The optimiser starts with an empty state, since a ticket holds none.
     """
+
+    family = "control"
+    paper = Paper(
+        "morcos2019one",
+        "One ticket to win them all: generalizing lottery ticket initializations across datasets and optimizers",
+        "Ari S. Morcos and Haonan Yu and Michela Paganini and Yuandong Tian",
+        "NeurIPS",
+        2019,
+        arxiv="1906.02773",
+    )
 
     def __call__(self, session: Session, base: Base) -> None:
         check_ticket(base.ticket)

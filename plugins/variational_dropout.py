@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Duration, hookimpl
+from lth_bench import Duration, Paper, hookimpl
 from lth_bench_plugins.parametrisations.penalties import Coefficient, exempt, ramp, train
 
 if TYPE_CHECKING:
@@ -31,6 +31,18 @@ class VariationalDropout:
       evaluations during training (the papers remove the weights above the threshold).
     - Weights decay as the recipe says; log σ² does not decay.
     """
+
+    title = "variational dropout"
+    family = "re-parametrised"
+    paper = Paper(
+        "molchanov2017variational",
+        "Variational Dropout Sparsifies Deep Neural Networks",
+        "Dmitry Molchanov and Arsenii Ashukha and Dmitry Vetrov",
+        "ICML",
+        2017,
+        arxiv="1701.05369",
+        code="https://github.com/senya-ashukha/variational-dropout-sparsifies-dnn",
+    )
 
     coefficient: Coefficient = 1.0
     begin: Duration = Duration("16%")

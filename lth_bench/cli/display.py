@@ -24,6 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lth_bench.cli.terminal import err, say
+from lth_bench.experiments.about import about
 from lth_bench.experiments.experiment import without_defaults
 from lth_bench.storage.record import STATUSES
 
@@ -110,7 +111,15 @@ def print_leaderboard(console: Console, leaderboards: Leaderboards) -> None:
         console.print(part)
 
 
-def about(item: Any) -> str:
+def origin(item: Any) -> str:
+    """The title, family and paper of something registered, as far as it states them."""
+    said = about(item)
+    paper = said.paper
+    links = (paper.cited, f"arXiv:{paper.arxiv}" * bool(paper.arxiv), paper.code) if paper else ()
+    return " · ".join(filter(None, (said.title, said.family, *links)))
+
+
+def summary(item: Any) -> str:
     """One line on something registered: its summary or docstring, and its parameters."""
     if isinstance(item, Path):
         try:

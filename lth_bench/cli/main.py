@@ -77,14 +77,15 @@ def _options(
 
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """List what the installed plugins offer, and the plugins that could not be loaded."""
-    from lth_bench.cli.display import about
+    from lth_bench.cli.display import origin, summary
 
     plugins = installed_plugins()
     registry = getattr(plugins, kind.value)
     table = Table("name", "from", "what it is", box=None)
     for name in registry:
         provider = registry.providers[name]
-        table.add_row(name, f"{provider.distribution} {provider.version}", Text(about(registry[name])))
+        words = Text.assemble(summary(registry[name]), (f"\n{said}" if (said := origin(registry[name])) else "", "dim"))
+        table.add_row(name, f"{provider.distribution} {provider.version}", words)
     out.print(table)
     if kind is Kind.models:
         out.print("\nand every model of timm: python -c 'import timm; print(*timm.list_models(), sep=\"\\n\")'")

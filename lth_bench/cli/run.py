@@ -109,6 +109,7 @@ def run(
         _run_missing(sweep, selected, todo, workers)
     else:
         server.stop()
+        _write_plan(directory, selected)  # labels may be new
         out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
     results = _print_results(directory) if no_report else _report(directory)
     _tell_failures(results, {item.key for item in identities}, directory)
@@ -148,18 +149,15 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
     """Checks these experiments, then runs them on `workers` processes, or as many as there is room for."""
     from lth_bench.running.pool import WorkerPool
     from lth_bench.running.status import put_aside
-    from lth_bench.storage.files import publish
-    from lth_bench.storage.records import suite_copy, write_plan
 
     pool = WorkerPool(sweep, len(todo), workers)
     Thread(target=_prepare_report).start()  # while the workers check, train and evaluate
     try:
         if faults := pool.check(todo):
             refuse(faults)
-        write_plan(sweep.directory, selected.suite, selected.planned)
+        _write_plan(sweep.directory, selected)
         if count := put_aside(sweep.directory, selected.redone):
             out.print(f"{selected.suite}: {count} records are now in {sweep.directory}/redone/")
-        publish(suite_copy(sweep.directory, selected.suite), selected.path.read_bytes())
         count = len(pool.processes)
         crowd = f"{count} worker{'s' * (count > 1)}"
         what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"
@@ -168,6 +166,17 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
             _work(sweep, selected, todo, pool, tell)
     finally:
         pool.dismiss()
+
+
+def _write_plan(directory: Path, selected: Selection) -> None:
+    """Adds a suite to the plan of a run directory, and copies its file there."""
+    from lth_bench.storage.files import publish
+    from lth_bench.storage.records import suite_copy, write_plan
+
+    write_plan(directory, selected.suite, selected.planned, selected.methods)
+    copy, text = suite_copy(directory, selected.suite), selected.path.read_bytes()
+    if not copy.exists() or copy.read_bytes() != text:
+        publish(copy, text)
 
 
 def _limits(time: str | None, memory: str | None, stall: str) -> Limits:

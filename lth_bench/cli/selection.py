@@ -12,11 +12,12 @@ from lth_bench.cli.terminal import err, refuse
 if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Planned
     from lth_bench.experiments.plugins import Plugins
+    from lth_bench.storage.record import Methods
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The experiments of a suite, the `chosen` ones among them, and the path of its file.
+    """The experiments of a suite, the `chosen` ones among them, what their methods say of themselves, and its file.
 
     `redone` are the keys of those that are to be computed again.
     """
@@ -25,6 +26,7 @@ class Selection:
     path: Path
     planned: list[Planned]
     chosen: list[Planned]
+    methods: Methods
     redone: frozenset[str] = frozenset()
 
     @property
@@ -39,7 +41,7 @@ def select(suite: str, only: str | None, plugins: Plugins, redo: str | None = No
     Those for which `redo` holds are to be computed again, and so are the controls on their tickets.
     """
     from lth_bench.errors import SuiteError
-    from lth_bench.experiments.plan import plan, read_suite, suite_path
+    from lth_bench.experiments.plan import methods, plan, read_suite, suite_path
 
     try:
         name, content = read_suite(suite, plugins)
@@ -50,7 +52,7 @@ def select(suite: str, only: str | None, plugins: Plugins, redo: str | None = No
     chosen = planned if only is None else _with_bases(planned, _keys(planned, "--only", only))
     redone = frozenset[str]() if redo is None else _with_controls(planned, _keys(chosen, "--redo", redo))
     keys = {item.experiment.key for item in chosen} | redone
-    return Selection(name, path, planned, _among(planned, keys), redone)
+    return Selection(name, path, planned, _among(planned, keys), methods(planned, plugins), redone)
 
 
 def installed_plugins() -> Plugins:

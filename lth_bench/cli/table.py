@@ -45,11 +45,15 @@ def table(
     ] = False,
     equivalence: Equivalence = 0.0,
     all_revisions: AllRevisions = False,
+    bib: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Cite the papers of methods, and write a BibTeX file of them.")
+    ] = None,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file.")] = None,
 ) -> None:
     """Print tables for a paper, with their protocol in the caption; LaTeX needs booktabs, graphicx and longtable."""
     from lth_bench.cli.display import print_superseded
     from lth_bench.reports.formats.documents import DOCUMENTS
+    from lth_bench.reports.methods import bibliography
     from lth_bench.reports.paper.layouts import tables
     from lth_bench.reports.paper.selection import RowSelection
     from lth_bench.results.frame import load
@@ -59,12 +63,18 @@ def table(
         refuse([f"--published goes with the layout sparsities, not with {layout.value}"])
     if at is not None and layout is Layout.sparsities:
         refuse(["--at goes with the layouts models and costs; sparsities shows all of them"])
+    if bib is not None and form is not PaperFormat.tex:
+        refuse([f"--bib goes with --format tex, not with {form.value}"])
     results = load(directory, all_revisions)
     print_superseded(results)
+    selection = RowSelection(at, methods, controls, published, equivalence, cited=bib is not None)
     try:
-        papers = tables(results, layout.value, RowSelection(at, methods, controls, published, equivalence))
+        papers = tables(results, layout.value, selection)
+        entries = bibliography(results.methods, papers) if bib else ""
     except ValueError as error:
         refuse([str(error)])
+    if bib:
+        publish(bib, entries.encode())
     text = DOCUMENTS[form.value](papers)
     if file is None:
         sys.stdout.write(text)

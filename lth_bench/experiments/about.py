@@ -31,7 +31,7 @@ PATTERNS = {
 class Paper:
     """Where a method was published, as one gets it from a bibliography.
 
-    `key` is that of the BibTeX entry; authors are joined by " and ", `venue` is a conference, a journal or "arXiv";
+    `key` is that of the BibTeX entry; authors are joined by " and ", `venue` is a conference, "arXiv" or a journal;
     `arxiv` is an id such as "1803.03635", and `code` the address of the authors' repository. Texts are plain Unicode.
     Raises ValueError for a field that is not so.
     """
@@ -43,6 +43,7 @@ class Paper:
     year: int
     arxiv: str = ""
     code: str = ""
+    is_journal: bool = False
 
     def __post_init__(self) -> None:
         for name, pattern in PATTERNS.items():
@@ -74,11 +75,13 @@ class About:
 
 
 def about(item: Any) -> About:
-    """What a class, function or data set states with its attributes `title`, `family` and `paper`.
+    """What a method, model or data set states with its attributes `title`, `family` and `paper`.
 
-    Raises ValueError where they are not what they have to be.
+    They are the same for a class and its instances, or properties that depend on parameters and say nothing of the
+    class. Raises ValueError where they are not what they have to be.
     """
     stated = {name: getattr(item, name, default) for name, default in vars(About()).items()}
+    stated = {name: vars(About())[name] if isinstance(value, property) else value for name, value in stated.items()}
     title, family, paper = stated.values()
     if not isinstance(title, str) or len(title) > LONGEST or title != " ".join(title.split()):
         raise ValueError(f"a title is one line of at most {LONGEST} characters, not {title!r}")

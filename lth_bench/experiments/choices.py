@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from lth_bench.experiments.about import About, about
 from lth_bench.experiments.adapters import Adapters, split
 from lth_bench.experiments.experiment import Choice, without_defaults
 from lth_bench.experiments.plugins import Plugins, Registry, revision_of
@@ -86,6 +87,12 @@ def assigned(text: str, example: str) -> tuple[str, Any]:
         return name, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name, value
+
+
+def about_choice(registry: Registry, entry: Choice) -> About:
+    """What the chosen item says of itself; nothing if the registry does not have it."""
+    item = registry.items.get(entry.name)
+    return about(instantiate(registry, entry.name, entry.arguments) if isinstance(item, type) else item)
 
 
 def label(entry: Choice, title: str = "") -> str:

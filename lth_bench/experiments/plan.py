@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from lth_bench.errors import SuiteError, UnknownName
 from lth_bench.experiments.about import About
-from lth_bench.experiments.choices import faults_of
+from lth_bench.experiments.choices import about_choice, faults_of, label
 from lth_bench.experiments.experiment import Planned
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.resolving import Resolver, SuiteExperiment
@@ -96,12 +96,12 @@ def _with_sources(wanted: list[SuiteExperiment], keys: set[str]) -> Iterator[Pla
 
 
 def methods(planned: Iterable[Planned], plugins: Plugins) -> dict[str, dict[str, About]]:
-    """What the pruners and controls of experiments say of themselves, by kind and name."""
+    """What the pruners and controls of experiments say of themselves, by kind and label."""
     said: dict[str, dict[str, About]] = {"pruner": {}, "control": {}}
     for item in planned:
         for kind, registry in (("pruner", plugins.pruners), ("control", plugins.controls)):
             if chosen := getattr(item.experiment, kind):
-                said[kind].setdefault(chosen.name, registry.about(chosen.name))
+                said[kind].setdefault(label(chosen), about_choice(registry, chosen))
     return said
 
 

@@ -14,7 +14,7 @@ import pluggy
 
 from lth_bench.errors import UnknownName
 from lth_bench.experiments import hookspecs
-from lth_bench.experiments.about import About, about
+from lth_bench.experiments.about import about
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.spelling import known_names
@@ -75,10 +75,6 @@ class Registry:
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self.items))
-
-    def about(self, name: str) -> About:
-        """What the item of this name says of itself; nothing if there is none."""
-        return about(self.items.get(name))
 
 
 def revision_of(item: Any) -> int:

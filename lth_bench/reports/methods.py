@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lth_bench.experiments.about import About, Paper
 from lth_bench.reports.escaping import latex
+from lth_bench.reports.table import Table
 from lth_bench.results.frame import Results, rows_of
 from lth_bench.results.leaderboard import Leaderboards
 from lth_bench.storage.record import Methods
@@ -14,7 +16,7 @@ from lth_bench.storage.record import Methods
 def said(methods: Methods, row: Any) -> About:
     """What a row's control says of itself, or its pruner if it has none."""
     kind = "control" if row["control"] else "pruner"
-    return methods.get(kind, {}).get(row[kind], About())
+    return methods.get(kind, {}).get(row[f"{kind}_choice"], About())
 
 
 def described(results: Results, leaderboards: Leaderboards) -> list[dict[str, Any]]:
@@ -37,19 +39,28 @@ def described(results: Results, leaderboards: Leaderboards) -> list[dict[str, An
     return records
 
 
-def bibliography(methods: Methods, rows: list[Any]) -> str:
-    """The BibTeX entries of the papers of rows, ordered by key. Raises ValueError if two papers have one key."""
+def bibliography(methods: Methods, tables: Sequence[Table]) -> str:
+    """The BibTeX entries that tables cite, ordered by key.
+
+    Raises ValueError if they cite none, or if two papers have one key.
+    """
+    cited = {cell.citation for table in tables for row in table.rows for cell in row.cells}
     entries: dict[str, Paper] = {}
-    for paper in filter(None, (said(methods, row).paper for row in rows)):
-        if entries.setdefault(paper.key, paper) != paper:
+    for paper in (about.paper for said in methods.values() for about in said.values()):
+        if paper and paper.key in cited and entries.setdefault(paper.key, paper) != paper:
             raise ValueError(f"two papers have the key {paper.key!r}: {entries[paper.key].title!r} and {paper.title!r}")
+    if not entries:
+        raise ValueError(
+            "no method of these tables states its paper; run the suite again, which does not repeat its experiments, "
+            "with plugins that do"
+        )
     return "\n\n".join(_bibtex(entries[key]) for key in sorted(entries)) + "\n"
 
 
 def _bibtex(paper: Paper) -> str:
-    is_preprint = paper.venue == "arXiv"
-    place = {"journal": f"arXiv:{paper.arxiv}"} if is_preprint else {"booktitle": latex(paper.venue)}
+    is_article = paper.is_journal or paper.venue == "arXiv"
+    place = {"journal" if is_article else "booktitle": latex(paper.venue)}
     eprint = {"eprint": paper.arxiv, "archiveprefix": "arXiv"} if paper.arxiv else {}
     fields = {"title": f"{{{latex(paper.title)}}}", "author": latex(paper.authors), **place, "year": str(paper.year)}
     lines = [f"  {name} = {{{value}}}," for name, value in (fields | eprint).items()]
-    return "\n".join([f"@{'article' if is_preprint else 'inproceedings'}{{{paper.key},", *lines, "}"])
+    return "\n".join([f"@{'article' if is_article else 'inproceedings'}{{{paper.key},", *lines, "}"])

@@ -69,6 +69,11 @@ def written(directory: Path) -> list[Path]:
     texts, figures = [folder / "report.md", folder / "report.html"], sorted(folder.glob("*.png"))
     if not all(path.exists() for path in (*tables, *texts)):
         return []
-    sources = [directory / "plan.json", directory / "records", *(directory / "records").glob("*.json")]
+    sources = [
+        directory / "plan.json",
+        directory / "suites",
+        directory / "records",
+        *(directory / "records").glob("*.json"),
+    ]
     newest = max(path.stat().st_mtime for path in sources if path.exists())
     return [*tables, *texts, *figures] if texts[-1].stat().st_mtime > newest else []

@@ -67,7 +67,8 @@ class Column:
 
     `name` is the field that it shows, `form` writes its numbers (None: it holds words), `hint` explains them, and
     columns of one `group` share a head above their heads. With `interval`, the fields `NAME_lower` and `NAME_upper`
-    bound the numbers. `notes` names a field with notes and `link` one with an address. `data` are attributes for the script of a page.
+    bound the numbers. `notes` names a field with notes and `link` one with an address. `data` are attributes for the
+    script of a page.
     """
 
     head: str

@@ -124,7 +124,10 @@ def _load(directory: Path) -> Results:
     place = {key: number for number, key in enumerate([*planned, *(path.stem for path in paths)][::-1])}
     ordered = rows.iloc[rows["key"].map(place).argsort(kind="stable")[::-1]].reset_index(drop=True)
     sound = [path for path in paths if path.stem in used]
-    families = [_family(plan.methods, *methods) for methods in zip(ordered["pruner"], ordered["control"], strict=True)]
+    families = [
+        _family(plan.methods, *methods)
+        for methods in zip(ordered["pruner_choice"], ordered["control_choice"], strict=True)
+    ]
     return Results([directory], ordered.assign(family=families), evidence, reader.recipes, sound, plan.methods)
 
 

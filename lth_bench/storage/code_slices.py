@@ -9,7 +9,40 @@ DYNAMIC = {"globals", "locals", "vars", "eval", "exec", "__import__"}
 """Functions that reach names which no syntax tree shows."""
 HARMLESS = {"hookimpl", "dataclass"}
 """Decorators that change nothing outside the class or function that they decorate."""
+SAID = {"title", "family", "paper"}
+"""Attributes that say what something is, for tables and lists; nothing is computed with them."""
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def unsaid(tree: ast.Module) -> ast.Module:
+    """A module without what it only says of its methods, models and data sets, and without imports for that alone."""
+    before = _names(tree)
+    tree.body = [statement for statement in tree.body if not _says(statement)]
+    for statement in tree.body:
+        if isinstance(statement, ast.ClassDef):
+            statement.body = [part for part in statement.body if not _says(part)] or [ast.Pass()]
+        elif isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
+            statement.value.keywords = [word for word in statement.value.keywords if word.arg not in SAID]
+    unused = before - _names(tree)
+    for statement in tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom):
+            statement.names = [alias for alias in statement.names if (alias.asname or alias.name) not in unused]
+    tree.body = [part for part in tree.body if not isinstance(part, ast.Import | ast.ImportFrom) or part.names]
+    return tree
+
+
+def _says(statement: ast.stmt) -> bool:
+    """Whether a statement of a class or module only says what something is."""
+    if isinstance(statement, ast.FunctionDef):
+        decorators = [node.id for node in statement.decorator_list if isinstance(node, ast.Name)]
+        return statement.name in SAID and decorators == ["property"]
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    names = [target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "") for target in targets]
+    return bool(names) and SAID.issuperset(names)
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
 def resting(tree: ast.Module, name: str) -> ast.Module:
@@ -23,7 +56,7 @@ def resting(tree: ast.Module, name: str) -> ast.Module:
         before = set(used)
         for statement, names in defining:
             if not names or names & used:
-                used |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
+                used |= _names(statement)
     if used & DYNAMIC or not any(name in names for _, names in defining):
         return tree
     return ast.Module([statement for statement, names in defining if not names or names & used], tree.type_ignores)

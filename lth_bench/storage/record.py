@@ -223,7 +223,7 @@ OF_RESULTS = ("sparsity", "network", "test", "data", "curve", "events", "ticket"
 
 
 Methods = dict[str, dict[str, About]]
-"""What pruners and controls say of themselves, by kind ("pruner", "control") and name."""
+"""What pruners and controls say of themselves, by kind ("pruner", "control") and label."""
 
 
 class Plan(Struct, frozen=True, omit_defaults=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.hashing import canonical, sha256
-from lth_bench.storage.code_slices import resting
+from lth_bench.storage.code_slices import resting, unsaid
 
 VERSIONED = {*sys.stdlib_module_names, "lth_bench", "torch", "torchvision", "timm", "numpy"}
 """Packages that do not count as part of a plugin."""
@@ -31,7 +31,8 @@ def file_hash(item: Any) -> str:
 def modules_hash(names: frozenset[str]) -> str:
     """SHA-256 of the code of modules and of those that they import, directly or not, but for what is VERSIONED.
 
-    Other installed packages count with the one file that is imported. Comments, docstrings and layout do not count.
+    Other installed packages count with the one file that is imported. Comments, docstrings, layout and what a plugin
+    only says of its items (title, family, paper) do not count.
     """
     return _hash([(name, None) for name in names])
 
@@ -85,9 +86,9 @@ def _file(name: str) -> Path | None:
 
 
 def _parsed(source: bytes) -> ast.Module | None:
-    """The syntax tree of a module; None if it has none."""
+    """The syntax tree of a module, without what it only says; None if it has none."""
     try:
-        return ast.parse(source)
+        return unsaid(ast.parse(source))
     except (SyntaxError, ValueError, RecursionError):
         return None
 

@@ -187,9 +187,7 @@ def _sections(part: _Part, before_name: str = "") -> str:
 
 
 def _row(row: Row, part: _Part) -> str:
-    first = row.cells[0]
-    cited = rf"~\cite{{{first.citation}}}" if first.citation else ""
-    name = MARKS[first.mark].format(_breakable(_name(row))) + cited
+    name = MARKS[row.cells[0].mark].format(_named(row.cells[0]))
     if part.table.spans(row):
         cells = [_across(row.cells[1], part.width)]
     else:
@@ -201,6 +199,17 @@ def _name(row: Row) -> str:
     """A row's name and marks as LaTeX can set them; a long name loses its middle."""
     name = row.cells[0]
     return " ".join([shortened(settable(name.text)), *name.notes])
+
+
+def _named(name: Cell) -> str:
+    """A row's name with its citation, and its marks."""
+    cited = rf"~\cite{{{name.citation}}}" if name.citation else ""
+    text = _breakable(shortened(settable(name.text))) + cited
+    return (
+        " ".join([text, *map(latex, name.notes)])
+        .replace(r" $\dagger", r"~$\dagger")
+        .replace(r" $\ddagger", r"~$\ddagger")
+    )
 
 
 def _cell(cell: Cell, interval: int | None) -> str:
