@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache, wraps
@@ -55,15 +55,16 @@ BACKWARD = (Tensor.backward, torch.autograd.backward, torch.autograd.grad)
 
 @dataclass(eq=False)
 class OwnPass:
-    """The numbers that autograd gave to the nodes of a pass of the network, and whether gradients went back through it.
+    """A pass of the network: its last node, the numbers of all in autograd, and whether it was gone back through.
 
     One way back is charged with the pass.
     """
 
+    node: Any
     numbers: range
     spent: bool = False
 
-    def spend(self, _gradients: object) -> None:
+    def spend(self, _gradients: object = None) -> None:
         self.spent = True
 
 
@@ -106,11 +107,12 @@ class CallMeter(TorchFunctionMode):
             return func(*args, **kwargs)
 
     def _backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        charged = [one.numbers for one in self.passes if not one.spent]
-        if 0 < len(charged) == len(self.passes) and not self._has_graph:
+        unspent = [one for one in self.passes if not one.spent]
+        _watch(unspent, args[0])
+        if 0 < len(unspent) == len(self.passes) and not self._has_graph:
             self._has_graph = bool(kwargs.get("create_graph"))
             return backward(args[0]) if _is_usual(func, kwargs) else func(*args, **kwargs)
-        self._meter.charged = charged
+        self._meter.charged = [one.numbers for one in unspent]
         try:
             with self._meter:
                 return func(*args, **kwargs)
@@ -120,6 +122,17 @@ class CallMeter(TorchFunctionMode):
     def _on_product(self, name: str, flops: int) -> None:
         self._has_graph |= torch.is_grad_enabled()
         self._on_flops(name, flops)
+
+
+def _watch(unspent: list[OwnPass], roots: Tensor | Sequence[Tensor]) -> None:
+    """Notes which passes a backward pass that starts at these tensors will go back through."""
+    nodes = [getattr(root, "grad_fn", None) for root in ((roots,) if isinstance(roots, Tensor) else roots)]
+    direct = [one for one in unspent if one.node in nodes]
+    for one in direct:
+        one.spend()
+    if len(direct) < len(nodes):
+        for one in unspent:
+            one.node.register_prehook(one.spend)
 
 
 def _is_usual(func: Any, options: dict[str, Any]) -> bool:
@@ -220,9 +233,7 @@ class PausableMeter:
             if stopped:
                 self._start(stopped)
         if stopped and (node := getattr(result, "grad_fn", None)):
-            one = OwnPass(range(first, _get_sequence_nr()))
-            node.register_prehook(one.spend)
-            self._calls.passes.append(one)
+            self._calls.passes.append(OwnPass(node, range(first, _get_sequence_nr())))
         return result
 
     def silently(self, call: Callable[[], None]) -> None:
