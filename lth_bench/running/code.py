@@ -85,9 +85,9 @@ def _used(kind: str, choice: Choice) -> Used:
 
 
 def _code_hash(item: Any, registering: str) -> str:
-    """The hash of the code of an item; that of the module that registers it counts if it is no class or function."""
+    """The hash of the code of an item; all of its module and of the registering one if it is no part of a module."""
     source: Any = item.read if isinstance(item, Dataset) else item
-    if inspect.isfunction(source) or inspect.isclass(source):
+    if (inspect.isfunction(source) or inspect.isclass(source)) and "<locals>" not in source.__qualname__:
         return part_hash(source.__module__, source.__qualname__.partition(".")[0])
     function = source.func if isinstance(source, partial) else source
     module = function.__module__ if inspect.isroutine(function) else type(function).__module__

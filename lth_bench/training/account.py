@@ -43,19 +43,18 @@ class Account:
             return call(*arguments)
         return self._meter.own_pass(call, *arguments)
 
-    def passed(self, examples: int, *, dense: bool = False) -> None:
-        """Charges a training pass of `examples` examples; a `dense` one computes gradients of pruned weights too."""
+    def passed(self, examples: int) -> None:
+        """Charges a training pass of `examples` examples."""
         self._progress()
         if self.scoring or not self.tick_open:
             self.ledger.charge(Event(self._untimed, self._clock.step, 0, examples, self._topology.kept))
-            return
-        self._examples += examples
-        if dense:
-            self._kind = "dense_gradients"
+        else:
+            self._examples += examples
 
     def charge_dense(self) -> None:
         """Charges the passes of this tick with the gradients of pruned weights too."""
-        self._kind = "dense_gradients"
+        if not self.scoring:
+            self._kind = "dense_gradients"
 
     def close_tick(self) -> None:
         """Charges the tick as one step."""
@@ -92,8 +91,7 @@ class Account:
 
     def in_tick(self, name: str, call: Callable[[], None]) -> None:
         """Makes a call as inside `unmetered()`. Raises SessionError outside a tick, and inside `scoring()`."""
-        if self.scoring or not self.tick_open:
-            self.require_tick(name)
+        self.require_tick(name)
         self._meter.silently(call)
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache, wraps
 from types import BuiltinFunctionType, MethodDescriptorType
 from typing import Any, TypeVar
 
@@ -17,25 +18,66 @@ from torch._C import (
     _push_on_torch_function_stack,
 )
 from torch._C._autograd import _get_sequence_nr
-from torch.overrides import TorchFunctionMode
+from torch._ops import OpOverloadPacket
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 
 from lth_bench.models.flops import Meter, OnFlops, is_counted
 from lth_bench.training.fast_step import backward
 
 T = TypeVar("T")
+
+
+def show_to_modes(plain: Callable[..., None]) -> Callable[..., None]:
+    """A `torch.autograd.backward` of which modes hear; that of torch 2.6 is called past them."""
+    heard = []
+
+    class Listener(TorchFunctionMode):
+        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> None:
+            heard.append(func)
+
+    @wraps(plain)
+    def backward(tensors: Any, *args: Any, **options: Any) -> None:
+        roots = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+        if has_torch_function(roots):
+            handle_torch_function(backward, roots, tensors, *args, **options)
+        else:
+            plain(tensors, *args, **options)
+
+    vector = torch.ones(2, requires_grad=True)
+    with Listener(), suppress(RuntimeError):
+        plain(vector)  # no mode, no gradient: refused before torch starts threads, which no fork would survive
+    return plain if plain in heard else backward
+
+
+torch.autograd.backward = show_to_modes(torch.autograd.backward)
 BACKWARD = (Tensor.backward, torch.autograd.backward, torch.autograd.grad)
+
+
+@dataclass(eq=False)
+class OwnPass:
+    """A pass of the network: its last node, the numbers of all in autograd, and whether it was gone back through.
+
+    One way back is charged with the pass.
+    """
+
+    node: Any
+    numbers: range
+    spent: bool = False
+
+    def spend(self, _gradients: object = None) -> None:
+        self.spent = True
 
 
 class CallMeter(TorchFunctionMode):
     """Meters what is called of torch, call by call; nothing else takes time.
 
-    The first backward pass through each of the network's `passes` was charged with that pass. It runs unmetered, unless
-    a product that needs gradients was computed beside the passes.
+    The first backward pass through each of the network's own `passes` was charged with that pass. Backward passes run
+    unmetered until there is more to go back through: a pass for the second time, or products beside the passes.
     """
 
     def __init__(self, weights: Callable[[], Mapping[str, Tensor]], on_flops: OnFlops) -> None:
         super().__init__()
-        self.passes: list[range] = []  # the numbers that autograd gives to their nodes
+        self.passes: list[OwnPass] = []
         self.over = self._muted = self._has_graph = False
         self._meter, self._on_flops = Meter(weights, self._on_product), on_flops
 
@@ -65,28 +107,32 @@ class CallMeter(TorchFunctionMode):
             return func(*args, **kwargs)
 
     def _backward(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        charged = self._passes_before(args[0])
-        if charged and not self._has_graph:
+        unspent = [one for one in self.passes if not one.spent]
+        _watch(unspent, args[0])
+        if 0 < len(unspent) == len(self.passes) and not self._has_graph:
             self._has_graph = bool(kwargs.get("create_graph"))
             return backward(args[0]) if _is_usual(func, kwargs) else func(*args, **kwargs)
-        self._meter.charged = charged
+        self._meter.charged = [one.numbers for one in unspent]
         try:
             with self._meter:
                 return func(*args, **kwargs)
         finally:
             self._meter.charged = []
 
-    def _passes_before(self, roots: Tensor | Sequence[Tensor]) -> list[range]:
-        """Takes from `passes` those that began before these tensors were computed."""
-        nodes = [root.grad_fn for root in ((roots,) if isinstance(roots, Tensor) else roots)]
-        last = max([node._sequence_nr() for node in nodes if node is not None], default=-1)
-        count = sum([numbers.start <= last for numbers in self.passes])
-        before, self.passes = self.passes[:count], self.passes[count:]
-        return before
-
     def _on_product(self, name: str, flops: int) -> None:
         self._has_graph |= torch.is_grad_enabled()
         self._on_flops(name, flops)
+
+
+def _watch(unspent: list[OwnPass], roots: Tensor | Sequence[Tensor]) -> None:
+    """Notes which passes a backward pass that starts at these tensors will go back through."""
+    nodes = [getattr(root, "grad_fn", None) for root in ((roots,) if isinstance(roots, Tensor) else roots)]
+    direct = [one for one in unspent if one.node in nodes]
+    for one in direct:
+        one.spend()
+    if len(direct) < len(nodes):
+        for one in unspent:
+            one.node.register_prehook(one.spend)
 
 
 def _is_usual(func: Any, options: dict[str, Any]) -> bool:
@@ -106,7 +152,7 @@ def _is_uncounted(func: Any) -> bool:
 def _is_uncounted_operator(name: str) -> bool:
     """Whether all operators of this name are computed as such, not by others among which there may be products."""
     packet = getattr(torch.ops.aten, name, None)
-    if packet is None or is_counted(packet):
+    if not isinstance(packet, OpOverloadPacket) or is_counted(packet):
         return False
     names = {getattr(packet, overload).name() for overload in packet.overloads() if "Dimname" not in overload}
     return not any(map(_is_composite, names & _operators()))
@@ -181,15 +227,17 @@ class PausableMeter:
         self._own_passes += 1
         first, stopped = _get_sequence_nr(), self._stop()
         try:
-            return call(*arguments)
+            result = call(*arguments)
         finally:
             self._own_passes -= 1
             if stopped:
-                self._calls.passes.append(range(first, _get_sequence_nr()))
                 self._start(stopped)
+        if stopped and (node := getattr(result, "grad_fn", None)):
+            self._calls.passes.append(OwnPass(node, range(first, _get_sequence_nr())))
+        return result
 
     def silently(self, call: Callable[[], None]) -> None:
-        """Makes a call in which nothing is reported."""
+        """Makes a call as inside `paused()`."""
         stopped = self._stop()
         try:
             call()

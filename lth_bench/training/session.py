@@ -387,8 +387,7 @@ class Session:
             self.course.measure(self.step, self.account.loss, self.weights)
 
     def _update(self) -> None:
-        if self.optimizer is None:
-            self.optimizer = make_optimizer(self.recipe, self.model)
+        self.optimizer = self.optimizer or make_optimizer(self.recipe, self.model)
         for group in self.optimizer.param_groups:
             group["lr"] = self.clock.rate()
         complete_gradients(self.optimizer)
@@ -396,23 +395,24 @@ class Session:
         advance(self.optimizer)
         self._close_tick()
 
-    def _forward(self, inputs: Tensor, *, dense: bool = False) -> Tensor:
+    def _forward(self, inputs: Tensor) -> Tensor:
         """Outputs in the recipe's precision; scores are computed in float32 at least, so that few of them tie."""
-        self.account.passed(len(inputs), dense=dense)
+        self.account.passed(len(inputs))
         if self.account.scoring or self.clock.recipe.precision == "float32":
             return cast(Tensor, self.model(inputs if self._precision is None else inputs.to(self._precision)))
         with torch.autocast(inputs.device.type, torch.bfloat16):
             return cast(Tensor, self.model(inputs).float())
 
-    def _loss(self, batch: Batch, *, dense: bool = False) -> Tensor:
-        logits = self._forward(batch.inputs, dense=dense)
+    def _loss(self, batch: Batch) -> Tensor:
+        logits = self._forward(batch.inputs)
         loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.clock.recipe.label_smoothing)
         if not self.account.scoring:
             self.account.loss = loss
         return loss
 
     def _dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
-        loss, weights = self._loss(batch, dense=True), list(self.weights.values())
+        loss, weights = self._loss(batch), list(self.weights.values())
+        self.account.charge_dense()
         return dict(zip(self.weights, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
 
     def _recall(self, memory: SharedTraining[Session], end: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lth_bench.data.examples import Examples
+from lth_bench.data.examples import Batch, Examples
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.training.session import Session
@@ -137,6 +137,62 @@ def test_a_second_backward_pass_through_the_network_is_measured():
         ("extra", STEPS * BACK),
         ("train", 0),
     ]
+
+
+def halves(batch):
+    """Two halves of a batch."""
+    for part in (slice(0, 2), slice(2, 5)):
+        yield Batch(batch.inputs[part], batch.labels[part])
+
+
+def penalty_first(trained, batch):
+    loss = trained.loss(batch)
+    trained.weights["second.weight"].abs().sum().backward()
+    loss.backward()
+
+
+def others_first(trained, batch):
+    loss = trained.loss(batch)
+    TEACHER(batch.inputs).square().mean().backward()
+    loss.backward()
+
+
+def in_another_order(trained, batch):
+    one, other = [trained.loss(half) for half in halves(batch)]
+    other.backward()
+    one.backward()
+
+
+def again_with_another(trained, batch):
+    one = trained.loss(batch)
+    one.backward(retain_graph=True)
+    (one + trained.loss(batch)).backward()
+
+
+def by_the_function(trained, batch):
+    torch.autograd.backward(trained.loss(batch))
+    torch.autograd.backward([TEACHER(batch.inputs).square().mean()])
+
+
+@pytest.mark.parametrize(
+    ("step", "flops", "passes"),
+    [
+        (penalty_first, 0, 1),
+        (others_first, PASS + BACK, 1),
+        (in_another_order, 0, 1),
+        (again_with_another, BACK, 2),
+        (by_the_function, PASS + BACK, 1),
+    ],
+)
+def test_the_first_way_back_through_each_own_pass_is_charged_with_it(step, flops, passes):
+    trained = session()
+    with trained.account.metered():
+        for batch in trained.batches():
+            step(trained, batch)
+            trained.update()
+    found = {event.kind: (event.flops, event.examples) for event in trained.account.ledger.events}
+    expected = {"train": (0, passes * STEPS * BATCH)} | ({"extra": (STEPS * flops, 0)} if flops else {})
+    assert found == expected
 
 
 def test_gradients_of_gradients_are_measured_and_first_ones_are_not():
