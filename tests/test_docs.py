@@ -38,6 +38,7 @@ PUBLIC = [
     "Dataset",
     "Duration",
     "Listing",
+    "Paper",
     "Rate",
     "Recipe",
     "Retraining",
@@ -96,7 +97,7 @@ def example(tmp_path_factory):
 
 
 def test_pruners_in_the_documentation_run(example):
-    assert set(example.pruners) == {"gated", "gradient", "shuffled", "signed"}
+    assert set(example.pruners) == {"early", "gated", "gradient", "shuffled", "signed"}
     for pruner in example.pruners.values():
         session = make_session(sparsity=0.75)
         pruner()(session)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lth_bench.errors import FileFault
-from lth_bench.hashing import sha256
+from lth_bench.hashing import canonical, sha256
 from lth_bench.results.arrays import Bits, Floats
 from lth_bench.results.frame import BLOCK, Results
 from lth_bench.storage.files import publish
@@ -20,7 +20,8 @@ from lth_bench.storage.records import ticket_path
 
 CHUNK = 1 << 17  # bytes of packed masks compared at once
 LARGEST_TABLE, LARGEST_TICKET = 1 << 26, 1 << 36  # bytes
-COLUMNS = [*BLOCK, "target", "method", "other", "overlap", "n"]
+HASHES = ["board", "method_hash", "other_hash"]
+COLUMNS = [*BLOCK, "target", "method", "other", "overlap", "n", *HASHES]
 
 
 def overlaps(results: Results) -> pd.DataFrame:
@@ -28,13 +29,16 @@ def overlaps(results: Results) -> pd.DataFrame:
 
     One row per pair of methods at one target of a leaderboard, averaged over `n` pairs: the seeds that both have or, of
     a method with itself, pairs of different seeds. Without tickets, the overlaps are those of overlap.csv, which
-    published tables keep. A ticket that differs from its record is left out; the evidence has its fault.
+    published tables keep; hashes tell there what labels, which may change, do not. A ticket that differs from its
+    record is left out; the evidence has its fault.
     """
-    frame = results.frame[(results.frame["status"] == "done") & (results.frame["asked"] > 0)]
+    frame = _hashed(results.frame)
+    frame = frame[(frame["status"] == "done") & (frame["asked"] > 0)]
     tickets = {key: path for directory in results.directories for key, path in _tickets(directory)}
     held = frame[frame["key"].isin(tickets)]
     if held.empty:
-        return pd.concat([_kept(directory, results) for directory in results.directories], ignore_index=True)
+        kept = pd.concat([_kept(directory, results) for directory in results.directories], ignore_index=True)
+        return _renamed(kept, frame)
     hashes = {record.key: record.ticket.sha256 for record in results.records() if record.ticket}
     parts = []
 
@@ -45,13 +49,33 @@ def overlaps(results: Results) -> pd.DataFrame:
             results.evidence.leave_out(key, label, fault)
             return None
 
-    for place, rows in held.groupby([*BLOCK, "asked"], sort=False):
+    for (*place, board, target), rows in held.groupby([*BLOCK, "board", "asked"], sort=False):
         packed = list(map(packed_masks, rows["key"], rows["label"]))
         masks = [mask for mask in packed if mask is not None]
         if len({mask.size for mask in masks}) == 1:
             compared = rows[[mask is not None for mask in packed]]
-            parts += [(*place, *pair) for pair in _pairs(compared, _jaccard(np.stack(masks)))]
+            meanings = dict(zip(compared["method"], compared["meaning"], strict=True))
+            for pair in _pairs(compared, _jaccard(np.stack(masks))):
+                parts.append((*place, target, *pair, board, meanings[pair[0]], meanings[pair[1]]))
     return pd.DataFrame(parts, columns=COLUMNS)
+
+
+def _hashed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with a hash of their leaderboard, whatever its labels."""
+    names = frame[["dataset_choice", "model_choice", "board_hash"]].itertuples(index=False, name=None)
+    return frame.assign(board=[sha256(canonical(list(place)).encode())[:8] for place in names])
+
+
+def _renamed(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
+    """Overlaps under the labels that the rows of the frame have now, without those of other rows."""
+    boards = frame.drop_duplicates("board").set_index("board")
+    methods = frame.drop_duplicates(["board", "meaning"]).set_index(["board", "meaning"])["method"]
+    table = table.assign(
+        **{name: table["board"].map(boards[name]) for name in BLOCK},
+        method=methods.reindex(pd.MultiIndex.from_frame(table[["board", "method_hash"]])).to_numpy(),
+        other=methods.reindex(pd.MultiIndex.from_frame(table[["board", "other_hash"]])).to_numpy(),
+    )
+    return table.dropna(subset=[*BLOCK, "method", "other"]).reset_index(drop=True)
 
 
 def write_overlaps(table: pd.DataFrame, folder: Path) -> list[Path]:

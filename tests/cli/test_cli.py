@@ -291,7 +291,7 @@ def test_a_plugin_that_imports_the_session_does_not_import_timm():
 def test_a_run_without_report_prints_the_leaderboard_and_writes_records_alone(tmp_path, command):
     path, out = suite(tmp_path, GOOD), tmp_path / "out"
     finish(path, out)
-    bare = {path.name for path in out.iterdir()}
+    bare = {path.name for path in out.iterdir()} | {"suites"}
     quiet = command("run", path, "--out", out, "--no-report")
     assert quiet.returncode == 0 and "dense" in quiet.stdout and "Written" not in quiet.stdout
     assert {path.name for path in out.iterdir()} == bare

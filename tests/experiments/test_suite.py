@@ -37,7 +37,7 @@ def faults(tmp_path, **changes):
 def test_a_suite_is_a_product_with_seeds_first_and_controls_behind_their_base(tmp_path):
     items = planned(tmp_path)
     seen = [(item.experiment.seed, item.label, item.experiment.sparsity) for item in items]
-    one = [("dense", 0.0), ("imp", 0.5), ("imp, redraw", 0.5), ("imp", 0.9), ("imp, redraw", 0.9)]
+    one = [("dense", 0.0), ("IMP", 0.5), ("IMP, redraw", 0.5), ("IMP", 0.9), ("IMP, redraw", 0.9)]
     assert seen == [(seed, *rest) for seed in (0, 1) for rest in one]
     assert items[2].experiment.base == items[1].experiment
 
@@ -52,7 +52,7 @@ def with_controls(controls, *more):
 def test_where_nothing_is_pruned_there_is_nothing_to_control(tmp_path):
     items = planned(tmp_path, **with_controls('"redraw"'))
     found = [(item.label, item.experiment.sparsity) for item in items if item.experiment.seed == 0]
-    assert found == [("dense", 0.0), ("imp", 0.0), ("imp", 0.9), ("imp, redraw", 0.9)]
+    assert found == [("dense", 0.0), ("IMP", 0.0), ("IMP", 0.9), ("IMP, redraw", 0.9)]
 
 
 OTHER = '[recipes.other]\nduration = "2ep"\nbatch_size = 10\nlearning_rate = 0.1'
@@ -63,11 +63,11 @@ def test_a_ticket_from_elsewhere_is_found_before_it_is_trained(tmp_path):
     text = '{ name = "transfer", found_on = "mnist" }, { name = "redraw", found_on = "mnist", found_with = "other" }'
     items = planned(tmp_path, **with_controls(text, OTHER), seeds="seeds = [0]")
     assert [(item.label, item.experiment.dataset.name, item.recipe, item.own_recipe) for item in items[2:]] == [
-        ("imp", "digits", "r", False),
-        ("imp, for its ticket", "mnist", "r", False),
-        ("imp, transfer (found on mnist)", "digits", "r", False),
-        ("imp, for its ticket (with other)", "mnist", "other", True),
-        ("imp, redraw (found on mnist with other)", "digits", "r", False),
+        ("IMP", "digits", "r", False),
+        ("IMP, for its ticket", "mnist", "r", False),
+        ("IMP, transfer (found on mnist)", "digits", "r", False),
+        ("IMP, for its ticket (with other)", "mnist", "other", True),
+        ("IMP, redraw (found on mnist with other)", "digits", "r", False),
     ]
     assert [items[4].experiment.base, items[6].experiment.base] == [items[3].experiment, items[5].experiment]
 
@@ -84,7 +84,7 @@ def test_what_finds_a_ticket_is_planned_once(tmp_path):
             assert item.experiment.dataset.name != "fashion_mnist" or item.experiment.control is None
         seeds = [item.experiment.seed for item in items]
         assert seeds == sorted(seeds)
-        assert any(item.label == "imp, for its ticket" for item in items) == (datasets != there)
+        assert any(item.label == "IMP, for its ticket" for item in items) == (datasets != there)
 
 
 def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
@@ -92,8 +92,8 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
     pruners = '[[pruners]]\nname = "snip"\n[[pruners]]\nname = "imp"\nrecipe = "long"'
     items = planned(tmp_path, recipes=recipes, pruners=pruners)
     assert {(item.label, item.recipe, item.own_recipe) for item in items} == {
-        ("snip", "r", False),
-        ("imp", "long", True),
+        ("SNIP", "r", False),
+        ("IMP", "long", True),
     }
 
 
@@ -168,7 +168,7 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
         ),
         (
             with_controls('"redraw", { name = "redraw" }'),
-            ["the same experiment is asked for twice: imp, redraw on"],
+            ["the same experiment is asked for twice: IMP, redraw on"],
         ),
         (
             {"pruners": '[[pruners]]\nname = "imp"\nsparsities = [0.0]\ncontrols = ["redraw"]'},
@@ -290,7 +290,7 @@ def test_a_pruner_may_be_for_some_of_the_models(tmp_path):
     models = 'models = ["lenet_5", "lenet_300_100"]'
     pruners = GOOD["pruners"] + '\nmodels = ["lenet_5"]'
     seen = [(item.experiment.model.name, item.label) for item in planned(tmp_path, models=models, pruners=pruners)]
-    small = [("lenet_5", label) for label in ("dense", "imp", "imp, redraw")]
+    small = [("lenet_5", label) for label in ("dense", "IMP", "IMP, redraw")]
     assert set(seen) == {*small, ("lenet_300_100", "dense")}
 
 

@@ -205,11 +205,8 @@ def _named(name: Cell) -> str:
     """A row's name with its citation, and its marks."""
     cited = rf"~\cite{{{name.citation}}}" if name.citation else ""
     text = _breakable(shortened(settable(name.text))) + cited
-    return (
-        " ".join([text, *map(latex, name.notes)])
-        .replace(r" $\dagger", r"~$\dagger")
-        .replace(r" $\ddagger", r"~$\ddagger")
-    )
+    notes = [rf"~{latex(note)}" if "†" in note or "‡" in note else f" {latex(note)}" for note in name.notes]
+    return "".join([text, *notes])
 
 
 def _cell(cell: Cell, interval: int | None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from lth_bench.reports.leaderboards import (
     code_doubts,
@@ -72,7 +72,7 @@ def boards(content: PageContent) -> dict[str, Any]:
         "tickets": [(name, int((content.verdicts["verdict"] == name).sum())) for name in ("wins", "fails", "unknown")],
         "wins": WINS,
         "nothing": NOTHING,
-        "meaning": verdict_sentence(),
+        "meaning": escape(verdict_sentence()),  # whole, however long
         "columns": listings.DETAILS,
         "choices": {kind: sorted(set(rows[kind])) for kind in ("dataset", "model")},
         "seed_count": int(rows["n"].max()),

@@ -286,10 +286,11 @@ def test_a_curve_starts_at_the_last_rewind(shared):
 def test_a_curve_shows_only_where_the_final_sparsity_held(tmp_path):
     accuracies = [0.9, 0.9, 0.5, 0.6, 0.7, 0.8]
     curve = {"step": [1, 2, 3, 4, 5, 6], "kept": [9, 9, 5, 5, 5, 5], "validation_accuracy": accuracies}
-    sparsity = {"measured": 0.5, "mask": 5, "layers": {"first.weight": {"size": 9, "kept": 5}}}
+    layers = {"second.weight": {"size": 300, "kept": 2}, "first.weight": {"size": 700, "kept": 3}}
+    sparsity = {"measured": 0.5, "mask": 5, "layers": layers}
     rows = [(planned("imp", 0.5, seed), {"sparsity": sparsity, "curve": curve}) for seed in (0, 1)]
     lines = drawn(written(tmp_path, rows))["curves"].draw().axes[0].lines
-    assert next(list(line.get_xdata()) for line in lines if line.get_gid() == "method-1") == [3, 4, 5, 6]
+    assert next(list(line.get_xdata()) for line in lines if line.get_gid() == "method-0") == [3, 4, 5, 6]
 
 
 def test_layers_stand_in_the_order_of_the_network_and_empty_ones_are_crossed(tmp_path):

@@ -181,7 +181,7 @@ class Seen(HTMLParser):
 TAGS = """
 html head meta title style body header p h1 h2 h3 dl div dt dd b span nav ul li a form label input select option button
 output main details summary section table caption thead tbody tr th td small em i code pre figure figcaption dialog
-script svg defs g path use text rect clippath
+script svg defs g path use text rect clippath u
 """
 
 
