@@ -236,7 +236,7 @@ def test_accuracies_that_the_page_of_methods_quotes_are_those_of_the_leaderboard
     page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
     with (ROOT / "leaderboards" / "methods-mnist" / "leaderboard.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if (row["method"], row["target"]) == (method, target)]
-    (row,) = (row for row in rows if row["model"].startswith(model))
+    (row,) = (row for row in rows if row["model_choice"].startswith(model))
     assert words.format(float(row["accuracy"])) in page
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from threading import Thread
@@ -81,6 +82,7 @@ def run(
     ] = False,
 ) -> None:
     """Run the missing experiments of a suite, then print its leaderboard."""
+    from lth_bench.errors import DiskFault
     from lth_bench.running.code import Code
     from lth_bench.running.processes import ForkServer
     from lth_bench.running.status import missing
@@ -94,22 +96,24 @@ def run(
     selected = select(suite, only, plugins, redo)
     directory = directory or selected.directory
     shared = None if no_store else store or directory / "store"
-    if faults := list(_place_faults([directory, *([shared] if shared else [])], selected.suite)):
-        refuse(faults)
     identities = [identity(selected.suite, item) for item in selected.chosen]
     code = Code(plugins)
     if not mix_code:
         _refuse_changed(directory, identities, selected.redone, code)
     todo = missing(directory, identities, selected.redone)
     if todo:
+        if faults := list(_place_faults([directory, *([shared] if shared else [])], selected.suite)):
+            refuse(faults)
         if download:
             _download(plugins, selected.chosen, data)
         as_now = code.fingerprints(item.experiment for item in todo)
         sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, server)
-        _run_missing(sweep, selected, todo, workers)
+        preparing = None if no_report else Thread(target=_prepare_report, daemon=True)
+        _run_missing(sweep, selected, todo, workers, preparing)
     else:
         server.stop()
-        _write_plan(directory, selected)  # labels may be new
+        with suppress(DiskFault):  # a finished directory may be on a medium that cannot be written
+            _write_plan(directory, selected)  # labels may be new
         out.print(f"{selected.suite}: all {len(identities)} experiments are already in {directory}/")
     results = _print_results(directory) if no_report else _report(directory)
     _tell_failures(results, {item.key for item in identities}, directory)
@@ -126,8 +130,10 @@ def _place_faults(folders: list[Path], suite: str) -> Iterator[str]:
         f"{path} is a link to {path.readlink()}, which is not there; make that folder, or give another --out"
         for path in dangling
     )
+    if dangling:
+        return
     try:
-        for folder in folders if not dangling else []:
+        for folder in folders:
             try_to_write(folder)
     except DiskFault as fault:
         yield str(fault)
@@ -137,21 +143,32 @@ def _place_faults(folders: list[Path], suite: str) -> Iterator[str]:
 
 def _refuse_changed(directory: Path, chosen: list[Identity], redone: frozenset[str], code: Code) -> None:
     """Ends the program if the code of these experiments is not that of records that would stay beside theirs."""
+    from lth_bench.errors import Damaged
     from lth_bench.running.code import changes
     from lth_bench.storage.records import read_plan
 
-    known = {item.key: item for item in [*read_plan(directory), *chosen] if item.key not in redone}
+    try:
+        planned = read_plan(directory)
+    except Damaged:  # set aside when the plan is written again
+        planned = []
+    known = {item.key: item for item in [*planned, *chosen] if item.key not in redone}
     if faults := changes(directory, known.values(), chosen, code):
         refuse(faults)
 
 
-def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None) -> None:
-    """Checks these experiments, then runs them on `workers` processes, or as many as there is room for."""
+def _run_missing(
+    sweep: Sweep, selected: Selection, todo: list[Identity], workers: int | None, preparing: Thread | None
+) -> None:
+    """Checks these experiments, then runs them on `workers` processes, or as many as there is room for.
+
+    What the report needs is imported meanwhile.
+    """
     from lth_bench.running.pool import WorkerPool
     from lth_bench.running.status import put_aside
 
     pool = WorkerPool(sweep, len(todo), workers)
-    Thread(target=_prepare_report).start()  # while the workers check, train and evaluate
+    if preparing:
+        preparing.start()
     try:
         if faults := pool.check(todo):
             refuse(faults)
@@ -164,6 +181,8 @@ def _run_missing(sweep: Sweep, selected: Selection, todo: list[Identity], worker
         out.print(f"{selected.suite}: {what}, into {sweep.directory}/")
         with _display(len(todo)) as tell:
             _work(sweep, selected, todo, pool, tell)
+        if preparing:
+            preparing.join()
     finally:
         pool.dismiss()
 
@@ -238,11 +257,12 @@ def _prepare_report() -> None:
 
 def _print_results(directory: Path) -> Results:
     """Prints the leaderboard and what the store has saved."""
-    from lth_bench.cli.display import print_leaderboard
+    from lth_bench.cli.display import print_leaderboard, print_superseded
     from lth_bench.results.frame import load
     from lth_bench.results.leaderboard import summarise
 
     results = load(directory)
+    print_superseded(results)
     print_leaderboard(out, summarise(results.frame))
     computed, charged = results.evidence.computed, results.evidence.charged
     if computed < charged:

@@ -15,10 +15,10 @@ from lth_bench.reports.leaderboards import numbers as all_numbers
 from lth_bench.reports.methods import described
 from lth_bench.reports.suites import SuiteText
 from lth_bench.reports.table import Column, listing
+from lth_bench.results.evidence import Evidence
 from lth_bench.results.frame import Results, rows_of
 from lth_bench.results.leaderboard import Leaderboards
 from lth_bench.results.ordering import overall
-from lth_bench.results.rows import Evidence
 from lth_bench.results.verdicts import badges
 
 COSTS_NOTE = (

@@ -43,7 +43,7 @@ def _suite_text(results: Results, name: str) -> SuiteText:
 
 def _copy(path: Path) -> str:
     """The text of a suite's copy; "" if there is none, or if the name, which is that in a record, leads elsewhere."""
-    if path.name not in names(path.parent) or path.parent.name != "suites":
+    if path.parent.name != "suites" or path.name not in names(path.parent):
         return ""
     try:
         return content(path, LARGEST).decode("utf-8", "replace")

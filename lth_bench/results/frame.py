@@ -19,8 +19,9 @@ import pandas as pd
 
 from lth_bench.errors import FileFault
 from lth_bench.experiments.about import About
+from lth_bench.results.evidence import Evidence
 from lth_bench.results.excerpts import NOWHERE, Excerpt, PlanExcerpt, plan_excerpt, read_excerpt
-from lth_bench.results.rows import COLUMNS, Evidence, Reader, Row
+from lth_bench.results.rows import COLUMNS, Reader, Row
 from lth_bench.storage.record import Methods, Record
 from lth_bench.storage.records import read_record, record_paths
 from lth_bench.storage.sealed import read_json

@@ -12,8 +12,9 @@ import pandas as pd
 
 from lth_bench.errors import FileFault
 from lth_bench.results.costs import Costs
+from lth_bench.results.evidence import Evidence
 from lth_bench.results.frame import Results, load, with_newest
-from lth_bench.results.rows import Evidence, Measures
+from lth_bench.results.rows import Measures
 from lth_bench.storage.record import Methods
 
 Place = tuple[str, str]  # the names of a data set and a model, without their options

@@ -3,65 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import msgspec
 
-from lth_bench.errors import Damaged, FileFault
+from lth_bench.errors import FileFault
 from lth_bench.experiments.choices import label
 from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.costs import Costing, Costs
+from lth_bench.results.evidence import Evidence, Trouble
 from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
 from lth_bench.storage.record import DataHashes, Environment, Point, Sparsity, decoder
 
 COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # where these are equal, numbers compare
-ENVIRONMENT = ("lth-bench", "python", "torch", "timm", "device", "threads", "system")
-
-
-class Trouble(NamedTuple):
-    """A record that is not done, or a file that is left out of the tables; the kind of its error and its words."""
-
-    key: str
-    label: str
-    status: str
-    kind: str
-    message: str
-
-
-LEFT_OUT = ("damaged", "unreadable")
-
-
-@dataclass
-class Evidence:
-    """What a table rests on: suites, versions and machines, steps of training, seconds in workers, and troubles."""
-
-    suites: set[str] = field(default_factory=set)
-    environment: dict[str, Counter[str]] = field(default_factory=lambda: {name: Counter() for name in ENVIRONMENT})
-    computed: int = 0
-    charged: int = 0
-    seconds: float = 0.0
-    troubles: list[Trouble] = field(default_factory=list)
-
-    def leave_out(self, key: str, label: str, fault: FileFault) -> None:
-        """Notes a file that cannot be used, which tables are made without."""
-        state = LEFT_OUT[not isinstance(fault, Damaged)]
-        self.troubles.append(Trouble(key, label, state, "", str(fault)))
-
-    @property
-    def left_out(self) -> list[Trouble]:
-        """The files that the tables are made without."""
-        return [trouble for trouble in self.troubles if trouble.status in LEFT_OUT]
-
-    def include(self, more: Evidence) -> None:
-        self.suites |= more.suites
-        for name, counts in more.environment.items():
-            self.environment[name] += counts
-        self.computed += more.computed
-        self.charged += more.charged
-        self.seconds += more.seconds
-        self.troubles += more.troubles
 
 
 class EnvironmentWords(NamedTuple):
@@ -72,7 +27,7 @@ class EnvironmentWords(NamedTuple):
     network_code: str
 
 
-class About(NamedTuple):
+class MethodColumns(NamedTuple):
     """The columns that are the same at all sparsities and seeds of a method.
 
     `names` and `revisions` are those of the data set, the model, the pruner and the control.
@@ -129,7 +84,7 @@ COLUMNS = (
         "seed",
         "status",
     ),
-    *About._fields,
+    *MethodColumns._fields,
     *Measures._fields,
     *Costs._fields,
     *("environment", "unfit", "data", "method_code", "network_code"),
@@ -144,7 +99,7 @@ class Reader:
         self.rows: list[Row] = []
         self.recipes: dict[str, dict[str, Any]] = {}
         self._evidence = Evidence()
-        self._abouts: dict[tuple[bytes, ...], About] = {}
+        self._abouts: dict[tuple[bytes, ...], MethodColumns] = {}
         self._costs = Costing()
         self._environments: dict[bytes, EnvironmentWords] = {}
         self._counts: Counter[bytes] = Counter()
@@ -206,18 +161,18 @@ class Reader:
             kind, message = (record.error.kind, record.error.words) if record.error else ("", "")
             evidence.troubles.append(Trouble(record.key, record.label, record.status, kind, message))
 
-    def _about(self, asked: Asked, record: Excerpt) -> About:
+    def _about(self, asked: Asked, record: Excerpt) -> MethodColumns:
         shared = asked.shared()
         if shared not in self._abouts:
             self._abouts[shared] = self._understood(_WHOLE_EXPERIMENT.decode(record.experiment))
         return self._abouts[shared]
 
-    def _understood(self, experiment: Experiment) -> About:
+    def _understood(self, experiment: Experiment) -> MethodColumns:
         recipe = without_defaults(experiment.recipe)
         self.recipes[_hash(recipe)] = recipe
         base = experiment.base
         choices = (experiment.dataset, experiment.model, experiment.pruner, experiment.control or Choice(""))
-        return About(
+        return MethodColumns(
             dataset_choice=label(experiment.dataset),
             model_choice=label(experiment.model),
             pruner_choice=label(experiment.pruner),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,7 @@ def _code_hash(item: Any, registering: str) -> str:
         return part_hash(source.__module__, source.__qualname__.partition(".")[0])
     function = source.func if isinstance(source, partial) else source
     module = function.__module__ if inspect.isroutine(function) else type(function).__module__
-    return modules_hash(frozenset([module, registering]))
+    return modules_hash(frozenset(filter(None, (module, registering))))
 
 
 def _files(arguments: Any, place: str = "") -> Iterator[tuple[str, str]]:
@@ -99,8 +101,8 @@ def _files(arguments: Any, place: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(arguments, Mapping | list):
         for name, value in arguments.items() if isinstance(arguments, Mapping) else enumerate(arguments):
             yield from _files(value, f"{place}.{name}")
-    elif isinstance(arguments, str) and arguments and len(arguments) < 4096 and Path(arguments).is_file():
-        with Path(arguments).open("rb") as file:
+    elif isinstance(arguments, str) and os.path.isfile(arguments):  # noqa: PTH113 (that of Path fails for long names)
+        with suppress(OSError), Path(arguments).open("rb") as file:
             yield place, hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -113,32 +115,45 @@ def changes(directory: Path, identities: Iterable[Identity], using: Iterable[Ide
 
     One sentence for each pruner, control, model and data set.
     """
+    using = list(using)
+    keys = {identity.key for identity in using}
     present = {_used(*pair): code.hash(*pair) for identity in using for pair in named(identity.experiment).items()}
-    stale = Counter[tuple[str, str]]()
+    stale, others = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for identity, recorded in _recorded(directory, identities):
         for kind, choice in named(identity.experiment).items():
             now, then = present.get(_used(kind, choice)), recorded.get(kind)
             if now and then and now != then:
                 stale[kind, choice.name] += 1
+                others[kind, choice.name] += identity.key not in keys
     return [
         f"the code of the {_title(kind, name)} has changed since {_records(count)} in {directory} "
-        f"{'was' if count == 1 else 'were'} made: raise its revision, or compute them again with "
-        f"--redo \"{kind} == '{name}'\"; --mix-code keeps both, and tables say so"
+        f"{'was' if count == 1 else 'were'} made: raise its revision, or {_way_out(kind, name, others[kind, name])}"
+        "; --mix-code keeps both, and tables say so"
         for (kind, name), count in stale.items()
     ]
 
 
+def _way_out(kind: str, name: str, others: int) -> str:
+    """What one may do about records of changed code, `others` of which are of experiments not asked for."""
+    again = f"compute them again with --redo \"{kind} == '{name}'\""
+    if not others:
+        return again
+    return f"move the records of the {others} that this suite or --only does not ask for out of records/, and {again}"
+
+
 def mixtures(directory: Path, identities: Iterable[Identity]) -> list[str]:
     """Whose code differs among the records of some experiments, one sentence each."""
-    counts: dict[tuple[str, str, int], Counter[str]] = defaultdict(Counter)
+    counts: dict[Used, Counter[str]] = defaultdict(Counter)
+    titles: dict[Used, str] = {}
     for identity, recorded in _recorded(directory, identities):
         for kind, choice in named(identity.experiment).items():
             if kind in recorded:
-                counts[kind, choice.name, choice.revision][recorded[kind]] += 1
+                titles[_used(kind, choice)] = _title(kind, choice.name)
+                counts[_used(kind, choice)][recorded[kind]] += 1
     return [
-        f"the code of the {_title(kind, name)} differs among its records: "
+        f"the code of the {titles[used]} differs among its records: "
         + ", ".join(f"{count} of {digest[:8]}" for digest, count in by_code.most_common())
-        for (kind, name, _), by_code in counts.items()
+        for used, by_code in counts.items()
         if len(by_code) > 1
     ]
 

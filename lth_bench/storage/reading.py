@@ -56,9 +56,11 @@ def size(path: Path) -> int:
 def _opened(path: Path) -> Iterator[BinaryIO]:
     """A regular file, open for reading; a pipe or device would block, or never end."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Damaged(f"{path} is not a regular file")
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise Damaged(f"{path} is not a regular file")
+        with os.fdopen(handle, "rb") as file:
             yield file
     except OSError as error:
         raise FileFault(f"cannot read {path}: {error.strerror}") from error

@@ -300,6 +300,31 @@ def test_a_run_without_report_prints_the_leaderboard_and_writes_records_alone(tm
     assert command("run", path, "--out", out, "--no-report").stdout == quiet.stdout
 
 
+def test_a_damaged_plan_is_set_aside_and_made_again(tmp_path, command):
+    path, out = suite(tmp_path, GOOD), tmp_path / "out"
+    finish(path, out)
+    plan = (out / "plan.json").read_bytes()
+    (out / "plan.json").write_bytes(b"{")
+    done = command("run", path, "--out", out, "--no-report")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((out / "plan.json").read_bytes())["experiments"] == json.loads(plan)["experiments"]
+    assert [path.read_bytes() for path in (out / "damaged").iterdir()] == [b"{"]
+
+
+def test_a_label_of_the_suite_is_that_of_the_next_tables(tmp_path, command):
+    path, out = suite(tmp_path, GOOD), tmp_path / "out"
+    finish(path, out)
+    text = path.read_text()
+    assert 'name = "dense"' in text
+    path.write_text(
+        text.replace('name = "dense"', 'name = "dense"\nlabel = "whole"').replace(
+            'models = ["lenet_300_100"]', 'models = [{ name = "lenet_300_100", label = "our net" }]'
+        )
+    )
+    done = command("run", path, "--out", out, "--no-report")
+    assert "experiments are already in" in done.stdout and "our net on" in done.stdout and " whole " in done.stdout
+
+
 def test_help_version_and_lists_import_neither_torch_nor_timm():
     lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "recipes", "suites")]
     script = (

@@ -36,7 +36,7 @@ def claims(directory, event="claimed"):
 def test_hosts_whose_clocks_differ_respect_the_living_and_take_over_from_the_gone(tmp_path, runners, tally, ahead):
     if subprocess.run([*APART, "true"], capture_output=True).returncode:
         pytest.skip("this machine does not let us make namespaces")
-    suite = write_suite(tmp_path / "faults.toml", pruner("imp"), sparsities=[0.9], duration="60ep")
+    suite = write_suite(tmp_path / "faults.toml", pruner("imp"), sparsities=[0.9], duration="6000ep")
     directory, bad, elsewhere = tmp_path / "out", [], far(ahead)
     try:
         elsewhere.start(suite, directory, patience=PATIENCE)
@@ -59,7 +59,7 @@ def test_hosts_whose_clocks_differ_respect_the_living_and_take_over_from_the_gon
     first, second = claims(directory)
     took = second["time"] - gone
     bad += [] if abs(first["time"] - gone - ahead) < 600 else ["the far host has our clock"]
-    bad += [] if PATIENCE / 2 < took < PATIENCE + 2 else [f"taken over after {took:.1f} s"]
+    bad += [] if PATIENCE / 2 < took < PATIENCE + 60 else [f"taken over after {took:.1f} s"]
     figure = f"the living kept its lease, the gone one was taken over after {took:.1f} of {PATIENCE:.0f} s of silence"
     tally(f"hosts whose clocks differ by {ahead // 3600:+d} hours", 1, bad, figure)
 

@@ -15,9 +15,12 @@ import pytest
 from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import Plugins, Provider
-from lth_bench.running.code import Code, Fingerprint
+from lth_bench.running.code import Code, Fingerprint, mixtures
+from lth_bench.storage.record import identity
 from lth_bench.storage.source_hash import modules_hash, part_hash
+from support.documents import whole, write_document
 from support.places import COMMAND
+from support.records import planned, record
 
 PLUGIN = '''
 """A pruner, another one, a model and a data set in one file."""
@@ -180,6 +183,53 @@ def test_a_file_that_arguments_name_counts(folder):
     assert [one == other for one, other in zip(before, after, strict=True)] == [False, False, True]
 
 
+MADE = """
+
+def net(width):
+    def made(**others):
+        return width
+
+    return made
+
+
+MADE = net(16)
+"""
+
+
+def test_the_arguments_that_a_model_was_made_with_count(folder):
+    path, found = folder / "mended_plugin.py", []
+    path.write_text(path.read_text() + MADE)
+    for width in (16, 64):
+        replace(path, "net(16)", f"net({width})")
+        modules_hash.cache_clear()
+        plugins = Plugins()
+        plugins.models.add("made", importlib.import_module("mended_plugin").MADE, PROVIDER)
+        found.append(Code(plugins).hash("model", Choice("made")))
+    assert found[0] != found[1]
+
+
+def test_an_argument_may_be_too_long_for_a_path_or_name_what_cannot_be_read(folder):
+    long = ("model", Choice("mended_net", {"text": "x" * 300}))
+    assert hashes(long, ALL[2])[0] == hashes(ALL[2])[0]
+    (folder / "secret").mkdir(mode=0)
+    assert hashes(("model", Choice("mended_net", {"text": str(folder / "secret" / "file")}))) == hashes(ALL[2])
+
+
+def test_models_with_different_files_are_no_mixture_of_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    choices = [Choice("net", {"checkpoint_path": name}) for name in ("a.pth", "b.pth")]
+    items = [planned("snip", 0.5, seed, model=choice) for seed in (0, 1) for choice in choices]
+    for item, digest in zip(items, "abac", strict=True):
+        made = whole(record(item, 0.9))
+        made["environment"]["code"] = {"model": digest * 64}
+        write_document(tmp_path, made)
+    identities = [identity("made", item) for item in items]
+    assert mixtures(tmp_path, identities[:3]) == []
+    assert mixtures(tmp_path, identities) == [
+        "the code of the model 'net' differs among its records: 1 of bbbbbbbb, 1 of cccccccc"
+    ]
+
+
 def lth_bench(folder, *arguments):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
     command = [COMMAND, *arguments]
@@ -187,7 +237,8 @@ def lth_bench(folder, *arguments):
 
 
 def run(folder, *arguments):
-    return lth_bench(folder, "run", "mended.toml", "--out", "out", "--workers", "1", "--device", "cpu", *arguments)
+    options = ("--out", "out", "--workers", "1", "--device", "cpu", "--no-report")
+    return lth_bench(folder, "run", "mended.toml", *options, *arguments)
 
 
 def records(folder):
@@ -221,7 +272,7 @@ def test_changed_code_is_refused_then_computed_again_and_a_revision_takes_the_pl
     replace(folder / "mended.toml", "seeds = [0]", "seeds = [0, 1]")
     assert run(folder, "--mix-code").returncode == 0
     note = "Rows that mix results of different code of one method: mended; mended, redraw."
-    assert note in (folder / "out" / "leaderboard.md").read_text()
+    assert note in lth_bench(folder, "leaderboard", "out", "--format", "md").stdout
     assert "differs among its records: 2 of " in lth_bench(folder, "status", "out").stdout
 
     replace(folder / "mended_plugin.py", "class Mended:", "class Mended:\n    revision = 2\n")

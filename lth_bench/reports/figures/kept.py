@@ -18,7 +18,7 @@ from lth_bench.reports.figures.view import View
 from lth_bench.storage.sealed import publish_json, read_json
 
 LIST = "figures.json"
-DRAWING = ("matplotlib", "numpy", "pillow", "fonttools")
+DRAWING = ("matplotlib", "seaborn", "pandas", "numpy", "pillow", "fonttools")
 CODE = Path(__file__).parents[1]
 
 

@@ -20,9 +20,9 @@ from lth_bench.reports.leaderboards import verdict_sentence
 from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.render import LONGEST, page
 from lth_bench.reports.suites import SuiteText
+from lth_bench.results.evidence import Trouble
 from lth_bench.results.frame import BLOCK, load
 from lth_bench.results.leaderboard import summarise
-from lth_bench.results.rows import Trouble
 from lth_bench.storage.records import write_plan
 from support import records
 from support.documents import write_document
