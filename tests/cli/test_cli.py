@@ -94,8 +94,8 @@ def test_a_fault_costs_its_own_experiment_only(third_party, tmp_path):
     records = {record["label"]: record for record in read_documents(out)}
     assert {label: record["status"] for label, record in records.items()} == {
         "dense": "done",
-        "imp (rate=0.7)": "done",
-        "imp (rate=0.7), redraw": "done",
+        "IMP (rate=0.7)": "done",
+        "IMP (rate=0.7), redraw": "done",
         "nanwriter": "diverged",
         "positive": "done",
         "raiser": "failed",

@@ -220,9 +220,8 @@ def test_models_with_different_files_are_no_mixture_of_code(tmp_path, monkeypatc
     choices = [Choice("net", {"checkpoint_path": name}) for name in ("a.pth", "b.pth")]
     items = [planned("snip", 0.5, seed, model=choice) for seed in (0, 1) for choice in choices]
     for item, digest in zip(items, "abac", strict=True):
-        made = whole(record(item, 0.9))
-        made["environment"]["code"] = {"model": digest * 64}
-        write_document(tmp_path, made)
+        code = {"model": digest * 64}
+        write_document(tmp_path, whole({**record(item, 0.9), "environment": {"code": code}}))
     identities = [identity("made", item) for item in items]
     assert mixtures(tmp_path, identities[:3]) == []
     assert mixtures(tmp_path, identities) == [
