@@ -13,12 +13,12 @@ from msgspec import Struct, ValidationError, convert, to_builtins
 
 from lth_bench.errors import FileFault
 from lth_bench.hashing import sha256
-from lth_bench.reports.figures.style import FILES
+from lth_bench.reports.figures.style import FILES, Setting
 from lth_bench.reports.figures.view import View
 from lth_bench.storage.sealed import publish_json, read_json
 
 LIST = "figures.json"
-DRAWING = ("matplotlib", "numpy", "pillow", "fonttools")
+DRAWING = ("matplotlib", "seaborn", "numpy", "pillow", "fonttools")
 CODE = Path(__file__).parents[1]
 
 
@@ -29,9 +29,11 @@ class KeptFigure(Struct, frozen=True):
     files: dict[str, str]
 
 
-def shown(view: View, kind: str) -> str:
-    """A hash of all that decides the files of a figure: its leaderboard, its kind, and what draws it."""
-    return sha256(repr([_drawing(), kind, {name: _plain(value) for name, value in vars(view).items()}]).encode())
+def shown(view: View, kind: str, setting: Setting) -> str:
+    """A hash of all that decides the files of a figure: its leaderboard, its kind, its setting, and what draws it."""
+    return sha256(
+        repr([_drawing(), kind, setting, {name: _plain(value) for name, value in vars(view).items()}]).encode()
+    )
 
 
 @cache

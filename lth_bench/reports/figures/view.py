@@ -34,7 +34,7 @@ class View:
     target: float
     layers: dict[str, pd.DataFrame]
     curves: dict[str, pd.Series[float]]
-    overlaps: pd.DataFrame | None
+    overlaps: pd.DataFrame
 
     @property
     def dense(self) -> pd.DataFrame:
@@ -55,6 +55,10 @@ class View:
     def at_target(self, methods: Collection[str]) -> pd.DataFrame:
         """The rows of these methods at the target that is shown."""
         return self.rows[(self.rows["target"] == self.target) & self.rows["method"].isin(list(methods))]
+
+    def family(self, method: str) -> str:
+        """The family of a method; "" if it is not known."""
+        return str(self.rows.loc[self.rows["method"] == method, "family"].iloc[0])
 
     def name(self, method: str) -> str:
         """A method's name for matplotlib, with a dagger if its recipe is its own."""
