@@ -92,14 +92,11 @@ def ratio_axis(ratios: Floats, text: str) -> Drawn:
     def apply(axes: Axes) -> None:
         axes.set_xscale("log")
         axes.set_xlim(*bounds)
-        _ticked(axes, "x", _ones_first({tick: f"{tick:.3g}×" for tick in nice(*bounds, most=6)}))
+        most = int(size(axes)[0] / (4 * _em()))
+        _ticked(axes, "x", {tick: f"{tick:.3g}×" for tick in nice(*bounds, most=max(3, min(most, 6)))})
         axes.set_xlabel(text)
 
     return apply
-
-
-def _ones_first(ticks: dict[float, str]) -> dict[float, str]:
-    return dict(sorted(ticks.items(), key=lambda tick: abs(math.log(tick[0]))))
 
 
 def steps_axis(axes: Axes) -> None:

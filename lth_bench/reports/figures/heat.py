@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from lth_bench.reports.figures.sheet import MARGIN, Heading, headed, placed_axes
-from lth_bench.reports.figures.style import TEXT, Setting, height, in_style, width, wrapped
-from lth_bench.results.arrays import Bools
+from lth_bench.reports.figures.style import LINE, TEXT, Setting, height, in_style, width, wrapped
 
 ANNOTATED = 12  # columns up to which cells hold numbers
 BAR = 18.0  # em of a colour bar
@@ -27,15 +26,15 @@ GAP = 1.2  # em between a name and its cells, and beside panels
 NAMES = 16.0  # em for a line of a name where panels stand side by side
 ABOVE = 1.9  # em for the title of a panel
 LARGEST = (2.4, 5.0)  # em of a cell without and with a number
-LEAST = 0.3  # em of a cell
+APART = 0.4  # em between panels without titles
 
 
 @dataclass(frozen=True)
 class Heat:
     """Values by method, the labels of methods and columns, the texts in cells (may be empty), and the colours.
 
-    `parts` are the panels, each a title and its methods; `spans` names successive methods of a family at the right,
-    with their number. `crosses` marks cells.
+    `parts` are the panels, each a title and its methods; `numbers` stand behind names, and `spans` name successive
+    methods at the right, each with their count. `crosses` marks cells.
     """
 
     title: str
@@ -49,118 +48,145 @@ class Heat:
     ticks: dict[float, str]
     parts: Sequence[tuple[str, list[str]]]
     crosses: pd.DataFrame
-    spans: Sequence[tuple[str, int]] = field(default_factory=list)
+    numbers: dict[str, str] = field(default_factory=dict)
+    spans: Sequence[tuple[str, int]] = ()
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Columns of panels, and in em the room for names, the size of cells, and the room for the names of spans."""
+    """Columns of panels, and in em the room for names, the width of cells, the room beside cells, and the margin."""
 
     columns: int
     names: float
     cell: float
-    row: float
-    spans: float
+    beside: float
+    margin: float
 
-    def wide(self, count: int) -> float:
-        """The width of a panel of so many cells with its names."""
-        return self.names + GAP + self.cell * count + self.spans
+    def left(self, column: int, count: int) -> float:
+        """The left edge of the cells in a column of panels with so many cells a row."""
+        return self.margin + column * (self.names + 2 * GAP + self.cell * count + self.beside) + self.names + GAP
+
+    @property
+    def every(self) -> int:
+        """Every which column of cells has a label, so that upright ones do not touch."""
+        return math.ceil(1.35 / self.cell)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A panel with its methods, their labels, and in em the room for its title and the height of its cells."""
+
+    title: str
+    methods: list[str]
+    labels: list[str]
+
+    @property
+    def above(self) -> float:
+        return ABOVE if self.title else APART
+
+    @property
+    def tall(self) -> float:
+        return len(self.labels) * (max(map(height, self.labels)) + 0.25)
 
 
 @in_style
 def heat(chart: Heat, setting: Setting) -> Figure:
     """A heat map; cells that hold no value are grey, some are crossed."""
-    grid, count = _grid(chart, setting), len(chart.columns)
-    upright = max(map(width, chart.columns)) + 0.6 > grid.cell * _every(chart, grid)
-    labels = (max(map(width, chart.columns)) if upright else 1.2) + 0.8
-    heights = [ABOVE * bool(title) + 0.4 + len(rows) * grid.row for title, rows in chart.parts]
-    places = _stacked(heights, grid.columns)
-    body = max(upper + tall for (_, upper), tall in zip(places, heights, strict=True))
-    figure, head = headed(Heading(chart.title, []), body + labels + FOOT, setting)
-    high = figure.get_size_inches()[1] / setting.em
-    margin = max(0.0, (setting.room - grid.columns * grid.wide(count) - (grid.columns - 1) * GAP) / 2)
-    for (column, upper), tall, (title, rows) in zip(places, heights, chart.parts, strict=True):
-        left = margin + column * (grid.wide(count) + GAP) + grid.names + GAP
-        box = (left, high - head - upper - tall, grid.cell * count, len(rows) * grid.row)
-        axes = placed_axes(figure, box, setting)
-        axes.set_title(title, loc="left", pad=0.25 * setting.size, fontweight="bold", color=TEXT)
-        _cells(axes, chart, rows, grid)
-        lowest = (column, upper + tall) == max(
-            (other, end + size) for (other, end), size in zip(places, heights, strict=True) if other == column
-        )
-        _label_columns(axes, chart, grid, lowest, upright)
-    middle = margin + grid.names + GAP + grid.cell * count / 2 if grid.columns == 1 else setting.room / 2
-    _bar(figure, chart, middle, setting)
+    grid, widest = _grid(chart, setting), max(map(width, chart.columns))
+    upright = widest + 0.6 > grid.cell * grid.every
+    parts = [Panel(title, rows, [_label(chart, row, grid.names) for row in rows]) for title, rows in chart.parts]
+    stacks = _stacked(parts, grid.columns)
+    body = max(sum(part.above + part.tall for part in stack) for stack in stacks)
+    foot = (widest if upright else LINE) + 0.8 + FOOT
+    figure, head = headed(Heading(chart.title, []), body + foot, setting)
+    for column, stack in enumerate(stacks):
+        lower = body + foot
+        for part in stack:
+            lower -= part.above + part.tall
+            box = (grid.left(column, len(chart.columns)), lower, grid.cell * len(chart.columns), part.tall)
+            axes = placed_axes(figure, box, setting)
+            axes.set_title(part.title, loc="left", pad=0.25 * setting.size, fontweight="bold", color=TEXT)
+            _cells(axes, chart, part, grid)
+            _name_spans(axes, chart, grid)
+            _name_columns(axes, chart, grid, upright, part is stack[-1])
+    _bar(figure, chart, _middle(chart, grid), setting)
     return figure
 
 
 def _grid(chart: Heat, setting: Setting) -> Grid:
     count, room = len(chart.columns), setting.room - 2 * MARGIN
     texts = chart.texts.to_numpy().ravel()
-    least = max(map(width, texts)) + 0.5 if texts.size else LEAST
-    spans = max((width(name) + 1.0 for name, _ in chart.spans), default=0.0)
-    longest = max(map(width, chart.names.values()))
-    side_by_side = int((room + GAP) / (min(longest, NAMES) + GAP + least * count + spans + GAP))
-    columns = max(1, min(side_by_side, len(chart.parts)))
-    names = min(longest, NAMES) if columns > 1 else min(longest, max(9.0, room - least * count - GAP - spans))
-    free = (room + GAP) / columns - GAP - names - GAP - spans
-    lines = max(height(wrapped(name, names)) for name in chart.names.values())
-    return Grid(columns, names, min(free / count, LARGEST[bool(texts.size)]), lines + 0.25, spans)
+    least = max(map(width, texts)) + 0.5 if texts.size else min(0.6, 16 / count)
+    beside = max((width(name) + 1.0 for name, _ in chart.spans), default=0.0)
+    longest = max(width(_label(chart, method, math.inf)) for method in chart.names)
+    needed = GAP + least * count + beside
+    columns = max(1, min(int((room + GAP) / (min(longest, NAMES) + needed + GAP)), len(chart.parts)))
+    share = (room + GAP) / columns - GAP
+    names = min(longest, max(9.0, share - needed))
+    cell = min((share - names - GAP - beside) / count, LARGEST[bool(texts.size)])
+    used = names + GAP + cell * count + beside
+    return Grid(columns, names, cell, beside, MARGIN + (room - columns * used - (columns - 1) * GAP) / 2)
 
 
-def _every(chart: Heat, grid: Grid) -> int:
-    """Every which column has a label, so that upright ones do not touch."""
-    return math.ceil(1.35 / grid.cell)
+def _label(chart: Heat, method: str, room: float) -> str:
+    """The name of a method, and its number if it has one."""
+    number = f"   {chart.numbers[method]}" if chart.numbers else ""
+    return wrapped(chart.names[method], room - width(number or " ")) + number
 
 
-def _stacked(heights: list[float], columns: int) -> list[tuple[int, float]]:
-    """The column and the upper edge of panels that fill columns of about one height, one after the other."""
-    middles = np.cumsum(heights) - np.array(heights) / 2
-    used = [0.0] * columns
-    places = []
-    for middle, tall in zip(middles, heights, strict=True):
-        column = min(columns - 1, int(middle / (sum(heights) / columns)))
-        places.append((column, used[column]))
-        used[column] += tall
-    return places
+def _stacked(parts: list[Panel], columns: int) -> list[list[Panel]]:
+    """Panels in columns of about one height, one after the other."""
+    heights = np.array([part.above + part.tall for part in parts])
+    middles = np.cumsum(heights) - heights / 2
+    places = np.minimum((middles / heights.sum() * columns).astype(int), columns - 1)
+    return [[parts[place] for place in np.flatnonzero(places == column)] for column in range(columns)]
 
 
-def _cells(axes: Axes, chart: Heat, rows: list[str], grid: Grid) -> None:
-    values = chart.values.loc[rows]
+def _cells(axes: Axes, chart: Heat, part: Panel, grid: Grid) -> None:
+    values = chart.values.loc[part.methods]
     sns.heatmap(
         values, ax=axes, cbar=False, norm=chart.norm, cmap="viridis", mask=values.isna(),
-        annot=chart.texts.loc[rows] if chart.texts.size else None, fmt="", annot_kws={"size": "medium"},
-        rasterized=chart.values.size > 3000, linewidths=0.5 if grid.cell > 0.9 else 0, xticklabels=False, yticklabels=False,
+        annot=chart.texts.loc[part.methods] if chart.texts.size else None, fmt="", annot_kws={"size": "medium"},
+        rasterized=chart.values.size > 3000, linewidths=0.5 if grid.cell > 0.9 else 0,
+        xticklabels=False, yticklabels=False,
     )  # fmt: skip
     axes.set(facecolor="0.9", xlabel="", ylabel="")
     axes.grid(False)
-    axes.set_yticks(np.arange(len(rows)) + 0.5, [wrapped(chart.names[name], grid.names) for name in rows])
+    axes.set_yticks(np.arange(len(part.labels)) + 0.5, part.labels)
     axes.tick_params(length=0)
-    for text, method in zip(axes.get_yticklabels(), rows, strict=True):
+    for text, method in zip(axes.get_yticklabels(), part.methods, strict=True):
         text.set(gid=chart.gids[method], linespacing=1.0)
-    crosses: Bools = chart.crosses.loc[rows].to_numpy(dtype=bool) if chart.crosses.size else np.zeros((0, 0), bool)
-    down, across = np.nonzero(crosses)
-    axes.plot(across + 0.5, down + 0.5, linestyle="", marker="x", color="white", markersize=4, gid="collapsed")
+    if chart.crosses.size:
+        down, across = np.nonzero(chart.crosses.loc[part.methods].to_numpy(dtype=bool))
+        axes.plot(across + 0.5, down + 0.5, linestyle="", marker="x", color="white", markersize=4, gid="collapsed")
+
+
+def _name_spans(axes: Axes, chart: Heat, grid: Grid) -> None:
+    """Names of families at the right of their methods, and white lines between families."""
     last = 0
     for name, number in chart.spans:
-        middle = last + number / 2
-        axes.text(len(chart.columns) + 0.5 / grid.cell, middle, name, va="center", color=TEXT)
+        axes.text(len(chart.columns) + 0.5 / grid.cell, last + number / 2, name, va="center", color=TEXT)
+        axes.axhline(last, color="white", linewidth=2)
+        axes.axvline(last, color="white", linewidth=2)
         last += number
-        if last < len(rows):
-            axes.axhline(last, color="white", linewidth=2)
-            axes.axvline(last, color="white", linewidth=2)
 
 
-def _label_columns(axes: Axes, chart: Heat, grid: Grid, lowest: bool, upright: bool) -> None:
-    every = _every(chart, grid)
-    labels = chart.columns[::every] if lowest else []
-    axes.set_xticks(np.arange(0, len(chart.columns), every)[: len(labels)] + 0.5, labels, rotation=90 if upright else 0)
+def _name_columns(axes: Axes, chart: Heat, grid: Grid, upright: bool, lowest: bool) -> None:
+    labels = chart.columns[:: grid.every] if lowest else []
+    places = np.arange(len(labels)) * grid.every + 0.5
+    axes.set_xticks(places, labels, rotation=90 if upright else 0)
+
+
+def _middle(chart: Heat, grid: Grid) -> float:
+    """The middle of all cells."""
+    count = len(chart.columns)
+    return (grid.left(0, count) + grid.left(grid.columns - 1, count) + grid.cell * count) / 2
 
 
 def _bar(figure: Figure, chart: Heat, middle: float, setting: Setting) -> None:
     """A colour bar at the foot, with its label below."""
     wide = min(BAR, setting.room - 6)
-    half = max(wide, width(chart.label)) / 2
+    half = max(wide + 4, width(chart.label)) / 2
     middle = min(max(middle, half + MARGIN), setting.room - half - MARGIN)
     bar = placed_axes(figure, (middle - wide / 2, FOOT - 1.9, wide, 0.8), setting)
     figure.colorbar(ScalarMappable(chart.norm, colormaps["viridis"]), cax=bar, orientation="horizontal")

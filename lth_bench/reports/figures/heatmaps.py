@@ -18,6 +18,8 @@ from lth_bench.reports.figures.lines import PER_PANEL
 from lth_bench.reports.figures.style import Setting
 from lth_bench.reports.figures.view import Sketch, View, remarks, seeds, sentence
 
+SPANS = 45.0  # em of a figure with room for families beside the overlaps
+
 
 def layers(view: View, setting: Setting) -> Sketch | None:
     """Weights left in each layer, as sparsity."""
@@ -65,20 +67,22 @@ def overlap(view: View, setting: Setting) -> Sketch | None:
     families = {method: view.family(method) * setting.grouped for method in kept}
     if many := len(kept) > PER_PANEL + 1:
         kept = sorted(kept, key=lambda method: order(families[method]))
-    spans = Counter(families[method] for method in kept) if many and any(families.values()) else Counter[str]()
-    table = table.loc[kept, kept]
+    spanned = many and any(families.values()) and setting.room > SPANS
+    spans = Counter(families[method] for method in kept if spanned)
+    table, numbers = table.loc[kept, kept], {method: str(number) for number, method in enumerate(kept, 1)}
     chart = Heat(
         view.title_at_target,
         table,
-        {method: f"{view.name(method)}  {number}" for number, method in enumerate(kept, 1)},
+        {method: view.name(method) for method in kept},
         {method: view.looks[method].gid for method in kept},
-        [str(number) for number in range(1, len(kept) + 1)],
+        list(numbers.values()),
         table.map(lambda value: f"{value:.2f}") if len(kept) <= ANNOTATED else pd.DataFrame(),
         Normalize(0.0, 1.0),
         "Jaccard overlap of masks (diagonal: between seeds)",
         {tick: f"{tick:g}" for tick in (0, 0.25, 0.5, 0.75, 1)},
         [("", kept)],
         pd.DataFrame(),
+        numbers,
         [(family or "other", number) for family, number in spans.items()],
     )
     rows = view.at_target(kept)

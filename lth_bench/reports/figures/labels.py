@@ -27,6 +27,11 @@ class Label:
         """The place of the box that is nearest to the point."""
         return np.clip(self.point, self.corner, self.corner + self.box)
 
+    @property
+    def tie(self) -> Floats:
+        """Places between the point and its label."""
+        return self.point + (self.nearest - self.point) * ALONG[:, None]
+
 
 def placed(
     points: list[tuple[Floats, Floats, str]], taken: list[Floats], size: Floats, em: float
@@ -45,7 +50,8 @@ def placed(
         tried = (Label(text, point, corner, box) for corner in corners)
         label = next((label for label in tried if _tie_is_free(label, others)), None)
         if label:
-            taken = [*taken, np.concatenate([label.corner, label.corner + box])]
+            ties = (np.concatenate([place - 0.2, place + 0.2]) for place in label.tie)
+            taken = [*taken, np.concatenate([label.corner, label.corner + box]), *ties]
         labels.append(label)
     return labels
 
@@ -55,12 +61,11 @@ def _free(lower: Floats, upper: Floats, taken: Floats) -> Bools:
     if not len(taken):
         return np.ones(len(lower), dtype=bool)
     shared = np.minimum(upper[:, None], taken[None, :, 2:]) - np.maximum(lower[:, None], taken[None, :, :2])
-    return np.asarray(~(shared > 0).all(axis=2).any(axis=1))
+    return np.asarray((shared > 0).all(axis=2).sum(axis=1) == 0)
 
 
 def _tie_is_free(label: Label, taken: Floats) -> bool:
-    places = label.point + (label.nearest - label.point) * ALONG[:, None]
-    return bool(_free(places - 0.2, places + 0.2, taken).all())
+    return bool(_free(label.tie - 0.2, label.tie + 0.2, taken).all())
 
 
 def _within(point: Floats, box: Floats) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
@@ -13,8 +14,9 @@ from matplotlib.lines import Line2D
 
 from lth_bench.reports.figures.axes import Drawn
 from lth_bench.reports.figures.charts import Line, draw_point
-from lth_bench.reports.figures.families import order
+from lth_bench.reports.figures.families import panelled
 from lth_bench.reports.figures.labels import Label, around, placed
+from lth_bench.reports.figures.lines import PER_PANEL
 from lth_bench.reports.figures.sheet import ROW, Heading, Sheet, panels, share_labels, size
 from lth_bench.reports.figures.style import TEXT, Setting, columns, height, in_style, width, wrapped
 from lth_bench.results.arrays import Bools, Floats
@@ -60,9 +62,13 @@ def pareto(chart: Pareto, setting: Setting) -> Figure:
     rows = math.ceil(len(handles) / ncols)
     tallest = max(height(str(handle.get_label())) / 1.25 for handle in handles)
     sheet = Sheet(len(chart.panels), 0.0, above=1.9, foot=rows * tallest * ROW + 0.8)
-    sheet = Sheet(sheet.columns, min(max(0.8 * sheet.panel(setting), 17.0), 24.0), above=1.9, foot=sheet.foot)
+    sheet = dataclasses.replace(sheet, height=min(max(sheet.panel(setting), 17.0), 23.0))
     figure, all_axes = panels([part.title for part in chart.panels], sheet, Heading(chart.title, chart.key), setting)
-    figure.legend(handles=handles, ncols=ncols, loc="lower center", frameon=False, borderaxespad=0.3, borderpad=0.1)
+    legend = figure.legend(
+        handles=handles, ncols=ncols, loc="lower center", frameon=False, borderaxespad=0.3, borderpad=0.1
+    )
+    for handle, text in zip(handles, legend.get_texts(), strict=True):
+        text.set_fontweight("normal" if handle.get_gid() else "bold")
     for axes, part in zip(all_axes, chart.panels, strict=True):
         chart.reference(axes)
         for line in part.lines:
@@ -75,15 +81,23 @@ def pareto(chart: Pareto, setting: Setting) -> Figure:
 
 
 def _handles(chart: Pareto, setting: Setting) -> list[Line2D]:
-    legend = {line.mark.gid: line for part in chart.panels for line in part.lines}
-    ordered = sorted(legend.values(), key=lambda line: (order(line.family) * setting.grouped, line.mark.number))
-    return [
-        Line2D(
-            [], [], color=line.mark.colour, marker=line.mark.marker, markersize=0.7 * setting.size, linestyle="",
-            label=wrapped(line.name, setting.room - 6), gid=line.mark.gid,
-        )
-        for line in ordered
-    ]  # fmt: skip
+    """A handle for every method, below those that name families where there are many methods."""
+    marked = {line.mark.gid: line for part in chart.panels for line in part.lines}
+    lines = sorted(marked.values(), key=lambda line: line.mark.number)
+    families = [line.family if setting.grouped else "" for line in lines]
+    handles: list[Line2D] = []
+    for title, part in panelled(lines, families, PER_PANEL):
+        if title and title not in (handle.get_label() for handle in handles):
+            handles.append(Line2D([], [], linestyle="", label=title))
+        handles += [_handle(line, setting) for line in part]
+    return handles
+
+
+def _handle(line: Line, setting: Setting) -> Line2D:
+    return Line2D(
+        [], [], color=line.mark.colour, marker=line.mark.marker, markersize=0.7 * setting.size, linestyle="",
+        label=wrapped(line.name, setting.room - 6), gid=line.mark.gid,
+    )  # fmt: skip
 
 
 def front(x: Floats, y: Floats) -> list[int]:

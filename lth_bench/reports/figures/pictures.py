@@ -137,7 +137,8 @@ def _views(
     titles = leaderboards.names()
     for block, rows in boards.items():
         there = {"", *rows["method"]}
-        layers, curves = ({name: part[name] for name in part if name in there} for part in measured[block])
+        layers = {name: shares for name, shares in measured[block][0].items() if name in there}
+        curves = {name: curve for name, curve in measured[block][1].items() if name in there}
         table = overlaps.get((*block, targets[block]), pd.DataFrame())
         kept = [name for name in table.index if name in there]
         yield View(block, titles[block], rows, looks, early, targets[block], layers, curves, table.loc[kept, kept])
@@ -146,7 +147,7 @@ def _views(
 def _looks(rows: pd.DataFrame) -> dict[str, Mark]:
     """A mark for every method of all leaderboards."""
     methods = rows.groupby("method", sort=False).agg({"target": "max", "family": "first"})
-    return marks(methods["family"].to_dict(), set(methods.index[methods["target"] == 0]))
+    return marks(dict(zip(methods.index, methods["family"], strict=True)), set(methods.index[methods["target"] == 0]))
 
 
 def _middle(rows: pd.DataFrame) -> float:

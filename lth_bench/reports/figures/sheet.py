@@ -100,8 +100,7 @@ def share_labels(figure: Figure, all_axes: list[Axes], sheet: Sheet, setting: Se
     upright = all_axes[0].get_ylabel()
     for place, axes in enumerate(all_axes):
         axes.set(xlabel="", ylabel="")
-        outer = {"labelleft": place % sheet.columns == 0, "labelbottom": place + sheet.columns >= len(all_axes)}
-        axes.tick_params(**outer)
+        axes.tick_params(labelleft=place % sheet.columns == 0, labelbottom=place + sheet.columns >= len(all_axes))
     x = min(middle[0], 1 - (MARGIN + 0.5 * width(label)) / wide)
     figure.text(x, (sheet.foot + MARGIN) / high, label, ha="center", va="bottom")
     figure.text(MARGIN / wide, middle[1], upright, ha="left", va="center", rotation=90)

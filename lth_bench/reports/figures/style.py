@@ -1,4 +1,4 @@
-"""The look of figures: their width and text, a mark for each method, measured text, and files with the same bytes on every run."""
+"""The look of figures: their size, a mark for each method, measured text, and files that are the same on every run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FILES: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": N
 
 @dataclass(frozen=True)
 class Setting:
-    """How a figure is set: its width in inches, the size of all its text in points, with a title, families in panels."""
+    """How a figure is set: its width in inches, the size of its text in points, its title, and families in panels."""
 
     width: float = 7.5
     size: float = 8.0
