@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -141,10 +142,13 @@ def width(text: str) -> float:
     return 1.03 * max(sum(map(_advance, line)) for line in text.replace(r"\$", "$").split("\n"))
 
 
+WORDS = re.compile(r" (?!\S{1,2}$)")  # a last word of one or two letters stays with the one before it
+
+
 def wrapped(text: str, room: float) -> str:
     """The text, fit for matplotlib, in lines of at most `room` em."""
     lines = [""]
-    for word in escaping.figure(text).replace(r"\$", "$").split(" "):
+    for word in WORDS.split(escaping.figure(text).replace(r"\$", "$")):
         for part in _pieces(word, room):
             longer = f"{lines[-1]} {part}" if lines[-1] else part
             lines[-1:] = [longer] if width(longer) <= room else [lines[-1], part]
