@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from lth_bench.reports.figures.pictures import Picture
 
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}  # the points of TeX
-WIDTHS = (2.5, 20.0)  # inches
+WIDEST = 20.0  # inches
+NARROWEST = 24.0  # times the size of text
 LEAST, LARGEST = 7.0, 24.0  # points
 
 
@@ -73,7 +74,7 @@ def figure(
     from lth_bench.results.overlap import matrices
     from lth_bench.storage.files import publish
 
-    setting = Setting(_inches(width), font_size, title, group is Group.family)
+    setting = Setting(_inches(width, font_size), font_size, title, group is Group.family)
     ending = _ending(form, file)
     report = compare(load_all(directories, all_revisions))
     print_superseded(report.results)
@@ -96,13 +97,14 @@ def figure(
     finish(report.results)
 
 
-def _inches(text: str) -> float:
+def _inches(text: str, font_size: float) -> float:
     length = re.fullmatch(r"(\d+\.?\d*|\.\d+) *([a-z]+)", text.strip())
     if not length or length[2] not in INCHES:
         refuse([f"--width is a number with a unit ({', '.join(INCHES)}), such as 3.25in or 487pt, not {text!r}"])
     inches = float(length[1]) * INCHES[length[2]]
-    if not WIDTHS[0] <= inches <= WIDTHS[1]:
-        refuse([f"--width is between {WIDTHS[0]:g} and {WIDTHS[1]:g} inches; {text} are {inches:.3g}"])
+    narrowest = NARROWEST * font_size / 72
+    if not narrowest <= inches <= WIDEST:
+        refuse([f"--width is {narrowest:.3g}in to {WIDEST:g}in where text has {font_size:g} points, not {text}"])
     return inches
 
 

@@ -142,7 +142,7 @@ def _thinned(axes: Axes, direction: int, ticks: dict[float, str]) -> list[str]:
     for tick, text in ticks.items():
         corner[direction] = tick
         place = float(to_axes.transform(corner)[direction] * size(axes)[direction]) / _em()
-        extent = (width(text) + 0.8, LINE)[direction]
+        extent = (width(text) + 0.5, LINE)[direction]
         free = all(abs(place - other) >= (extent + beside) / 2 for other, beside in taken)
         taken += [(place, extent)] * free
         shown.append(text if free else "")

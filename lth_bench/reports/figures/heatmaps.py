@@ -78,7 +78,7 @@ def overlap(view: View, setting: Setting) -> Sketch | None:
         list(numbers.values()),
         table.map(lambda value: f"{value:.2f}") if len(kept) <= ANNOTATED else pd.DataFrame(),
         Normalize(0.0, 1.0),
-        "Jaccard overlap of masks (diagonal: between seeds)",
+        "Jaccard overlap of masks",
         {tick: f"{tick:g}" for tick in (0, 0.25, 0.5, 0.75, 1)},
         [("", kept)],
         pd.DataFrame(),

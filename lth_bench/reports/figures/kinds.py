@@ -191,7 +191,7 @@ def _training(view: View, setting: Setting) -> Sketch | None:
     dense = view.dense["training_flops"]
     if dense.empty or not dense.iloc[0] > 0:
         return None
-    words = ("Training FLOPs, search included (dense = 1×)", "FLOPs of training, the search included")
+    words = ("Training FLOPs with search (dense = 1×)", "FLOPs of training, the search included")
     return _cost(view, setting, view.rows["training_flops"] / dense.iloc[0], words)
 
 

@@ -59,11 +59,12 @@ def pictures(
     drawn: list[Picture] = []
     taken: set[str] = set()
     for view in _views(results, leaderboards, overlaps or {}, methods):
+        hashes = shown(view, setting, KINDS)
         for kind, figure_kind in KINDS.items():
             if sketched := figure_kind.sketch(view, setting):
                 stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
                 caption, draw = sketched
-                drawn.append(Picture(kind, view.block, stem, caption, shown(view, kind, setting), draw))
+                drawn.append(Picture(kind, view.block, stem, caption, hashes[kind], draw))
     return drawn
 
 
