@@ -1,12 +1,13 @@
-"""What stands behind the names of methods: their parameters, recipe, family and paper."""
+"""The names of methods, and what stands behind them: their parameters, recipe, family and paper."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from lth_bench.experiments.about import About, Paper
-from lth_bench.reports.escaping import latex
+from lth_bench.reports.escaping import latex, plain
 from lth_bench.reports.table import Table
 from lth_bench.results.frame import Results, rows_of
 from lth_bench.results.leaderboard import Leaderboards
@@ -17,6 +18,19 @@ def said(methods: Methods, row: Any) -> About:
     """What a row's control says of itself, or its pruner if it has none."""
     kind = "control" if row["control"] else "pruner"
     return methods.get(kind, {}).get(row[f"{kind}_choice"], About())
+
+
+def named(text: str, methods: list[str]) -> list[str]:
+    """The methods named in a list with commas; names may contain commas too, and the longest that fits is taken.
+
+    Raises ValueError for a name that no method has.
+    """
+    any_name = "|".join(re.escape(name) for name in sorted(methods, key=len, reverse=True))
+    item = re.compile(rf"(?:^|(?<=,))\s*({any_name})\s*(?:,|$)")
+    if wrong := item.sub("", text).strip():
+        there = "; ".join(map(plain, methods))
+        raise ValueError(f"no method {plain(wrong.split(',')[0])!r} (of {plain(text)!r}); there are: {there}")
+    return item.findall(text)
 
 
 def described(results: Results, leaderboards: Leaderboards) -> list[dict[str, Any]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from lth_bench.reports.figures.sheet import size
+from lth_bench.reports.figures.style import LINE, width
 from lth_bench.results.arrays import Floats
 
 Drawn = Callable[[Axes], None]
@@ -55,23 +58,21 @@ def error_axis(accuracies: Floats, text: str, room: float = 1.2) -> Drawn:
         )
         axes.set_ylim(100 - bounds[1], 100 - bounds[0])
         ticks = [100 - value for value in nice(*bounds)]
-        _ticked(axes, "y", {tick: f"{tick:.10g}" for tick in ticks} | ({100.0: "100"} if 0 in errors else {}))
+        _ticked(axes, "y", ({100.0: "100"} if 0 in errors else {}) | {tick: f"{tick:.10g}" for tick in ticks})
         axes.set_ylabel(f"{text} (%, log error)")
 
     return apply
 
 
-def weights_left_axis(weights_left: Floats, targets: Sequence[float], reach: float) -> Drawn:
+def weights_left_axis(weights_left: Floats, targets: Sequence[float]) -> Drawn:
     """Shares of weights left on a logarithmic axis, sparsity growing to the right, with a tick at each target."""
     shares = np.append(weights_left[np.isfinite(weights_left)], [1 - target for target in targets])
     margin = max(1.12, (shares.max() / shares.min()) ** 0.07)
-    places = [(1 - target, percentage(target)) for target in sorted(targets)]
 
     def apply(axes: Axes) -> None:
         axes.set_xscale("log")
         axes.set_xlim(shares.max() * margin, shares.min() / margin)
-        apart = math.log(shares.max() / shares.min() * margin**2) / (reach / 0.42)
-        _ticked(axes, "x", dict(_thinned(places, apart)))
+        _ticked(axes, "x", {1 - target: percentage(target) for target in sorted(targets, reverse=True)})
         axes.set_xlabel("Sparsity (log weights left)")
 
     return apply
@@ -84,17 +85,6 @@ def percentage(sparsity: float) -> str:
     return f"{100 * sparsity:.{decimals}f}".rstrip("0").rstrip(".") + "%"
 
 
-def _thinned(places: list[tuple[float, str]], apart: float) -> list[tuple[float, str]]:
-    """Ticks; those that stand too close to a later one lose their label."""
-    kept: list[tuple[float, str]] = []
-    last = math.inf
-    for place, text in reversed(places):
-        close = math.isfinite(last) and abs(math.log(place / last)) < apart
-        last = last if close else place
-        kept.append((place, "" if close else text))
-    return kept
-
-
 def ratio_axis(ratios: Floats, text: str) -> Drawn:
     """A logarithmic axis of multiples of one."""
     bounds = (min(ratios.min(initial=1.0), 1.0) / 1.3, max(ratios.max(initial=1.0), 1.0) * 1.3)
@@ -102,7 +92,8 @@ def ratio_axis(ratios: Floats, text: str) -> Drawn:
     def apply(axes: Axes) -> None:
         axes.set_xscale("log")
         axes.set_xlim(*bounds)
-        _ticked(axes, "x", {tick: f"{tick:.3g}×" for tick in nice(*bounds, most=6)})
+        most = int(size(axes)[0] / (4 * _em()))
+        _ticked(axes, "x", {tick: f"{tick:.3g}×" for tick in nice(*bounds, most=max(3, min(most, 6)))})
         axes.set_xlabel(text)
 
     return apply
@@ -111,7 +102,7 @@ def ratio_axis(ratios: Floats, text: str) -> Drawn:
 def steps_axis(axes: Axes) -> None:
     """A horizontal axis of training steps."""
     axes.set_xlabel("Step")
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(max(2, int(size(axes)[0] / (4.5 * _em()))), integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(_counted))
 
 
@@ -120,7 +111,7 @@ def counts_axis(values: Floats, text: str) -> Drawn:
 
     def apply(axes: Axes) -> None:
         axes.set_ylim(0, 1.08 * max(1.0, values.max(initial=1.0)))
-        axes.yaxis.set_major_locator(MaxNLocator(6, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.yaxis.set_major_formatter(FuncFormatter(_counted))
         axes.set_ylabel(text)
 
@@ -131,8 +122,28 @@ def _counted(value: float, _: int | None = None) -> str:
     return f"{value:,.0f}"
 
 
+def _em() -> float:
+    return float(mpl.rcParams["font.size"])
+
+
 def _ticked(axes: Axes, name: str, ticks: dict[float, str]) -> None:
-    axis = axes.xaxis if name == "x" else axes.yaxis
+    """Ticks with their labels; those that stand too close to an earlier one lose their label."""
+    axis, shown = (axes.xaxis, _thinned(axes, 0, ticks)) if name == "x" else (axes.yaxis, _thinned(axes, 1, ticks))
     axis.set_major_locator(FixedLocator(list(ticks)))
-    axis.set_major_formatter(FuncFormatter(lambda _, place: list(ticks.values())[place or 0] if ticks else ""))
+    axis.set_major_formatter(FuncFormatter(lambda _, place: shown[place or 0] if shown else ""))
     axis.set_minor_locator(NullLocator())
+
+
+def _thinned(axes: Axes, direction: int, ticks: dict[float, str]) -> list[str]:
+    to_axes = axes.transData + axes.transAxes.inverted()
+    corner = [axes.get_xlim()[0], axes.get_ylim()[0]]
+    taken: list[tuple[float, float]] = []
+    shown = []
+    for tick, text in ticks.items():
+        corner[direction] = tick
+        place = float(to_axes.transform(corner)[direction] * size(axes)[direction]) / _em()
+        extent = (width(text) + 0.5, LINE)[direction]
+        free = all(abs(place - other) >= (extent + beside) / 2 for other, beside in taken)
+        taken += [(place, extent)] * free
+        shown.append(text if free else "")
+    return shown

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +14,7 @@ from msgspec import Struct, ValidationError, convert, to_builtins
 
 from lth_bench.errors import FileFault
 from lth_bench.hashing import sha256
-from lth_bench.reports.figures.style import FILES
+from lth_bench.reports.figures.style import FILES, Setting
 from lth_bench.reports.figures.view import View
 from lth_bench.storage.sealed import publish_json, read_json
 
@@ -29,9 +30,11 @@ class KeptFigure(Struct, frozen=True):
     files: dict[str, str]
 
 
-def shown(view: View, kind: str) -> str:
-    """A hash of all that decides the files of a figure: its leaderboard, its kind, and what draws it."""
-    return sha256(repr([_drawing(), kind, {name: _plain(value) for name, value in vars(view).items()}]).encode())
+def shown(view: View, setting: Setting, kinds: Iterable[str]) -> dict[str, str]:
+    """A hash for each kind of all that decides a figure's files: leaderboard, setting, kind, and what draws it."""
+    values = {field.name: _plain(getattr(view, field.name)) for field in fields(view)}
+    common = sha256(repr([_drawing(), setting, values]).encode())
+    return {kind: sha256(f"{common} {kind}".encode()) for kind in kinds}
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -13,13 +14,17 @@ from matplotlib.lines import Line2D
 
 from lth_bench.reports import escaping
 from lth_bench.reports.figures import axes as scales
-from lth_bench.reports.figures import charts, heatmaps
+from lth_bench.reports.figures import heatmaps
 from lth_bench.reports.figures.axes import Drawn
-from lth_bench.reports.figures.style import DENSE, wrapped
+from lth_bench.reports.figures.charts import Line, dense_line
+from lth_bench.reports.figures.lines import Lines, lines
+from lth_bench.reports.figures.pareto import Pareto, Points, pareto
+from lth_bench.reports.figures.style import DENSE, Setting
 from lth_bench.reports.figures.view import Sketch, View, counted, dense_words, means, remarks, seeds, sentence
 from lth_bench.results.leaderboard import TROUBLES
 
-PANELS = 4  # targets shown in one figure
+PANEL = 20.0  # em of a panel of targets, at least
+PANELS = 4  # targets shown in one figure, at most
 ALIKE = 1.05  # costs that differ less are not worth a figure
 CURVE = 3  # points that make a curve
 ACCURACY = ["accuracy", "accuracy_lower", "accuracy_upper"]
@@ -30,7 +35,7 @@ ERROR_AXIS = (
 )
 
 
-def _accuracy(view: View) -> Sketch | None:
+def _accuracy(view: View, setting: Setting) -> Sketch | None:
     rows = _accuracies(view)
     if rows.empty:
         return None
@@ -48,7 +53,7 @@ def _accuracy(view: View) -> Sketch | None:
         *([SURVIVORS] if rows["hollow"].any() else []),
         *remarks(view, rows),
     )
-    return caption, partial(charts.lines, chart)
+    return caption, partial(lines, chart, setting)
 
 
 def _accuracies(view: View) -> pd.DataFrame:
@@ -57,7 +62,7 @@ def _accuracies(view: View) -> pd.DataFrame:
     return rows.rename(columns=dict(zip(ACCURACY, ("y", "lower", "upper"), strict=True)))
 
 
-def _early_stop(view: View) -> Sketch | None:
+def _early_stop(view: View, setting: Setting) -> Sketch | None:
     rows = view.sparse
     rows = rows[rows["early_stop_step"].notna()]
     some = (rows["censored"] < rows["n"]).groupby(rows["method"]).transform("any")
@@ -86,10 +91,10 @@ def _early_stop(view: View) -> Sketch | None:
         *remarks(view, rows),
         *([f"{counted(left_out)} of which that is so for every seed left out"] if left_out else []),
     )  # fmt: skip
-    return caption, partial(charts.lines, chart)
+    return caption, partial(lines, chart, setting)
 
 
-def _against_sparsity(view: View, rows: pd.DataFrame, care: str, axes: tuple[Drawn, Drawn]) -> charts.Lines:
+def _against_sparsity(view: View, rows: pd.DataFrame, care: str, axes: tuple[Drawn, Drawn]) -> Lines:
     rows = rows.assign(x=scales.positive((1 - rows["sparsity"]).round(9).to_numpy()))
     left, targets = rows["x"].to_numpy(), sorted(set(rows["target"]))
     span = math.log(max(left.max() / left.min(), 1.3))
@@ -97,11 +102,11 @@ def _against_sparsity(view: View, rows: pd.DataFrame, care: str, axes: tuple[Dra
     apart = min(0.015 * span if gaps.size else 0.1 * span, 0.08 * np.abs(gaps).min(initial=math.inf))
     bars = Line2D([], [], color="0.4", linestyle="", marker="|", markersize=7, label="95 % interval")
     hollow = Line2D([], [], color="0.4", linestyle="", marker="o", markerfacecolor="white", label=care)
-    return charts.Lines(
+    return Lines(
         escaping.figure(view.title),
-        [_line(view, part.sort_values("x", ascending=False), charts.LABELS) for part in _methods(rows)],
+        [_line(view, part.sort_values("x", ascending=False)) for part in _methods(rows)],
         axes[0],
-        scales.weights_left_axis(left, targets, charts.REACH),
+        scales.weights_left_axis(left, targets),
         axes[1],
         [*_dense_key(view), *([bars] if (rows["n"] > 1).any() else []), *([hollow] if rows["hollow"].any() else [])],
         math.exp(-apart),
@@ -112,13 +117,12 @@ def _methods(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:
     return (part for _, part in rows.groupby("method", sort=False))
 
 
-def _line(view: View, rows: pd.DataFrame, room: float) -> charts.Line:
+def _line(view: View, rows: pd.DataFrame) -> Line:
     """A method's rows with columns x, y, lower, upper and hollow."""
-    method, own = rows["method"].iloc[0], rows["own_recipe"].iloc[0]
+    method = rows["method"].iloc[0]
     x, y, lower, upper = (rows[name].to_numpy(dtype=float) for name in ("x", "y", "lower", "upper"))
-    label = wrapped(method, room) + " †" * bool(own)
     hollow = rows["hollow"].to_numpy(dtype=bool)
-    return charts.Line(view.looks[method], view.name(method), label, x, y, lower, upper, hollow)
+    return Line(view.looks[method], view.name(method), view.family(method), x, y, lower, upper, hollow)
 
 
 def _level(dense: pd.DataFrame, columns: list[str]) -> Drawn:
@@ -134,21 +138,21 @@ def _level(dense: pd.DataFrame, columns: list[str]) -> Drawn:
 
 
 def _dense_key(view: View) -> list[Line2D]:
-    return [charts.dense_line()] if len(view.dense) else []
+    return [dense_line()] if len(view.dense) else []
 
 
-def _cost(view: View, relative: pd.Series[float], words: tuple[str, str]) -> Sketch | None:
+def _cost(view: View, setting: Setting, relative: pd.Series[float], words: tuple[str, str]) -> Sketch | None:
     """Accuracy against a cost in multiples of the dense network's."""
     rows = _accuracies(view).assign(x=relative)
     rows = rows[(rows["control"] == "") & np.isfinite(rows["x"]) & (rows["place"] == rows["target"])]
     rows = rows.assign(x=scales.positive(rows["x"].to_numpy()))
-    targets = _few(sorted(set(rows["target"])))
+    targets = _few(sorted(set(rows["target"])), int(min(PANELS, setting.room // PANEL)))
     rows = rows[rows["target"].isin(targets)]
     costs = rows.groupby("target")["x"]
     if (costs.max() < ALIKE * costs.min()).all():
         return None
     accuracies = np.concatenate([rows["y"], view.dense["accuracy"]])
-    chart = charts.Pareto(
+    chart = Pareto(
         escaping.figure(view.title),
         [_points(view, rows[rows["target"] == target]) for target in targets],
         _level(view.dense, ACCURACY),
@@ -159,59 +163,62 @@ def _cost(view: View, relative: pd.Series[float], words: tuple[str, str]) -> Ske
     caption = sentence(
         f"{view.title}: test accuracy at the last step against {words[1]}, relative to the dense network, "
         f"at {_listed(scales.percentage(target) for target in targets)} sparsity, {means(rows)}",
-        "the line is the Pareto front of the means, whose methods are named, where costs within 1 % count as the same",
+        "the line is the Pareto front of the means, whose methods are named where there is room; costs within 1 % count as the same",
         ERROR_AXIS,
         *dense_words(view),
         *([f"{SURVIVORS}, so that it cannot be on the front"] if rows["hollow"].any() else []),
         *remarks(view, rows),
         "controls and what missed its target are left out",
     )
-    return caption, partial(charts.pareto, chart)
+    return caption, partial(pareto, chart, setting)
 
 
-def _few(targets: list[float]) -> list[float]:
-    places = np.linspace(0, len(targets) - 1, min(PANELS, len(targets))).round().astype(int)
+def _few(targets: list[float], most: int) -> list[float]:
+    """So many of the targets, the first and the last among them; if only one, the middle."""
+    if most < 2:
+        return targets[len(targets) // 2 :][:1]
+    places = np.linspace(0, len(targets) - 1, min(most, len(targets))).round().astype(int)
     return [targets[place] for place in places]
 
 
-def _points(view: View, rows: pd.DataFrame) -> charts.Points:
-    lines = [_line(view, part, 12.0) for _, part in rows.groupby(["method", "target"], sort=False)]
+def _points(view: View, rows: pd.DataFrame) -> Points:
+    drawn = [_line(view, part) for _, part in rows.groupby(["method", "target"], sort=False)]
     title = f"{scales.percentage(float(rows['target'].iloc[0]))} sparsity"
-    return charts.Points(title, lines, np.array([not line.hollow[0] for line in lines]))
+    return Points(title, drawn, np.array([not line.hollow[0] for line in drawn]))
 
 
-def _training(view: View) -> Sketch | None:
+def _training(view: View, setting: Setting) -> Sketch | None:
     dense = view.dense["training_flops"]
     if dense.empty or not dense.iloc[0] > 0:
         return None
-    words = ("Training FLOPs, search included (dense = 1×)", "FLOPs of training, the search included")
-    return _cost(view, view.rows["training_flops"] / dense.iloc[0], words)
+    words = ("Training FLOPs with search (dense = 1×)", "FLOPs of training, the search included")
+    return _cost(view, setting, view.rows["training_flops"] / dense.iloc[0], words)
 
 
-def _inference(view: View) -> Sketch | None:
+def _inference(view: View, setting: Setting) -> Sketch | None:
     words = ("Inference FLOPs (dense = 1×)", "FLOPs of inference that counts weights left alone")
-    return _cost(view, view.rows["inference_share"], words)
+    return _cost(view, setting, view.rows["inference_share"], words)
 
 
-def _learning(view: View) -> Sketch | None:
+def _learning(view: View, setting: Setting) -> Sketch | None:
     curves = {method: curve for method, curve in view.curves.items() if len(curve) >= CURVE}
     if not set(curves) - {""}:
         return None
     rows = view.at_target(curves)
     dense = curves.get("")
-    lines = []
+    drawn = []
     for part in _methods(rows):
         curve, first = curves[part["method"].iloc[0]], part.iloc[0]
         values = {"x": curve.index, "y": curve, "lower": np.nan, "upper": np.nan, "hollow": False}
         points = pd.DataFrame(values).assign(method=first["method"], own_recipe=first["own_recipe"])
-        lines.append(_line(view, points, charts.LABELS))
-    chart = charts.Lines(
+        drawn.append(_line(view, points))
+    chart = Lines(
         view.title_at_target,
-        lines,
+        drawn,
         partial(_dense_curve, dense),
         scales.steps_axis,
         scales.error_axis(np.concatenate([curve.to_numpy() for curve in curves.values()]), "Validation accuracy"),
-        [charts.dense_line()] if dense is not None else [],
+        [dense_line()] if dense is not None else [],
     )
     caption = sentence(
         f"{view.title}: validation accuracy in the last training, after the last rewind and where the final sparsity "
@@ -221,7 +228,7 @@ def _learning(view: View) -> Sketch | None:
         *remarks(view, rows),
         f"what was measured less than {CURVE} times is left out",
     )
-    return caption, partial(charts.lines, chart)
+    return caption, partial(lines, chart, setting)
 
 
 def _dense_curve(curve: pd.Series[float] | None, axes: Axes) -> None:
@@ -229,14 +236,22 @@ def _dense_curve(curve: pd.Series[float] | None, axes: Axes) -> None:
         axes.plot(curve.index, curve, color=DENSE, linestyle="--", linewidth=1.1, zorder=2, gid="dense")
 
 
-SKETCHES: dict[str, Callable[[View], Sketch | None]] = {
-    "accuracy": _accuracy,
-    "early-stop": _early_stop,
-    "pareto-training": _training,
-    "pareto-inference": _inference,
-    "layers": heatmaps.layers,
-    "curves": _learning,
-    "overlap": heatmaps.overlap,
+@dataclass(frozen=True)
+class FigureKind:
+    """What draws a kind of figure, and what it needs to have something to show."""
+
+    sketch: Callable[[View, Setting], Sketch | None]
+    needs: str
+
+
+KINDS = {
+    "accuracy": FigureKind(_accuracy, "a method that prunes and has finished"),
+    "early-stop": FigureKind(_early_stop, "two methods whose lowest validation loss came before their last step"),
+    "pareto": FigureKind(_training, "a dense network, and methods whose FLOPs of training differ"),
+    "pareto-inference": FigureKind(_inference, "methods whose FLOPs of inference differ at one sparsity"),
+    "layers": FigureKind(heatmaps.layers, "a method that prunes and whose record counts weights by layer"),
+    "curves": FigureKind(_learning, f"a method with {CURVE} measurements in its last training at the final sparsity"),
+    "overlap": FigureKind(heatmaps.overlap, "tickets, or the file overlap.csv beside the records"),
 }
 
 

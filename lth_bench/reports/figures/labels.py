@@ -1,4 +1,4 @@
-"""Places for labels beside points, where they cover as little as can be."""
+"""Places for labels beside points, where they cover nothing."""
 
 from __future__ import annotations
 
@@ -6,39 +6,70 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lth_bench.results.arrays import Floats
+from lth_bench.results.arrays import Bools, Floats
 
 SIDES = np.array([(1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1)], dtype=float)
-DISTANCES = np.repeat([7.0, 10, 14, 20, 28, 38, 50, 64], len(SIDES))
-FAR = 1.2  # square points that may be covered to be a point nearer
+DISTANCES = np.repeat([0.9, 1.3, 1.8, 2.5, 3.4], len(SIDES))  # em
+ALONG = np.linspace(0.35, 1.0, 8)  # shares of a tie that may cross nothing
 
 
 @dataclass(frozen=True)
 class Label:
-    """The point that a label names, and the lower left corner and size of its box; in points from a panel's corner."""
+    """A text, the point that it names, and the lower left corner and size of its box; in points from a panel's corner."""
 
+    text: str
     point: Floats
     corner: Floats
     box: Floats
 
+    @property
+    def nearest(self) -> Floats:
+        """The place of the box that is nearest to the point."""
+        return np.clip(self.point, self.corner, self.corner + self.box)
 
-def placed(points: list[tuple[Floats, Floats]], taken: list[Floats], size: Floats) -> list[Label]:
-    """Labels for points, given with the sizes of their boxes, each where it covers least of the boxes taken before."""
-    labels: list[Label] = []
-    for point, box in points:
+    @property
+    def tie(self) -> Floats:
+        """Places between the point and its label."""
+        return self.point + (self.nearest - self.point) * ALONG[:, None]
+
+
+def placed(
+    points: list[tuple[Floats, Floats, str]], taken: list[Floats], size: Floats, em: float
+) -> list[Label | None]:
+    """Labels for points, given with the sizes of their boxes and their texts; None for one without a free place.
+
+    A label lies in the panel, near its point, and neither it nor the tie between them covers what is taken, nor others.
+    """
+    labels: list[Label | None] = []
+    for point, box, text in points:
         sides = np.tile(SIDES, (len(DISTANCES) // len(SIDES), 1))
-        tried = point + 0.5 * box * (sides - 1) + sides * DISTANCES[:, None]
-        tried = np.clip(tried, 2, np.maximum(size - box - 2, 2))
-        best = tried[int(np.argmin(_covered(tried, box, np.array(taken)) + FAR * DISTANCES))]
-        taken = [*taken, np.concatenate([best, best + box])]
-        labels.append(Label(point, best, box))
+        corners = point + 0.5 * box * (sides - 1) + sides * DISTANCES[:, None] * em
+        inside = ((corners >= 1) & (corners + box <= size - 1)).all(axis=1)
+        corners = corners[inside & _free(corners, corners + box, np.array(taken))]
+        others = np.array([item for item in taken if not _within(point, item)])
+        tried = (Label(text, point, corner, box) for corner in corners)
+        label = next((label for label in tried if _tie_is_free(label, others)), None)
+        if label:
+            ties = (np.concatenate([place - 0.2, place + 0.2]) for place in label.tie)
+            taken = [*taken, np.concatenate([label.corner, label.corner + box]), *ties]
+        labels.append(label)
     return labels
 
 
-def _covered(corners: Floats, box: Floats, taken: Floats) -> Floats:
-    """How much of the boxes taken a box would cover at each of these corners."""
-    shared = np.minimum((corners + box)[:, None], taken[None, :, 2:]) - np.maximum(corners[:, None], taken[None, :, :2])
-    return np.asarray(np.maximum(shared, 0).prod(axis=2).sum(axis=1))
+def _free(lower: Floats, upper: Floats, taken: Floats) -> Bools:
+    """Which of these boxes cover nothing of the boxes taken."""
+    if not len(taken):
+        return np.ones(len(lower), dtype=bool)
+    shared = np.minimum(upper[:, None], taken[None, :, 2:]) - np.maximum(lower[:, None], taken[None, :, :2])
+    return np.asarray((shared > 0).all(axis=2).sum(axis=1) == 0)
+
+
+def _tie_is_free(label: Label, taken: Floats) -> bool:
+    return bool(_free(label.tie - 0.2, label.tie + 0.2, taken).all())
+
+
+def _within(point: Floats, box: Floats) -> bool:
+    return bool((point >= box[:2]).all() and (point <= box[2:]).all())
 
 
 def around(one: Floats, two: Floats, margin: float) -> Floats:

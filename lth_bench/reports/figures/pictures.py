@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from lth_bench.machine import processors
 from lth_bench.reports import escaping
 from lth_bench.reports.figures.kept import keep, kept, shown
-from lth_bench.reports.figures.kinds import SKETCHES
-from lth_bench.reports.figures.style import FILES, marks, write
+from lth_bench.reports.figures.kinds import KINDS
+from lth_bench.reports.figures.style import FILES, REPORT, Mark, Setting, marks, write
 from lth_bench.reports.figures.view import View
 from lth_bench.results.frame import BLOCK, Results, dense_runs
 from lth_bench.results.leaderboard import Leaderboards, Place
@@ -45,16 +45,26 @@ class Picture:
     draw: Callable[[], Figure]
 
 
-def pictures(results: Results, leaderboards: Leaderboards, overlaps: Overlaps | None) -> list[Picture]:
-    """All figures that have something to show, leaderboard by leaderboard; reads the records once."""
+def pictures(
+    results: Results,
+    leaderboards: Leaderboards,
+    overlaps: Overlaps | None,
+    setting: Setting = REPORT,
+    methods: Collection[str] | None = None,
+) -> list[Picture]:
+    """All figures that have something to show, leaderboard by leaderboard; reads the records once.
+
+    Only these methods, if some are given, and dense networks; methods look the same whichever are chosen.
+    """
     drawn: list[Picture] = []
     taken: set[str] = set()
-    for view in _views(results, leaderboards, overlaps or {}):
-        for kind, sketch in SKETCHES.items():
-            if sketched := sketch(view):
+    for view in _views(results, leaderboards, overlaps or {}, methods):
+        hashes = shown(view, setting, KINDS)
+        for kind, figure_kind in KINDS.items():
+            if sketched := figure_kind.sketch(view, setting):
                 stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
                 caption, draw = sketched
-                drawn.append(Picture(kind, view.block, stem, caption, shown(view, kind), draw))
+                drawn.append(Picture(kind, view.block, stem, caption, hashes[kind], draw))
     return drawn
 
 
@@ -79,7 +89,7 @@ def save_all(drawn: list[Picture], folder: Path) -> list[list[Path]]:
     if figures:
         keep(folder, figures)
     saved = [[folder / f"{picture.stem}.{kind}" for kind in FILES] for picture in drawn]
-    kinds = tuple(f"{kind}-" for kind in SKETCHES)
+    kinds = tuple(f"{kind}-" for kind in KINDS)
     ours = {path for kind in FILES for path in folder.glob(f"*.{kind}") if path.name.startswith(kinds)}
     for path in ours.difference(*saved):
         remove(path)
@@ -114,17 +124,31 @@ def _unused(stem: str, taken: set[str]) -> str:
     return name
 
 
-def _views(results: Results, leaderboards: Leaderboards, overlaps: Overlaps) -> Iterator[View]:
-    targets = {block: _middle(rows) for block, rows in leaderboards.blocks()}
+def _views(
+    results: Results, leaderboards: Leaderboards, overlaps: Overlaps, methods: Collection[str] | None
+) -> Iterator[View]:
+    every = leaderboards.rows
+    shown_rows = every["method"].isin(list(methods or [])) | (every["target"] == 0) | (methods is None)
+    boards = {block: rows[shown_rows[rows.index]] for block, rows in leaderboards.blocks()}
+    targets = {block: _middle(rows) for block, rows in boards.items()}
     interval = mean_interval(leaderboards.samples.early_stop_step)
-    early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=leaderboards.rows.index)
-    at_zero = leaderboards.rows.groupby("method", sort=False)["target"].max() == 0
-    looks = marks(list(at_zero.index), set(at_zero[at_zero].index))
+    early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=every.index)
+    looks = _looks(every)
     measured = _measured(results, targets)
     titles = leaderboards.names()
-    for block, rows in leaderboards.blocks():
-        table = overlaps.get((*block, targets[block]))
-        yield View(block, titles[block], rows, looks, early, targets[block], *measured[block], table)
+    for block, rows in boards.items():
+        there = {"", *rows["method"]}
+        layers = {name: shares for name, shares in measured[block][0].items() if name in there}
+        curves = {name: curve for name, curve in measured[block][1].items() if name in there}
+        table = overlaps.get((*block, targets[block]), pd.DataFrame())
+        kept = [name for name in table.index if name in there]
+        yield View(block, titles[block], rows, looks, early, targets[block], layers, curves, table.loc[kept, kept])
+
+
+def _looks(rows: pd.DataFrame) -> dict[str, Mark]:
+    """A mark for every method of all leaderboards."""
+    methods = rows.groupby("method", sort=False).agg({"target": "max", "family": "first"})
+    return marks(dict(zip(methods.index, methods["family"], strict=True)), set(methods.index[methods["target"] == 0]))
 
 
 def _middle(rows: pd.DataFrame) -> float:

@@ -1,31 +1,30 @@
-"""The look of figures: a mark for each method, measured text, panels, and files that are the same on every run."""
+"""The look of figures: their size, a mark for each method, measured text, and files that are the same on every run."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, wraps
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, TypeVar
 
 import matplotlib.style
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
-from matplotlib.lines import Line2D
 
 from lth_bench.reports import escaping
-from lth_bench.results.arrays import Floats
+from lth_bench.reports.figures.families import order
 from lth_bench.storage.files import publish
 
-Arguments = ParamSpec("Arguments")
+Chart = TypeVar("Chart")
 
 STYLE: dict[str, Any] = {
-    **{"font.family": "DejaVu Sans", "font.size": 8, "axes.titlesize": 9, "legend.fontsize": 8},
+    **{"font.family": "DejaVu Sans", "axes.titlesize": "medium", "legend.fontsize": "medium"},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "0.6", "axes.linewidth": 0.8},
     **{"axes.grid": True, "axes.axisbelow": True, "grid.color": "0.92", "grid.linewidth": 0.8},
     **{"xtick.color": "0.6", "ytick.color": "0.6", "xtick.labelcolor": "0.15", "ytick.labelcolor": "0.15"},
@@ -37,7 +36,31 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">"]  # 8 colours and 9 marke
 DENSE, OTHERS, TEXT = "0.2", "0.84", "0.15"
 POINT = 1 / 72  # inches
 LINE = 1.25  # height of a line of text, in em
+DOTS = 200  # an inch of a PNG
 FILES: dict[str, dict[str, Any]] = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a figure is set: its width in inches, the size of its text in points, its title, and families in panels."""
+
+    width: float = 7.5
+    size: float = 8.0
+    titled: bool = True
+    grouped: bool = True
+
+    @property
+    def em(self) -> float:
+        """The size of the text in inches."""
+        return self.size * POINT
+
+    @property
+    def room(self) -> float:
+        """The width in em."""
+        return self.width / self.em
+
+
+REPORT = Setting()
 
 
 @dataclass(frozen=True)
@@ -53,36 +76,48 @@ class Mark:
         return f"method-{self.number}"
 
 
-def marks(methods: Sequence[str], dense: Collection[str]) -> dict[str, Mark]:
-    """A mark for every method by its position; dense networks have no colour."""
+def marks(families: Mapping[str, str], dense: Collection[str]) -> dict[str, Mark]:
+    """A mark for every method, given with its family; dense networks have no colour.
+
+    Methods of one family follow each other in the palette, so that they differ in colour.
+    """
+    methods = list(families)
+    places = {method: place for place, method in enumerate(sorted(methods, key=lambda name: order(families[name])))}
     return {
         method: Mark(
-            number, DENSE if method in dense else COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+            number,
+            DENSE if method in dense else COLOURS[places[method] % len(COLOURS)],
+            MARKERS[places[method] % len(MARKERS)],
         )
         for number, method in enumerate(methods)
     }
 
 
-def in_style(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Makes a function draw in our style, whatever the user's is."""
+def in_style(draw: Callable[[Chart, Setting], Figure]) -> Callable[[Chart, Setting], Figure]:
+    """Makes a function draw in our style and size of text, whatever the user's are."""
 
     @wraps(draw)
-    def styled(*arguments: Arguments.args, **named: Arguments.kwargs) -> Figure:
-        with matplotlib.style.context(["default", STYLE]):
-            return draw(*arguments, **named)
+    def styled(chart: Chart, setting: Setting) -> Figure:
+        with matplotlib.style.context(["default", STYLE, {"font.size": setting.size}]):
+            return draw(chart, setting)
 
     return styled
 
 
-def write(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Writes a figure in every format, the same bytes on every run."""
+def content(figure: Figure, kind: str) -> bytes:
+    """A figure as a file of this kind, the same bytes on every run."""
     _distinct_ids(figure)
-    paths = [folder / f"{stem}.{kind}" for kind in FILES]
+    written = BytesIO()
     with matplotlib.style.context(["default", STYLE]):
-        for path, (kind, metadata) in zip(paths, FILES.items(), strict=True):
-            content = BytesIO()
-            figure.savefig(content, format=kind, dpi=140, metadata=metadata)
-            publish(path, content.getvalue())
+        figure.savefig(written, format=kind, dpi=DOTS, metadata=FILES[kind])
+    return written.getvalue()
+
+
+def write(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Writes a figure in every format."""
+    paths = [folder / f"{stem}.{kind}" for kind in FILES]
+    for path, kind in zip(paths, FILES, strict=True):
+        publish(path, content(figure, kind))
     return paths
 
 
@@ -90,10 +125,9 @@ def _distinct_ids(figure: Figure) -> None:
     """The first artist of a method has the id `method-N`, the others `method-N-2` and so on."""
     seen: Counter[str] = Counter()
     for artist in dict.fromkeys(figure.findobj(lambda artist: bool(artist.get_gid()))):
-        gid = str(artist.get_gid())
+        gid = "-".join(str(artist.get_gid()).split("-")[:2])
         seen[gid] += 1
-        if seen[gid] > 1:
-            artist.set_gid(f"{gid}-{seen[gid]}")
+        artist.set_gid(f"{gid}-{seen[gid]}" if seen[gid] > 1 else gid)
 
 
 @cache
@@ -108,14 +142,22 @@ def width(text: str) -> float:
     return 1.03 * max(sum(map(_advance, line)) for line in text.replace(r"\$", "$").split("\n"))
 
 
+WORDS = re.compile(r" (?!\S{1,2}$)")  # a last word of one or two letters stays with the one before it
+
+
 def wrapped(text: str, room: float) -> str:
     """The text, fit for matplotlib, in lines of at most `room` em."""
     lines = [""]
-    for word in escaping.figure(text).replace(r"\$", "$").split(" "):
+    for word in WORDS.split(escaping.figure(text).replace(r"\$", "$")):
         for part in _pieces(word, room):
             longer = f"{lines[-1]} {part}" if lines[-1] else part
             lines[-1:] = [longer] if width(longer) <= room else [lines[-1], part]
     return "\n".join(line for line in lines if line).replace("$", r"\$") or " "
+
+
+def height(text: str) -> float:
+    """The height of a text's lines, in em."""
+    return (text.count("\n") + 1) * LINE
 
 
 def _pieces(word: str, room: float) -> list[str]:
@@ -126,48 +168,13 @@ def _pieces(word: str, room: float) -> list[str]:
     return [word[start : start + size] for start in range(0, len(word), size)]
 
 
-def spread(targets: Floats, heights: Floats, room: float) -> Floats:
-    """Places near the targets where things of these heights do not overlap, inside the room if it is large enough."""
-    order = np.argsort(targets, kind="stable")
-    ordered = heights[order]
-    feet = np.cumsum(ordered) - ordered / 2
-    over = targets[order] - feet
-    upwards, downwards = np.maximum.accumulate(over), np.minimum.accumulate(over[::-1])[::-1]
-    places = np.empty_like(feet)
-    places[order] = feet + np.maximum(0, np.minimum((upwards + downwards) / 2, room - heights.sum()))
-    return places
+def columns(labels: list[str], room: float) -> int:
+    """How many columns a legend of these labels has, in order down the columns, in so many em."""
+    for count in range(len(labels), 1, -1):
+        parts = np.array_split(np.array(list(map(width, labels))), count)
+        if sum(HANDLE + part.max() for part in parts) <= room:
+            return count
+    return 1
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A grid of panels: its columns, and the inches of a panel and of the margins around it."""
-
-    columns: int
-    width: float
-    height: float
-    left: float = 0.62
-    right: float = 0.2
-    bottom: float = 0.5
-    top: float = 0.22
-    foot: float = 0.0
-
-
-def panels(count: int, sheet: Sheet, title: str, key: list[Line2D]) -> tuple[Figure, list[Axes]]:
-    """A figure of so many panels, row by row, with its title and a key below the title."""
-    rows = math.ceil(count / sheet.columns)
-    cell = (sheet.left + sheet.width + sheet.right, sheet.top + sheet.height + sheet.bottom)
-    head = 0.34 + 0.22 * bool(key)
-    size = (sheet.columns * cell[0], head + rows * cell[1] + sheet.foot)
-    figure = Figure(figsize=size)
-    corners = [divmod(place, sheet.columns) for place in range(count)]
-    boxes = [(column * cell[0] + sheet.left, size[1] - head - row * cell[1] - sheet.top) for row, column in corners]
-    axes = [
-        figure.add_axes((x / size[0], (y - sheet.height) / size[1], sheet.width / size[0], sheet.height / size[1]))
-        for x, y in boxes
-    ]
-    fitting = min(11.0, (size[0] - 0.2) / POINT / max(width(title), 1.0))
-    figure.text(0.1 / size[0], 1 - 0.08 / size[1], title, size=fitting, va="top", color=TEXT)
-    if key:
-        place = (0.02 / size[0], 1 - 0.27 / size[1])
-        figure.legend(handles=key, loc="upper left", bbox_to_anchor=place, ncols=len(key), frameon=False, borderpad=0.2)
-    return figure, axes
+HANDLE = 4.9  # em of a legend's handle and of the room around it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ class View:
     target: float
     layers: dict[str, pd.DataFrame]
     curves: dict[str, pd.Series[float]]
-    overlaps: pd.DataFrame | None
+    overlaps: pd.DataFrame
 
     @property
     def dense(self) -> pd.DataFrame:
@@ -56,10 +57,19 @@ class View:
         """The rows of these methods at the target that is shown."""
         return self.rows[(self.rows["target"] == self.target) & self.rows["method"].isin(list(methods))]
 
+    @cached_property
+    def _of_methods(self) -> dict[str, tuple[str, bool]]:
+        """The family of each method, and whether its recipe is its own."""
+        columns = self.rows[["method", "family", "own_recipe"]].drop_duplicates("method")
+        return {method: (family, own) for method, family, own in columns.itertuples(index=False, name=None)}
+
+    def family(self, method: str) -> str:
+        """The family of a method; "" if it is not known."""
+        return self._of_methods[method][0]
+
     def name(self, method: str) -> str:
         """A method's name for matplotlib, with a dagger if its recipe is its own."""
-        own = self.rows.loc[self.rows["method"] == method, "own_recipe"].iloc[0]
-        return escaping.figure(method) + " †" * bool(own)
+        return escaping.figure(method) + " †" * bool(self._of_methods[method][1])
 
 
 def sentence(*clauses: str) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import pandas as pd
 
-from lth_bench.reports.escaping import plain
+from lth_bench.reports.methods import named
 from lth_bench.results.frame import dense_runs
 
 
@@ -31,18 +30,8 @@ def selected(frame: pd.DataFrame, selection: RowSelection) -> pd.DataFrame:
     if not selection.controls:
         frame = frame[frame["control"] == ""]
     if selection.methods:
-        names = _names(selection.methods, list(dict.fromkeys(frame["method"])))
+        names = named(selection.methods, list(dict.fromkeys(frame["method"])))
         frame = frame[frame["method"].isin(names) | frame.index.isin(dense_runs(frame).index)]
     if frame.empty:
         raise ValueError("there are only controls, and they are left out")
     return frame.reset_index(drop=True)
-
-
-def _names(text: str, methods: list[str]) -> list[str]:
-    """The methods named in a list with commas; names may contain commas too, and the longest that fits is taken."""
-    any_name = "|".join(re.escape(name) for name in sorted(methods, key=len, reverse=True))
-    item = re.compile(rf"(?:^|(?<=,))\s*({any_name})\s*(?:,|$)")
-    if wrong := item.sub("", text).strip():
-        there = "; ".join(map(plain, methods))
-        raise ValueError(f"no method {plain(wrong.split(',')[0])!r} (of {plain(text)!r}); there are: {there}")
-    return item.findall(text)

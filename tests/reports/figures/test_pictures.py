@@ -16,9 +16,10 @@ import pytest
 
 from lth_bench.experiments.experiment import Choice, Planned
 from lth_bench.reports.figures import axes as scales
-from lth_bench.reports.figures import charts
+from lth_bench.reports.figures.pareto import front
 from lth_bench.reports.figures.pictures import pictures, save, save_all
-from lth_bench.reports.figures.style import STYLE, marks, spread, width, wrapped
+from lth_bench.reports.figures.sheet import spread
+from lth_bench.reports.figures.style import STYLE, marks, width, wrapped
 from lth_bench.results.frame import Results, load
 from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.records import write_plan
@@ -26,7 +27,7 @@ from support.documents import entry, write_document
 from support.hostile import HOSTILE
 from support.records import RECIPE, planned, write_run
 
-KINDS = ["accuracy", "early-stop", "pareto-training", "pareto-inference", "layers", "curves", "overlap"]
+KINDS = ["accuracy", "early-stop", "pareto", "pareto-inference", "layers", "curves", "overlap"]
 LAYERS = {"second.weight": 300, "first.weight": 700}  # in the order of the network
 EMPTY = {"measured": 1.0, "layers": {name: {"size": size, "kept": 0} for name, size in LAYERS.items()}}
 ALONE = ["accuracy", "layers", "curves"]
@@ -165,7 +166,7 @@ def test_files_are_the_same_whenever_they_are_drawn(shared, tmp_path):
 
 
 def test_a_method_has_one_look_and_one_number_in_all_figures(shared):
-    expected = {mark.gid: {mark.colour} for mark in marks(["dense", *NAMES], {"dense"}).values()}
+    expected = {mark.gid: {mark.colour} for mark in marks(dict.fromkeys(["dense", *NAMES], ""), {"dense"}).values()}
     for kind, figure in shared.figures.items():
         colours = {}
         for line in figure.findobj(lambda artist: hasattr(artist, "get_color") and hasattr(artist, "get_marker")):
@@ -180,7 +181,7 @@ def test_a_method_has_one_look_and_one_number_in_all_figures(shared):
 
 
 def test_seventy_two_methods_look_different():
-    looks = marks([str(number) for number in range(72)], set())
+    looks = marks(dict.fromkeys(map(str, range(72)), ""), set())
     assert len({(mark.colour, mark.marker) for mark in looks.values()}) == 72
 
 
@@ -199,7 +200,7 @@ def test_no_name_breaks_a_figure(tmp_path):
         for item, value in methods([f"p{place}"], (0.9,), 1)
     ]
     found = drawn(written(tmp_path, dense(1) + items))
-    for picture in (found["accuracy"], found["pareto-training"], found["layers"]):
+    for picture in (found["accuracy"], found["pareto"], found["layers"]):
         save_svg(picture.draw(), tmp_path / "figure.svg")
         ElementTree.parse(tmp_path / "figure.svg")
         assert re.fullmatch(r"[a-z0-9-]+", picture.stem)
@@ -273,7 +274,7 @@ def test_a_survivor_is_marked_and_cannot_be_on_the_front(tmp_path):
     ]
     found = drawn(written(tmp_path, rows))
     assert "a hollow marker: some seed failed, diverged or is missing" in found["accuracy"].caption
-    assert not {"snip"} & {text.get_text() for axes in found["pareto-training"].draw().axes for text in axes.texts}
+    assert not {"snip"} & {text.get_text() for axes in found["pareto"].draw().axes for text in axes.texts}
 
 
 def test_a_curve_starts_at_the_last_rewind(shared):
@@ -324,7 +325,7 @@ def test_a_recipe_of_its_own_is_marked_and_explained(tmp_path):
 
 def test_the_front_holds_what_nothing_beats_in_both():
     x, y = np.array([3.0, 1.0, 2.0, 1.0, 4.0]), np.array([9.0, 5.0, 4.0, 6.0, 9.0])
-    assert charts.front(x, y) == [3, 0]
+    assert front(x, y) == [3, 0]
 
 
 def test_labels_are_spread_without_overlap_and_stay_in_the_room():

@@ -1,0 +1,127 @@
+"""The command `lth-bench figure`."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lth_bench.cli.arguments import AllRevisions, RunDirectories
+from lth_bench.cli.terminal import finish, out, print_paths, refuse, say
+
+if TYPE_CHECKING:
+    from lth_bench.reports.figures.pictures import Picture
+
+INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}  # the points of TeX
+WIDEST = 20.0  # inches
+NARROWEST = 24.0  # times the size of text
+LEAST, LARGEST = 7.0, 24.0  # points
+
+
+class PictureKind(StrEnum):
+    accuracy = "accuracy"
+    pareto = "pareto"
+    pareto_inference = "pareto-inference"
+    curves = "curves"
+    layers = "layers"
+    overlap = "overlap"
+    early_stop = "early-stop"
+
+
+class PictureFormat(StrEnum):
+    pdf = "pdf"
+    svg = "svg"
+    png = "png"
+
+
+class Group(StrEnum):
+    family = "family"
+    none = "none"
+
+
+def figure(
+    directories: RunDirectories,
+    kind: Annotated[PictureKind, typer.Option(help="What to draw.")] = PictureKind.accuracy,
+    width: Annotated[
+        str, typer.Option(metavar="LENGTH", help="The printed width: a number with in, cm, mm or pt (of TeX).")
+    ] = "6.75in",
+    methods: Annotated[
+        str, typer.Option(metavar="NAMES", help='Only these methods, such as "IMP,SNIP"; dense networks stay.')
+    ] = "",
+    group: Annotated[Group, typer.Option(help="What shares a panel where there are many methods.")] = Group.family,
+    title: Annotated[bool, typer.Option(help="Whether the figure has a title.")] = True,
+    form: Annotated[PictureFormat | None, typer.Option("--format", help="By default that of FILE, or PDF.")] = None,
+    font_size: Annotated[
+        float, typer.Option(min=LEAST, max=LARGEST, metavar="POINTS", help="The printed size of all text.")
+    ] = LEAST,
+    file: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Where to write; of several leaderboards, each has its name added."),
+    ] = None,
+    all_revisions: AllRevisions = False,
+) -> None:
+    """Draw a figure for a paper at its printed width, with its fonts inside, and print a caption."""
+    from lth_bench.cli.display import print_superseded
+    from lth_bench.reports.figures.kinds import KINDS
+    from lth_bench.reports.figures.pictures import pictures
+    from lth_bench.reports.figures.style import Setting, content
+    from lth_bench.reports.methods import named
+    from lth_bench.reports.report import compare
+    from lth_bench.results.merging import load_all
+    from lth_bench.results.overlap import matrices
+    from lth_bench.storage.files import publish
+
+    setting = Setting(_inches(width, font_size), font_size, title, group is Group.family)
+    ending = _ending(form, file)
+    report = compare(load_all(directories, all_revisions))
+    print_superseded(report.results)
+    try:
+        chosen = named(methods, list(dict.fromkeys(report.leaderboards.rows["method"]))) if methods else None
+    except ValueError as error:
+        refuse([f"--methods: {error}"])
+    drawn = pictures(report.results, report.leaderboards, matrices(report.overlaps), setting, chosen)
+    drawn = [picture for picture in drawn if picture.kind == kind]
+    if not drawn:
+        among = " among these methods" if methods else ""
+        where = ", ".join(map(str, directories))
+        refuse([f"there is nothing to draw as {kind} in {where}: that needs {KINDS[kind].needs}{among}"])
+    paths = _paths(drawn, file, ending)
+    for picture, path in zip(drawn, paths, strict=True):
+        publish(path, content(picture.draw(), ending))
+    print_paths(paths)
+    for picture in drawn:
+        say(out, picture.caption)
+    finish(report.results)
+
+
+def _inches(text: str, font_size: float) -> float:
+    length = re.fullmatch(r"(\d+\.?\d*|\.\d+) *([a-z]+)", text.strip())
+    if not length or length[2] not in INCHES:
+        refuse([f"--width is a number with a unit ({', '.join(INCHES)}), such as 3.25in or 487pt, not {text!r}"])
+    inches = float(length[1]) * INCHES[length[2]]
+    narrowest = NARROWEST * font_size / 72
+    if not narrowest <= inches <= WIDEST:
+        refuse([f"--width is {narrowest:.3g}in to {WIDEST:g}in where text has {font_size:g} points, not {text}"])
+    return inches
+
+
+def _ending(form: PictureFormat | None, file: Path | None) -> str:
+    """The format that is asked for, else that of the file's name, else PDF."""
+    if form is not None:
+        return form.value
+    ending = file.suffix[1:].lower() if file else PictureFormat.pdf.value
+    if ending not in list(PictureFormat):
+        known = ", ".join(f".{known}" for known in PictureFormat)
+        refuse([f"--out {file} does not end in one of {known}; name a --format"])
+    return ending
+
+
+def _paths(drawn: list[Picture], file: Path | None, ending: str) -> list[Path]:
+    if file is None:
+        return [Path(f"{picture.stem}.{ending}") for picture in drawn]
+    if len(drawn) == 1:
+        return [file]
+    return [file.with_name(f"{file.stem}{picture.stem.removeprefix(picture.kind)}{file.suffix}") for picture in drawn]
