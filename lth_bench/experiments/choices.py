@@ -97,7 +97,7 @@ def about_choice(registry: Registry, entry: Choice) -> About:
 
 def label(entry: Choice, title: str = "") -> str:
     """The title or else the name of a choice, with its parameters and a raised revision, for tables."""
-    words = [f"{key}={value}" for key, value in entry.arguments.items()]
+    words = [f"{key}={value}" for key, value in sorted(entry.arguments.items())]
     name = title or entry.name
     return with_revision(f"{name} ({', '.join(words)})" if words else name, entry)
 
