@@ -98,7 +98,7 @@ def heat(chart: Heat, setting: Setting) -> Figure:
     stacks = _stacked(parts, grid.columns)
     body = max(sum(part.above + part.tall for part in stack) for stack in stacks)
     foot = (widest if upright else LINE) + 0.8 + FOOT
-    figure, head = headed(Heading(chart.title, []), body + foot, setting)
+    figure, _ = headed(Heading(chart.title, []), body + foot, setting)
     for column, stack in enumerate(stacks):
         lower = body + foot
         for part in stack:
