@@ -19,7 +19,7 @@ def order(family: str) -> int:
 
 
 def panelled(items: Sequence[Item], families: Sequence[str], most: int) -> list[tuple[str, list[Item]]]:
-    """Items in titled panels of at most `most`: one panel if they nearly fit, else panels for each family.
+    """Items in panels of about `most`, each with its title: one panel if they fit, else panels for each family.
 
     Where no family is known there are no titles, and an even number of panels, filled evenly.
     """

@@ -163,8 +163,8 @@ def _cost(view: View, setting: Setting, relative: pd.Series[float], words: tuple
     caption = sentence(
         f"{view.title}: test accuracy at the last step against {words[1]}, relative to the dense network, "
         f"at {_listed(scales.percentage(target) for target in targets)} sparsity, {means(rows)}",
-        "the line is the Pareto front of the means, whose methods are named where there is room; costs within 1 % "
-        "count as the same",
+        "the line is the Pareto front of the means, where costs within 1 % count as the same; its methods are named "
+        "where there is room",
         ERROR_AXIS,
         *dense_words(view),
         *([f"{SURVIVORS}, so that it cannot be on the front"] if rows["hollow"].any() else []),

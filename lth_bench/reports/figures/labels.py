@@ -15,7 +15,7 @@ ALONG = np.linspace(0.35, 1.0, 8)  # shares of a tie that may cross nothing
 
 @dataclass(frozen=True)
 class Label:
-    """A text, the point that it names, the lower left corner and the size of its box, in points of its panel."""
+    """A text, the point that it names, and the lower left corner and size of its box, in points from a panel's."""
 
     text: str
     point: Floats
