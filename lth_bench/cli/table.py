@@ -43,6 +43,9 @@ def table(
     published: Annotated[
         bool, typer.Option("--published", help="Add what papers report, below the methods of layout sparsities.")
     ] = False,
+    average: Annotated[
+        bool, typer.Option("--average", help="Add improvability, Elo and intervals over the models of layout models.")
+    ] = False,
     equivalence: Equivalence = 0.0,
     all_revisions: AllRevisions = False,
     file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write to a file.")] = None,
@@ -57,12 +60,15 @@ def table(
 
     if published and layout is not Layout.sparsities:
         refuse([f"--published goes with the layout sparsities, not with {layout.value}"])
+    if average and layout is not Layout.models:
+        refuse([f"--average goes with the layout models, not with {layout.value}"])
     if at is not None and layout is Layout.sparsities:
         refuse(["--at goes with the layouts models and costs; sparsities shows all of them"])
     results = load(directory, all_revisions)
     print_superseded(results)
+    selection = RowSelection(at, methods, controls, published, equivalence, average=average)
     try:
-        papers = tables(results, layout.value, RowSelection(at, methods, controls, published, equivalence))
+        papers = tables(results, layout.value, selection)
     except ValueError as error:
         refuse([str(error)])
     text = DOCUMENTS[form.value](papers)

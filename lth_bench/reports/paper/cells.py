@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from lth_bench.reports.leaderboards import mark, name_cell, near
-from lth_bench.reports.numbers import half, hundredths, signed
+from lth_bench.reports.numbers import bounds, half, hundredths, signed, tenths, whole
 from lth_bench.reports.table import Cell
 from lth_bench.results.leaderboard import MET, TROUBLES
 
@@ -48,6 +48,12 @@ def number(value: float, decimals: int = 2, note: str = "") -> Cell:
     if not math.isfinite(value):
         return Cell(UNKNOWN)
     return Cell(f"{value:,.{decimals}f}", notes=_note(note), value=value)
+
+
+def mean(row: Any, name: str) -> Cell:
+    """An average over leaderboards with its interval."""
+    form = whole if name == "elo" else tenths
+    return Cell(form(row[name]), bounds(row[f"{name}_lower"], row[f"{name}_upper"], form), value=row[name])
 
 
 def reported(low: float, high: float, note: str) -> Cell:
