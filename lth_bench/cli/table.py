@@ -40,9 +40,7 @@ def table(
         str, typer.Option(metavar="NAMES", help='Only these methods, such as "IMP,SNIP"; dense networks stay.')
     ] = "",
     controls: Annotated[bool, typer.Option(help="Whether controls are shown.")] = True,
-    published: Annotated[
-        bool, typer.Option("--published", help="Add what papers report, below the methods of layout sparsities.")
-    ] = False,
+    published: Annotated[bool, typer.Option("--published", help="Add what papers report, below the methods.")] = False,
     average: Annotated[
         bool, typer.Option("--average", help="Add improvability, Elo and intervals over the models of layout models.")
     ] = False,
@@ -58,8 +56,6 @@ def table(
     from lth_bench.results.frame import load
     from lth_bench.storage.files import publish
 
-    if published and layout is not Layout.sparsities:
-        refuse([f"--published goes with the layout sparsities, not with {layout.value}"])
     if average and layout is not Layout.models:
         refuse([f"--average goes with the layout models, not with {layout.value}"])
     if at is not None and layout is Layout.sparsities:

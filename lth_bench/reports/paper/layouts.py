@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+import pandas as pd
+
 from lth_bench.reports import averages, escaping
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.methods import said
@@ -112,20 +114,19 @@ def _by_sparsity(comparison: _Comparison) -> Iterator[Table]:
         sections = _sections(
             block.rows, partial(_sparsity_line, comparison, places=[block.at(target) for target in columns])
         )
-        below = _reported(comparison.selection, block)
+        numbers = _published(comparison.selection, block)
+        below = reported.reported_rows([(numbers, 0.0)], [(numbers, target) for target in columns], len(columns))
         title = f"Accuracy (%) of {where(block.model, block.dataset)} by sparsity"
         table = Table(title, _columns("method", *map(percent, columns)), [*sections, below], label=block.name)
         yield comparison.captioned(table, block.rows, [reported.NOTE] if below else [])
 
 
-def _reported(selection: RowSelection, block: _Block) -> list[Row]:
+def _published(selection: RowSelection, block: _Block) -> pd.DataFrame:
     """What papers report of the network of a leaderboard, if asked for."""
-    if not selection.published:
-        return []
     rows = published(*block.choices)
-    if selection.methods:
-        rows = rows[rows["pruner"].isin({row["pruner"] for row in block.rows})]
-    return reported.reported_rows(rows, block.targets)
+    if not selection.published:
+        return rows.iloc[:0]
+    return rows[rows["pruner"].isin({row["pruner"] for row in block.rows})] if selection.methods else rows
 
 
 def _by_model(comparison: _Comparison) -> Iterator[Table]:
@@ -141,10 +142,14 @@ def _by_model(comparison: _Comparison) -> Iterator[Table]:
     columns = _columns(
         "method", *(_place(block, several) for block in comparison.blocks), *(MEANS[name] for name in shown)
     )
-    table = Table(f"Accuracy (%) at a sparsity of {percent(at)}", columns, sections, label=f"models at {at:g}")
+    numbers = [_published(comparison.selection, block) for block in comparison.blocks]
+    dense, pruned = ([(found, sparsity) for found in numbers] for sparsity in (0.0, at))
+    below = reported.reported_rows(dense, pruned, len(columns) - 1)
+    title = f"Accuracy (%) at a sparsity of {percent(at)}"
+    table = Table(title, columns, [*sections, below], label=f"models at {at:g}")
     names = comparison.leaderboards.names()
     notes = averages.sentences(found, names) if len(shown) > 1 else averages.counted(found, names, "Mean ranks")
-    yield comparison.captioned(table, rows, list(notes))
+    yield comparison.captioned(table, rows, [*notes, *[reported.NOTE] * bool(below)])
 
 
 def _by_cost(comparison: _Comparison) -> Iterator[Table]:
@@ -158,10 +163,12 @@ def _by_cost(comparison: _Comparison) -> Iterator[Table]:
         usual = (row["training_flops"] for row in rows if not row["target"] and not row["own_recipe"])
         unit = _unit(rows)
         sections = _sections(rows, partial(_cost_line, comparison, training=next(usual, math.nan), unit=unit))
+        numbers = _published(comparison.selection, block)
+        below = reported.reported_rows([(numbers, 0.0)], [(numbers, at)], len(COST_HEADER))
         title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {percent(at)}"
         columns = _columns(*COST_HEADER, f"size\n({UNITS[unit]})")
-        table = Table(title, columns, sections, label=f"costs at {at:g} {block.name}")
-        yield comparison.captioned(table, rows, [COST_NOTE])
+        table = Table(title, columns, [*sections, below], label=f"costs at {at:g} {block.name}")
+        yield comparison.captioned(table, rows, [COST_NOTE, *[reported.NOTE] * bool(below)])
 
 
 COST_HEADER = [
