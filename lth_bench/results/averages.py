@@ -45,10 +45,10 @@ class Averages:
 
 
 def averaged(leaderboards: Leaderboards) -> Averages:
-    """Averages over the cells of a method that allow the most comparisons, of the methods that finished all of them.
+    """Averages over the cells that most methods were asked for, of the methods that finished all of them.
 
-    What a method was asked for decides, and not what it finished, so that none gains where it failed. Neither do
-    controls compete, nor what only finds tickets for others.
+    What was finished does not choose the cells, so that no method gains where it failed. Neither do controls compete,
+    nor what only finds tickets for others.
     """
     rows = leaderboards.rows
     contest = rows[(rows["control"] == "") & (rows["target"] > 0) & ~rows["helper"]]
@@ -60,8 +60,8 @@ def averaged(leaderboards: Leaderboards) -> Averages:
     index[methods, numbers] = contest.index.to_numpy()
     finished = np.zeros(index.shape, dtype=bool)
     finished[methods, numbers] = contest["competes"] & (contest["place"] == contest["target"])
-    common = _most_compared(index >= 0)
-    whole = finished[:, common].all(axis=1)
+    common = _usual(index >= 0)
+    whole = np.asarray(finished[:, common].all(axis=1))
     missing = {
         name: [cells[number] for number in np.flatnonzero(common & ~lacking)]
         for name, lacking in zip(names[~whole], finished[~whole], strict=True)
@@ -73,14 +73,12 @@ def averaged(leaderboards: Leaderboards) -> Averages:
     return Averages(table.sort_values("mean_rank", kind="stable", ignore_index=True), shared, missing)
 
 
-def _most_compared(asked: Bools) -> Bools:
-    """The cells of one of the methods with the most pairs of methods that were asked for all of them."""
+def _usual(asked: Bools) -> Bools:
+    """The cells that most methods were asked for; of several such sets, the largest."""
     if not asked.size:
         return np.zeros(asked.shape[1], dtype=bool)
-    sets = np.unique(asked, axis=0)
-    sizes = sets.sum(axis=1)
-    counts = (asked.astype(int) @ sets.T.astype(int) == sizes).sum(axis=0)
-    return np.asarray(sets[np.lexsort((counts, counts * (counts - 1) * sizes))[-1]])
+    sets, counts = np.unique(asked, axis=0, return_counts=True)
+    return np.asarray(sets[np.lexsort((sets.sum(axis=1), counts))[-1]])
 
 
 def _measured(values: Floats, blocks: Counts) -> dict[str, Floats]:
@@ -117,7 +115,7 @@ def _measured(values: Floats, blocks: Counts) -> dict[str, Floats]:
 def _block(values: Floats) -> Floats:
     """The accuracies of a block in shape (seeds, cells, methods), without seeds that no method has."""
     seeds = np.moveaxis(values, (2, 1, 0), (0, 1, 2))
-    return seeds[~np.isnan(seeds).all(axis=(1, 2))]
+    return np.asarray(seeds[~np.isnan(seeds).all(axis=(1, 2))])
 
 
 def _resampled(values: Floats, draws: int, generator: np.random.Generator) -> Floats:

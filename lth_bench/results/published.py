@@ -47,11 +47,11 @@ BETWEEN = "; "  # models of one row
 def published(dataset: str, model: str) -> pd.DataFrame:
     """What papers report of a model on a data set, named as in our tables: a row a number, none if nothing is known.
 
-    `method` is the paper's name and `pruner` ours, "" where we have none; `sparsity` is a share, `accuracy` on test
-    images in per cent with as many `decimals` as the paper has, `deviation` the standard deviation in points and NaN
-    where none is given, `counted` the weights of which a sparsity is ("": all that we count), `seeds` <NA> where not
-    given; `epochs` is text, for some count iterations. Only numbers at one known sparsity of weights are there. Protocols differ from paper to paper
-    and from ours.
+    `method` is the paper's name and `pruner` ours, "" where we have none; `sparsity` is a share, of the weights that
+    `counted` names ("": of all that we count); `accuracy` on test images is in per cent, with as many `decimals` as the
+    paper has; `deviation` is the standard deviation in points, NaN where none is given, `seeds` <NA> where not;
+    `epochs` is text, for some count iterations. Only numbers at one known sparsity of weights are there. Protocols
+    differ from paper to paper and from ours.
     """
     rows = published_rows()
     rows = rows.assign(citation=cited(rows))

@@ -88,8 +88,7 @@ def test_a_method_that_lacks_a_cell_is_named_and_not_compared_and_nothing_is_imp
     assert "fails (lacks 50% of lenet_5 on digits); few (lacks 50% of lenet_5 on digits, 90% of mlp on digits)" in told
 
 
-def test_a_method_gains_nothing_where_all_others_would_be_compared_without_its_failure(tmp_path):
-    """Without the cell in which it failed there were more comparisons, but what was asked for decides."""
+def test_a_method_gains_nothing_where_it_failed(tmp_path):
     rows = [item for name in "abcde" for model in ("lenet_5", "mlp") for item in seeds(name, (0.5, 0.6), model)]
     rows = [(item, "diverged" if index == 1 else value) for index, (item, value) in enumerate(rows)]
     found = averaged(recorded(tmp_path, rows))
