@@ -124,7 +124,7 @@ def _resampled(values: Floats, draws: int, generator: np.random.Generator) -> Fl
     weights = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws).astype(float)
     counts = weights @ (~np.isnan(flat)).astype(float)
     means = np.where(counts > 0, weights @ np.nan_to_num(flat) / np.maximum(counts, 1), np.nanmean(flat, axis=0))
-    return means.reshape(draws, *values.shape[1:])
+    return np.asarray(means.reshape(draws, *values.shape[1:]))
 
 
 def _scores(accuracy: Floats) -> Floats:
