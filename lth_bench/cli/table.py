@@ -40,8 +40,9 @@ def table(
         str, typer.Option(metavar="NAMES", help='Only these methods, such as "IMP,SNIP"; dense networks stay.')
     ] = "",
     controls: Annotated[bool, typer.Option(help="Whether controls are shown.")] = True,
-    published: Annotated[
-        bool, typer.Option("--published", help="Add what papers report, below the methods of layout sparsities.")
+    published: Annotated[bool, typer.Option("--published", help="Add what papers report, below the methods.")] = False,
+    average: Annotated[
+        bool, typer.Option("--average", help="Add improvability, Elo and intervals over the models of layout models.")
     ] = False,
     equivalence: Equivalence = 0.0,
     all_revisions: AllRevisions = False,
@@ -59,15 +60,15 @@ def table(
     from lth_bench.results.frame import load
     from lth_bench.storage.files import publish
 
-    if published and layout is not Layout.sparsities:
-        refuse([f"--published goes with the layout sparsities, not with {layout.value}"])
+    if average and layout is not Layout.models:
+        refuse([f"--average goes with the layout models, not with {layout.value}"])
     if at is not None and layout is Layout.sparsities:
         refuse(["--at goes with the layouts models and costs; sparsities shows all of them"])
     if bib is not None and form is not PaperFormat.tex:
         refuse([f"--bib goes with --format tex, not with {form.value}"])
     results = load(directory, all_revisions)
     print_superseded(results)
-    selection = RowSelection(at, methods, controls, published, equivalence, cited=bib is not None)
+    selection = RowSelection(at, methods, controls, published, equivalence, average=average, cited=bib is not None)
     try:
         papers = tables(results, layout.value, selection)
         entries = bibliography(results.methods, papers) if bib else ""

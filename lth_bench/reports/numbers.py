@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 Form = Callable[[float], str]
 
 MISSING = "–"
+tenths: Form = "{:.1f}".format
 hundredths: Form = "{:.2f}".format
 thousandths: Form = "{:.3f}".format
+whole: Form = "{:.0f}".format
 grouped: Form = "{:,.0f}".format
 grouped_tenths: Form = "{:,.1f}".format
 ten_thousandths_percent: Form = "{:.4%}".format

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from lth_bench.reports import numbers
+from lth_bench.reports import averages, numbers
 from lth_bench.reports.escaping import markdown
 from lth_bench.reports.formats.markdown import bare
 from lth_bench.reports.leaderboards import formatted, marks, verdict_sentence
@@ -15,6 +15,7 @@ from lth_bench.reports.leaderboards import numbers as all_numbers
 from lth_bench.reports.methods import described
 from lth_bench.reports.suites import SuiteText
 from lth_bench.reports.table import Column, listing
+from lth_bench.results.averages import averaged
 from lth_bench.results.evidence import Evidence
 from lth_bench.results.frame import Results, rows_of
 from lth_bench.results.leaderboard import Leaderboards
@@ -34,8 +35,7 @@ CHECKS_NOTE = (
     "comparable: the control trained what its method did not, or without the method's own loss."
 )
 OVERALL_NOTE = (
-    "A cell is one sparsity of one leaderboard. Methods that were ranked in fewer cells stand below: a mean over "
-    "other cells cannot be compared. Methods of which a seed failed, diverged or is missing are not ranked "
+    "A cell is one sparsity of one leaderboard. Methods of which a seed failed, diverged or is missing are not ranked "
     "there."
 )
 EARLY_STOP_NOTE = (
@@ -45,7 +45,9 @@ EARLY_STOP_NOTE = (
 METHOD = Column("method", "method", notes="marks")
 STANDING = [
     Column("method", "method"),
-    Column("mean rank", "mean_rank", numbers.hundredths),
+    Column("mean rank", "mean_rank", numbers.hundredths, interval=True),
+    Column("improvability (%)", "improvability", numbers.hundredths, interval=True),
+    Column("Elo", "elo", numbers.whole, interval=True),
     Column("best or near it in", "best_in"),
     Column("ranked in", "ranked_in"),
     Column("leaderboards", "leaderboards"),
@@ -134,11 +136,13 @@ def _overall(leaderboards: Leaderboards) -> list[str]:
     """Methods over all leaderboards, where there are several."""
     if len(list(leaderboards.blocks())) < 2:
         return []
-    rows = overall(leaderboards)
+    found = averaged(leaderboards)
+    rows = overall(leaderboards, found)
     best = [f"{row['best']} of {row['cells']} cells" for row in rows_of(rows)]
     ranked = [f"{row['cells']} of {row['asked']} cells" for row in rows_of(rows)]
     table = listing("", STANDING, rows_of(rows.assign(best_in=best, ranked_in=ranked)))
-    return ["## Over all leaderboards", bare(table), OVERALL_NOTE]
+    notes = markdown(" ".join([OVERALL_NOTE, *averages.sentences(found, leaderboards.names())]))
+    return ["## Over all leaderboards", bare(table), notes]
 
 
 def _methods(results: Results, leaderboards: Leaderboards) -> Iterator[str]:

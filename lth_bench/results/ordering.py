@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lth_bench.results.averages import Averages
 from lth_bench.results.frame import BLOCK
 from lth_bench.results.leaderboard import MET, Leaderboards, Samples
 
@@ -54,17 +55,16 @@ def _sparsity(text: str) -> float | None:
         return None
 
 
-def overall(leaderboards: Leaderboards) -> pd.DataFrame:
-    """Methods over all leaderboards: mean rank, number of times best or near the best, and number of cells.
+def overall(leaderboards: Leaderboards, averages: Averages) -> pd.DataFrame:
+    """Methods over all leaderboards: their averages, number of times best or near the best, and number of cells.
 
-    A cell is one sparsity of one leaderboard; `cells` counts those in which a method was ranked, `asked` those in
-    which it was asked for. Mean ranks over different cells cannot be compared.
+    `cells` counts the cells in which a method was ranked, `asked` those in which it was asked for. Methods that are not
+    compared stand below, without averages.
     """
     rows = leaderboards.rows.assign(block=leaderboards.rows.groupby(BLOCK, sort=False).ngroup())
-    methods = rows[(rows["control"] == "") & (rows["place"] > 0) & ~rows["helper"]].groupby("method", sort=False)
+    methods = rows[(rows["control"] == "") & (rows["target"] > 0) & ~rows["helper"]].groupby("method", sort=False)
     table = pd.DataFrame(
         {
-            "mean_rank": methods["rank"].mean(),
             "best": (methods["best"].sum() + methods["near_best"].sum()),
             "cells": methods["rank"].count(),
             "asked": methods.size(),
@@ -72,4 +72,5 @@ def overall(leaderboards: Leaderboards) -> pd.DataFrame:
             "difference": methods["difference"].mean(),
         }
     )
-    return table.reset_index().sort_values(["cells", "mean_rank"], ascending=[False, True], ignore_index=True)
+    whole = table.reset_index().merge(averages.rows, on="method", how="left")
+    return whole.sort_values(["mean_rank", "cells"], ascending=[True, False], ignore_index=True)

@@ -10,13 +10,15 @@ defaults; empty where we have none. How networks were matched:
 - The `resnet18` and `resnet50` of SynFlow and GraNet have a 3×3 stem without pooling, which timm's have only with
   `stem=cifar`.
 - VGG-16 on ImageNet is left out: its sparsities count convolutions alone, which have a tenth of its weights.
+
+A number is written with the digits of its paper, under the paper that measured it, and once: `source` says where it was
+read, and `note` who quotes it. `counted` says of what weights a sparsity is, if not of all of convolution and linear
+layers.
 """
 
 from __future__ import annotations
 
-import re
 from importlib.resources import files
-from typing import Any
 
 import pandas as pd
 
@@ -24,7 +26,9 @@ COLUMNS = [
     "method",
     "pruner",
     "sparsity",
+    "counted",
     "accuracy",
+    "decimals",
     "deviation",
     "seeds",
     "epochs",
@@ -32,6 +36,7 @@ COLUMNS = [
     "year",
     "source",
     "note",
+    "citation",
 ]
 ERROR = "test_err_pct"
 METRICS = ("test_acc_pct", "top1_pct", ERROR)
@@ -42,12 +47,14 @@ BETWEEN = "; "  # models of one row
 def published(dataset: str, model: str) -> pd.DataFrame:
     """What papers report of a model on a data set, named as in our tables: a row a number, none if nothing is known.
 
-    `method` is the paper's name and `pruner` ours, "" where we have none; `sparsity` is a share, `accuracy` on test
-    images in per cent, `deviation` in points and NaN where none is given, `seeds` <NA> where not; `epochs` is text, for
-    some count iterations. Only numbers at one known sparsity of weights are there. Protocols differ from paper to paper
-    and from ours.
+    `method` is the paper's name and `pruner` ours, "" where we have none; `sparsity` is a share, of the weights that
+    `counted` names ("": of all that we count); `accuracy` on test images is in per cent, with as many `decimals` as the
+    paper has; `deviation` is the standard deviation in points, NaN where none is given, `seeds` <NA> where not;
+    `epochs` is text, for some count iterations. Only numbers at one known sparsity of weights are there. Protocols
+    differ from paper to paper and from ours.
     """
     rows = published_rows()
+    rows = rows.assign(citation=cited(rows))
     named = rows["our_models"].map(lambda models: model in models.split(BETWEEN)).astype(bool)
     return _tidy(rows[(rows["our_dataset"] == dataset) & named & rows["metric"].isin(METRICS)])
 
@@ -58,10 +65,16 @@ def published_rows() -> pd.DataFrame:
         return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
-def citation(row: Any) -> str:
-    """The paper of a row as "Frankle & Carbin 2019"; its title ends with its authors in brackets."""
-    authors = re.search(r"\(([^()]+)\)$", row.paper)
-    return f"{authors[1] if authors else row.paper} {row.year}"
+def cited(rows: pd.DataFrame) -> pd.Series[str]:
+    """The papers of rows as "Frankle & Carbin 2019", with their short titles where authors and year are the same.
+
+    A paper is "SHORT / REST OF ITS TITLE (AUTHORS)", in which all but the title may be missing.
+    """
+    authors = rows["paper"].str.extract(r"\(([^()]+)\)$")[0].fillna(rows["paper"])
+    names = authors + " " + rows["year"].astype(str)
+    several = rows["paper"].groupby(names).transform("nunique") > 1
+    short = rows["paper"].str.replace(r" \([^()]+\)$", "", regex=True).str.partition(" / ")[0]
+    return names + (", " + short).where(several, "")
 
 
 def _tidy(rows: pd.DataFrame) -> pd.DataFrame:
@@ -70,6 +83,7 @@ def _tidy(rows: pd.DataFrame) -> pd.DataFrame:
         pruner=rows["our_pruner"],
         sparsity=(_numbers(rows["sparsity_pct"]) / 100).round(6),
         accuracy=value.where(rows["metric"] != ERROR, 100 - value).round(4),
+        decimals=rows["value"].map(lambda text: len(text.partition(".")[2])).astype(int),
         deviation=_numbers(rows["std"]),
         seeds=_numbers(rows["seeds"]).astype("Int64"),
         year=rows["year"].astype(int),

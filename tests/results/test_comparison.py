@@ -19,6 +19,7 @@ from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import sha256
 from lth_bench.reports.leaderboards import formatted, numbers, tables
+from lth_bench.results.averages import averaged
 from lth_bench.results.controls import question, rivals
 from lth_bench.results.frame import load, results
 from lth_bench.results.leaderboard import summarise
@@ -108,9 +109,10 @@ def test_a_cell_that_lost_a_seed_is_neither_ranked_nor_best_nor_in_an_area(tmp_p
     imp, snip = row(found, "imp"), row(found, "snip")
     assert np.isnan(imp["rank"]) and not imp["best"] and np.isnan(imp["area"])
     assert snip["rank"] == 1 and snip["best"] and 70 < snip["area"] < 91
-    whole = overall(found).set_index("method")
+    whole = overall(found, averaged(found)).set_index("method")
     assert whole.loc["imp", ["cells", "asked"]].tolist() == [1, 2]
     assert whole.index[-1] == "imp", "who was ranked in fewer cells stands below"
+    assert np.isnan(whole.loc["imp", "mean_rank"]) and whole.loc["snip", "mean_rank"] == 1.25
 
 
 def test_a_method_whose_worst_record_was_deleted_gains_nothing_by_it(tmp_path):
@@ -286,7 +288,7 @@ def test_what_only_finds_tickets_for_others_does_not_compete(tmp_path):
     assert np.isnan(helper[["rank", "p_holm", "area"]].astype(float)).all()
     assert not helper[["best", "second", "near_best"]].any()
     assert row(found, "snip")["best"] and row(found, "imp")["rank"] == 2
-    assert "helper" not in set(verdicts(found)["method"]) | set(overall(found)["method"])
+    assert "helper" not in set(verdicts(found)["method"]) | set(overall(found, averaged(found))["method"])
 
 
 def test_badges_are_paired_by_seed_and_averaged_over_targets(tmp_path):

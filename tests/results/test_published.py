@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import timm
 
 from lth_bench.experiments.plugins import load_plugins
-from lth_bench.results.published import BETWEEN, COLUMNS, METRICS, citation, published, published_rows
+from lth_bench.results.published import BETWEEN, COLUMNS, METRICS, cited, published, published_rows
 
-TABLE = ["paper", "year", "method", "model", "dataset", "sparsity_pct", "metric", "value"]
+TABLE = ["paper", "year", "method", "model", "dataset", "sparsity_pct", "counted", "metric", "value"]
 TABLE += ["std", "seeds", "epochs", "source", "note", "our_dataset", "our_models", "our_pruner"]
 KNOWN = {
     *METRICS,
@@ -47,6 +46,7 @@ WHOLE = {
     "model": r"[A-Za-z].*[^?]",
     "dataset": r"MNIST|CIFAR-100?|CIFAR-10b \(half\)|Tiny-ImageNet|ImageNet",
     "sparsity_pct": rf"({NUMBER}(-{NUMBER})?)?",
+    "counted": r"(convolutions)?",
     "metric": "|".join(sorted(KNOWN)),
     "value": rf"{NUMBER}|yes|no",
     "std": rf"({NUMBER})?",
@@ -160,7 +160,51 @@ def test_a_name_in_papers_is_one_thing_here(theirs, ours):
 
 
 def test_papers_are_cited_by_authors_and_year():
-    assert citation(one(published("cifar10", "cifar_resnet20"), pruner="imp")) == "Frankle & Carbin 2019"
-    (row, *_) = published("cifar10", "wrn_22_2").itertuples()
-    assert citation(row) == "Evci et al. 2020"
-    assert citation(SimpleNamespace(paper="A Title", year=2020)) == "A Title 2020"
+    assert one(published("cifar10", "cifar_resnet20"), pruner="imp")["citation"] == "Frankle & Carbin 2019"
+    assert published("cifar10", "wrn_22_2")["citation"][0] == "Evci et al. 2020"
+    papers = ["A Title", "One / and More (Du et al.)", "Two (Du et al.)"]
+    assert list(cited(pd.DataFrame({"paper": papers, "year": 2020}))) == [
+        "A Title 2020",
+        "Du et al. 2020, One",
+        "Du et al. 2020, Two",
+    ]
+
+
+def test_two_papers_of_the_same_authors_and_year_are_told_apart():
+    papers = published_rows().assign(citation=lambda rows: cited(rows)).groupby("citation")["paper"].nunique()
+    assert papers.max() == 1 and {"Liu et al. 2021, GraNet", "Liu et al. 2021, ITOP"} <= set(papers.index)
+
+
+@pytest.mark.parametrize(
+    ("place", "method", "sparsity", "paper"),
+    [
+        (("mnist", "lenet_300_100"), "LWC", 0.917, "Han et al. 2015"),
+        (("mnist", "lenet_300_100"), "DNS", 0.982, "Guo et al. 2016"),
+        (("mnist", "lenet_300_100"), "LC", 0.99, "Carreira-Perpiñán & Idelbayev 2018"),
+        (("cifar10", "cifar_vgg19"), "SET", 0.9, "Wang et al. 2020"),
+        (("imagenet", "resnet50"), "RigL", 0.8, "Evci et al. 2020"),
+        (("imagenet", "resnet50"), "SET", 0.9, "Evci et al. 2020"),
+        (("imagenet", "resnet50"), "MEST", 0.8, "Yuan et al. 2021"),
+    ],
+)
+def test_a_number_that_others_quote_stands_once_and_is_of_the_paper_that_measured_it(place, method, sparsity, paper):
+    assert one(published(*place), method=method, sparsity=sparsity)["citation"] == paper
+
+
+def test_no_number_of_a_method_is_there_twice():
+    rows = published_rows()
+    number = ["model", "dataset", "method", "sparsity_pct", "metric", "value"]
+    told = rows[rows["metric"].isin(METRICS) & (rows["std"] != "")]
+    assert not told.duplicated(number).any()
+
+
+def test_numbers_keep_the_digits_of_their_papers():
+    snip = one(published("mnist", "lenet_300_100"), method="SNIP", sparsity=0.95)
+    assert (snip["accuracy"], snip["decimals"]) == (98.4, 1)
+    assert one(published("cifar10", "cifar_vgg19"), method="GraSP", sparsity=0.9)["decimals"] == 2, "93.30"
+
+
+def test_sparsities_of_convolutions_alone_are_marked():
+    rows = published("imagenet", "resnet50")
+    marked = rows[rows["counted"] == "convolutions"]
+    assert set(marked["citation"]) == {"Liu et al. 2019"} and len(marked) == 6

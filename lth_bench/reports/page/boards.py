@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup, escape
 
+from lth_bench.reports.averages import sentences
 from lth_bench.reports.leaderboards import (
     code_doubts,
     distinct,
@@ -28,6 +29,7 @@ from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.listings import listed
 from lth_bench.reports.page.svg import cleaned
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, grid
+from lth_bench.results.averages import averaged
 from lth_bench.results.frame import BLOCK, rows_of
 from lth_bench.results.leaderboard import MET, Place
 from lth_bench.results.ordering import overall
@@ -57,7 +59,8 @@ def boards(content: PageContent) -> dict[str, Any]:
     where = rows[[*keys, "board", "block", "number", "place", "own_recipe"]]
     methods = where.drop_duplicates([*BLOCK, "method"]).drop(columns=["target", "place"])
     badges = content.badges.rename(columns=CHANGED).merge(methods, on=[*BLOCK, "method"])
-    standing = rows_of(overall(content.leaderboards))
+    averages = averaged(content.leaderboards)
+    standing = rows_of(overall(content.leaderboards, averages))
     drawn: dict[Place, list[tuple[str, Markup]]] = defaultdict(list)
     for number, (caption, _, place, svg) in enumerate(content.figures):
         drawn[place].append((caption, cleaned(svg, caption, f"f{number}-")))
@@ -66,6 +69,7 @@ def boards(content: PageContent) -> dict[str, Any]:
         "others": [figure for place, figures in drawn.items() if place not in names for figure in figures],
         "targets": [percent(target) for target in sorted(set(rows["target"]))],
         "standing": listed("Methods over all leaderboards", listings.STANDING, standing) if standing else None,
+        "averages": list(sentences(averages, names)),
         "methods_listed": listed("Methods", listings.METHODS, described(content.results, content.leaderboards)),
         "verdicts": listed("Winning tickets", listings.VERDICTS, rows_of(content.verdicts.merge(where, on=keys))),
         "badges": listed("Sanity checks", listings.BADGES, rows_of(badges)),

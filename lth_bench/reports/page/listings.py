@@ -19,6 +19,7 @@ from lth_bench.reports.numbers import (
     thousandths,
     three_digits_percent,
     times,
+    whole,
 )
 from lth_bench.reports.table import Column, Table, listing
 
@@ -108,13 +109,18 @@ METHODS = [
 ]
 STANDING = [
     METHOD,
-    Column("mean rank", "mean_rank", hundredths, "Over the cells in which it was ranked."),
+    Column("mean rank", "mean_rank", hundredths, "Over the cells that all compared methods have.", interval=True),
+    Column(
+        "improvability", "improvability", hundredths, "1 − lowest error of a cell ÷ its own, in per cent.",
+        interval=True,
+    ),
+    Column("Elo", "elo", whole, "400 points are odds of ten to one of the higher mean.", interval=True),
     Column("best", "best", count, "In how many cells it is the best or not told from it."),
     Column("cells", "cells", count, "Sparsities of leaderboards in which it was ranked."),
-    Column("asked", "asked", count, "In how many it should have been: means over different cells do not compare."),
+    Column("asked", "asked", count, "In how many it should have been."),
     Column("leaderboards", "leaderboards", count),
     Column("difference", "difference", signed_or_zero, "To dense, in points, over all of them."),
-]
+]  # fmt: skip
 VERDICTS = [
     METHOD,
     BOARD,

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from lth_bench.reports.leaderboards import mark, name_cell, near
-from lth_bench.reports.numbers import half, hundredths, signed
+from lth_bench.reports.numbers import bounds, half, hundredths, signed, tenths, whole
 from lth_bench.reports.table import Cell
 from lth_bench.results.leaderboard import MET, TROUBLES
 
@@ -50,11 +50,22 @@ def number(value: float, decimals: int = 2, note: str = "") -> Cell:
     return Cell(f"{value:,.{decimals}f}", notes=_note(note), value=value)
 
 
-def reported(low: float, high: float, note: str) -> Cell:
-    """A number that a paper reports, or the range of several."""
-    alone = low == high
-    text = hundredths(low) if alone else f"{hundredths(low)}–{hundredths(high)}"
-    return Cell(text, notes=_note(note), mark="reported", value=low if alone else None)
+def mean(row: Any, name: str) -> Cell:
+    """An average over leaderboards with its interval."""
+    form = whole if name == "elo" else tenths
+    return Cell(form(row[name]), bounds(row[f"{name}_lower"], row[f"{name}_upper"], form), value=row[name])
+
+
+def reported(numbers: Any, target: float) -> Cell:
+    """Numbers that a paper reports at one sparsity: with its digits and standard deviation, or the range of several."""
+    decimals, ends = numbers["decimals"].max(), (numbers["accuracy"].min(), numbers["accuracy"].max())
+    low, high = (f"{value:.{decimals}f}" for value in ends)
+    note = _note(elsewhere(numbers["sparsity"].iloc[0], target))
+    if low != high:
+        return Cell(f"{low}–{high}", notes=note, mark="reported")
+    deviation = numbers["deviation"].max()
+    spread = "" if math.isnan(deviation) else f"± {deviation:.{decimals}f}"
+    return Cell(low, spread, notes=note, mark="reported", value=ends[0])
 
 
 def elsewhere(sparsity: float, target: float) -> str:

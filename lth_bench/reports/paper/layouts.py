@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from lth_bench.reports import escaping
+import pandas as pd
+
+from lth_bench.reports import averages, escaping
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.methods import said
 from lth_bench.reports.numbers import hundredths, percent
@@ -19,9 +21,9 @@ from lth_bench.reports.paper.captions import caption, where
 from lth_bench.reports.paper.cells import UNKNOWN
 from lth_bench.reports.paper.selection import RowSelection, selected
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, labelled
+from lth_bench.results.averages import averaged
 from lth_bench.results.frame import Results, rows_of
 from lth_bench.results.leaderboard import Leaderboards, summarise
-from lth_bench.results.ordering import overall
 from lth_bench.results.published import published
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -72,6 +74,11 @@ class _Comparison:
     def blocks(self) -> list[_Block]:
         return [_Block(*place, rows_of(rows)) for place, rows in self.leaderboards.blocks()]
 
+    def at(self, sparsity: float) -> Leaderboards:
+        """The leaderboards at one sparsity."""
+        rows = self.leaderboards.rows
+        return Leaderboards(rows[rows["target"] == sparsity], self.leaderboards.samples)
+
     def name(self, rows: list[Any]) -> Cell:
         """The name of a method with the marks of all its rows, and its paper if papers are cited."""
         cell = cells.name(rows)
@@ -107,20 +114,19 @@ def _by_sparsity(comparison: _Comparison) -> Iterator[Table]:
         sections = _sections(
             block.rows, partial(_sparsity_line, comparison, places=[block.at(target) for target in columns])
         )
-        below = _reported(comparison.selection, block)
+        numbers = _published(comparison.selection, block)
+        below = reported.reported_rows([(numbers, 0.0)], [(numbers, target) for target in columns], len(columns))
         title = f"Accuracy (%) of {where(block.model, block.dataset)} by sparsity"
         table = Table(title, _columns("method", *map(percent, columns)), [*sections, below], label=block.name)
         yield comparison.captioned(table, block.rows, [reported.NOTE] if below else [])
 
 
-def _reported(selection: RowSelection, block: _Block) -> list[Row]:
+def _published(selection: RowSelection, block: _Block) -> pd.DataFrame:
     """What papers report of the network of a leaderboard, if asked for."""
-    if not selection.published:
-        return []
     rows = published(*block.choices)
-    if selection.methods:
-        rows = rows[rows["pruner"].isin({row["pruner"] for row in block.rows})]
-    return reported.reported_rows(rows, block.targets)
+    if not selection.published:
+        return rows.iloc[:0]
+    return rows[rows["pruner"].isin({row["pruner"] for row in block.rows})] if selection.methods else rows
 
 
 def _by_model(comparison: _Comparison) -> Iterator[Table]:
@@ -128,11 +134,22 @@ def _by_model(comparison: _Comparison) -> Iterator[Table]:
     at = _sparsity(comparison.selection.at, comparison.blocks)
     places = [block.at(0.0, at) for block in comparison.blocks]
     rows = [row for place in places for row in place.values()]
-    sections = _sections(rows, partial(_model_line, comparison, places=places, ranks=_mean_ranks(comparison, at)))
+    shown = ["mean_rank", "improvability", "elo"] if comparison.selection.average else ["mean_rank"]
+    found = averaged(comparison.at(at))
+    means = {row["method"]: [cells.mean(row, name) for name in shown] for row in rows_of(found.rows)}
+    sections = _sections(rows, partial(_model_line, comparison, places=places, means=means, width=len(shown)))
     several = Counter((block.model, block.dataset) for block in comparison.blocks)
-    columns = _columns("method", *(_place(block, several) for block in comparison.blocks), "mean rank")
-    table = Table(f"Accuracy (%) at a sparsity of {percent(at)}", columns, sections, label=f"models at {at:g}")
-    yield comparison.captioned(table, rows, [RANK_NOTE])
+    columns = _columns(
+        "method", *(_place(block, several) for block in comparison.blocks), *(MEANS[name] for name in shown)
+    )
+    numbers = [_published(comparison.selection, block) for block in comparison.blocks]
+    dense, pruned = ([(found, sparsity) for found in numbers] for sparsity in (0.0, at))
+    below = reported.reported_rows(dense, pruned, len(columns) - 1)
+    title = f"Accuracy (%) at a sparsity of {percent(at)}"
+    table = Table(title, columns, [*sections, below], label=f"models at {at:g}")
+    names = comparison.leaderboards.names()
+    notes = averages.sentences(found, names) if len(shown) > 1 else averages.counted(found, names, "Mean ranks")
+    yield comparison.captioned(table, rows, [*notes, *[reported.NOTE] * bool(below)])
 
 
 def _by_cost(comparison: _Comparison) -> Iterator[Table]:
@@ -146,10 +163,12 @@ def _by_cost(comparison: _Comparison) -> Iterator[Table]:
         usual = (row["training_flops"] for row in rows if not row["target"] and not row["own_recipe"])
         unit = _unit(rows)
         sections = _sections(rows, partial(_cost_line, comparison, training=next(usual, math.nan), unit=unit))
+        numbers = _published(comparison.selection, block)
+        below = reported.reported_rows([(numbers, 0.0)], [(numbers, at)], len(COST_HEADER))
         title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {percent(at)}"
         columns = _columns(*COST_HEADER, f"size\n({UNITS[unit]})")
-        table = Table(title, columns, sections, label=f"costs at {at:g} {block.name}")
-        yield comparison.captioned(table, rows, [COST_NOTE])
+        table = Table(title, columns, [*sections, below], label=f"costs at {at:g} {block.name}")
+        yield comparison.captioned(table, rows, [COST_NOTE, *[reported.NOTE] * bool(below)])
 
 
 COST_HEADER = [
@@ -165,7 +184,7 @@ COST_NOTE = (
     "Differences are paired by seed. FLOPs are of kept weights, those of training with search and retraining; size is "
     "of a bitmap or compressed rows."
 )
-RANK_NOTE = "Mean ranks are over the models, or over as many as the brackets say."
+MEANS = {"mean_rank": "mean rank", "improvability": "improv-\nability (%)", "elo": "Elo"}
 LAYOUTS: dict[str, Callable[[_Comparison], Iterator[Table]]] = {
     "sparsities": _by_sparsity,
     "models": _by_model,
@@ -198,8 +217,12 @@ def _sparsity_line(comparison: _Comparison, rows: list[Any], places: list[_Place
     return Row([Cell(name.text, notes=(*name.notes, "(at 0%)")), cells.accuracy(rows[0])])
 
 
-def _model_line(comparison: _Comparison, rows: list[Any], places: list[_Place], ranks: dict[_Key, Cell]) -> Row:
-    return Row([*_line(comparison, rows, places).cells, ranks.get(_key(rows[0]), NOTHING)])
+def _model_line(
+    comparison: _Comparison, rows: list[Any], places: list[_Place], means: dict[str, list[Cell]], width: int
+) -> Row:
+    method, pruned = _key(rows[0])
+    beside = (means.get(method) if pruned else None) or [NOTHING] * width
+    return Row([*_line(comparison, rows, places).cells, *beside])
 
 
 def _cost_line(comparison: _Comparison, rows: list[Any], training: float, unit: int) -> Row:
@@ -225,17 +248,6 @@ def _columns(first: str, *others: str) -> list[Column]:
 def _place(block: _Block, several: Counter[tuple[str, str]]) -> str:
     recipe = f",\n{plain(block.recipe)}" if several[block.model, block.dataset] > 1 else ""
     return f"{plain(block.model)}\non {plain(block.dataset)}{recipe}"
-
-
-def _mean_ranks(comparison: _Comparison, at: float) -> dict[_Key, Cell]:
-    """The mean rank of each method over the leaderboards that rank it at a sparsity."""
-    rows, blocks = comparison.leaderboards.rows, len(comparison.blocks)
-    met = Leaderboards(rows[(rows["target"] == at) & (rows["place"] == at)], comparison.leaderboards.samples)
-    ranks = {}
-    for row in rows_of(overall(met)):
-        note = "" if row["cells"] == blocks else f"{row['cells']} of {blocks}"
-        ranks[row["method"], True] = cells.number(row["mean_rank"], 1, note) if row["cells"] else NOTHING
-    return ranks
 
 
 def _sparsity(at: float | None, blocks: list[_Block]) -> float:

@@ -6,36 +6,43 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lth_bench.reports.paper.cells import elsewhere, reported
+from lth_bench.reports.paper.cells import reported
 from lth_bench.reports.table import NOTHING, Cell, Row
-from lth_bench.results.published import citation
 
 NEAR = 0.005  # a published number stands in a column whose sparsity differs by no more
 NOTE = (
-    f"In italics: reported for the same network at sparsities within {100 * NEAR:g} points; protocols differ, so these "
-    "are not compared."
+    f"In italics: reported for the same network at sparsities within {100 * NEAR:g} points, with the digits and "
+    "standard deviations of the papers; protocols differ, so these are not compared."
 )
+Place = tuple[pd.DataFrame, float]
+"""Published numbers of a network, and the sparsity of a column."""
 
 
-def reported_rows(numbers: pd.DataFrame, targets: Sequence[float]) -> list[Row]:
-    """Published numbers under these sparsities, a row for each method of a paper."""
+def reported_rows(dense: Sequence[Place], pruned: Sequence[Place], width: int) -> list[Row]:
+    """Published numbers of dense and of pruned networks, rows for each method of a paper, with so many cells.
+
+    One dense network beside several pruned ones spans all columns.
+    """
+    padding = [NOTHING] * (width - len(pruned))
     rows = []
-    papers = [f"{row.method} ({citation(row)})" for row in numbers.itertuples()]
-    for name, of_method in numbers.assign(name=papers).groupby("name", sort=False):
-        dense = _nearest(of_method, 0.0)
-        if dense != NOTHING:
-            rows.append(Row([Cell(f"{name}, at 0%", mark="reported"), dense]))
-        pruned = [_nearest(of_method, target) for target in targets]
-        if set(pruned) - {NOTHING}:
-            rows.append(Row([Cell(str(name), mark="reported"), *pruned]))
+    for name in dict.fromkeys(name for numbers, _ in pruned for name in _names(numbers)):
+        for places, suffix in ((dense, ", at 0%"), (pruned, "")):
+            found = [_nearest(numbers[_names(numbers) == name], sparsity) for numbers, sparsity in places]
+            beside = padding if len(found) == len(pruned) else []
+            if set(found) - {NOTHING}:
+                rows.append(Row([Cell(name + suffix, mark="reported"), *found, *beside]))
     return rows
 
 
+def _names(numbers: pd.DataFrame) -> pd.Series[str]:
+    """The methods of papers, and which weights their sparsities count where that is not all."""
+    counted = ("; sparsity of " + numbers["counted"]).where(numbers["counted"] != "", "")
+    return numbers["method"] + " (" + numbers["citation"] + counted + ")"
+
+
 def _nearest(numbers: pd.DataFrame, sparsity: float) -> Cell:
-    """The number nearest to a sparsity, or the range of several equally near ones."""
+    """The numbers nearest to a sparsity."""
     away = (numbers["sparsity"] - sparsity).abs().round(6)
-    if away.min() > (NEAR if sparsity else 0.0):
+    if numbers.empty or away.min() > (NEAR if sparsity else 0.0):
         return NOTHING
-    nearest = numbers[away == away.min()]
-    note = elsewhere(nearest["sparsity"].iloc[0], sparsity)
-    return reported(nearest["accuracy"].min(), nearest["accuracy"].max(), note)
+    return reported(numbers[away == away.min()], sparsity)

@@ -15,6 +15,7 @@ class RowSelection:
     """The rows of a table: `at` a sparsity, of `methods` by name with commas between (all if empty), and what else.
 
     Differences to the best mean of `equivalence` points do not count. Methods are `cited` by the keys of their papers.
+    With `average`, the layout of models has all averages over them.
     """
 
     at: float | None = None
@@ -23,6 +24,7 @@ class RowSelection:
     published: bool = False
     equivalence: float = 0.0
     cited: bool = False
+    average: bool = False
 
 
 def selected(frame: pd.DataFrame, selection: RowSelection) -> pd.DataFrame:

@@ -162,8 +162,14 @@ def test_models_stand_side_by_side_with_mean_ranks(tmp_path):
     shown = rows_of(table)
     assert [cell.text for cell in shown["dense"]] == ["92.00", "55.00", "–"]
     assert [cell.text for cell in shown["imp"]] == ["93.00", "75.00", "1.5"]
-    assert [cell.text for cell in shown["snip"]] == ["92.00", "85.00", "2.0"]
-    assert shown["random"][1:] == [Cell("–"), Cell("2.0", notes=("(1 of 2)",))]
+    assert [cell.text for cell in shown["snip"]] == ["92.00", "85.00", "1.5"]
+    assert shown["random"][1:] == [Cell("–"), Cell("–")]
+    assert "2 leaderboards that all compared methods (2) finished" in table.caption
+    assert "Not compared: random (lacks 50% of lenet_5 (width=2) on digits)" in table.caption
+    (table,) = tables(load(tmp_path), "models", RowSelection(average=True))
+    assert heads_of(table)[-2:] == ["improv- ability (%)", "Elo"] and "Bradley" in table.caption
+    imp = rows_of(table)["imp"]
+    assert [(cell.text, cell.interval) for cell in imp[-3:-1]] == [("1.5", "[1.0, 2.0]"), ("20.0", "[0.0, 100.0]")]
     assert table.title == "Accuracy (%) at a sparsity of 50%", "most rows have it"
     with pytest.raises(ValueError, match=r"a sparsity of 0\.7; there are: 0\.5, 0\.9"):
         tables(load(tmp_path), "models", RowSelection(at=0.7))
@@ -201,21 +207,37 @@ def test_published_numbers_stand_below_and_are_never_bold(tmp_path):
     rows = seeds("dense", 0.0, (0.9, 0.9), **mnist) + seeds("SNIP", 0.98, (0.9, 0.9), **mnist)
     (table,) = made(tmp_path, [*rows, *seeds("SNIP", 0.9, (0.9, 0.9), **mnist)], published=True)
     reported = {name.shown: cells for name, *cells in (row.cells for row in table.sections[-1])}
-    assert reported["SNIP (Lee et al. 2019)"] == [Cell("–"), Cell("97.60", mark="reported")]
-    assert reported["DNS (Lee et al. 2019)"] == [Cell("–"), Cell("98.00", notes=("(98.2%)",), mark="reported")]
-    assert reported["dense ref (Lee et al. 2019), at 0%"] == [Cell("98.30", mark="reported")]
-    assert "LC (Lee et al. 2019)" not in reported, "99 % is too far away"
+    assert reported["SNIP (Lee et al. 2019)"] == [Cell("–"), Cell("97.6", mark="reported")]
+    assert reported["DNS (Guo et al. 2016)"] == [Cell("–"), Cell("98.0", notes=("(98.2%)",), mark="reported")]
+    assert reported["dense ref (Lee et al. 2019), at 0%"] == [Cell("98.3", mark="reported")]
+    assert not any(name.startswith("LC") for name in reported), "99 % is too far away"
     assert "protocols differ" in table.caption
-    assert "*98.00 (98.2%)*" in rendered([table], "md") and r"\textit{98.00}" in rendered([table], "tex")
+    assert "*98.0 (98.2%)*" in rendered([table], "md") and r"\textit{98.0}" in rendered([table], "tex")
     (table,) = tables(load(tmp_path), "sparsities", RowSelection())
     assert "Lee" not in rendered([table], "md") and "protocols differ" not in table.caption
+
+
+def test_published_numbers_stand_below_every_layout(tmp_path):
+    mnist = {"dataset": Choice("mnist")}
+    rows = seeds("SNIP", 0.98, (0.9, 0.9), **mnist)
+    rows += seeds("SNIP", 0.98, (0.9, 0.9), model=Choice("lenet_5"), **mnist)
+    (table,) = made(tmp_path, rows, "models", published=True, average=True)
+    reported = {
+        name.shown: [cell.shown for cell in cells] for name, *cells in (row.cells for row in table.sections[-1])
+    }
+    assert reported["SNIP (Lee et al. 2019)"] == ["97.6", "99.2", "–", "–", "–"]
+    assert reported["dense ref (Lee et al. 2019), at 0%"] == ["98.3", "99.1", "–", "–", "–"]
+    assert reported["DNS (Guo et al. 2016)"][1] == "–" and "not compared" in table.caption
+    costs, _ = tables(load(tmp_path), "costs", RowSelection(published=True))
+    names = {row.cells[0].shown: [cell.shown for cell in row.cells[1:]] for row in costs.sections[-1]}
+    assert names["SNIP (Lee et al. 2019)"] == ["97.6", *["–"] * 6] and not costs.spans(costs.sections[-1][0])
 
 
 def test_published_numbers_of_one_paper_that_differ_are_a_range(tmp_path):
     vgg = {"dataset": Choice("cifar10"), "model": Choice("cifar_vgg19")}
     (table,) = made(tmp_path, [(planned("GraSP", 0.98, 0, **vgg), 0.9)], published=True)
     reported = {row.cells[0].shown: row.cells[1] for row in table.sections[-1]}
-    assert reported["GraSP (Wang et al. 2020)"] == Cell("92.19", mark="reported"), "the same number, quoted twice"
+    assert reported["GraSP (Wang et al. 2020)"] == Cell("92.19", "± 0.12", mark="reported")
     assert not any(cell.mark == "best" for cell in reported.values())
     assert len(reported) > 5
     pruner = {"dataset": Choice("cifar10"), "model": Choice("cifar_vgg19"), "pruner": Choice("grasp")}
@@ -386,7 +408,7 @@ def test_the_command_prints_or_writes_a_table(tmp_path):
         (["--at", "0.7", "--layout", "costs"], "no method was asked for a sparsity of 0.7; there are: 0.5, 0.9"),
         (["--at", "0.5"], "--at goes with the layouts models and costs"),
         (["--methods", "rigl"], "no method 'rigl'"),
-        (["--published", "--layout", "costs"], "--published goes with the layout sparsities"),
+        (["--average", "--layout", "costs"], "--average goes with the layout models, not with costs"),
         (["--layout", "x"], "Invalid value"),
     ],
 )
