@@ -135,8 +135,8 @@ class Resolver:
             yield plain
             for control in controls if sparsity else ():
                 found = f" ({control.found})" if control.found else ""
-                name = label(control.choice, about_choice(self._plugins.controls, control.choice).title)
-                yield replace(plain, label=f"{text}, {name}{found}", control=control)
+                changed = label(control.choice, about_choice(self._plugins.controls, control.choice).title)
+                yield replace(plain, label=f"{text}, {changed}{found}", control=control)
 
     def _models(self, place: str, entry: PrunerEntry) -> frozenset[str]:
         """The names of the suite's models that a pruner is used on."""

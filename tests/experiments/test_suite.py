@@ -40,6 +40,7 @@ def test_a_suite_is_a_product_with_seeds_first_and_controls_behind_their_base(tm
     one = [("dense", 0.0), ("IMP", 0.5), ("IMP, redraw", 0.5), ("IMP", 0.9), ("IMP, redraw", 0.9)]
     assert seen == [(seed, *rest) for seed in (0, 1) for rest in one]
     assert items[2].experiment.base == items[1].experiment
+    assert {(item.recipe, item.own_recipe) for item in items} == {("r", False)}
 
 
 def with_controls(controls, *more):

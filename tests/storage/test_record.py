@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 
 from lth_bench.errors import FileFault
 from lth_bench.hashing import canonical
-from lth_bench.storage.record import OF_RESULTS, SCHEMA, STATUSES, Record, builtins, failed, identity
+from lth_bench.storage.record import OF_RESULTS, STATUSES, Plan, Record, builtins, decoder, failed, identity
 from lth_bench.storage.record import RecordedError as Error
 from lth_bench.storage.records import read_plan, read_record, record_path, write_record
 from lth_bench.storage.schema import FILE, record_schema, text
@@ -47,8 +47,10 @@ def test_every_published_record_is_written_back_as_it_was():
 
 def test_every_published_plan_is_written_back_as_it_was():
     for path in PLANS:
-        entries = [builtins(entry) for entry in read_plan(path.parent)]
-        assert canonical({"schema": SCHEMA, "experiments": entries}) == canonical(read_json(path))
+        content = canonical(read_json(path))
+        plan = decoder(Plan).decode(content)
+        assert canonical(builtins(plan)) == content
+        assert plan.experiments == read_plan(path.parent)
 
 
 def test_keys_of_published_records_are_those_of_their_experiments():
