@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Count, Paper, hookimpl
+from lth_bench import Count, hookimpl
 from lth_bench.pruning.allocation import sizes_of
 from lth_bench_plugins.iterative_snip import fresh, kept_counts
+from lth_bench_plugins.papers import DE_JORGE_2021
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,16 +34,7 @@ class FORCE:
 
     title = "FORCE"
     family = "before training"
-    paper = Paper(
-        "dejorge2021progressive",
-        "Progressive Skeletonization: Trimming more fat from a network at initialization",
-        "Pau de Jorge and Amartya Sanyal and Harkirat S. Behl and Philip H. S. Torr and Grégory Rogez and "
-        "Puneet K. Dokania",
-        "ICLR",
-        2021,
-        arxiv="2006.09081",
-        code="https://github.com/naver/force",
-    )
+    paper = DE_JORGE_2021
 
     revision = 2
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Literal
 
 from lth_bench import (
     Duration,
-    Paper,
     Rate,
     Retraining,
     Share,
@@ -19,6 +18,7 @@ from lth_bench import (
     retrain,
 )
 from lth_bench.methods.retraining import require_learning_rate
+from lth_bench_plugins.papers import FRANKLE_2019
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,15 +42,7 @@ class IMP:
 
     title = "IMP"
     family = "after training"
-    paper = Paper(
-        "frankle2019lottery",
-        "The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks",
-        "Jonathan Frankle and Michael Carbin",
-        "ICLR",
-        2019,
-        arxiv="1803.03635",
-        code="https://github.com/google-research/lottery-ticket-hypothesis",
-    )
+    paper = FRANKLE_2019
 
     rate: Rate = 0.2
     rewind_to: Duration = Duration("0it")

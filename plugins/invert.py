@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Paper, hookimpl
+from lth_bench import hookimpl
 from lth_bench.methods.controls import check_moved, check_ticket
+from lth_bench_plugins.papers import FRANKLE_2021
 
 if TYPE_CHECKING:
     from lth_bench import Base, Session
@@ -23,14 +24,7 @@ class Invert:
     """
 
     family = "control"
-    paper = Paper(
-        "frankle2021pruning",
-        "Pruning Neural Networks at Initialization: Why are We Missing the Mark?",
-        "Jonathan Frankle and Gintare Karolina Dziugaite and Daniel M. Roy and Michael Carbin",
-        "ICLR",
-        2021,
-        arxiv="2009.08576",
-    )
+    paper = FRANKLE_2021
 
     question = "Does the score matter?"
     reads_ticket = False

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Paper, Rate, Share, hookimpl, layer_rates, layerwise, layerwise_rounds
+from lth_bench import Rate, Share, hookimpl, layer_rates, layerwise, layerwise_rounds
+from lth_bench_plugins.papers import ZHOU_2019
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,15 +77,7 @@ class MaskCriteria:
 
     title = "mask criteria"
     family = "after training"
-    paper = Paper(
-        "zhou2019deconstructing",
-        "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
-        "Hattie Zhou and Janice Lan and Rosanne Liu and Jason Yosinski",
-        "NeurIPS",
-        2019,
-        arxiv="1905.01067",
-        code="https://github.com/uber-research/deconstructing-lottery-tickets",
-    )
+    paper = ZHOU_2019
 
     criterion: Criterion = "large_final"
     rate: Rate = 0.2

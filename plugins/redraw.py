@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Paper, hookimpl
+from lth_bench import hookimpl
 from lth_bench.methods.controls import check_changed, check_ticket
+from lth_bench_plugins.papers import FRANKLE_2019
 
 if TYPE_CHECKING:
     from lth_bench import Base, Session
@@ -17,15 +18,7 @@ class Redraw:
     """The ticket's mask on new random weights, trained anew (Frankle & Carbin 2019, arXiv:1803.03635, section 2)."""
 
     family = "control"
-    paper = Paper(
-        "frankle2019lottery",
-        "The Lottery Ticket Hypothesis: Finding Sparse, Trainable Neural Networks",
-        "Jonathan Frankle and Michael Carbin",
-        "ICLR",
-        2019,
-        arxiv="1803.03635",
-        code="https://github.com/google-research/lottery-ticket-hypothesis",
-    )
+    paper = FRANKLE_2019
 
     question = "Do the initial weights matter?"
     is_rival = True

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Gt
 
-from lth_bench import Duration, Paper, Rate, chance, hookimpl
+from lth_bench import Duration, Rate, chance, hookimpl
 from lth_bench.methods.sparse_training import (
     Annealing,
     Distribution,
@@ -18,6 +18,7 @@ from lth_bench.methods.sparse_training import (
     layer_sparsities,
     update_steps,
 )
+from lth_bench_plugins.papers import EVCI_2020
 
 if TYPE_CHECKING:
     from lth_bench.training.session import Session
@@ -44,15 +45,7 @@ class RigL:
 
     title = "RigL"
     family = "dynamic"
-    paper = Paper(
-        "evci2020rigging",
-        "Rigging the Lottery: Making All Tickets Winners",
-        "Utku Evci and Trevor Gale and Jacob Menick and Pablo Samuel Castro and Erich Elsen",
-        "ICML",
-        2020,
-        arxiv="1911.11134",
-        code="https://github.com/google-research/rigl",
-    )
+    paper = EVCI_2020
 
     distribution: Distribution = "erk"
     interval: Duration = Duration("100it")

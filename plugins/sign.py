@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Paper, hookimpl
+from lth_bench import hookimpl
 from lth_bench.methods.controls import check_changed, check_ticket, start_from, train_on
+from lth_bench_plugins.papers import ZHOU_2019
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,15 +27,7 @@ class Sign:
     """
 
     family = "control"
-    paper = Paper(
-        "zhou2019deconstructing",
-        "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
-        "Hattie Zhou and Janice Lan and Rosanne Liu and Jason Yosinski",
-        "NeurIPS",
-        2019,
-        arxiv="1905.01067",
-        code="https://github.com/uber-research/deconstructing-lottery-tickets",
-    )
+    paper = ZHOU_2019
 
     question = "Do the sizes of the initial weights matter, beside their signs?"
 

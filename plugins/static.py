@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lth_bench import Paper, chance, hookimpl
+from lth_bench import chance, hookimpl
 from lth_bench.methods.sparse_training import Distribution, layer_sparsities
+from lth_bench_plugins.papers import EVCI_2020
 
 if TYPE_CHECKING:
     from lth_bench.training.session import Session
@@ -22,15 +23,7 @@ class Static:
 
     title = "static"
     family = "before training"
-    paper = Paper(
-        "evci2020rigging",
-        "Rigging the Lottery: Making All Tickets Winners",
-        "Utku Evci and Trevor Gale and Jacob Menick and Pablo Samuel Castro and Erich Elsen",
-        "ICML",
-        2020,
-        arxiv="1911.11134",
-        code="https://github.com/google-research/rigl",
-    )
+    paper = EVCI_2020
 
     distribution: Distribution = "erk"
 

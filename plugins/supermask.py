@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Paper, Rate, chance, hookimpl
+from lth_bench import Rate, chance, hookimpl
+from lth_bench_plugins.papers import ZHOU_2019
 from lth_bench_plugins.parametrisations.frozen import freeze
 
 if TYPE_CHECKING:
@@ -39,15 +40,7 @@ class Supermask:
 
     title = "supermask"
     family = "re-parametrised"
-    paper = Paper(
-        "zhou2019deconstructing",
-        "Deconstructing Lottery Tickets: Zeros, Signs, and the Supermask",
-        "Hattie Zhou and Janice Lan and Rosanne Liu and Jason Yosinski",
-        "NeurIPS",
-        2019,
-        arxiv="1905.01067",
-        code="https://github.com/uber-research/deconstructing-lottery-tickets",
-    )
+    paper = ZHOU_2019
 
     initial_share: Rate | Literal["target"] = 0.5
     weights: Literal["own", "signed_constant"] = "signed_constant"
