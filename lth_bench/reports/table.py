@@ -13,7 +13,7 @@ from lth_bench.reports.numbers import MISSING, Form, bounds
 
 Fields = Mapping[str, Any]
 """The values behind a row, by name."""
-Mark = Literal["", "best", "second", "reported"]
+Mark = Literal["", "best", "second", "reported", "family"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ class Column:
     notes: str = ""
     link: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def whole_head(self) -> str:
+        """The head with the one above it."""
+        return f"{self.group}, {self.head}" if self.group else self.head
 
     def cell(self, record: Fields) -> Cell:
         value = record[self.name]

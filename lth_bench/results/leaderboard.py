@@ -121,6 +121,7 @@ def summarise(frame: pd.DataFrame, negligible: float = 0.0) -> Leaderboards:
         difference_lower=versus.lower,
         difference_upper=versus.upper,
         difference_n=versus.n,
+        difference_sd=_deviation(samples.difference),
         p=statistics.t_test(samples.difference),
         sign_flip_p=flip,
         sign_flip_least=least,

@@ -24,18 +24,19 @@ MEASURED = sorted({*Measures._fields, *Costs._fields} - {*TIMES}, key=lambda nam
 SHOWN = 10  # experiments in one message
 
 
-def load_all(directories: list[Path], all_revisions: bool = False) -> Results:
+def load_all(directories: list[Path], all_revisions: bool = False, stand_apart: bool = False) -> Results:
     """Reads run directories as one; of an experiment that several have, the first finished record counts.
 
     Rows of earlier revisions are left out unless `all_revisions` are asked for.
 
-    Raises FileFault where two directories have a data set and a model in common but nothing comparable: another recipe,
-    other options of model or data set, or other data. Also where they have different results of one experiment.
+    Raises FileFault where two directories have different results of one experiment, or a data set and a model in common
+    but other data. Also where these have nothing comparable (another recipe, other options of model or data set),
+    unless results may `stand_apart`, in leaderboards of their own.
     """
     parts = [load(directory, all_revisions) for directory in {path.resolve(): path for path in directories}.values()]
     if len(parts) == 1:
         return parts[0]
-    faults = [fault for pair in combinations(parts, 2) for fault in _faults(*pair)]
+    faults = [fault for pair in combinations(parts, 2) for fault in _faults(*pair, stand_apart)]
     if faults:
         raise FileFault(
             "these experiments cannot stand in one leaderboard:\n" + "\n".join(f"- {fault}" for fault in faults)
@@ -95,12 +96,13 @@ def _contradiction(rows: pd.DataFrame, column: str) -> str:
     return f"{name} ({first['key']}): {column.replace('_', ' ')} {values}"
 
 
-def _faults(one: Results, other: Results) -> Iterator[str]:
+def _faults(one: Results, other: Results, stand_apart: bool) -> Iterator[str]:
     """Why two directories cannot stand in one leaderboard, for each data set and model in both."""
     pair = f"{one.directories[0]} and {other.directories[0]}"
     mine, yours = (dict(list(frame.groupby(_place(frame)))) for frame in (one.frame, other.frame))
     for place in [place for place in mine if place in yours]:
-        if difference := _difference(mine[place], yours[place], one.recipes | other.recipes):
+        difference = "" if stand_apart else _unlike(mine[place], yours[place], one.recipes | other.recipes)
+        if difference := difference or _other_data(mine[place], yours[place]):
             dataset, model = place
             yield f"{model} on {dataset} of {pair}: {difference}"
 
@@ -109,8 +111,8 @@ def _place(frame: pd.DataFrame) -> pd.Series[Any]:
     return frame["names"].str[:2]
 
 
-def _difference(one: pd.DataFrame, other: pd.DataFrame, recipes: dict[str, dict[str, Any]]) -> str:
-    """The difference between rows of one model and data set; "" if some of them are comparable."""
+def _unlike(one: pd.DataFrame, other: pd.DataFrame, recipes: dict[str, dict[str, Any]]) -> str:
+    """Why no rows of one model and data set share a leaderboard; "" if some do."""
     for column, word in (("dataset_choice", "the data set's options"), ("model_choice", "the model's options")):
         mine, yours = set(one[column]), set(other[column])
         if not mine & yours:
@@ -119,6 +121,11 @@ def _difference(one: pd.DataFrame, other: pd.DataFrame, recipes: dict[str, dict[
     if not mine & yours:
         fields = _fields(recipes[min(mine)], recipes[min(yours)])
         return f"the recipe differs in {fields}; give them one directory at a time"
+    return ""
+
+
+def _other_data(one: pd.DataFrame, other: pd.DataFrame) -> str:
+    """The difference between the data of rows of one model and data set; "" if there is none."""
     mine, yours = (set(rows["data"]) - {""} for rows in (one, other))
     if mine and yours and mine != yours:
         return f"the data differ: their hashes are {_listed(mine)} against {_listed(yours)}; run both on the same files"

@@ -25,7 +25,7 @@ def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
     the order. Raises LookupError for anything else.
     """
     rows, name = leaderboards.rows, by.removeprefix("-")
-    place = _sparsity(name)
+    place = sparsity_of(name)
     if place is not None:
         value = rows["accuracy"].where((rows["place"] - place).abs() < MET)
         if value.isna().all():
@@ -43,12 +43,27 @@ def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
     block = rows.groupby(BLOCK, sort=False).ngroup()
     score = (-mean if higher else mean).where(rows["target"] > 0, -np.inf)  # the dense network stays on top
     keys = pd.DataFrame({"block": block, "mean": score})
-    index = keys.sort_values(["block", "mean"], kind="stable").index.to_numpy()
-    samples = {name: getattr(leaderboards.samples, name)[index] for name in vars(leaderboards.samples)}
-    return Leaderboards(rows.iloc[index].reset_index(drop=True), Samples(**samples))
+    return _reordered(leaderboards, keys.sort_values(["block", "mean"], kind="stable").index)
 
 
-def _sparsity(text: str) -> float | None:
+def foremost(leaderboards: Leaderboards, methods: list[str]) -> Leaderboards:
+    """Leaderboards with these methods first, in this order, behind the dense network, and the others as they were."""
+    places = {name: place for place, name in enumerate(methods)}
+    rows = leaderboards.rows
+    block = rows.groupby(BLOCK, sort=False).ngroup()
+    keys = pd.DataFrame({"block": block, "place": rows["method"].map(places).fillna(len(places))})
+    keys["place"] = keys["place"].where(rows["target"] > 0, -1)
+    return _reordered(leaderboards, keys.sort_values(["block", "place"], kind="stable").index)
+
+
+def _reordered(leaderboards: Leaderboards, index: pd.Index[int]) -> Leaderboards:
+    order = index.to_numpy()
+    samples = {name: getattr(leaderboards.samples, name)[order] for name in vars(leaderboards.samples)}
+    return Leaderboards(leaderboards.rows.iloc[order].reset_index(drop=True), Samples(**samples))
+
+
+def sparsity_of(text: str) -> float | None:
+    """The sparsity of a text such as "98%" or "0.98"; None if it is none."""
     try:
         return float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:

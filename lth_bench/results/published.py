@@ -18,6 +18,7 @@ layers.
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.resources import files
 
 import pandas as pd
@@ -44,6 +45,7 @@ METRICS = ("test_acc_pct", "top1_pct", ERROR)
 BETWEEN = "; "  # models of one row
 
 
+@cache
 def published(dataset: str, model: str) -> pd.DataFrame:
     """What papers report of a model on a data set, named as in our tables: a row a number, none if nothing is known.
 
@@ -53,12 +55,21 @@ def published(dataset: str, model: str) -> pd.DataFrame:
     `epochs` is text, for some count iterations. Only numbers at one known sparsity of weights are there. Protocols
     differ from paper to paper and from ours.
     """
+    rows = _matched().get(dataset)
+    if rows is None:
+        return _tidy(published_rows().assign(citation="").iloc[:0])
+    return _tidy(rows[rows["our_models"].map(lambda models: model in models.split(BETWEEN)).astype(bool)])
+
+
+@cache
+def _matched() -> dict[str, pd.DataFrame]:
+    """Accuracies on test images by our data sets."""
     rows = published_rows()
     rows = rows.assign(citation=cited(rows))
-    named = rows["our_models"].map(lambda models: model in models.split(BETWEEN)).astype(bool)
-    return _tidy(rows[(rows["our_dataset"] == dataset) & named & rows["metric"].isin(METRICS)])
+    return {str(name): some for name, some in rows[rows["metric"].isin(METRICS)].groupby("our_dataset") if name}
 
 
+@cache
 def published_rows() -> pd.DataFrame:
     """All collected numbers as text, with other metrics, other networks and ranges of sparsities."""
     with files("lth_bench.results").joinpath("published_results.csv").open(encoding="utf-8") as file:

@@ -31,8 +31,8 @@ from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.hashing import sha256
 from lth_bench.reports.formats.documents import DOCUMENTS
-from lth_bench.reports.paper.layouts import tables
-from lth_bench.reports.paper.selection import RowSelection
+from lth_bench.reports.paper.choices import TableChoices
+from lth_bench.reports.paper.layouts import LAYOUTS, tables
 from lth_bench.reports.report import compare, write_report, write_tables
 from lth_bench.results.frame import load
 from lth_bench.running.queue import Queue
@@ -51,7 +51,6 @@ from support.suites import finish, pruner, write_suite
 
 BOARD = ROOT / "leaderboards" / "quickstart"
 RECORDS = 8
-LAYOUTS = ("sparsities", "models", "costs")
 SECONDS = 30  # of the processor; a try that takes more counts as one that never ends
 MEMORY = 1 << 30  # bytes that a try may take more than this process had before
 
@@ -87,7 +86,7 @@ def read_board(board: Path, number: int) -> str:
     results = load(board)
     write_tables(compare(results), board.parent / "out")
     try:
-        papers = tables(results, LAYOUTS[number % len(LAYOUTS)], RowSelection())
+        papers = tables(results, TableChoices(columns=list(LAYOUTS)[number % len(LAYOUTS)]))
     except ValueError as error:
         assert "sparsit" in str(error), error
     else:

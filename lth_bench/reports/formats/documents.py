@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from lth_bench.reports.formats import html, latex, markdown, separated
+from lth_bench.reports.formats.venues import ARTICLE, Venue
 from lth_bench.reports.table import Table
 
 DOCUMENTS: dict[str, Callable[[Sequence[Table]], str]] = {
@@ -13,3 +14,8 @@ DOCUMENTS: dict[str, Callable[[Sequence[Table]], str]] = {
     "csv": separated.document,
     "html": html.document,
 }
+
+
+def document(tables: Sequence[Table], form: str, venue: Venue = ARTICLE, is_bare: bool = False) -> str:
+    """Tables in a format; only LaTeX asks where they are printed, and whether they stand in floats of their own."""
+    return latex.document(tables, venue, is_bare) if form == "tex" else DOCUMENTS[form](tables)

@@ -13,7 +13,7 @@ HEAD = """<!doctype html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'">
 <title>{}</title>
 """
-MARKS = {"best": "<b>{}</b>", "second": "<u>{}</u>", "reported": "<i>{}</i>", "": "{}"}
+MARKS = {"best": "<b>{}</b>", "second": "<u>{}</u>", "": "{}"} | dict.fromkeys(("reported", "family"), "<i>{}</i>")
 
 
 def document(tables: Sequence[Table], title: str = "Tables") -> str:
@@ -27,7 +27,7 @@ def _heading(table: Table) -> str:
 
 
 def _bare(table: Table) -> str:
-    head = "".join(f"<th>{html(column.head)}</th>" for column in table.columns)
+    head = "".join(f"<th>{html(column.whole_head)}</th>" for column in table.columns)
     bodies = ["\n".join(["<tbody>", *(_row(row, table) for row in section), "</tbody>"]) for section in table.sections]
     return "\n".join(["<table>", f"<thead><tr>{head}</tr></thead>", *bodies, "</table>"])
 

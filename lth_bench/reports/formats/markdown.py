@@ -9,7 +9,9 @@ import pandas as pd
 from lth_bench.reports.escaping import markdown
 from lth_bench.reports.table import Cell, Table, captions, spaced
 
-MARKS = {"best": ("**", "**"), "second": ("<ins>", "</ins>"), "reported": ("*", "*"), "": ("", "")}
+MARKS = {"best": ("**", "**"), "second": ("<ins>", "</ins>"), "": ("", "")} | dict.fromkeys(
+    ("reported", "family"), ("*", "*")
+)
 
 
 def document(tables: Sequence[Table]) -> str:
@@ -21,7 +23,7 @@ def document(tables: Sequence[Table]) -> str:
 def bare(table: Table) -> str:
     """A table alone."""
     cells = pd.DataFrame([[_cell(cell) for cell in table.whole(row)] for row in table.rows])
-    heads = [markdown(column.head) for column in table.columns]
+    heads = [markdown(column.whole_head) for column in table.columns]
     return cells.to_markdown(index=False, disable_numparse=True, headers=heads)
 
 

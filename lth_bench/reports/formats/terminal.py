@@ -13,7 +13,7 @@ from lth_bench.reports.escaping import plain
 from lth_bench.reports.table import Cell, Table, captions, filled, spaced
 
 MARGIN, PADDING = 2, 3  # characters at the edges of a table, and between its columns
-STYLES = {"best": "bold", "second": "underline", "reported": "italic", "": ""}
+STYLES = {"best": "bold", "second": "underline", "": ""} | dict.fromkeys(("reported", "family"), "italic")
 
 
 def document(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
@@ -26,7 +26,7 @@ def document(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
 
 def _parts(table: Table, width: int) -> Iterator[Drawn]:
     texts = [[_name(cells[0]), *map(_cell, cells[1:])] for cells in map(table.whole, table.rows)]
-    heads = [plain(column.head) for column in table.columns]
+    heads = [plain(column.whole_head) for column in table.columns]
     first, *others = (PADDING + max(map(_width, cells)) for cells in zip(map(Text, heads), *texts, strict=True))
     for group in filled(dict(enumerate(others, 1)), width - MARGIN - first):
         drawn = Drawn(title=Text(plain(table.title)), title_justify="left", box=SIMPLE_HEAD)

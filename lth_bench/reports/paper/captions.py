@@ -11,19 +11,31 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.reports.escaping import shortened
 from lth_bench.reports.leaderboards import NEAR, doubts
 from lth_bench.reports.paper.cells import SHORT, elsewhere
+from lth_bench.reports.paper.choices import Spread, TableChoices
 from lth_bench.results.frame import BLOCK, Results
 
 MOST = 5  # recipes that a caption names
 VERSIONED = ("lth-bench", "torch", "timm")
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+SPREADS: dict[Spread, str] = {
+    "ci": " ± half of Student's 95% interval",
+    "sd": " ± their standard deviation",
+    "none": "",
+}
 MEANINGS = {"diverged": "diverged", "failed": "failed", "missing": "are missing"}
 
 
-def caption(results: Results, rows: list[Any], notes: list[str]) -> str:
-    """What a reader has to know of a table with these rows of leaderboards, and notes of the table."""
-    doubtful = doubts(pd.DataFrame(rows))
-    parts = [_protocol(results, rows), *_legend(rows), *notes, *doubtful, _versions(results)]
-    return " ".join(filter(None, parts))
+def caption(results: Results, rows: list[Any], notes: list[str], marks: list[str], choices: TableChoices) -> str:
+    """What a reader has to know of a table with these rows of leaderboards, with its notes and meanings of its marks.
+
+    A short caption says what numbers and marks mean, and what casts doubt on them, but not how they were made.
+    """
+    if choices.caption == "none":
+        return ""
+    doubtful = list(doubts(pd.DataFrame(rows)))
+    legend = list(_legend(rows, choices.spread))
+    whole = [_protocol(results, rows), *legend, *notes, *marks, *doubtful, _versions(results)]
+    return " ".join(filter(None, [*legend, *marks, *doubtful] if choices.caption == "short" else whole))
 
 
 def where(model: str, dataset: str) -> str:
@@ -75,9 +87,9 @@ def _span(duration: str) -> str:
     return f"{float(number):,g}%" if unit == "%" else f"{float(number):,.6g} {words[unit]}"
 
 
-def _legend(rows: list[Any]) -> Iterator[str]:
+def _legend(rows: list[Any], spread: Spread) -> Iterator[str]:
     """What the cells and marks of these rows mean."""
-    yield _about_seeds([row["n"] for row in rows if row["n"]])
+    yield _about_seeds([row["n"] for row in rows if row["n"]], spread)
     if any(row["best"] for row in rows):
         yield "Bold: the highest mean; underlined: the second."
     if any(row["near_best"] for row in rows):
@@ -93,15 +105,15 @@ def _legend(rows: list[Any]) -> Iterator[str]:
         yield _about_troubles(troubles)
 
 
-def _about_seeds(counts: list[int]) -> str:
+def _about_seeds(counts: list[int], spread: Spread) -> str:
     if not counts:
         return "No seed finished."
     low, high = min(counts), max(counts)
     if high == 1:
         return "Test images, last step, one seed (n = 1)."
     n = f"n = {low}" if low == high else f"n = {low} to {high}"
-    alone = ", none at n = 1" * (low == 1)
-    return f"Test images, last step; means over seeds ({n}) ± half of Student's 95% interval{alone}."
+    alone = ", none at n = 1" * (low == 1 and spread != "none")
+    return f"Test images, last step; means over seeds ({n}){SPREADS[spread]}{alone}."
 
 
 def _about_troubles(statuses: list[str]) -> str:

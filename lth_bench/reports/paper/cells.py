@@ -7,6 +7,7 @@ from typing import Any
 
 from lth_bench.reports.leaderboards import mark, name_cell, near
 from lth_bench.reports.numbers import bounds, half, hundredths, signed, tenths, whole
+from lth_bench.reports.paper.choices import Spread
 from lth_bench.reports.table import Cell
 from lth_bench.results.leaderboard import MET, TROUBLES
 
@@ -20,28 +21,28 @@ def name(rows: list[Any]) -> Cell:
     return Cell(marked.text, notes=(*marked.notes, *(["‡"] if rows[0]["control"] else [])))
 
 
-def accuracy(row: Any) -> Cell:
-    """The mean with its interval, another sparsity and lost seeds; only the latter if no seed finished."""
+def accuracy(row: Any, spread: Spread) -> Cell:
+    """The mean with its spread, another sparsity and lost seeds; only the latter if no seed finished."""
     troubles = _troubles(row)
     if not row["n"]:
         return Cell(troubles)
     met = row["place"] == row["target"]
     return Cell(
         hundredths(row["accuracy"]),
-        half(row["accuracy_upper"] - row["accuracy"]),
+        _spread(row, "accuracy", spread),
         notes=(*(near(row) if met else ()), *_note(elsewhere(row["sparsity"], row["target"]), troubles)),
         mark=mark(row) if met else "",
         value=row["accuracy"],
     )
 
 
-def difference(row: Any) -> Cell:
+def difference(row: Any, spread: Spread) -> Cell:
     """The difference to the dense network, in points."""
     mean = row["difference"]
     if math.isnan(mean):
         return Cell(UNKNOWN)
     pairs = f"n = {row['difference_n']}" if row["difference_n"] < row["n"] else ""
-    return Cell(signed(mean), half(row["difference_upper"] - mean), notes=_note(pairs), value=mean)
+    return Cell(signed(mean), _spread(row, "difference", spread), notes=_note(pairs), value=mean)
 
 
 def number(value: float, decimals: int = 2, note: str = "") -> Cell:
@@ -50,10 +51,11 @@ def number(value: float, decimals: int = 2, note: str = "") -> Cell:
     return Cell(f"{value:,.{decimals}f}", notes=_note(note), value=value)
 
 
-def mean(row: Any, name: str) -> Cell:
-    """An average over leaderboards with its interval."""
+def mean(row: Any, name: str, spread: Spread) -> Cell:
+    """An average over leaderboards with its interval, unless no spread is shown."""
     form = whole if name == "elo" else tenths
-    return Cell(form(row[name]), bounds(row[f"{name}_lower"], row[f"{name}_upper"], form), value=row[name])
+    interval = "" if spread == "none" else bounds(row[f"{name}_lower"], row[f"{name}_upper"], form)
+    return Cell(form(row[name]), interval, value=row[name])
 
 
 def reported(numbers: Any, target: float) -> Cell:
@@ -71,6 +73,13 @@ def reported(numbers: Any, target: float) -> Cell:
 def elsewhere(sparsity: float, target: float) -> str:
     """The sparsity, if it is not its column's."""
     return "" if abs(sparsity - target) < MET else f"{100 * sparsity:.{1 if sparsity < 0.99 else 2}f}%"
+
+
+def _spread(row: Any, name: str, spread: Spread) -> str:
+    """Half of the interval of a mean, or its standard deviation."""
+    if spread == "none":
+        return ""
+    return half(row[f"{name}_sd"] if spread == "sd" else row[f"{name}_upper"] - row[name])
 
 
 def _note(*texts: str) -> tuple[str, ...]:

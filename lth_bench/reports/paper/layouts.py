@@ -1,173 +1,103 @@
-"""Tables for papers: the methods of a run directory by sparsities, by models or by costs."""
+"""Tables for papers: the methods of run directories by sparsities, by models, by both, or by costs."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
-import pandas as pd
-
-from lth_bench.reports import averages, escaping
+from lth_bench.reports import averages
 from lth_bench.reports.escaping import plain
-from lth_bench.reports.methods import said
 from lth_bench.reports.numbers import hundredths, percent
 from lth_bench.reports.paper import cells, reported
-from lth_bench.reports.paper.captions import caption, where
-from lth_bench.reports.paper.cells import UNKNOWN
-from lth_bench.reports.paper.selection import RowSelection, selected
+from lth_bench.reports.paper.captions import where
+from lth_bench.reports.paper.choices import TableChoices
+from lth_bench.reports.paper.comparison import AtPlace, Block, Comparison, compared, key
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, labelled
 from lth_bench.results.averages import averaged
 from lth_bench.results.frame import Results, rows_of
-from lth_bench.results.leaderboard import Leaderboards, summarise
-from lth_bench.results.published import published
 
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
-_Key = tuple[str, bool]  # a method, and whether it pruned
-_Place = dict[_Key, Any]
 
+def tables(results: Results, choices: TableChoices) -> list[Table]:
+    """The tables of run directories; raises ValueError for methods and sparsities that do not exist.
 
-def _key(row: Any) -> _Key:
-    return str(row["method"]), row["target"] > 0
-
-
-@dataclass(frozen=True)
-class _Block:
-    """The rows of a leaderboard."""
-
-    dataset: str
-    model: str
-    recipe: str
-    rows: list[Any]
-
-    @property
-    def targets(self) -> list[float]:
-        return sorted({row["target"] for row in self.rows} - {0.0})
-
-    @property
-    def choices(self) -> tuple[str, str]:
-        """The data set and the model as experiments name them."""
-        return self.rows[0]["dataset_choice"], self.rows[0]["model_choice"]
-
-    @property
-    def name(self) -> str:
-        return f"{self.dataset} {self.model} {self.recipe}"
-
-    def at(self, *targets: float) -> _Place:
-        return {_key(row): row for row in self.rows if row["target"] in targets}
-
-
-@dataclass(frozen=True)
-class _Comparison:
-    """The selected rows of a run directory, compared with each other."""
-
-    results: Results
-    selection: RowSelection
-    leaderboards: Leaderboards
-
-    @cached_property
-    def blocks(self) -> list[_Block]:
-        return [_Block(*place, rows_of(rows)) for place, rows in self.leaderboards.blocks()]
-
-    def at(self, sparsity: float) -> Leaderboards:
-        """The leaderboards at one sparsity."""
-        rows = self.leaderboards.rows
-        return Leaderboards(rows[rows["target"] == sparsity], self.leaderboards.samples)
-
-    def name(self, rows: list[Any]) -> Cell:
-        """The name of a method with the marks of all its rows, and its paper if papers are cited."""
-        cell = cells.name(rows)
-        paper = None if rows[0]["control"] or not self.selection.cited else said(self.results.methods, rows[0]).paper
-        return dataclasses.replace(cell, citation=paper.key) if paper else cell
-
-    def captioned(self, table: Table, rows: list[Any], notes: list[str]) -> Table:
-        """The table with its caption, and with its suites in its label."""
-        texts = {cell.text for row in table.rows for cell in row.cells}
-        marks = {NOTHING.text: "not asked for", UNKNOWN: "not in the records"}
-        legend = [f"{mark}: {meaning}." for mark, meaning in marks.items() if mark in texts]
-        return dataclasses.replace(
-            table,
-            caption=caption(self.results, rows, notes + legend),
-            label=escaping.slug(" ".join([*sorted(self.results.evidence.suites), table.label])),
-            sections=[section for section in table.sections if section],
-        )
-
-
-def tables(results: Results, layout: str, selection: RowSelection) -> list[Table]:
-    """The tables of a layout; raises ValueError for methods and sparsities that do not exist.
-
-    Ranks and the best are found among the selected methods.
+    Ranks and the best are found among the chosen methods.
     """
-    comparison = _Comparison(results, selection, summarise(selected(results.frame, selection), selection.equivalence))
-    return list(labelled(LAYOUTS[layout](comparison)))
+    return list(labelled(LAYOUTS[choices.columns](compared(results, choices))))
 
 
-def _by_sparsity(comparison: _Comparison) -> Iterator[Table]:
+def _by_sparsity(comparison: Comparison) -> Iterator[Table]:
     """A table for each leaderboard: methods by sparsities, with the dense network in a section of its own."""
     for block in comparison.blocks:
-        columns = block.targets or [0.0]
-        sections = _sections(
-            block.rows, partial(_sparsity_line, comparison, places=[block.at(target) for target in columns])
-        )
-        numbers = _published(comparison.selection, block)
+        columns = comparison.targets(block) or [0.0]
+        places = [block.at(target) for target in columns]
+        rows = [row for row in block.rows if row["target"] in (0.0, *columns)]
+        sections = comparison.sections(rows, partial(_sparsity_line, comparison, places=places))
+        numbers = comparison.published(block)
         below = reported.reported_rows([(numbers, 0.0)], [(numbers, target) for target in columns], len(columns))
         title = f"Accuracy (%) of {where(block.model, block.dataset)} by sparsity"
         table = Table(title, _columns("method", *map(percent, columns)), [*sections, below], label=block.name)
-        yield comparison.captioned(table, block.rows, [reported.NOTE] if below else [])
+        yield comparison.captioned(table, rows, [reported.NOTE] if below else [])
 
 
-def _published(selection: RowSelection, block: _Block) -> pd.DataFrame:
-    """What papers report of the network of a leaderboard, if asked for."""
-    rows = published(*block.choices)
-    if not selection.published:
-        return rows.iloc[:0]
-    return rows[rows["pruner"].isin({row["pruner"] for row in block.rows})] if selection.methods else rows
+def _by_model(comparison: Comparison) -> Iterator[Table]:
+    """One table: methods by models at one sparsity, and their averages."""
+    at = comparison.sparsity(*comparison.blocks)
+    heads = _places(comparison)
+    columns = [(_numbers(heads[block.name]), block, at) for block in comparison.blocks]
+    yield _beside(comparison, columns, f"Accuracy (%) at a sparsity of {percent(at)}", f"models at {at:g}")
 
 
-def _by_model(comparison: _Comparison) -> Iterator[Table]:
-    """One table: methods by models at one sparsity, and their mean ranks."""
-    at = _sparsity(comparison.selection.at, comparison.blocks)
-    places = [block.at(0.0, at) for block in comparison.blocks]
-    rows = [row for place in places for row in place.values()]
-    shown = ["mean_rank", "improvability", "elo"] if comparison.selection.average else ["mean_rank"]
-    found = averaged(comparison.at(at))
-    means = {row["method"]: [cells.mean(row, name) for name in shown] for row in rows_of(found.rows)}
-    sections = _sections(rows, partial(_model_line, comparison, places=places, means=means, width=len(shown)))
-    several = Counter((block.model, block.dataset) for block in comparison.blocks)
-    columns = _columns(
-        "method", *(_place(block, several) for block in comparison.blocks), *(MEANS[name] for name in shown)
-    )
-    numbers = [_published(comparison.selection, block) for block in comparison.blocks]
-    dense, pruned = ([(found, sparsity) for found in numbers] for sparsity in (0.0, at))
-    below = reported.reported_rows(dense, pruned, len(columns) - 1)
-    title = f"Accuracy (%) at a sparsity of {percent(at)}"
-    table = Table(title, columns, [*sections, below], label=f"models at {at:g}")
+def _by_model_and_sparsity(comparison: Comparison) -> Iterator[Table]:
+    """One table: methods by the sparsities of each model."""
+    heads = _places(comparison)
+    columns = [
+        (_numbers(percent(target), heads[block.name]), block, target)
+        for block in comparison.blocks
+        for target in comparison.targets(block)
+    ]
+    yield _beside(comparison, columns, "Accuracy (%) by model and sparsity", "models and sparsities")
+
+
+def _beside(comparison: Comparison, columns: list[tuple[Column, Block, float]], title: str, label: str) -> Table:
+    """A table of places of leaderboards beside each other, and the averages over them."""
+    places = [block.at(0.0, target) for _, block, target in columns]
+    shown_at = {block.name: {0.0, *(at for _, other, at in columns if other is block)} for _, block, _ in columns}
+    rows = [row for block in comparison.blocks for row in block.rows if row["target"] in shown_at.get(block.name, ())]
+    found = averaged(comparison.at({target for _, _, target in columns}))
+    shown = ["mean_rank", "improvability", "elo"] if comparison.choices.average else ["mean_rank"]
+    spread = comparison.choices.spread if comparison.choices.average else "none"
+    means = {row["method"]: [cells.mean(row, name, spread) for name in shown] for row in rows_of(found.rows)}
+    line = partial(_line_of_places, comparison, places=places, means=means, width=len(shown))
+    numbers = [(comparison.published(block), target) for _, block, target in columns]
+    below = reported.reported_rows([(found, 0.0) for found, _ in numbers], numbers, len(columns) + len(shown))
+    heads = [Column("method"), *(column for column, _, _ in columns), *(_numbers(MEANS[name]) for name in shown)]
     names = comparison.leaderboards.names()
     notes = averages.sentences(found, names) if len(shown) > 1 else averages.counted(found, names, "Mean ranks")
-    yield comparison.captioned(table, rows, [*notes, *[reported.NOTE] * bool(below)])
+    table = Table(title, heads, [*comparison.sections(rows, line), below], label=label)
+    return comparison.captioned(table, rows, [*notes, *[reported.NOTE] * bool(below)])
 
 
-def _by_cost(comparison: _Comparison) -> Iterator[Table]:
+def _by_cost(comparison: Comparison) -> Iterator[Table]:
     """A table for each leaderboard: accuracy and costs at one sparsity."""
-    at_all = None if comparison.selection.at is None else _sparsity(comparison.selection.at, comparison.blocks)
     for block in comparison.blocks:
-        if at_all is not None and at_all not in block.targets:
+        if comparison.only is not None and comparison.only not in block.targets:
             continue
-        at = _sparsity(at_all, [block])
+        at = comparison.sparsity(block)
         rows = list(block.at(0.0, at).values())
         usual = (row["training_flops"] for row in rows if not row["target"] and not row["own_recipe"])
         unit = _unit(rows)
-        sections = _sections(rows, partial(_cost_line, comparison, training=next(usual, math.nan), unit=unit))
-        numbers = _published(comparison.selection, block)
+        line = partial(_cost_line, comparison, training=next(usual, math.nan), unit=unit)
+        numbers = comparison.published(block)
         below = reported.reported_rows([(numbers, 0.0)], [(numbers, at)], len(COST_HEADER))
         title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {percent(at)}"
         columns = _columns(*COST_HEADER, f"size\n({UNITS[unit]})")
-        table = Table(title, columns, [*sections, below], label=f"costs at {at:g} {block.name}")
+        sections = [*comparison.sections(rows, line), below]
+        table = Table(title, columns, sections, label=f"costs at {at:g} {block.name}")
         yield comparison.captioned(table, rows, [COST_NOTE, *[reported.NOTE] * bool(below)])
 
 
@@ -185,53 +115,36 @@ COST_NOTE = (
     "of a bitmap or compressed rows."
 )
 MEANS = {"mean_rank": "mean rank", "improvability": "improv-\nability (%)", "elo": "Elo"}
-LAYOUTS: dict[str, Callable[[_Comparison], Iterator[Table]]] = {
+LAYOUTS: dict[str, Callable[[Comparison], Iterator[Table]]] = {
     "sparsities": _by_sparsity,
     "models": _by_model,
+    "models*sparsities": _by_model_and_sparsity,
     "costs": _by_cost,
 }
 
 
-def _sections(rows: list[Any], line: Callable[[list[Any]], Row]) -> list[list[Row]]:
-    """Rows of dense networks, of methods and of controls, in sections."""
-    methods: dict[_Key, list[Any]] = {}
-    for row in rows:
-        methods.setdefault(_key(row), []).append(row)
-    sections: list[list[Row]] = [[], [], []]
-    for some in methods.values():
-        number = 0 if not some[0]["target"] else 2 if some[0]["control"] else 1
-        sections[number].append(line(some))
-    return sections
-
-
-def _line(comparison: _Comparison, rows: list[Any], places: list[_Place]) -> Row:
-    """The name of a method and its accuracies in these places."""
-    key = _key(rows[0])
-    return Row([comparison.name(rows), *(cells.accuracy(place[key]) if key in place else NOTHING for place in places)])
-
-
-def _sparsity_line(comparison: _Comparison, rows: list[Any], places: list[_Place]) -> Row:
+def _sparsity_line(comparison: Comparison, rows: list[Any], places: list[AtPlace]) -> Row:
     if rows[0]["target"]:
-        return _line(comparison, rows, places)
+        return comparison.line(rows, places)
     name = comparison.name(rows)
-    return Row([Cell(name.text, notes=(*name.notes, "(at 0%)")), cells.accuracy(rows[0])])
+    return Row([Cell(name.text, notes=(*name.notes, "(at 0%)")), comparison.accuracy(rows[0])])
 
 
-def _model_line(
-    comparison: _Comparison, rows: list[Any], places: list[_Place], means: dict[str, list[Cell]], width: int
+def _line_of_places(
+    comparison: Comparison, rows: list[Any], places: list[AtPlace], means: dict[str, list[Cell]], width: int
 ) -> Row:
-    method, pruned = _key(rows[0])
+    method, pruned = key(rows[0])
     beside = (means.get(method) if pruned else None) or [NOTHING] * width
-    return Row([*_line(comparison, rows, places).cells, *beside])
+    return Row([*comparison.line(rows, places).cells, *beside])
 
 
-def _cost_line(comparison: _Comparison, rows: list[Any], training: float, unit: int) -> Row:
+def _cost_line(comparison: Comparison, rows: list[Any], training: float, unit: int) -> Row:
     """Accuracy and costs of a method; training in multiples of the dense network's."""
     row = rows[0]
     shown = [
         comparison.name(rows),
-        cells.accuracy(row),
-        cells.difference(row) if row["target"] else NOTHING,
+        comparison.accuracy(row),
+        cells.difference(row, comparison.choices.spread) if row["target"] else NOTHING,
         cells.number(100 * row["effective_sparsity"]),
         cells.number(row["training_flops"] / training if training else math.nan),
         cells.number(100 * row["inference_share"]),
@@ -242,25 +155,21 @@ def _cost_line(comparison: _Comparison, rows: list[Any], training: float, unit: 
 
 
 def _columns(first: str, *others: str) -> list[Column]:
-    return [Column(first), *(Column(head, form=hundredths) for head in others)]
+    return [Column(first), *map(_numbers, others)]
 
 
-def _place(block: _Block, several: Counter[tuple[str, str]]) -> str:
-    recipe = f",\n{plain(block.recipe)}" if several[block.model, block.dataset] > 1 else ""
-    return f"{plain(block.model)}\non {plain(block.dataset)}{recipe}"
+def _numbers(head: str, group: str = "") -> Column:
+    return Column(head, form=hundredths, group=group)
 
 
-def _sparsity(at: float | None, blocks: list[_Block]) -> float:
-    """The sparsity asked for, else that of most rows (the middle one of several), or 0 if there are only dense rows."""
-    counts = Counter(row["target"] for block in blocks for row in block.rows if row["target"])
-    known = sorted(counts)
-    if at is None:
-        usual = [target for target in known if counts[target] == max(counts.values())]
-        return float(usual[len(usual) // 2]) if usual else 0.0
-    if found := [target for target in known if math.isclose(target, at, abs_tol=1e-9)]:
-        return float(found[0])
-    there = ", ".join(f"{target:g}" for target in known) or "dense networks only"
-    raise ValueError(f"no method was asked for a sparsity of {at:g}; there are: {there}")
+def _places(comparison: Comparison) -> dict[str, str]:
+    """The heads of leaderboards by their names, with the recipe where a model and a data set have several."""
+    several = Counter((block.model, block.dataset) for block in comparison.blocks)
+    return {
+        block.name: f"{plain(block.model)}\non {plain(block.dataset)}"
+        + (f",\n{plain(block.recipe)}" if several[block.model, block.dataset] > 1 else "")
+        for block in comparison.blocks
+    }
 
 
 def _size(row: Any) -> float:

@@ -6,9 +6,7 @@ import csv
 import dataclasses
 import html.parser
 import io
-import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -20,8 +18,8 @@ from lth_bench.cli import table as table_command
 from lth_bench.experiments.experiment import Choice, Planned
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.formats.documents import DOCUMENTS
+from lth_bench.reports.paper.choices import TableChoices
 from lth_bench.reports.paper.layouts import LAYOUTS, tables
-from lth_bench.reports.paper.selection import RowSelection
 from lth_bench.reports.table import Cell, Column, Row, Table
 from lth_bench.results.frame import load
 from support import records
@@ -29,6 +27,7 @@ from support.documents import write_document
 from support.hostile import HOSTILE
 from support.places import ROOT
 from support.records import DENSE, RECIPE, planned, write_run
+from support.venues import complaints, typeset
 
 LEADERBOARD = ROOT / "leaderboards" / "methods-mnist"
 WRITABLE = [text for text in HOSTILE if not re.search("[\ud800-\udfff]", text)]
@@ -51,7 +50,7 @@ def priced(item, accuracy, kept, examples):
 def made(folder, rows, layout="sparsities", **wanted):
     """The tables of a run directory of (planned, accuracy or status)."""
     write_run(folder, rows, record)
-    return tables(load(folder), layout, RowSelection(**wanted))
+    return tables(load(folder), TableChoices(columns=layout, **wanted))
 
 
 def seeds(label, sparsity, accuracies, **changes):
@@ -117,7 +116,7 @@ def test_a_measured_sparsity_is_told_where_it_differs_and_is_not_compared_where_
         write_document(tmp_path, record(planned("below", 0.5, seed), accuracy, measured=0.483))
         write_document(tmp_path, record(planned("above", 0.5, seed), accuracy - 0.1, measured=0.523))
         write_document(tmp_path, record(planned("exact", 0.5, seed), accuracy - 0.2))
-    (table,) = tables(load(tmp_path), "sparsities", RowSelection())
+    (table,) = tables(load(tmp_path), TableChoices())
     notes = {name: (cells[0].notes, cells[0].mark) for name, cells in rows_of(table).items()}
     assert notes == {"below": (("(48.3%)",), ""), "above": (("(52.3%)",), "best"), "exact": ((), "second")}
     assert "in brackets" in table.caption
@@ -133,19 +132,19 @@ def test_controls_and_recipes_of_their_own_are_marked_and_controls_can_be_left_o
         ["imp, redraw ‡"],
     ]
     assert "†: trained with a recipe of its own (long)" in table.caption and "‡: a control" in table.caption
-    (table,) = tables(load(tmp_path), "sparsities", RowSelection(controls=False))
+    (table,) = tables(load(tmp_path), TableChoices(controls=False))
     assert list(rows_of(table)) == ["imp", "gates †"] and "‡" not in table.caption
 
 
 def test_methods_are_chosen_by_names_that_may_have_commas_and_compete_among_themselves(tmp_path):
     rows = [*THREE, (planned("imp, redraw", 0.5, 0, control=Choice("redraw")), 0.8)]
     made(tmp_path, rows)
-    (table,) = tables(load(tmp_path), "sparsities", RowSelection(methods="imp, redraw,random , snip"))
+    (table,) = tables(load(tmp_path), TableChoices(methods="imp, redraw,random , snip"))
     shown = rows_of(table)
     assert list(shown) == ["dense (at 0%)", "snip", "random", "imp, redraw ‡"]
     assert [name for name, cells in shown.items() if cells[0].mark == "best"] == ["random"]
     with pytest.raises(ValueError, match=r"no method 'rigl' .*there are: dense; imp; snip; random; imp, redraw"):
-        tables(load(tmp_path), "sparsities", RowSelection(methods="imp,rigl"))
+        tables(load(tmp_path), TableChoices(methods="imp,rigl"))
 
 
 def test_models_stand_side_by_side_with_mean_ranks(tmp_path):
@@ -166,13 +165,13 @@ def test_models_stand_side_by_side_with_mean_ranks(tmp_path):
     assert shown["random"][1:] == [Cell("–"), Cell("–")]
     assert "2 leaderboards that all compared methods (2) finished" in table.caption
     assert "Not compared: random (lacks 50% of lenet_5 (width=2) on digits)" in table.caption
-    (table,) = tables(load(tmp_path), "models", RowSelection(average=True))
+    (table,) = tables(load(tmp_path), TableChoices(columns="models", average=True))
     assert heads_of(table)[-2:] == ["improv- ability (%)", "Elo"] and "Bradley" in table.caption
     imp = rows_of(table)["imp"]
     assert [(cell.text, cell.interval) for cell in imp[-3:-1]] == [("1.5", "[1.0, 2.0]"), ("20.0", "[0.0, 100.0]")]
     assert table.title == "Accuracy (%) at a sparsity of 50%", "most rows have it"
-    with pytest.raises(ValueError, match=r"a sparsity of 0\.7; there are: 0\.5, 0\.9"):
-        tables(load(tmp_path), "models", RowSelection(at=0.7))
+    with pytest.raises(ValueError, match=r"a sparsity of 70%; there are: 50%, 90%"):
+        tables(load(tmp_path), TableChoices(columns="models", at=0.7))
 
 
 def test_costs_by_hand(tmp_path):
@@ -180,7 +179,7 @@ def test_costs_by_hand(tmp_path):
     for seed, accuracy in enumerate((0.90, 0.94)):
         write_document(tmp_path, priced(planned("dense", 0.0, seed), accuracy, 1000, 50))
         write_document(tmp_path, priced(planned("imp", 0.9, seed), accuracy - 0.02, 100, 150))
-    (table,) = tables(load(tmp_path), "costs", RowSelection())
+    (table,) = tables(load(tmp_path), TableChoices(columns="costs"))
     assert heads_of(table)[-1] == "size (kB)"
     dense, imp = ([(cell.text, cell.interval) for cell in cells] for cells in rows_of(table).values())
     none = [(text, "") for text in ("0.00", "1.00", "100.00", "1,010", "4.0")]
@@ -198,7 +197,7 @@ def test_costs_that_records_lack_are_missing(tmp_path):
 def test_a_block_without_the_sparsity_has_no_table_of_costs(tmp_path):
     rows = [*THREE, *seeds("imp", 0.7, (0.5,), model=Choice("lenet_5"))]
     assert len(made(tmp_path, rows, "costs")) == 2
-    (table,) = tables(load(tmp_path), "costs", RowSelection(at=0.7))
+    (table,) = tables(load(tmp_path), TableChoices(columns="costs", at=0.7))
     assert "lenet_5" in table.title
 
 
@@ -213,7 +212,7 @@ def test_published_numbers_stand_below_and_are_never_bold(tmp_path):
     assert not any(name.startswith("LC") for name in reported), "99 % is too far away"
     assert "protocols differ" in table.caption
     assert "*98.0 (98.2%)*" in rendered([table], "md") and r"\textit{98.0}" in rendered([table], "tex")
-    (table,) = tables(load(tmp_path), "sparsities", RowSelection())
+    (table,) = tables(load(tmp_path), TableChoices())
     assert "Lee" not in rendered([table], "md") and "protocols differ" not in table.caption
 
 
@@ -228,7 +227,7 @@ def test_published_numbers_stand_below_every_layout(tmp_path):
     assert reported["SNIP (Lee et al. 2019)"] == ["97.6", "99.2", "–", "–", "–"]
     assert reported["dense ref (Lee et al. 2019), at 0%"] == ["98.3", "99.1", "–", "–", "–"]
     assert reported["DNS (Guo et al. 2016)"][1] == "–" and "not compared" in table.caption
-    costs, _ = tables(load(tmp_path), "costs", RowSelection(published=True))
+    costs, _ = tables(load(tmp_path), TableChoices(columns="costs", published=True))
     names = {row.cells[0].shown: [cell.shown for cell in row.cells[1:]] for row in costs.sections[-1]}
     assert names["SNIP (Lee et al. 2019)"] == ["97.6", *["–"] * 6] and not costs.spans(costs.sections[-1][0])
 
@@ -243,9 +242,134 @@ def test_published_numbers_of_one_paper_that_differ_are_a_range(tmp_path):
     pruner = {"dataset": Choice("cifar10"), "model": Choice("cifar_vgg19"), "pruner": Choice("grasp")}
     item = Planned(dataclasses.replace(DENSE, sparsity=0.98, **pruner), "mine", "r", False)
     write_document(tmp_path, record(item, 0.9))
-    (table,) = tables(load(tmp_path), "sparsities", RowSelection(methods="mine", published=True))
+    (table,) = tables(load(tmp_path), TableChoices(methods="mine", published=True))
     assert {name.split()[0] for name in (row.cells[0].text for row in table.sections[-1])} >= {"GraSP"}
     assert "SNIP (Wang et al. 2020)" not in rows_of(table), "only those of the methods that are shown"
+
+
+def test_methods_stand_in_the_order_that_is_asked_for(tmp_path):
+    (table,) = made(tmp_path, THREE, order="random,imp")
+    assert list(rows_of(table)) == ["dense (at 0%)", "random", "imp", "snip"]
+    for order in ("50%", "0.5", "accuracy"):
+        (table,) = tables(load(tmp_path), TableChoices(order=order, methods="snip,random,imp", at="50%"))
+        assert list(rows_of(table))[1:] == (
+            ["imp", "random", "snip"] if order != "accuracy" else ["random", "snip", "imp"]
+        )
+    with pytest.raises(ValueError, match=r"--order: no method 'rigl'.*or give a sparsity or a column"):
+        tables(load(tmp_path), TableChoices(order="rigl"))
+
+
+def test_other_names(tmp_path):
+    names = {"imp": "Lottery ticket", "lenet_300_100": "LeNet"}
+    (table,) = made(tmp_path, THREE, rename=names, order="imp", methods="imp,snip")
+    assert list(rows_of(table)) == ["dense (at 0%)", "Lottery ticket", "snip"] and "LeNet on digits" in table.title
+    assert rows_of(table)["Lottery ticket"][0].text == "93.00", "the same row"
+    with pytest.raises(ValueError, match="several rows of column method would be called 'snip'"):
+        tables(load(tmp_path), TableChoices(rename={"imp": "snip"}))
+    with pytest.raises(ValueError, match=r"nothing is called 'IMP 2'; there are: .*imp"):
+        tables(load(tmp_path), TableChoices(rename={"IMP 2": "x"}))
+
+
+def test_families_have_heads_that_are_no_rows(tmp_path):
+    rows = [*THREE, *seeds("redrawn", 0.5, (0.8, 0.8, 0.8), control=Choice("redraw"))]
+    write_run(tmp_path, rows, record)
+    results = load(tmp_path)
+    families = {"imp": "after training", "random": "before training", "snip": "before training"}
+    frame = results.frame.assign(family=results.frame["method"].map(families).fillna(""))
+    (table,) = tables(dataclasses.replace(results, frame=frame), TableChoices(group="family"))
+    names = [row.cells[0].text for row in table.rows]
+    assert names == ["dense", "Before training", "snip", "random", "After training", "imp", "Control", "redrawn"]
+    assert [len(section) for section in table.sections] == [1, 3, 2, 2]
+    assert "Before training" not in rendered([table], "csv") and "*Before training*" in rendered([table], "md")
+    assert r"\textit{Before training} & \multicolumn" in rendered([table], "tex")
+
+
+def test_what_stands_behind_a_mean(tmp_path):
+    cells = {}
+    for spread in ("ci", "sd", "none"):
+        (table,) = made(tmp_path, THREE, spread=spread)
+        cells[spread] = rows_of(table)["imp"][0]
+    assert [cell.interval for cell in cells.values()] == ["± 8.61", "± 3.46", ""]  # 91, 91, 97: s = 3.46, t = 4.303
+    assert "standard deviation" in made(tmp_path, THREE, spread="sd")[0].caption
+    assert "±" not in made(tmp_path, THREE, spread="none")[0].caption
+    costs = made(tmp_path, THREE, "costs", spread="sd")[0]
+    assert rows_of(costs)["imp"][1].interval == "± 2.00", "differences of 1, -1 and 3 points"
+
+
+def test_captions_are_as_long_as_is_asked_for(tmp_path):
+    full, short, none = (made(tmp_path, THREE, caption=length)[0] for length in ("full", "short", "none"))
+    assert "learning rate" in full.caption and "learning rate" not in short.caption
+    assert "Bold: the highest mean" in short.caption and "not asked for" in short.caption and none.caption == ""
+    call(tmp_path, "--caption", "none", "--out", tmp_path / "bare.tex")
+    text = (tmp_path / "bare.tex").read_text()
+    assert r"\begin{table}" not in text and "caption" not in text and "label" not in text and r"\toprule" in text
+    own = "\\begin{table}\\caption{Mine}\\label{x}\n" + text + "\\end{table}"
+    assert complaints(compiled(tmp_path, [own])) == []
+
+
+def test_models_and_sparsities_stand_beside_each_other(tmp_path):
+    rows = [*THREE, *seeds("imp", 0.5, (0.7, 0.7, 0.7), model=Choice("lenet_5"))]
+    (table,) = made(tmp_path, rows, "models*sparsities")
+    groups = ["", "lenet_300_100\non digits", "lenet_300_100\non digits", "lenet_5\non digits", ""]
+    assert [column.group for column in table.columns] == groups
+    assert heads_of(table) == ["method", "50%", "90%", "50%", "mean rank"]
+    assert [cell.text for cell in rows_of(table)["imp"]] == ["93.00", "80.00", "70.00", "1.0"]
+    assert [cell.text for cell in rows_of(table)["dense"]][:3] == ["92.00", "92.00", "–"]
+    (table,) = tables(load(tmp_path), TableChoices(columns="models*sparsities", at=["90%"]))
+    assert heads_of(table) == ["method", "90%", "mean rank"]
+    assert r"\cmidrule(lr){2-3}" in rendered([table], "tex")
+
+
+def test_directories_with_other_recipes_stand_beside_each_other_but_not_those_with_other_data(tmp_path):
+    other = dataclasses.replace(RECIPE, learning_rate=0.2)
+    write_run(tmp_path / "a", THREE, record)
+    write_run(tmp_path / "b", seeds("imp", 0.5, (0.6, 0.6, 0.6), recipe=other), record)
+    done = call(tmp_path / "a", tmp_path / "b", "--columns", "models", "--format", "csv")
+    assert done.exit_code == 0, done.output
+    heads, *lines = csv.reader(io.StringIO(done.output))
+    assert [head.split(" [")[0] for head in heads if head.endswith("]")] == ["lenet_300_100 on digits, r"] * 2
+    assert next(line for line in lines if line[0] == "imp").count("60.00") == 1
+
+
+FILE = """
+directories = ["run"]
+columns = "costs"
+at = "90%"
+methods = ["imp", "snip"]
+out = "tables/main.tex"
+style = "icml"
+
+[rename]
+imp = "IMP"
+"""
+
+
+def test_a_file_of_choices_makes_the_same_table_from_any_folder(tmp_path):
+    write_run(tmp_path / "run", THREE, record)
+    (tmp_path / "main.toml").write_text(FILE)
+    (tmp_path / "tables").mkdir()
+    assert call(tmp_path / "main.toml").exit_code == 0
+    text = (tmp_path / "tables" / "main.tex").read_text()
+    assert "235pt" in text and r"\label{tab:main-costs-at-0-9" in text and "IMP" in text and "random" not in text
+    other = call(tmp_path / "main.toml", "--columns", "sparsities", "--out", tmp_path / "b.md", "--format", "md")
+    assert other.exit_code == 0 and "| IMP " in (tmp_path / "b.md").read_text(), "options count more"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('columsn = "costs"', "main.toml: columsn: no such key here; did you mean 'columns'?"),
+        ('directories = "run"\nspread = "se"', "main.toml: spread: Input should be 'ci', 'sd' or 'none' (found: 'se')"),
+        ('columns = "costs"', "main.toml names no run directories"),
+        ("columns = ", "main.toml: not valid TOML"),
+        ('directories = ["run"]\nrename = ["x"]', "wants NAME=NEW, not 'x'"),
+    ],
+)
+def test_files_of_choices_that_cannot_be_used_are_refused(tmp_path, capsys, content, words):
+    write_run(tmp_path / "run", THREE, record)
+    (tmp_path / "main.toml").write_text(content)
+    done = call(tmp_path / "main.toml")
+    assert done.exit_code == 2 and words in " ".join((done.output + capsys.readouterr().err).split())
 
 
 def test_numbers_are_alone_in_the_cells_of_csv(tmp_path):
@@ -254,7 +378,7 @@ def test_numbers_are_alone_in_the_cells_of_csv(tmp_path):
     assert lines[1] == ["dense (at 0%)", "92.00", "4.97", "", "", "92.00", "4.97"]
     assert lines[2] == ["imp", "93.00", "8.61", "best", "", "80.00", "0.00"]
     assert lines[-1][0].startswith("Accuracy (%) of lenet_300_100 on digits")
-    costs = rendered(tables(load(tmp_path), "costs", RowSelection(at=0.9)), "csv")
+    costs = rendered(tables(load(tmp_path), TableChoices(columns="costs", at=0.9)), "csv")
     assert float(list(csv.reader(io.StringIO(costs)))[2][3]) == -12.0
 
 
@@ -302,7 +426,7 @@ class Tags(html.parser.HTMLParser):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_hostile_names_stay_text(hostile, layout):
-    found = tables(hostile, layout, RowSelection())
+    found = tables(hostile, TableChoices(columns=layout))
     tags = Tags()
     tags.feed(rendered(found, "html"))
     elements = "html lang meta charset http-equiv content title h2 table thead tbody tr th td colspan p b"
@@ -314,34 +438,16 @@ def test_hostile_names_stay_text(hostile, layout):
     assert len(unescaped) == 1, "as many cells in every row"
 
 
+ARTICLE = r"\documentclass{article}\usepackage{booktabs,graphicx,longtable}"
+
+
 def compiled(folder, texts):
-    """The log of pdflatex for files that are put into a document which loads the packages that they ask for."""
-    if shutil.which("pdflatex") is None:
-        if "CI" in os.environ:
-            pytest.fail("pdflatex is missing")
-        pytest.skip("pdflatex is missing")
-    for number, text in enumerate(texts):
-        (folder / f"table{number}.tex").write_text(text)
-    body = "\n".join(rf"\input{{table{number}.tex}}\clearpage" for number in range(len(texts)))
-    packages = r"\documentclass{article}\usepackage{booktabs,graphicx,longtable}"
-    document = f"{packages}\n\\begin{{document}}\n{body}\n\\end{{document}}\n"
-    (folder / "paper.tex").write_text(document)
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=False)
-    log = (folder / "paper.log").read_text(errors="replace")
-    assert done.returncode == 0, log[-3000:]
-    return log
-
-
-def complaints(log, slack=1.0):
-    """What a page cannot hold, but for so many points, and what LaTeX lost."""
-    wide = [float(points) for points in re.findall(r"Overfull \\[hv]box \(([\d.]+)pt", log)]
-    lost = re.findall(r"Float too large.*|Missing character.*|multiply.defined.*", log)
-    return [points for points in wide if points > slack] + lost
+    """The log of pdflatex for files in a document with only the packages that they ask for."""
+    return typeset(folder, ARTICLE, texts)
 
 
 def test_hostile_tables_compile_and_fit(hostile, tmp_path):
-    texts = [rendered(tables(hostile, layout, RowSelection()), "tex") for layout in LAYOUTS]
+    texts = [rendered(tables(hostile, TableChoices(columns=layout)), "tex") for layout in LAYOUTS]
     rows = [Row([Cell(text, mark="reported"), Cell("1.00", "± 1.00", value=1.0)]) for text in HOSTILE]
     texts.append(rendered([Table("title", [Column("method"), Column("50%")], [rows], "caption", "label")], "tex"))
     assert complaints(compiled(tmp_path, texts)) == []
@@ -352,14 +458,15 @@ def test_hostile_models_data_sets_and_recipes_compile_and_fit(named, tmp_path):
     texts = ["digits", *WRITABLE]
     places = named.frame.assign(model=texts, dataset=texts[::-1], recipe=texts, method="imp")
     results = dataclasses.replace(named, frame=places.iloc[1::2].reset_index(drop=True))
-    texts = [rendered(tables(results, layout, RowSelection()), "tex") for layout in LAYOUTS]
+    texts = [rendered(tables(results, TableChoices(columns=layout)), "tex") for layout in ("sparsities", "models")]
     assert complaints(compiled(tmp_path, texts), slack=5.0) == [], "a word in a caption that TeX cannot break"
 
 
 def test_tables_of_a_leaderboard_compile_and_fit(tmp_path):
     results = load(LEADERBOARD)
     texts = [
-        rendered(tables(results, layout, RowSelection(published=layout == "sparsities")), "tex") for layout in LAYOUTS
+        rendered(tables(results, TableChoices(columns=layout, published=layout == "sparsities")), "tex")
+        for layout in LAYOUTS
     ]
     assert all(text.startswith("% In the preamble: \\usepackage{booktabs,graphicx,longtable}") for text in texts)
     assert complaints(compiled(tmp_path, texts)) == []
@@ -395,7 +502,7 @@ def call(*arguments):
 
 def test_the_command_prints_or_writes_a_table(tmp_path):
     made(tmp_path, THREE)
-    printed = call(tmp_path, "--layout", "models", "--at", "0.5", "--format", "md")
+    printed = call(tmp_path, "--columns", "models", "--at", "0.5", "--format", "md")
     assert printed.exit_code == 0 and "| imp      | **93.00 ± 8.61**          | 1.0 " in printed.output
     written = call(tmp_path, "--out", tmp_path / "table.tex", "--methods", "imp", "--no-controls", "--published")
     assert written.exit_code == 0
@@ -405,11 +512,11 @@ def test_the_command_prints_or_writes_a_table(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--at", "0.7", "--layout", "costs"], "no method was asked for a sparsity of 0.7; there are: 0.5, 0.9"),
-        (["--at", "0.5"], "--at goes with the layouts models and costs"),
+        (["--at", "0.7", "--columns", "costs"], "no method was asked for a sparsity of 70%; there are: 50%, 90%"),
+        (["--at", "50%,90%", "--columns", "costs"], "costs shows one sparsity; --at names 2"),
         (["--methods", "rigl"], "no method 'rigl'"),
-        (["--average", "--layout", "costs"], "--average goes with the layout models, not with costs"),
-        (["--layout", "x"], "Invalid value"),
+        (["--average", "--columns", "costs"], "average goes with the columns models, not with costs"),
+        (["--columns", "x"], "columns: Input should be 'sparsities'"),
     ],
 )
 def test_unusable_input_ends_with_a_sentence_and_status_2(tmp_path, capsys, arguments, words):
