@@ -17,6 +17,7 @@ from lth_bench.reports.figures.heat import ANNOTATED, Heat, heat
 from lth_bench.reports.figures.lines import PER_PANEL
 from lth_bench.reports.figures.style import Setting
 from lth_bench.reports.figures.view import Sketch, View, remarks, seeds, sentence
+from lth_bench.reports.numbers import hundredths
 
 SPANS = 45.0  # em of a figure with room for families beside the overlaps
 
@@ -59,7 +60,7 @@ def layers(view: View, setting: Setting) -> Sketch | None:
 
 
 def overlap(view: View, setting: Setting) -> Sketch | None:
-    """How far the masks of methods agree."""
+    """How far the masks of methods agree, above chance."""
     table = view.overlaps
     kept = [name for name in table.index if table.loc[name].notna().any() and name in view.looks]
     if not kept:
@@ -76,9 +77,9 @@ def overlap(view: View, setting: Setting) -> Sketch | None:
         {method: view.name(method) for method in kept},
         {method: view.looks[method].gid for method in kept},
         list(numbers.values()),
-        table.map(lambda value: f"{value:.2f}") if len(kept) <= ANNOTATED else pd.DataFrame(),
+        table.map(lambda value: hundredths(round(value, 2) + 0.0)) if len(kept) <= ANNOTATED else pd.DataFrame(),
         Normalize(0.0, 1.0),
-        "Jaccard overlap of masks",
+        "Overlap of masks above chance",
         {tick: f"{tick:g}" for tick in (0, 0.25, 0.5, 0.75, 1)},
         [("", kept)],
         pd.DataFrame(),
@@ -87,11 +88,14 @@ def overlap(view: View, setting: Setting) -> Sketch | None:
     )
     rows = view.at_target(kept)
     caption = sentence(
-        f"{view.title}: overlap of masks (weights that both keep, as a share of those that either keeps) at the "
-        f"target of {scales.percentage(view.target)} sparsity, {seeds(rows)}",
+        f"{view.title}: overlap of masks above chance at the target of {scales.percentage(view.target)} sparsity, "
+        f"{seeds(rows)}",
+        "1 is the same mask, 0 is as much as random masks with as many weights in each layer overlap, and below 0 is "
+        "less, in the colour of 0",
+        "overlap is the share of the weights that either keeps that both keep",
         "columns are numbered as rows",
         "on the diagonal that of different seeds of one method",
-        "grey is not known",
+        "grey is not known, or of masks that keep all",
         *remarks(view, rows),
     )
     return caption, partial(heat, chart, setting)
