@@ -180,7 +180,8 @@ def test_leaderboards_are_sorted_by_what_is_asked_for(tmp_path):
 
     assert order("50%") == order("0.5") == order("accuracy") == ["dense", "snip", "imp", "a"]
     assert order("-50%") == ["dense", "a", "imp", "snip"]
-    assert order("method") == ["dense", "a", "imp", "snip"]
+    assert order("method") == order("Method") == ["dense", "a", "imp", "snip"]
+    assert order("Accuracy") == order("accuracy") and order("-ACCURACY") == order("-accuracy")
     moved = arranged(found, "50%")
     assert np.nanmean(moved.samples.accuracy, axis=1) == pytest.approx(moved.rows["accuracy"])
     for wrong, words in (("70%", "there are 0, 0.5"), ("nonsense", "known: a sparsity")):
