@@ -9,7 +9,7 @@ import pandas as pd
 
 from lth_bench.reports import escaping
 from lth_bench.reports.formats import html, latex, markdown
-from lth_bench.reports.numbers import distinct_percents, half, hundredths, signed, tenths_percent
+from lth_bench.reports.numbers import distinct_percents, half, hundredths, percentage, signed, tenths_percent
 from lth_bench.reports.table import Cell, Column, Mark, Row, Table, grid, labelled
 from lth_bench.results.controls import named_rivals
 from lth_bench.results.frame import BLOCK, rows_of
@@ -195,7 +195,7 @@ def doubts(rows: pd.DataFrame) -> Iterator[str]:
 def kept_zeros(rows: pd.DataFrame) -> Iterator[str]:
     """Which rows have weights that are zero though their masks keep them, and how they are counted."""
     found = rows[rows["kept_zeros"] > 0].sort_values("target", kind="stable").to_dict("records")
-    words = [f"{row['method']} at {tenths_percent(row['target'])} ({row['kept_zeros']:,.0f})" for row in found]
+    words = [f"{row['method']} at {percentage(row['target'])} ({row['kept_zeros']:,.0f})" for row in found]
     if words:
         yield (
             "Sparsities count weights that are not zero; masks keep more where a weight has just grown or was trained "

@@ -61,7 +61,7 @@ METHODS = [
     Column("paper", "paper"),
 ]
 TICKETS = [
-    Column("sparsity", "sparsity", numbers.tenths_percent),
+    Column("sparsity", "sparsity", numbers.percentage),
     Column("winning ticket", "verdict"),
     Column("because", "why"),
 ]
@@ -72,8 +72,8 @@ CHECKS = [
     Column("seeds", "n"),
 ]
 COSTS = [
-    Column("sparsity", "sparsity", numbers.tenths_percent),
-    Column("effective", "effective_sparsity", numbers.tenths_percent),
+    Column("sparsity", "sparsity", numbers.percentage),
+    Column("effective", "effective_sparsity", numbers.percentage),
     Column("empty layers", "collapsed_layers", numbers.three_digits),
     Column("training FLOPs, sparse", "training_ratio", numbers.times_apart),
     Column("dense", "training_dense_ratio", numbers.times_apart),
@@ -85,7 +85,7 @@ COSTS = [
     Column("seconds", "seconds", numbers.grouped_tenths),
 ]
 EARLY_STOP = [
-    Column("sparsity", "sparsity", numbers.tenths_percent),
+    Column("sparsity", "sparsity", numbers.percentage),
     Column("early-stop step", "early_stop_step", numbers.grouped),
     Column("test accuracy there", "early_stop_accuracy", numbers.hundredths),
     Column("at best validation", "best_validation_accuracy", numbers.hundredths),

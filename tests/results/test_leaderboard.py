@@ -40,14 +40,14 @@ def test_means_deviations_and_paired_differences_by_hand(tmp_path):
     assert row["difference"] == pytest.approx((1 - 1 + 3) / 3)
     assert (row["n"], row["missing"]) == (3, 0)
     (block,) = tables(table)
-    assert cells_of(block)["imp"]["50.0%"] == "93.00 ± 8.61 (+1.00)"
-    assert cells_of(block)["dense"]["0.0%"] == "92.00 ± 4.97"
-    assert cells_of(block)["dense"]["50.0%"] == "–"
+    assert cells_of(block)["imp"]["50%"] == "93.00 ± 8.61 (+1.00)"
+    assert cells_of(block)["dense"]["0%"] == "92.00 ± 4.97"
+    assert cells_of(block)["dense"]["50%"] == "–"
 
 
 def test_one_seed_has_no_deviation_and_no_dense_run_no_difference(tmp_path):
     (block,) = tables(recorded(tmp_path, [(planned("imp", 0.5, 0), 0.9)]))
-    assert cells_of(block)["imp"]["50.0%"] == "90.00"
+    assert cells_of(block)["imp"]["50%"] == "90.00"
 
 
 def test_a_note_names_rows_whose_masks_keep_weights_that_are_zero(tmp_path):
@@ -59,7 +59,7 @@ def test_a_note_names_rows_whose_masks_keep_weights_that_are_zero(tmp_path):
     note = "masks keep more where a weight has just grown or was trained to zero, on average by the number in brackets:"
     assert "masks keep" not in sentence(recorded(tmp_path / "exact", rows))
     rows += [(planned("set", 0.9, s), counted(kept, 100)) for s, kept in enumerate((90, 96))]
-    assert f"{note} set at 90.0% (7)." in sentence(recorded(tmp_path / "zeros", rows))
+    assert f"{note} set at 90% (7)." in sentence(recorded(tmp_path / "zeros", rows))
 
 
 def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
@@ -68,8 +68,8 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
     rows += [(planned("imp", 0.9, s), "failed") for s in range(3)]
     table = recorded(tmp_path, rows)
     (block,) = tables(table)
-    assert cells_of(block)["imp"]["50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
-    assert cells_of(block)["imp"]["90.0%"] == "3 failed"
+    assert cells_of(block)["imp"]["50%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
+    assert cells_of(block)["imp"]["90%"] == "3 failed"
     paths = write_report(compare(load(tmp_path)), tmp_path / "report")
     text = paths[0].read_text()
     assert text.count(": failed: a \\| \\<b>") == 3 and "1 missing" in text
@@ -113,7 +113,7 @@ def test_a_row_that_exceeds_its_target_stands_there_with_what_was_measured(tmp_p
     write_document(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.523))
     write_document(tmp_path, record(planned("exact", 0.5, 0), 0.8))
     (block,) = tables(summarise(results(tmp_path)))
-    assert cells_of(block) == {"structured": {"50.0%": "90.00 at 52.3%"}, "exact": {"50.0%": "80.00"}}
+    assert cells_of(block) == {"structured": {"50%": "90.00 at 52.3%"}, "exact": {"50%": "80.00"}}
 
 
 def test_a_row_that_misses_its_target_is_placed_by_what_was_measured(tmp_path):
@@ -150,20 +150,20 @@ def test_a_difference_is_to_the_dense_run_of_the_same_recipe_and_says_how_many_s
     rows += [(planned("snip", 0.5, s), 0.91) for s in (0, 1)]
     rows += [(planned("imp", 0.5, 0, own=True, recipe=long), 0.91)]
     (block,) = tables(recorded(tmp_path, rows))
-    assert cells_of(block)["snip"]["50.0%"] == "91.00 ± 0.00 (+1.00, n=1)"
-    assert cells_of(block)["imp †"]["50.0%"] == "91.00 (-8.00)"
+    assert cells_of(block)["snip"]["50%"] == "91.00 ± 0.00 (+1.00, n=1)"
+    assert cells_of(block)["imp †"]["50%"] == "91.00 (-8.00)"
 
 
 def test_a_pruner_that_ignores_its_target_stands_where_it_was_measured(tmp_path):
     for sparsity in (0.5, 0.9):
         write_document(tmp_path, record(planned("dense", sparsity, 0), 0.9, measured=0.0))
     (block,) = tables(summarise(results(tmp_path)))
-    assert heads_of(block) == ["0.0%"]
+    assert heads_of(block) == ["0%"]
 
 
 def test_targets_that_are_close_have_columns_of_their_own(tmp_path):
     (block,) = tables(recorded(tmp_path, [(planned("imp", s, 0), 0.9) for s in (0.999, 0.9994)]))
-    assert heads_of(block) == ["99.90%", "99.94%"]
+    assert heads_of(block) == ["99.9%", "99.94%"]
 
 
 def test_hostile_labels_stay_text(tmp_path):

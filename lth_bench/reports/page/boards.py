@@ -23,7 +23,7 @@ from lth_bench.reports.leaderboards import (
     verdict_sentence,
 )
 from lth_bench.reports.methods import described
-from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
+from lth_bench.reports.numbers import distinct_percents, half, hundredths, percent, signed_or_zero
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.listings import listed
@@ -55,7 +55,7 @@ def boards(content: PageContent) -> dict[str, Any]:
     """The leaderboards, and the listings over all of them, for the template."""
     names = content.leaderboards.names()
     rows = _numbered(content, names)
-    keys = [*BLOCK, "method", "target"]
+    keys, targets = [*BLOCK, "method", "target"], sorted(set(rows["target"]))
     where = rows[[*keys, "board", "block", "number", "place", "own_recipe"]]
     methods = where.drop_duplicates([*BLOCK, "method"]).drop(columns=["target", "place"])
     badges = content.badges.rename(columns=CHANGED).merge(methods, on=[*BLOCK, "method"])
@@ -67,7 +67,7 @@ def boards(content: PageContent) -> dict[str, Any]:
     return {
         "blocks": [_block(place, rows[rows["board"] == names[place]], drawn[place]) for place in names],
         "others": [figure for place, figures in drawn.items() if place not in names for figure in figures],
-        "targets": [percent(target) for target in sorted(set(rows["target"]))],
+        "targets": list(zip(map(percent, targets), distinct_percents(targets), strict=True)),
         "standing": listed("Methods over all leaderboards", listings.STANDING, standing) if standing else None,
         "averages": list(sentences(averages, names)),
         "methods_listed": listed("Methods", listings.METHODS, described(content.results, content.leaderboards)),
@@ -118,13 +118,14 @@ def _block(place: Place, rows: pd.DataFrame, figures: list[tuple[str, Markup]]) 
 def _board(title: str, records: list[dict[str, Any]]) -> Table:
     """Methods by sparsities; columns and rows carry their targets for the script."""
     places, methods = grid(records, lambda row: Cell(row["method"]), _cell)
-    columns = [Column("method"), *(_column(place, records) for place in places)]
+    heads = zip(places, distinct_percents(places), strict=True)
+    columns = [Column("method"), *(_column(place, head, records) for place, head in heads)]
     return Table(title, columns, [[_row(name, cells, records) for name, cells in methods.items()]])
 
 
-def _column(place: float, records: list[dict[str, Any]]) -> Column:
+def _column(place: float, head: str, records: list[dict[str, Any]]) -> Column:
     targets = _targets(row for row in records if row["place"] == place)
-    return Column(percent(place), form=hundredths, data={"targets": targets})
+    return Column(head, form=hundredths, data={"targets": targets})
 
 
 def _row(name: Cell, cells: list[Cell], records: list[dict[str, Any]]) -> Row:
