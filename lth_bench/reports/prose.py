@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from lth_bench.reports import averages, numbers
+from lth_bench.reports.columns import numbers as all_numbers
 from lth_bench.reports.escaping import markdown
 from lth_bench.reports.formats.markdown import bare
 from lth_bench.reports.leaderboards import formatted, marks, verdict_sentence
-from lth_bench.reports.leaderboards import numbers as all_numbers
 from lth_bench.reports.methods import described
 from lth_bench.reports.suites import SuiteText
 from lth_bench.reports.table import Column, listing

@@ -18,7 +18,8 @@ from lth_bench.cli.main import app
 from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import sha256
-from lth_bench.reports.leaderboards import formatted, numbers, tables
+from lth_bench.reports.columns import numbers
+from lth_bench.reports.leaderboards import formatted, tables
 from lth_bench.results.averages import averaged
 from lth_bench.results.controls import question, rivals
 from lth_bench.results.frame import load, results

@@ -13,14 +13,19 @@ from markupsafe import Markup, escape
 
 from lth_bench.reports.averages import sentences
 from lth_bench.reports.leaderboards import (
+    below_targets,
     code_doubts,
     distinct,
+    finished,
+    is_below,
     kept_zeros,
     lost,
     mark,
+    measured,
     near,
     outside,
     verdict_sentence,
+    with_missed_targets,
 )
 from lth_bench.reports.methods import described
 from lth_bench.reports.numbers import distinct_percents, half, hundredths, percent, signed_or_zero
@@ -117,6 +122,7 @@ def _block(place: Place, rows: pd.DataFrame, figures: list[tuple[str, Markup]]) 
 
 def _board(title: str, records: list[dict[str, Any]]) -> Table:
     """Methods by sparsities; columns and rows carry their targets for the script."""
+    records = with_missed_targets(records)
     places, methods = grid(records, lambda row: Cell(row["method"]), _cell)
     heads = zip(places, distinct_percents(places), strict=True)
     columns = [Column("method"), *(_column(place, head, records) for place, head in heads)]
@@ -143,7 +149,9 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     """The mean of a method; its tone is up or down if the difference to the dense network is shown to be so."""
     mean, lower, upper = (row[f"accuracy{end}"] for end in ("", "_lower", "_upper"))
     if math.isnan(mean):
-        return Cell(notes=(row["lost"],))
+        return Cell(notes=(finished(row),))
+    if is_below(row):
+        return Cell(notes=(f"only {measured(row)}",))
     differs = row["target"] > 0 and not math.isnan(row["difference"])
     return Cell(
         hundredths(mean),
@@ -158,9 +166,9 @@ def _cell(row: Mapping[str, Any]) -> Cell:
 
 def _notes(row: Mapping[str, Any]) -> Iterator[str]:
     if row["sparsity"] > row["target"] + MET and row["place"] == row["target"]:
-        yield f"at {percent(round(row['sparsity'], 4))}"
+        yield f"at {measured(row)}"
     if row["lost"] or row["n"] == 1:
-        yield ", ".join([f"n = {row['n']}", *filter(None, [row["lost"]])])
+        yield finished(row) or "1 seed"
     if row["verdict"] == "wins":
         yield WINS
 
@@ -173,4 +181,4 @@ def _notices(rows: pd.DataFrame) -> Iterator[str]:
     for name, what in (("environment", "environments"), ("data", "versions of the data")):
         if len(texts := distinct(rows[name])) > 1:
             yield f"The rows come from {len(texts)} {what}, and may differ by that alone: {'; '.join(texts)}"
-    yield from (text.rstrip(".") for text in (*kept_zeros(rows), *code_doubts(rows)))
+    yield from (text.rstrip(".") for text in (*below_targets(rows), *kept_zeros(rows), *code_doubts(rows)))
