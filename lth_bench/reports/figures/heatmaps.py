@@ -91,7 +91,7 @@ def overlap(view: View, setting: Setting) -> Sketch | None:
         f"{seeds(rows)}",
         "1 is the same mask, 0 is as much as random masks with as many weights in each layer overlap, and below 0 is "
         "less, in the colour of 0",
-        "overlap is the share of the weights that either keeps that both keep",
+        "overlap is the weights that both keep, as a share of those that either keeps",
         "columns are numbered as rows",
         "on the diagonal that of different seeds of one method",
         "grey is not known, or of masks that keep all",
