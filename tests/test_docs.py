@@ -21,6 +21,8 @@ from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import KINDS, Provider, load_plugins
 from lth_bench.experiments.suite import Suite
 from lth_bench.pruning import masks
+from lth_bench.reports.columns import NUMBERS
+from lth_bench.results.overlap import COLUMNS as OVERLAPS
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
@@ -148,6 +150,17 @@ def test_every_field_of_a_data_set_a_batch_and_a_recipe_is_documented():
         names = [field.name for field in dataclasses.fields(kind)]
         assert [name for name in names if not re.search(rf"`{name}[`(]", pages[page])] == []
     assert [name for name in Batch._fields if f"`{name}`" not in pages["plugins"]] == []
+
+
+def test_every_column_of_leaderboards_is_documented():
+    page = (ROOT / "docs" / "results.md").read_text()
+    named = []
+    for row in re.findall(r"^\| (`.*?) \|", page.partition("\n## Columns\n")[2], re.MULTILINE):
+        first, *names = re.findall("`(.+?)`", row)
+        named += [first, *(first + name if name.startswith("_") else name for name in names)]
+    assert sorted(named) == sorted(NUMBERS)
+    overlaps = page.partition("\n## Overlap of masks\n")[2].partition("\n## ")[0]
+    assert set(OVERLAPS) <= set(re.findall("`([a-z_]+)`", overlaps + page.partition("\n## Columns\n")[2]))
 
 
 def test_every_hook_is_documented_and_used_by_a_bundled_plugin():

@@ -25,6 +25,7 @@ from rich.text import Text
 
 from lth_bench.cli.terminal import err, say
 from lth_bench.experiments.about import about
+from lth_bench.experiments.choices import label
 from lth_bench.experiments.experiment import without_defaults
 from lth_bench.storage.record import STATUSES
 
@@ -41,7 +42,8 @@ QUIET = ("parked", "dropped", "stopped")  # other workers or the next run will f
 def title(identity: Identity) -> str:
     """An experiment in a few words."""
     e = identity.experiment
-    return f"{identity.label} · {e.model.name} · {e.dataset.name} · {e.sparsity:g} · seed {e.seed}"
+    model, dataset = identity.model_label or label(e.model), identity.dataset_label or label(e.dataset)
+    return f"{identity.label} · {model} · {dataset} · {e.sparsity:g} · seed {e.seed}"
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from rich.text import Text
 from lth_bench.cli.arguments import Only, Output, SuiteName
 from lth_bench.cli.selection import installed_plugins, select
 from lth_bench.cli.terminal import out
+from lth_bench.experiments.choices import label
 
 if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Planned
@@ -54,7 +55,7 @@ def _print_data(planned: list[Planned], plugins: Plugins, root: Path) -> None:
     """Reads the data sets of these experiments and prints their sizes. Raises DataError."""
     import torch
 
-    from lth_bench.experiments.choices import label
+    from lth_bench.experiments.choices import titled
     from lth_bench.running.context import Context
 
     context = Context(plugins, root, torch.device("cpu"))
@@ -62,7 +63,7 @@ def _print_data(planned: list[Planned], plugins: Plugins, root: Path) -> None:
         splits = dict(zip(("training", "validation"), context.training(entry), strict=True))
         sizes = ", ".join(f"{len(s):,} for {name}" for name, s in {**splits, "test": context.test(entry)}.items())
         shape = "×".join(map(str, splits["training"].shape))
-        text = f"{label(entry)}: {sizes}; {shape}, {context.classes(entry)} classes"
+        text = f"{titled(plugins.datasets, entry)}: {sizes}; {shape}, {context.classes(entry)} classes"
         out.print(text, markup=False, soft_wrap=True)
 
 
@@ -77,6 +78,6 @@ def _rows(planned: list[Planned]) -> dict[tuple[str, ...], list[Planned]]:
     rows: dict[tuple[str, ...], list[Planned]] = {}
     for item in planned:
         e = item.experiment
-        recipe = f"{item.recipe}, {e.recipe.duration}"
-        rows.setdefault((e.model.name, e.dataset.name, item.label, recipe), []).append(item)
+        model, dataset = item.model_label or label(e.model), item.dataset_label or label(e.dataset)
+        rows.setdefault((model, dataset, item.label, f"{item.recipe}, {e.recipe.duration}"), []).append(item)
     return rows

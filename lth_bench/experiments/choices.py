@@ -102,6 +102,11 @@ def label(entry: Choice, title: str = "") -> str:
     return with_revision(f"{name} ({', '.join(words)})" if words else name, entry)
 
 
+def titled(registry: Registry, entry: Choice) -> str:
+    """A choice under the title that it states, as tables name it unless a suite has a label for it."""
+    return label(entry, about_choice(registry, entry).title)
+
+
 def with_revision(name: str, entry: Choice) -> str:
     """A name for a choice, followed by its revision if that is not the first."""
     return name if entry.revision == 1 else f"{name}, revision {entry.revision}"

@@ -107,5 +107,5 @@ def methods(planned: Iterable[Planned], plugins: Plugins) -> dict[str, dict[str,
 
 def _title(item: Planned) -> str:
     experiment = item.experiment
-    where = f"{experiment.model.name}, {experiment.dataset.name}"
-    return f"{item.label} on {where}, sparsity {experiment.sparsity}, seed {experiment.seed}"
+    model, dataset = item.model_label or label(experiment.model), item.dataset_label or label(experiment.dataset)
+    return f"{item.label}, {model} on {dataset}, sparsity {experiment.sparsity}, seed {experiment.seed}"

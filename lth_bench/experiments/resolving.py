@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from lth_bench.experiments.choices import about_choice, label, with_revision
+from lth_bench.experiments.choices import label, titled, with_revision
 from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
 from lth_bench.experiments.lookup import Lookup
 from lth_bench.experiments.plugins import Plugins, Registry
@@ -135,7 +135,7 @@ class Resolver:
             yield plain
             for control in controls if sparsity else ():
                 found = f" ({control.found})" if control.found else ""
-                changed = label(control.choice, about_choice(self._plugins.controls, control.choice).title)
+                changed = titled(self._plugins.controls, control.choice)
                 yield replace(plain, label=f"{text}, {changed}{found}", control=control)
 
     def _models(self, place: str, entry: PrunerEntry) -> frozenset[str]:
@@ -214,4 +214,4 @@ def _labels(registry: Registry, entries: Iterable[tuple[Choice | None, Labelled]
 
 def _label(registry: Registry, choice: Choice, given: str | None) -> str:
     """The label that a suite gives to a choice, else what its plugin and its parameters say."""
-    return with_revision(given, choice) if given else label(choice, about_choice(registry, choice).title)
+    return with_revision(given, choice) if given else titled(registry, choice)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from lth_bench.reports.numbers import percent
+from lth_bench.reports.numbers import distinct_percents
 from lth_bench.results.averages import Averages, Cell
 from lth_bench.results.leaderboard import Place
 
@@ -40,7 +40,7 @@ def counted(averages: Averages, names: Mapping[Place, str], what: str) -> Iterat
 
 
 def _lacking(cells: list[Cell], names: Mapping[Place, str]) -> str:
-    targets: dict[Place, list[str]] = {}
+    targets: dict[Place, list[float]] = {}
     for place, target in cells:
-        targets.setdefault(place, []).append(percent(target))
-    return ", ".join(f"{' '.join(texts)} of {names[place]}" for place, texts in targets.items())
+        targets.setdefault(place, []).append(target)
+    return ", ".join(f"{' '.join(distinct_percents(found))} of {names[place]}" for place, found in targets.items())

@@ -8,91 +8,19 @@ from typing import Any
 import pandas as pd
 
 from lth_bench.reports import escaping
+from lth_bench.reports.columns import TEXTS, numbers
 from lth_bench.reports.formats import html, latex, markdown
-from lth_bench.reports.numbers import distinct_percents, half, hundredths, signed, tenths_percent
+from lth_bench.reports.numbers import distinct_percents, half, hundredths, percentage, signed, tenths_percent
 from lth_bench.reports.table import Cell, Column, Mark, Row, Table, grid, labelled
 from lth_bench.results.controls import named_rivals
 from lth_bench.results.frame import BLOCK, rows_of
 from lth_bench.results.leaderboard import MET, TROUBLES, Leaderboards
-from lth_bench.results.verdicts import EARLY, MARGIN, verdicts
+from lth_bench.results.verdicts import EARLY, MARGIN
 
 FORMATS = ("md", "csv", "json", "tex", "html")
 LEVEL = "95 %"
 NEAR = "≈"
 VISIBLE = 5e-4  # a share of weights that is seen in a sparsity of tenths of a per cent
-CHOICES = ["dataset_choice", "model_choice", "pruner_choice", "control_choice"]
-"""Columns with what experiments name and its parameters, behind the titles."""
-NUMBERS = [
-    *BLOCK,
-    "method",
-    "target",
-    "trained_with",
-    "own_recipe",
-    "pruner",
-    "control",
-    "n",
-    *TROUBLES,
-    "sparsity",
-    "effective_sparsity",
-    "collapsed_layers",
-    "accuracy",
-    "accuracy_lower",
-    "accuracy_upper",
-    "accuracy_sd",
-    "difference",
-    "difference_lower",
-    "difference_upper",
-    "difference_n",
-    "p",
-    "p_holm",
-    "sign_flip_p",
-    "sign_flip_least",
-    "rank",
-    "best",
-    "second",
-    "near_best",
-    "area",
-    "verdict",
-    "why",
-    "best_validation_accuracy",
-    "early_stop_accuracy",
-    "early_stop_step",
-    "early_stop_step_sd",
-    "censored",
-    "loss",
-    "calibration_error",
-    "top5_accuracy",
-    "steps",
-    "training_flops",
-    "training_flops_dense",
-    "inference_flops",
-    "inference_share",
-    "theoretical_speedup",
-    "latency",
-    "parameters",
-    "left_out",
-    "bytes_dense",
-    "bytes_bitmap",
-    "bytes_csr",
-    "seconds",
-    "peak_memory",
-    "unfit",
-    "environment",
-    "data",
-    "method_code",
-    "network_code",
-    "family",
-    *CHOICES,
-]
-"""The columns for programs, in their order."""
-TEXTS = [*BLOCK, "method", "trained_with", "pruner", "control", "why", "unfit", "environment", "data", *CHOICES]
-
-
-def numbers(leaderboards: Leaderboards) -> pd.DataFrame:
-    """All numbers and the verdict of every method and target, a row each."""
-    keys = [*BLOCK, "method", "target"]
-    judged = leaderboards.rows.merge(verdicts(leaderboards), on=keys, how="left")
-    return judged.fillna({"verdict": "", "why": ""})[NUMBERS]
 
 
 def tables(leaderboards: Leaderboards) -> list[Table]:
@@ -102,7 +30,7 @@ def tables(leaderboards: Leaderboards) -> list[Table]:
 
 
 def _table(title: str, records: list[dict[str, Any]], caption: str) -> Table:
-    places, methods = grid(records, name_cell, _cell)
+    places, methods = grid(with_missed_targets(records), name_cell, _cell)
     columns = [Column("method"), *(Column(percent, form=hundredths) for percent in distinct_percents(places))]
     rows = [Row([name, *cells]) for name, cells in methods.items()]
     return Table(title, columns, [rows], caption, escaping.slug(f"leaderboard {title}"))
@@ -117,14 +45,33 @@ def marks(row: Any) -> tuple[str, ...]:
     return ("†",) if row["own_recipe"] else ()
 
 
+def with_missed_targets(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a leaderboard and, at its target, once more each that ended below it."""
+    return [*records, *({**row, "place": row["target"]} for row in records if row["place"] < row["target"])]
+
+
+def is_below(row: Any) -> bool:
+    """Whether a row ended below the sparsity at which it is shown."""
+    return bool(row["sparsity"] <= row["place"] - MET)
+
+
+def measured(row: Any) -> str:
+    """The measured sparsity of a row, told apart from that of its column."""
+    return distinct_percents((row["place"], row["sparsity"]))[1]
+
+
 def _cell(row: Any) -> Cell:
-    """The mean, its difference to the dense network, a measured sparsity above the target, and seeds that were lost."""
-    troubles = lost(row)
+    """The mean, its difference to the dense network, a measured sparsity above the target, and seeds that were lost.
+
+    Where a row ended below its target, only the sparsity that it reached.
+    """
+    seeds = finished(row)
     if not row["n"]:
-        return Cell(notes=(troubles,))
-    above = row["sparsity"] > row["target"] + MET
-    notes = [f"at {tenths_percent(row['sparsity'])}"] if above else []
-    notes += [f"[n={row['n']}; {troubles}]"] if troubles else []
+        return Cell(notes=(seeds,))
+    if is_below(row):
+        return Cell(notes=(f"only {measured(row)}",))
+    notes = [f"at {measured(row)}"] if row["sparsity"] > row["target"] + MET else []
+    notes += [f"[{seeds}]"] if seeds else []
     return Cell(
         hundredths(row["accuracy"]),
         half(row["accuracy_upper"] - row["accuracy"]),
@@ -150,9 +97,15 @@ def lost(row: Any) -> str:
     return ", ".join(f"{row[name]} {name}" for name in TROUBLES if row[name])
 
 
+def finished(row: Any) -> str:
+    """How many of its seeds finished and what became of the others, in words; empty if all finished."""
+    asked = row["n"] + sum(row[name] for name in TROUBLES)
+    return f"{row['n']} of {asked} seeds; {lost(row)}" if row["n"] < asked else ""
+
+
 def _difference(row: Any) -> str:
     """The difference to the dense network, with its number of seeds where that is below that of the mean."""
-    pairs = "" if row["difference_n"] == row["n"] else f", n={row['difference_n']}"
+    pairs = "" if row["difference_n"] == row["n"] else f", {row['difference_n']} of {row['n']} seeds"
     return f"{signed(row['difference'])}{pairs}"
 
 
@@ -170,7 +123,7 @@ def sentence(leaderboards: Leaderboards) -> str:
         "all methods of the column, with one standard deviation for all). Controls, what only found tickets for "
         "others, and methods of which a seed failed, diverged or is missing are not in that contest."
         if rows["best"].any() else "",
-        "n is given where fewer seeds finished; – was not asked for.",
+        "A cell says how many seeds finished where not all did; – was not asked for.",
         "† trained with a recipe of its own." if rows["own_recipe"].any() else "",
         *doubts(rows),
     ]  # fmt: skip
@@ -187,15 +140,27 @@ def doubts(rows: pd.DataFrame) -> Iterator[str]:
             yield f"Rows of {model} on {dataset} were run on data that differ: they cannot be compared."
         yield from code_doubts(part)
     yield from outside(rows)
+    yield from below_targets(rows)
     yield from kept_zeros(rows)
     for row in rows[rows["unfit"] != ""].drop_duplicates(["dataset", "model", "unfit"]).to_dict("records"):
         yield f"{row['model']} on {row['dataset']} is not fit to be pruned at initialisation: {row['unfit']}."
 
 
+def below_targets(rows: pd.DataFrame) -> Iterator[str]:
+    """Which rows ended below their targets, at which sparsity, and why if their methods say that."""
+    words = []
+    for row in rows_of(rows[rows["place"] < rows["target"]]):
+        reason = f": {escaping.shortened(row['off_target'])}" if row["off_target"] else ""
+        target, sparsity = distinct_percents((row["target"], row["sparsity"]))
+        words.append(f"{row['method']} at {target} ({sparsity}{reason})")
+    if words:
+        yield f"Below their targets, and placed by what they reached: {'; '.join(words)}."
+
+
 def kept_zeros(rows: pd.DataFrame) -> Iterator[str]:
     """Which rows have weights that are zero though their masks keep them, and how they are counted."""
     found = rows[rows["kept_zeros"] > 0].sort_values("target", kind="stable").to_dict("records")
-    words = [f"{row['method']} at {tenths_percent(row['target'])} ({row['kept_zeros']:,.0f})" for row in found]
+    words = [f"{row['method']} at {percentage(row['target'])} ({row['kept_zeros']:,.0f})" for row in found]
     if words:
         yield (
             "Sparsities count weights that are not zero; masks keep more where a weight has just grown or was trained "

@@ -21,16 +21,27 @@ def said(methods: Methods, row: Any) -> About:
 
 
 def named(text: str, methods: list[str]) -> list[str]:
-    """The methods named in a list with commas; names may contain commas too, and the longest that fits is taken.
+    """The methods named in a list with commas, in upper or lower case.
 
-    Raises ValueError for a name that no method has.
+    Names may contain commas too, and the longest that fits is taken. Raises ValueError for a name that no method has,
+    or that is only in its case unlike those of several.
     """
     any_name = "|".join(re.escape(name) for name in sorted(methods, key=len, reverse=True))
-    item = re.compile(rf"(?:^|(?<=,))\s*({any_name})\s*(?:,|$)")
+    item = re.compile(rf"(?:^|(?<=,))\s*({any_name})\s*(?:,|$)", re.IGNORECASE)
     if wrong := item.sub("", text).strip():
         there = "; ".join(map(plain, methods))
         raise ValueError(f"no method {plain(wrong.split(',')[0])!r} (of {plain(text)!r}); there are: {there}")
-    return item.findall(text)
+    return [_spelled(found, methods) for found in item.findall(text)]
+
+
+def _spelled(name: str, methods: list[str]) -> str:
+    """The method of this name; its own spelling counts first."""
+    if name in methods:
+        return name
+    alike = [method for method in methods if re.fullmatch(re.escape(name), method, re.IGNORECASE)]
+    if len(alike) > 1:
+        raise ValueError(f"{plain(name)!r} may be {' or '.join(map(plain, alike))}: write it as the one that is meant")
+    return alike[0]
 
 
 def described(results: Results, leaderboards: Leaderboards) -> list[dict[str, Any]]:

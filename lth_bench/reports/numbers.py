@@ -56,10 +56,20 @@ def three_digits_percent(share: float) -> str:
     return f"{100 * share:.3g}%"
 
 
-def distinct_percents(shares: Sequence[float]) -> list[str]:
-    """Shares in per cent, all with as few decimals as tell them apart, and at least one."""
-    texts = [[f"{100 * share:.{decimals}f}%" for share in shares] for decimals in range(1, 9)]
-    return next((percents for percents in texts if len(set(percents)) == len(shares)), texts[-1])
+def percentage(sparsity: float, decimals: int = 1) -> str:
+    """A sparsity in per cent with so many decimals, or as many as it takes to see how many weights are left.
+
+    Zeros at its end are left out.
+    """
+    left = 100 * (1 - sparsity)
+    needed = max(decimals, 1 - math.floor(math.log10(left))) if left > 0 else decimals
+    return f"{100 * sparsity:.{needed}f}".rstrip("0").rstrip(".") + "%"
+
+
+def distinct_percents(sparsities: Sequence[float]) -> list[str]:
+    """Sparsities in per cent, with as few decimals as tell them apart and show how many weights are left."""
+    texts = [[percentage(sparsity, decimals) for sparsity in sparsities] for decimals in range(1, 9)]
+    return next((percents for percents in texts if len(set(percents)) == len(sparsities)), texts[-1])
 
 
 def probability(value: float) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 
 from lth_bench.reports import averages, numbers
+from lth_bench.reports.columns import numbers as all_numbers
 from lth_bench.reports.escaping import markdown
 from lth_bench.reports.formats.markdown import bare
 from lth_bench.reports.leaderboards import formatted, marks, verdict_sentence
-from lth_bench.reports.leaderboards import numbers as all_numbers
 from lth_bench.reports.methods import described
 from lth_bench.reports.suites import SuiteText
 from lth_bench.reports.table import Column, listing
@@ -61,7 +61,7 @@ METHODS = [
     Column("paper", "paper"),
 ]
 TICKETS = [
-    Column("sparsity", "sparsity", numbers.tenths_percent),
+    Column("sparsity", "sparsity", numbers.percentage),
     Column("winning ticket", "verdict"),
     Column("because", "why"),
 ]
@@ -72,8 +72,8 @@ CHECKS = [
     Column("seeds", "n"),
 ]
 COSTS = [
-    Column("sparsity", "sparsity", numbers.tenths_percent),
-    Column("effective", "effective_sparsity", numbers.tenths_percent),
+    Column("sparsity", "sparsity", numbers.percentage),
+    Column("effective", "effective_sparsity", numbers.percentage),
     Column("empty layers", "collapsed_layers", numbers.three_digits),
     Column("training FLOPs, sparse", "training_ratio", numbers.times_apart),
     Column("dense", "training_dense_ratio", numbers.times_apart),
@@ -85,7 +85,7 @@ COSTS = [
     Column("seconds", "seconds", numbers.grouped_tenths),
 ]
 EARLY_STOP = [
-    Column("sparsity", "sparsity", numbers.tenths_percent),
+    Column("sparsity", "sparsity", numbers.percentage),
     Column("early-stop step", "early_stop_step", numbers.grouped),
     Column("test accuracy there", "early_stop_accuracy", numbers.hundredths),
     Column("at best validation", "best_validation_accuracy", numbers.hundredths),

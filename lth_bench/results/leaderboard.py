@@ -38,7 +38,7 @@ MEANS = {
     **{name: name for name in (*Costs._fields, "latency", "seconds", "peak_memory", "kept_zeros")},
 }
 """Columns that are means over seeds, and of what."""
-WORDS = ("environment", "data", "unfit", "method_code", "network_code")
+WORDS = ("environment", "data", "unfit", "off_target", "method_code", "network_code")
 """Columns that hold all distinct texts behind a row."""
 FIRSTS = (
     *("trained_with", "recipe_hash", "own_recipe", "helper", "pruner", "control", "family", "meaning", "base"),

@@ -22,9 +22,10 @@ def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
 
     `by` is a sparsity such as 0.9 or 90% (accuracy there counts), "method", or a column (its mean over targets
     counts). The best come first if a column has a better end, and missing values last; a minus before it reverses
-    the order. Raises LookupError for anything else.
+    the order; upper and lower case are the same. Raises LookupError for anything else.
     """
-    rows, name = leaderboards.rows, by.removeprefix("-")
+    rows, text = leaderboards.rows, by.removeprefix("-")
+    name = text.casefold()
     place = sparsity_of(name)
     if place is not None:
         value = rows["accuracy"].where((rows["place"] - place).abs() < MET)
@@ -37,7 +38,7 @@ def arranged(leaderboards: Leaderboards, by: str) -> Leaderboards:
         value = rows[name].astype(float)
     else:
         known = ", ".join(str(c) for c in rows if pd.api.types.is_numeric_dtype(rows[c]))
-        raise LookupError(f"cannot sort by {name!r}; known: a sparsity such as 90%, method, {known}")
+        raise LookupError(f"cannot sort by {text!r}; known: a sparsity such as 90%, method, {known}")
     mean = value.groupby([rows[key] for key in [*BLOCK, "method"]]).transform("mean")
     higher = (place is not None or name in HIGHER) != by.startswith("-")
     block = rows.groupby(BLOCK, sort=False).ngroup()

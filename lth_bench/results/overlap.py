@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,24 +13,38 @@ import pandas as pd
 from lth_bench.errors import FileFault
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.arrays import Bits, Floats
+from lth_bench.results.chance import chance_overlaps, excess
 from lth_bench.results.frame import BLOCK, Results
 from lth_bench.storage.files import publish
 from lth_bench.storage.reading import content
+from lth_bench.storage.record import LayerSparsity
 from lth_bench.storage.records import ticket_path
 
 CHUNK = 1 << 17  # bytes of packed masks compared at once
+DIGITS = "%.6g"  # of numbers in overlap.csv
 LARGEST_TABLE, LARGEST_TICKET = 1 << 26, 1 << 36  # bytes
 HASHES = ["board", "method_hash", "other_hash"]
-COLUMNS = [*BLOCK, "target", "method", "other", "overlap", "n", *HASHES]
+PAIR = [*BLOCK, "target", "method", "other"]
+MEASURED = [*PAIR, "overlap", "n", *HASHES]
+"""The columns that take tickets; records alone give the others."""
+COLUMNS = [*PAIR, "overlap", "chance", "excess", "n", *HASHES]
+
+
+class Recorded(NamedTuple):
+    """What a record tells of a mask: the hash of its ticket, and the weights of each layer."""
+
+    digest: str | None
+    layers: Mapping[str, LayerSparsity]
 
 
 def overlaps(results: Results) -> pd.DataFrame:
     """Mean Jaccard overlap of masks: weights that both keep, divided by weights that either keeps.
 
     One row per pair of methods at one target of a leaderboard, averaged over `n` pairs: the seeds that both have or, of
-    a method with itself, pairs of different seeds. Without tickets, the overlaps are those of overlap.csv, which
-    published tables keep; hashes tell there what labels, which may change, do not. A ticket that differs from its
-    record is left out; the evidence has its fault.
+    a method with itself, pairs of different seeds. `chance` is the mean overlap of random masks that keep as many
+    weights in each layer, and `excess` how far `overlap` is above it: 1 for equal masks, 0 at chance. Without tickets,
+    the overlaps are those of overlap.csv, which published tables keep; hashes tell there what labels, which may change,
+    do not. A ticket that differs from its record is left out; the evidence has its fault.
     """
     frame = _hashed(results.frame)
     frame = frame[(frame["status"] == "done") & (frame["asked"] > 0)]
@@ -38,14 +52,15 @@ def overlaps(results: Results) -> pd.DataFrame:
     held = frame[frame["key"].isin(tickets)]
     if held.empty:
         kept = pd.concat([_kept(directory, results) for directory in results.directories], ignore_index=True)
-        return _renamed(kept, frame)
-    hashes = {record.key: record.ticket.sha256 for record in results.records() if record.ticket}
-    parts = []
+        table = _renamed(kept, frame)
+        return _with_chance(table, frame, {} if table.empty else _recorded(results))
+    recorded, parts, unread = _recorded(results), [], []
 
     def packed_masks(key: str, label: str) -> Bits | None:
         try:
-            return _packed(tickets[key], hashes.get(key))
+            return _packed(tickets[key], recorded[key].digest)
         except FileFault as fault:
+            unread.append(key)
             results.evidence.leave_out(key, label, fault)
             return None
 
@@ -57,7 +72,28 @@ def overlaps(results: Results) -> pd.DataFrame:
             meanings = dict(zip(compared["method"], compared["meaning"], strict=True))
             for pair in _pairs(compared, _jaccard(np.stack(masks))):
                 parts.append((*place, target, *pair, board, meanings[pair[0]], meanings[pair[1]]))
-    return pd.DataFrame(parts, columns=COLUMNS)
+    return _with_chance(pd.DataFrame(parts, columns=MEASURED), held[~held["key"].isin(unread)], recorded)
+
+
+def _recorded(results: Results) -> dict[str, Recorded]:
+    return {
+        record.key: Recorded(record.ticket.sha256 if record.ticket else None, record.sparsity.layers)
+        for record in results.records()
+        if record.sparsity
+    }
+
+
+def _with_chance(table: pd.DataFrame, rows: pd.DataFrame, recorded: Mapping[str, Recorded]) -> pd.DataFrame:
+    """Measured overlaps with those of chance, from the records of these rows."""
+    if table.empty:
+        return table.reindex(columns=COLUMNS)
+    parts = []
+    for (*place, target), some in rows[rows["key"].isin(recorded)].groupby([*BLOCK, "asked"], sort=False):
+        levels = chance_overlaps([recorded[key].layers for key in some["key"]])
+        parts += [(*place, target, *pair[:3]) for pair in _pairs(some, levels)]
+    chance = pd.DataFrame(parts, columns=[*PAIR, "chance"]).astype({"target": float, "chance": float})
+    table = table.astype({"target": float}).merge(chance, on=PAIR, how="left")
+    return table.assign(excess=excess(table["overlap"].to_numpy(float), table["chance"].to_numpy(float)))[COLUMNS]
 
 
 def _hashed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -70,7 +106,9 @@ def _renamed(table: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     """Overlaps under the labels that the rows of the frame have now, without those of other rows."""
     boards = frame.drop_duplicates("board").set_index("board")
     methods = frame.drop_duplicates(["board", "meaning"]).set_index(["board", "meaning"])["method"]
+    targets = {float(DIGITS % target): target for target in frame["asked"]}
     table = table.assign(
+        target=table["target"].map(lambda target: targets.get(target, target)),
         **{name: table["board"].map(boards[name]) for name in BLOCK},
         method=methods.reindex(pd.MultiIndex.from_frame(table[["board", "method_hash"]])).to_numpy(),
         other=methods.reindex(pd.MultiIndex.from_frame(table[["board", "other_hash"]])).to_numpy(),
@@ -83,14 +121,14 @@ def write_overlaps(table: pd.DataFrame, folder: Path) -> list[Path]:
     if table.empty:
         return []
     path = folder / "overlap.csv"
-    publish(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+    publish(path, table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").encode())
     return [path]
 
 
 def matrices(table: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
-    """By leaderboard and target: a square table of overlaps between methods, NaN where unknown."""
+    """By leaderboard and target: a square table of how far methods overlap above chance, NaN where unknown."""
     return {
-        place: rows.pivot(index="method", columns="other", values="overlap").reindex(
+        place: rows.pivot(index="method", columns="other", values="excess").reindex(
             index=list(dict.fromkeys(rows["method"])), columns=list(dict.fromkeys(rows["method"]))
         )
         for place, rows in table.groupby([*BLOCK, "target"], sort=False)
@@ -103,8 +141,8 @@ def _tickets(directory: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _kept(directory: Path, results: Results) -> pd.DataFrame:
-    """The overlaps of overlap.csv; none if it cannot be used."""
-    path, nothing = directory / "overlap.csv", pd.DataFrame(columns=COLUMNS)
+    """The measured columns of overlap.csv; nothing if it cannot be used."""
+    path, nothing = directory / "overlap.csv", pd.DataFrame(columns=MEASURED)
     try:
         return _table(path) if path.exists() else nothing
     except FileFault as fault:
@@ -117,12 +155,12 @@ def _table(path: Path) -> pd.DataFrame:
         table = pd.read_csv(BytesIO(content(path, LARGEST_TABLE)), keep_default_na=False)
     except (ValueError, OverflowError) as error:
         raise FileFault(f"cannot read {path}: {error}; delete it, as it is optional") from error
-    if list(table.columns) != COLUMNS:
+    if not set(MEASURED) <= set(table.columns):
         names = ", ".join(map(str, table.columns))[:300]
-        raise FileFault(f"{path} has the columns {names}, not {', '.join(COLUMNS)}; delete it")
+        raise FileFault(f"{path} has the columns {names}, not {', '.join(MEASURED)}; delete it")
     if not all(pd.api.types.is_numeric_dtype(table[name]) for name in ("target", "overlap", "n")):
         raise FileFault(f"{path} has words where numbers belong; delete it")
-    return table
+    return table[MEASURED]
 
 
 def _packed(path: Path, digest: str | None) -> Bits:

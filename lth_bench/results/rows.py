@@ -16,6 +16,7 @@ from lth_bench.results.evidence import Evidence, Trouble
 from lth_bench.results.excerpts import NOWHERE, Asked, Excerpt
 from lth_bench.storage.record import DataHashes, Environment, Point, Sparsity, decoder
 
+OFF_TARGET = "off_target"  # the note by which a pruner says why it misses its target
 COMPARABLE = ("lth-bench", "torch", "timm", "device", "threads")  # where these are equal, numbers compare
 
 
@@ -87,7 +88,7 @@ COLUMNS = (
     *MethodColumns._fields,
     *Measures._fields,
     *Costs._fields,
-    *("environment", "unfit", "data", "method_code", "network_code"),
+    *("environment", "unfit", "off_target", "data", "method_code", "network_code"),
 )
 Row = tuple[Any, ...]
 
@@ -142,6 +143,7 @@ class Reader:
             *self._costs(record),
             self._environment(bytes(record.environment)).numbers,
             self._one("; ".join(record.unfit or [])),
+            self._one(str((record.notes or {}).get(OFF_TARGET, ""))),
             self._one(_digests(record.data) if record.data and record.status == "done" else ""),
             *self._environment(bytes(record.environment))[1:],
         )

@@ -14,8 +14,9 @@ from contextlib import suppress
 import torch
 
 from lth_bench.errors import Interrupted, Unsuitable
-from lth_bench.experiments.choices import label
+from lth_bench.experiments.choices import titled
 from lth_bench.experiments.experiment import Experiment
+from lth_bench.experiments.plugins import Plugins
 from lth_bench.running.context import Context, instance
 from lth_bench.training.session import Session
 
@@ -37,7 +38,7 @@ def unsuitable(experiments: Iterable[Experiment], context: Context) -> Iterator[
     for experiment in _distinct(experiments):
         seconds = until - time.monotonic()
         if seconds > 0 and (reason := _told(lambda: _reason(experiment, context), seconds)):  # noqa: B023 - called now
-            refused.setdefault((_place(experiment), reason), []).append(experiment.sparsity)
+            refused.setdefault((_place(experiment, context.plugins), reason), []).append(experiment.sparsity)
     for (place, reason), sparsities in refused.items():
         yield f"pruners: {place}, sparsity {', '.join(map(str, sparsities))}: {reason}"
 
@@ -48,8 +49,9 @@ def _distinct(experiments: Iterable[Experiment]) -> Iterable[Experiment]:
     return {dataclasses.replace(experiment, seed=0).key: experiment for experiment in plain}.values()
 
 
-def _place(experiment: Experiment) -> str:
-    return f"{label(experiment.pruner)} for {label(experiment.model)} on {label(experiment.dataset)}"
+def _place(experiment: Experiment, plugins: Plugins) -> str:
+    pruner = titled(plugins.pruners, experiment.pruner)
+    return f"{pruner} for {titled(plugins.models, experiment.model)} on {titled(plugins.datasets, experiment.dataset)}"
 
 
 def _reason(experiment: Experiment, context: Context) -> str:

@@ -154,6 +154,18 @@ def test_a_finished_directory_is_only_read_and_needs_no_torch(tmp_path, command)
     assert "3 experiments, 3 of them done" in " ".join(command("plan", path, "--out", out).stdout.split())
 
 
+def test_a_plan_names_everything_as_tables_do(tmp_path, command):
+    path = suite(tmp_path, GOOD)
+    path.write_text(
+        path.read_text().replace('datasets = ["digits"]', 'datasets = [{ name = "digits", label = "Ziffern" }]')
+    )
+    shown = command("plan", path).stdout
+    assert re.search(r"LeNet-300-100 +Ziffern +IMP \(rate=0.7\), redraw ", shown) and "lenet_300_100" not in shown
+    path.write_text(path.read_text() + GOOD)
+    twice = command("plan", path)
+    assert "the same experiment is asked for twice: dense, LeNet-300-100 on Ziffern, sparsity 0.0" in twice.stderr
+
+
 def test_a_plan_with_data_reads_them_and_says_what_is_absent(tmp_path, command):
     path = suite(tmp_path, "snip")
     done = command("plan", path, "--data", tmp_path)

@@ -169,7 +169,7 @@ def test_a_pruner_may_name_a_recipe_of_its_own(tmp_path):
         ),
         (
             with_controls('"redraw", { name = "redraw" }'),
-            ["the same experiment is asked for twice: IMP, redraw on"],
+            ["the same experiment is asked for twice: IMP, redraw, LeNet-300-100 on"],
         ),
         (
             {"pruners": '[[pruners]]\nname = "imp"\nsparsities = [0.0]\ncontrols = ["redraw"]'},

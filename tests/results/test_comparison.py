@@ -18,7 +18,8 @@ from lth_bench.cli.main import app
 from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import sha256
-from lth_bench.reports.leaderboards import formatted, numbers, tables
+from lth_bench.reports.columns import numbers
+from lth_bench.reports.leaderboards import formatted, tables
 from lth_bench.results.averages import averaged
 from lth_bench.results.controls import question, rivals
 from lth_bench.results.frame import load, results
@@ -180,7 +181,8 @@ def test_leaderboards_are_sorted_by_what_is_asked_for(tmp_path):
 
     assert order("50%") == order("0.5") == order("accuracy") == ["dense", "snip", "imp", "a"]
     assert order("-50%") == ["dense", "a", "imp", "snip"]
-    assert order("method") == ["dense", "a", "imp", "snip"]
+    assert order("method") == order("Method") == ["dense", "a", "imp", "snip"]
+    assert order("Accuracy") == order("accuracy") and order("-ACCURACY") == order("-accuracy")
     moved = arranged(found, "50%")
     assert np.nanmean(moved.samples.accuracy, axis=1) == pytest.approx(moved.rows["accuracy"])
     for wrong, words in (("70%", "there are 0, 0.5"), ("nonsense", "known: a sparsity")):
@@ -446,16 +448,29 @@ def test_overlaps_of_masks_by_hand(tmp_path):
         path = ticket_path(tmp_path, item.experiment.key)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(content)
-        write_document(tmp_path, record(item, 0.9, ticket={"sha256": sha256(content), "step": 0}))
+        layers = {name: {"size": 8, "mask": bits.count("1"), "kept": 0} for name in ("a", "b")}
+        ticket = {"sha256": sha256(content), "step": 0}
+        write_document(tmp_path, record(item, 0.9, ticket=ticket, sparsity={"measured": 0.5, "layers": layers}))
     found = overlaps(load(tmp_path))
-    (matrix,) = matrices(found).values()
-    assert matrix.loc["imp", "snip"] == matrix.loc["snip", "imp"] == pytest.approx((2 / 6 + 1) / 2)
-    assert matrix.loc["imp", "imp"] == 0.5 and matrix.loc["snip", "snip"] == 0
+    overlap = found.pivot(index="method", columns="other", values="overlap")
+    assert overlap.loc["imp", "snip"] == overlap.loc["snip", "imp"] == pytest.approx((2 / 6 + 1) / 2)
+    assert overlap.loc["imp", "imp"] == 0.5 and overlap.loc["snip", "snip"] == 0
     assert list(found["n"]) == [1, 2, 2, 1]
+    # In each layer 4 and 4 of 8 weights share 2 by chance, 2 and 2 share 1/2, and 4 and 2 share 1.
+    chance = found.pivot(index="method", columns="other", values="chance")
+    assert chance.loc["imp", "snip"] == pytest.approx((4 / 12 + 1 / 7) / 2)
+    assert chance.loc["imp", "imp"] == chance.loc["snip", "snip"] == pytest.approx(2 / 10)
+    (matrix,) = matrices(found).values()
+    assert matrix.loc["imp", "imp"] == pytest.approx((0.5 - 0.2) / (1 - 0.2))
+    assert matrix.loc["snip", "snip"] == pytest.approx((0 - 0.2) / (1 - 0.2))
     # What was found outlives the tickets.
     write_overlaps(found, tmp_path)
     for path in (tmp_path / "tickets").iterdir():
         path.unlink()
+    pd.testing.assert_frame_equal(overlaps(load(tmp_path)), found, check_dtype=False, rtol=1e-5)
+    # Tables that were published without the levels of chance get them from their records.
+    path = tmp_path / "overlap.csv"
+    pd.read_csv(path).drop(columns=["chance", "excess"]).to_csv(path, index=False)
     pd.testing.assert_frame_equal(overlaps(load(tmp_path)), found, check_dtype=False, rtol=1e-5)
 
 

@@ -14,6 +14,7 @@ from lth_bench.cli.display import print_leaderboard
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
+from lth_bench.reports.columns import numbers
 from lth_bench.reports.leaderboards import formatted, sentence, tables
 from lth_bench.reports.report import compare, write_report, write_tables
 from lth_bench.results.frame import load, results
@@ -40,14 +41,14 @@ def test_means_deviations_and_paired_differences_by_hand(tmp_path):
     assert row["difference"] == pytest.approx((1 - 1 + 3) / 3)
     assert (row["n"], row["missing"]) == (3, 0)
     (block,) = tables(table)
-    assert cells_of(block)["imp"]["50.0%"] == "93.00 ± 8.61 (+1.00)"
-    assert cells_of(block)["dense"]["0.0%"] == "92.00 ± 4.97"
-    assert cells_of(block)["dense"]["50.0%"] == "–"
+    assert cells_of(block)["imp"]["50%"] == "93.00 ± 8.61 (+1.00)"
+    assert cells_of(block)["dense"]["0%"] == "92.00 ± 4.97"
+    assert cells_of(block)["dense"]["50%"] == "–"
 
 
 def test_one_seed_has_no_deviation_and_no_dense_run_no_difference(tmp_path):
     (block,) = tables(recorded(tmp_path, [(planned("imp", 0.5, 0), 0.9)]))
-    assert cells_of(block)["imp"]["50.0%"] == "90.00"
+    assert cells_of(block)["imp"]["50%"] == "90.00"
 
 
 def test_a_note_names_rows_whose_masks_keep_weights_that_are_zero(tmp_path):
@@ -59,7 +60,7 @@ def test_a_note_names_rows_whose_masks_keep_weights_that_are_zero(tmp_path):
     note = "masks keep more where a weight has just grown or was trained to zero, on average by the number in brackets:"
     assert "masks keep" not in sentence(recorded(tmp_path / "exact", rows))
     rows += [(planned("set", 0.9, s), counted(kept, 100)) for s, kept in enumerate((90, 96))]
-    assert f"{note} set at 90.0% (7)." in sentence(recorded(tmp_path / "zeros", rows))
+    assert f"{note} set at 90% (7)." in sentence(recorded(tmp_path / "zeros", rows))
 
 
 def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
@@ -68,8 +69,8 @@ def test_what_did_not_finish_is_shown_and_never_averaged_over(tmp_path):
     rows += [(planned("imp", 0.9, s), "failed") for s in range(3)]
     table = recorded(tmp_path, rows)
     (block,) = tables(table)
-    assert cells_of(block)["imp"]["50.0%"] == "80.00 (-10.00) [n=1; 1 diverged, 1 missing]"
-    assert cells_of(block)["imp"]["90.0%"] == "3 failed"
+    assert cells_of(block)["imp"]["50%"] == "80.00 (-10.00) [1 of 3 seeds; 1 diverged, 1 missing]"
+    assert cells_of(block)["imp"]["90%"] == "0 of 3 seeds; 3 failed"
     paths = write_report(compare(load(tmp_path)), tmp_path / "report")
     text = paths[0].read_text()
     assert text.count(": failed: a \\| \\<b>") == 3 and "1 missing" in text
@@ -113,13 +114,25 @@ def test_a_row_that_exceeds_its_target_stands_there_with_what_was_measured(tmp_p
     write_document(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.523))
     write_document(tmp_path, record(planned("exact", 0.5, 0), 0.8))
     (block,) = tables(summarise(results(tmp_path)))
-    assert cells_of(block) == {"structured": {"50.0%": "90.00 at 52.3%"}, "exact": {"50.0%": "80.00"}}
+    assert cells_of(block) == {"structured": {"50%": "90.00 at 52.3%"}, "exact": {"50%": "80.00"}}
 
 
-def test_a_row_that_misses_its_target_is_placed_by_what_was_measured(tmp_path):
-    write_document(tmp_path, record(planned("structured", 0.5, 0), 0.9, measured=0.483))
-    (block,) = tables(summarise(results(tmp_path)))
-    assert heads_of(block) == ["48.3%"]
+def test_a_row_that_misses_its_target_is_placed_by_what_was_measured_and_its_target_says_so(tmp_path):
+    reasons = {"off_target": "pruned weights | are not zero"}
+    rows = [(planned("criteria", 0.5, s), {"sparsity": {"measured": 0.483}, "notes": reasons}) for s in (0, 1)]
+    rows += [(planned("filters", 0.9, 0), {"sparsity": {"measured": 0.8987}}), (planned("exact", 0.5, 0), 0.8)]
+    found = recorded(tmp_path, rows)
+    (block,) = tables(found)
+    assert cells_of(block) == {
+        "criteria": {"48.3%": "90.00 ± 0.00", "50%": "only 48.3%", "89.9%": "–", "90%": "–"},
+        "filters": {"48.3%": "–", "50%": "–", "89.9%": "90.00", "90%": "only 89.9%"},
+        "exact": {"48.3%": "–", "50%": "80.00", "89.9%": "–", "90%": "–"},
+    }
+    told = "criteria at 50% (48.3%: pruned weights | are not zero); filters at 90% (89.9%)."
+    assert f"Below their targets, and placed by what they reached: {told}" in sentence(found)
+    _, page, *_ = write_report(compare(load(tmp_path)), tmp_path / "report")
+    assert "only 48.3%" in page.read_text() and told.rstrip(".") in page.read_text()
+    assert list(numbers(found)["off_target"]) == ["pruned weights | are not zero", "", ""]
 
 
 def test_a_recipe_of_its_own_is_marked(tmp_path):
@@ -150,20 +163,20 @@ def test_a_difference_is_to_the_dense_run_of_the_same_recipe_and_says_how_many_s
     rows += [(planned("snip", 0.5, s), 0.91) for s in (0, 1)]
     rows += [(planned("imp", 0.5, 0, own=True, recipe=long), 0.91)]
     (block,) = tables(recorded(tmp_path, rows))
-    assert cells_of(block)["snip"]["50.0%"] == "91.00 ± 0.00 (+1.00, n=1)"
-    assert cells_of(block)["imp †"]["50.0%"] == "91.00 (-8.00)"
+    assert cells_of(block)["snip"]["50%"] == "91.00 ± 0.00 (+1.00, 1 of 2 seeds)"
+    assert cells_of(block)["imp †"]["50%"] == "91.00 (-8.00)"
 
 
 def test_a_pruner_that_ignores_its_target_stands_where_it_was_measured(tmp_path):
     for sparsity in (0.5, 0.9):
         write_document(tmp_path, record(planned("dense", sparsity, 0), 0.9, measured=0.0))
     (block,) = tables(summarise(results(tmp_path)))
-    assert heads_of(block) == ["0.0%"]
+    assert cells_of(block) == {"dense": {"0%": "90.00", "50%": "only 0%", "90%": "only 0%"}}
 
 
 def test_targets_that_are_close_have_columns_of_their_own(tmp_path):
     (block,) = tables(recorded(tmp_path, [(planned("imp", s, 0), 0.9) for s in (0.999, 0.9994)]))
-    assert heads_of(block) == ["99.90%", "99.94%"]
+    assert heads_of(block) == ["99.9%", "99.94%"]
 
 
 def test_hostile_labels_stay_text(tmp_path):

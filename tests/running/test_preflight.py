@@ -107,17 +107,17 @@ def first_calls(*pruners, sparsities=(0.5,)):
 def test_too_few_examples_to_score_on_are_told_before_anything_runs(patient):
     few, uneven = first_calls(("snip", {"examples": 5000}), ("grasp", {"per_class": 500}), ("imp", {}), ("snip", {}))
     assert few == (
-        "pruners: snip (examples=5000) for lenet_300_100 on digits, sparsity 0.5: the method draws 5000 examples to "
+        "pruners: SNIP (examples=5000) for LeNet-300-100 on digits, sparsity 0.5: the method draws 5000 examples to "
         "score on, but there are only 1197 for training: let it draw fewer, or use a larger data set"
     )
     assert uneven.startswith(
-        "pruners: grasp (per_class=500), revision 2 for lenet_300_100 on digits, sparsity 0.5: the method draws"
+        "pruners: GraSP (per_class=500), revision 2 for LeNet-300-100 on digits, sparsity 0.5: the method draws"
     )
 
 
 def test_a_pruner_is_asked_at_every_sparsity_and_only_up_to_its_first_pass(patient):
     assert first_calls(("picky", {}), ("picky", {"late": True}), sparsities=(0.5, 0.9, 0.95)) == [
-        "pruners: picky for lenet_300_100 on digits, sparsity 0.9, 0.95: nothing would be left; ask for less"
+        "pruners: picky for LeNet-300-100 on digits, sparsity 0.9, 0.95: nothing would be left; ask for less"
     ]
 
 

@@ -12,6 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from lth_bench.reports.figures.sheet import size
 from lth_bench.reports.figures.style import LINE, width
+from lth_bench.reports.numbers import distinct_percents
 from lth_bench.results.arrays import Floats
 
 Drawn = Callable[[Axes], None]
@@ -72,17 +73,12 @@ def weights_left_axis(weights_left: Floats, targets: Sequence[float]) -> Drawn:
     def apply(axes: Axes) -> None:
         axes.set_xscale("log")
         axes.set_xlim(shares.max() * margin, shares.min() / margin)
-        _ticked(axes, "x", {1 - target: percentage(target) for target in sorted(targets, reverse=True)})
+        sparsest_first = sorted(targets, reverse=True)
+        ticks = zip(sparsest_first, distinct_percents(sparsest_first), strict=True)
+        _ticked(axes, "x", {1 - target: text for target, text in ticks})
         axes.set_xlabel("Sparsity (log weights left)")
 
     return apply
-
-
-def percentage(sparsity: float) -> str:
-    """A sparsity with one decimal, or with as many as it takes to see how many weights are left."""
-    left = 100 * (1 - sparsity)
-    decimals = max(1, 1 - math.floor(math.log10(left))) if left > 0 else 1
-    return f"{100 * sparsity:.{decimals}f}".rstrip("0").rstrip(".") + "%"
 
 
 def ratio_axis(ratios: Floats, text: str) -> Drawn:

@@ -11,12 +11,12 @@ import pandas as pd
 from matplotlib.colors import LogNorm, Normalize
 
 from lth_bench.reports import escaping
-from lth_bench.reports.figures import axes as scales
 from lth_bench.reports.figures.families import order, panelled
 from lth_bench.reports.figures.heat import ANNOTATED, Heat, heat
 from lth_bench.reports.figures.lines import PER_PANEL
 from lth_bench.reports.figures.style import Setting
 from lth_bench.reports.figures.view import Sketch, View, remarks, seeds, sentence
+from lth_bench.reports.numbers import hundredths, percentage
 
 SPANS = 45.0  # em of a figure with room for families beside the overlaps
 
@@ -30,7 +30,7 @@ def layers(view: View, setting: Setting) -> Sketch | None:
     left = pd.DataFrame(means).T[names]
     emptied = pd.DataFrame({method: (view.layers[method] == 0).any() for method in means}).T
     crosses = emptied.reindex(index=left.index, columns=names).fillna(False).astype(bool)
-    texts = left.map(lambda share: scales.percentage(1 - share)[:-1]) if len(names) <= ANNOTATED else pd.DataFrame()
+    texts = left.map(lambda share: percentage(1 - share)[:-1]) if len(names) <= ANNOTATED else pd.DataFrame()
     least = max(1e-4, float(np.min(left.to_numpy()[left.to_numpy() > 0], initial=0.1)))
     floor = 10.0 ** math.floor(math.log10(least) + 1e-9)
     methods = list(means)
@@ -50,7 +50,7 @@ def layers(view: View, setting: Setting) -> Sketch | None:
     rows = view.at_target(means)
     caption = sentence(
         f"{view.title}: sparsity of each layer, in the order of the network, at the target of "
-        f"{scales.percentage(view.target)}, {seeds(rows)}",
+        f"{percentage(view.target)}, {seeds(rows)}",
         "colours are logarithmic in the weights left",
         *(["a cross marks layers that lost all weights for some seed"] if crosses.to_numpy().any() else []),
         *remarks(view, rows),
@@ -59,7 +59,7 @@ def layers(view: View, setting: Setting) -> Sketch | None:
 
 
 def overlap(view: View, setting: Setting) -> Sketch | None:
-    """How far the masks of methods agree."""
+    """How far the masks of methods agree, above chance."""
     table = view.overlaps
     kept = [name for name in table.index if table.loc[name].notna().any() and name in view.looks]
     if not kept:
@@ -76,9 +76,9 @@ def overlap(view: View, setting: Setting) -> Sketch | None:
         {method: view.name(method) for method in kept},
         {method: view.looks[method].gid for method in kept},
         list(numbers.values()),
-        table.map(lambda value: f"{value:.2f}") if len(kept) <= ANNOTATED else pd.DataFrame(),
+        table.map(lambda value: hundredths(round(value, 2) + 0.0)) if len(kept) <= ANNOTATED else pd.DataFrame(),
         Normalize(0.0, 1.0),
-        "Jaccard overlap of masks",
+        "Overlap of masks above chance",
         {tick: f"{tick:g}" for tick in (0, 0.25, 0.5, 0.75, 1)},
         [("", kept)],
         pd.DataFrame(),
@@ -87,11 +87,14 @@ def overlap(view: View, setting: Setting) -> Sketch | None:
     )
     rows = view.at_target(kept)
     caption = sentence(
-        f"{view.title}: overlap of masks (weights that both keep, as a share of those that either keeps) at the "
-        f"target of {scales.percentage(view.target)} sparsity, {seeds(rows)}",
+        f"{view.title}: overlap of masks above chance at the target of {percentage(view.target)} sparsity, "
+        f"{seeds(rows)}",
+        "1 is the same mask, 0 is as much as random masks with as many weights in each layer overlap, and below 0 is "
+        "less, in the colour of 0",
+        "overlap is the weights that both keep, as a share of those that either keeps",
         "columns are numbered as rows",
         "on the diagonal that of different seeds of one method",
-        "grey is not known",
+        "grey is not known, or of masks that keep all",
         *remarks(view, rows),
     )
     return caption, partial(heat, chart, setting)

@@ -21,6 +21,7 @@ from lth_bench.reports.figures.lines import Lines, lines
 from lth_bench.reports.figures.pareto import Pareto, Points, pareto
 from lth_bench.reports.figures.style import DENSE, Setting
 from lth_bench.reports.figures.view import Sketch, View, counted, dense_words, means, remarks, seeds, sentence
+from lth_bench.reports.numbers import distinct_percents, percentage
 from lth_bench.results.leaderboard import TROUBLES
 
 PANEL = 20.0  # em of a panel of targets, at least
@@ -162,7 +163,7 @@ def _cost(view: View, setting: Setting, relative: pd.Series[float], words: tuple
     )
     caption = sentence(
         f"{view.title}: test accuracy at the last step against {words[1]}, relative to the dense network, "
-        f"at {_listed(scales.percentage(target) for target in targets)} sparsity, {means(rows)}",
+        f"at {_listed(distinct_percents(targets))} sparsity, {means(rows)}",
         "the line is the Pareto front of the means, where costs within 1 % count as the same; its methods are named "
         "where there is room",
         ERROR_AXIS,
@@ -184,7 +185,7 @@ def _few(targets: list[float], most: int) -> list[float]:
 
 def _points(view: View, rows: pd.DataFrame) -> Points:
     drawn = [_line(view, part) for _, part in rows.groupby(["method", "target"], sort=False)]
-    title = f"{scales.percentage(float(rows['target'].iloc[0]))} sparsity"
+    title = f"{percentage(float(rows['target'].iloc[0]))} sparsity"
     return Points(title, drawn, np.array([not line.hollow[0] for line in drawn]))
 
 
@@ -223,7 +224,7 @@ def _learning(view: View, setting: Setting) -> Sketch | None:
     )
     caption = sentence(
         f"{view.title}: validation accuracy in the last training, after the last rewind and where the final sparsity "
-        f"held, at the target of {scales.percentage(view.target)} sparsity, {seeds(rows)}",
+        f"held, at the target of {percentage(view.target)} sparsity, {seeds(rows)}",
         ERROR_AXIS,
         *(["the dashed line is the dense network"] if dense is not None else []),
         *remarks(view, rows),

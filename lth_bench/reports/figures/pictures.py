@@ -27,7 +27,7 @@ from lth_bench.storage.files import remove
 from lth_bench.storage.record import Record
 
 Overlaps = Mapping[tuple[str, str, str, float], pd.DataFrame]
-"""By data set, model, recipe and target: the mean Jaccard overlap of two methods' masks, a row and a column for each.
+"""By data set, model, recipe and target: how far two methods' masks overlap above chance, a row and a column for each.
 
 On the diagonal that of different seeds of a method; NaN where it is not known.
 """

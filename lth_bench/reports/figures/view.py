@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lth_bench.reports import escaping
-from lth_bench.reports.figures import axes as scales
 from lth_bench.reports.figures.style import Mark
+from lth_bench.reports.numbers import percentage
 from lth_bench.results.leaderboard import Place
 
 Sketch = tuple[str, Callable[[], Figure]]
@@ -51,7 +51,7 @@ class View:
     @property
     def title_at_target(self) -> str:
         """The title of a figure that shows one target."""
-        return f"{escaping.figure(self.title)}, {scales.percentage(self.target)} sparsity"
+        return f"{escaping.figure(self.title)}, {percentage(self.target)} sparsity"
 
     def at_target(self, methods: Collection[str]) -> pd.DataFrame:
         """The rows of these methods at the target that is shown."""

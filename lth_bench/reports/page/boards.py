@@ -13,17 +13,22 @@ from markupsafe import Markup, escape
 
 from lth_bench.reports.averages import sentences
 from lth_bench.reports.leaderboards import (
+    below_targets,
     code_doubts,
     distinct,
+    finished,
+    is_below,
     kept_zeros,
     lost,
     mark,
+    measured,
     near,
     outside,
     verdict_sentence,
+    with_missed_targets,
 )
 from lth_bench.reports.methods import described
-from lth_bench.reports.numbers import half, hundredths, percent, signed_or_zero
+from lth_bench.reports.numbers import distinct_percents, half, hundredths, percent, signed_or_zero
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.listings import listed
@@ -55,7 +60,7 @@ def boards(content: PageContent) -> dict[str, Any]:
     """The leaderboards, and the listings over all of them, for the template."""
     names = content.leaderboards.names()
     rows = _numbered(content, names)
-    keys = [*BLOCK, "method", "target"]
+    keys, targets = [*BLOCK, "method", "target"], sorted(set(rows["target"]))
     where = rows[[*keys, "board", "block", "number", "place", "own_recipe"]]
     methods = where.drop_duplicates([*BLOCK, "method"]).drop(columns=["target", "place"])
     badges = content.badges.rename(columns=CHANGED).merge(methods, on=[*BLOCK, "method"])
@@ -67,7 +72,7 @@ def boards(content: PageContent) -> dict[str, Any]:
     return {
         "blocks": [_block(place, rows[rows["board"] == names[place]], drawn[place]) for place in names],
         "others": [figure for place, figures in drawn.items() if place not in names for figure in figures],
-        "targets": [percent(target) for target in sorted(set(rows["target"]))],
+        "targets": list(zip(map(percent, targets), distinct_percents(targets), strict=True)),
         "standing": listed("Methods over all leaderboards", listings.STANDING, standing) if standing else None,
         "averages": list(sentences(averages, names)),
         "methods_listed": listed("Methods", listings.METHODS, described(content.results, content.leaderboards)),
@@ -117,14 +122,16 @@ def _block(place: Place, rows: pd.DataFrame, figures: list[tuple[str, Markup]]) 
 
 def _board(title: str, records: list[dict[str, Any]]) -> Table:
     """Methods by sparsities; columns and rows carry their targets for the script."""
+    records = with_missed_targets(records)
     places, methods = grid(records, lambda row: Cell(row["method"]), _cell)
-    columns = [Column("method"), *(_column(place, records) for place in places)]
+    heads = zip(places, distinct_percents(places), strict=True)
+    columns = [Column("method"), *(_column(place, head, records) for place, head in heads)]
     return Table(title, columns, [[_row(name, cells, records) for name, cells in methods.items()]])
 
 
-def _column(place: float, records: list[dict[str, Any]]) -> Column:
+def _column(place: float, head: str, records: list[dict[str, Any]]) -> Column:
     targets = _targets(row for row in records if row["place"] == place)
-    return Column(percent(place), form=hundredths, data={"targets": targets})
+    return Column(head, form=hundredths, data={"targets": targets})
 
 
 def _row(name: Cell, cells: list[Cell], records: list[dict[str, Any]]) -> Row:
@@ -142,7 +149,9 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     """The mean of a method; its tone is up or down if the difference to the dense network is shown to be so."""
     mean, lower, upper = (row[f"accuracy{end}"] for end in ("", "_lower", "_upper"))
     if math.isnan(mean):
-        return Cell(notes=(row["lost"],))
+        return Cell(notes=(finished(row),))
+    if is_below(row):
+        return Cell(notes=(f"only {measured(row)}",))
     differs = row["target"] > 0 and not math.isnan(row["difference"])
     return Cell(
         hundredths(mean),
@@ -157,9 +166,9 @@ def _cell(row: Mapping[str, Any]) -> Cell:
 
 def _notes(row: Mapping[str, Any]) -> Iterator[str]:
     if row["sparsity"] > row["target"] + MET and row["place"] == row["target"]:
-        yield f"at {percent(round(row['sparsity'], 4))}"
+        yield f"at {measured(row)}"
     if row["lost"] or row["n"] == 1:
-        yield ", ".join([f"n = {row['n']}", *filter(None, [row["lost"]])])
+        yield finished(row) or "1 seed"
     if row["verdict"] == "wins":
         yield WINS
 
@@ -172,4 +181,4 @@ def _notices(rows: pd.DataFrame) -> Iterator[str]:
     for name, what in (("environment", "environments"), ("data", "versions of the data")):
         if len(texts := distinct(rows[name])) > 1:
             yield f"The rows come from {len(texts)} {what}, and may differ by that alone: {'; '.join(texts)}"
-    yield from (text.rstrip(".") for text in (*kept_zeros(rows), *code_doubts(rows)))
+    yield from (text.rstrip(".") for text in (*below_targets(rows), *kept_zeros(rows), *code_doubts(rows)))

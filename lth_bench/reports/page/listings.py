@@ -11,6 +11,7 @@ from lth_bench.reports.numbers import (
     hundredths,
     milliseconds,
     percent,
+    percentage,
     prefixed,
     prefixed_bytes,
     probability,
@@ -124,7 +125,7 @@ STANDING = [
 VERDICTS = [
     METHOD,
     BOARD,
-    Column("sparsity", "place", percent),
+    Column("sparsity", "place", percentage),
     Column("ticket", "verdict"),
     Column("why", "why"),
 ]

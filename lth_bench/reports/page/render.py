@@ -74,7 +74,7 @@ def _head(content: PageContent) -> dict[str, Any]:
         "descriptions": [suite.description for suite in content.suites if suite.description],
         "counts": [(name, int(counts.get(name, 0))) for name in OUTCOMES],
         "seeds": ", ".join(str(seed) for seed in sorted(set(frame["seed"]))),
-        "methods": frame.loc[frame["control"] == "", "method"].nunique(),
+        "methods": frame.loc[(frame["control"] == "") & ~frame["helper"], "method"].nunique(),
         "versions": [(name, _versions(counted)) for name, counted in evidence.environment.items() if counted],
         "steps": (f"{evidence.computed:,}", f"{evidence.charged:,}") if evidence.charged else None,
         "work": time_spent(evidence.seconds),

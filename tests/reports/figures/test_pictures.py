@@ -343,11 +343,6 @@ def test_texts_are_measured_and_wrapped():
     assert all(width(line) <= 15 for line in lines) and r"(with \$adam\$)" in " ".join(lines)
 
 
-def test_sparsities_have_the_decimals_they_need():
-    found = [scales.percentage(value) for value in (0.0, 0.5, 0.4867, 0.9, 0.995, 0.9995, 1.0)]
-    assert found == ["0%", "50%", "48.7%", "90%", "99.5%", "99.95%", "100%"]
-
-
 def test_ticks_are_round_and_enough():
     assert scales.nice(2.5, 95.0) == [3, 5, 7, 10, 15, 20, 30, 50, 70]
     assert len(scales.nice(4.0, 4.6)) >= 3

@@ -293,6 +293,15 @@ def test_a_run_in_which_nothing_finished_has_its_page(tmp_path):
     assert "1 missing" in seen.text and "lth-bench run made --data DIR" in seen.text
 
 
+def test_what_only_finds_tickets_for_others_is_no_method_of_the_page(tmp_path):
+    found_for_others = dataclasses.replace(planned("imp, for its ticket", 0.5, 0), helper=True)
+    rows = [(planned(name, 0.5, 0), 0.9) for name in ("imp", "snip")] + [(found_for_others, 0.9)]
+    write_run(tmp_path, rows)
+    assert (
+        "2 methods on the same models" in Seen(page(content(load(tmp_path), suites=[SuiteText("made", "made")]))).text
+    )
+
+
 CHROMIUM = Path("/usr/bin/chromium")
 
 
