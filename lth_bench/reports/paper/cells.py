@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from lth_bench.reports.leaderboards import mark, name_cell, near
-from lth_bench.reports.numbers import bounds, half, hundredths, signed, tenths, whole
+from lth_bench.reports.numbers import bounds, distinct_percents, half, hundredths, signed, tenths, whole
 from lth_bench.reports.paper.choices import Spread
 from lth_bench.reports.table import Cell
 from lth_bench.results.leaderboard import MET, TROUBLES
@@ -72,7 +72,7 @@ def reported(numbers: Any, target: float) -> Cell:
 
 def elsewhere(sparsity: float, target: float) -> str:
     """The sparsity, if it is not its column's."""
-    return "" if abs(sparsity - target) < MET else f"{100 * sparsity:.{1 if sparsity < 0.99 else 2}f}%"
+    return "" if abs(sparsity - target) < MET else distinct_percents((target, sparsity))[1]
 
 
 def _spread(row: Any, name: str, spread: Spread) -> str:

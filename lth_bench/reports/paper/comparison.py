@@ -16,7 +16,7 @@ from lth_bench.experiments.about import FAMILIES
 from lth_bench.reports import escaping
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.methods import named, said
-from lth_bench.reports.numbers import percent
+from lth_bench.reports.numbers import distinct_percents, percentage
 from lth_bench.reports.paper import cells
 from lth_bench.reports.paper.captions import caption
 from lth_bench.reports.paper.cells import UNKNOWN
@@ -216,12 +216,14 @@ def _ordered(leaderboards: Leaderboards, order: str, names: list[str], rename: M
 
 
 def _known(text: str, known: list[float]) -> float:
-    """The sparsity of a text such as "98%" or "0.98" among those that methods were asked for."""
+    """The sparsity of a text such as "98%" or "0.98" among those that methods were asked for, or as tables write it."""
     sparsity = sparsity_of(text)
     if sparsity is None:
         raise ValueError(f"--at wants sparsities such as 98% or 0.98, not {text!r}")
-    found = [target for target in known if math.isclose(target, sparsity, abs_tol=1e-9)]
+    shown = dict(zip(known, distinct_percents(known), strict=True))
+    exact = [target for target in known if math.isclose(target, sparsity, abs_tol=1e-9)]
+    found = exact or [target for target, percent in shown.items() if percent == text]
     if not found:
-        there = ", ".join(map(percent, known)) or "dense networks only"
-        raise ValueError(f"no method was asked for a sparsity of {percent(sparsity)}; there are: {there}")
+        there = ", ".join(shown.values()) or "dense networks only"
+        raise ValueError(f"no method was asked for a sparsity of {percentage(sparsity)}; there are: {there}")
     return found[0]

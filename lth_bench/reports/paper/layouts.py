@@ -10,7 +10,7 @@ from typing import Any
 
 from lth_bench.reports import averages
 from lth_bench.reports.escaping import plain
-from lth_bench.reports.numbers import hundredths, percent
+from lth_bench.reports.numbers import distinct_percents, hundredths, percentage
 from lth_bench.reports.paper import cells, reported
 from lth_bench.reports.paper.captions import where
 from lth_bench.reports.paper.choices import TableChoices
@@ -40,7 +40,7 @@ def _by_sparsity(comparison: Comparison) -> Iterator[Table]:
         numbers = comparison.published(block)
         below = reported.reported_rows([(numbers, 0.0)], [(numbers, target) for target in columns], len(columns))
         title = f"Accuracy (%) of {where(block.model, block.dataset)} by sparsity"
-        table = Table(title, _columns("method", *map(percent, columns)), [*sections, below], label=block.name)
+        table = Table(title, _columns("method", *distinct_percents(columns)), [*sections, below], label=block.name)
         yield comparison.captioned(table, rows, [reported.NOTE] if below else [])
 
 
@@ -49,16 +49,16 @@ def _by_model(comparison: Comparison) -> Iterator[Table]:
     at = comparison.sparsity(*comparison.blocks)
     heads = _places(comparison)
     columns = [(_numbers(heads[block.name]), block, at) for block in comparison.blocks]
-    yield _beside(comparison, columns, f"Accuracy (%) at a sparsity of {percent(at)}", f"models at {at:g}")
+    yield _beside(comparison, columns, f"Accuracy (%) at a sparsity of {percentage(at)}", f"models at {at:g}")
 
 
 def _by_model_and_sparsity(comparison: Comparison) -> Iterator[Table]:
     """One table: methods by the sparsities of each model."""
     heads = _places(comparison)
     columns = [
-        (_numbers(percent(target), heads[block.name]), block, target)
+        (_numbers(head, heads[block.name]), block, target)
         for block in comparison.blocks
-        for target in comparison.targets(block)
+        for target, head in _headed(comparison.targets(block))
     ]
     yield _beside(comparison, columns, "Accuracy (%) by model and sparsity", "models and sparsities")
 
@@ -94,7 +94,7 @@ def _by_cost(comparison: Comparison) -> Iterator[Table]:
         line = partial(_cost_line, comparison, training=next(usual, math.nan), unit=unit)
         numbers = comparison.published(block)
         below = reported.reported_rows([(numbers, 0.0)], [(numbers, at)], len(COST_HEADER))
-        title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {percent(at)}"
+        title = f"Costs of {where(block.model, block.dataset)} at a sparsity of {percentage(at)}"
         columns = _columns(*COST_HEADER, f"size\n({UNITS[unit]})")
         sections = [*comparison.sections(rows, line), below]
         table = Table(title, columns, sections, label=f"costs at {at:g} {block.name}")
@@ -152,6 +152,10 @@ def _cost_line(comparison: Comparison, rows: list[Any], training: float, unit: i
         cells.number(_size(row) / 1000**unit, 1 if unit else 0),
     ]
     return Row(shown)
+
+
+def _headed(targets: list[float]) -> Iterator[tuple[float, str]]:
+    return zip(targets, distinct_percents(targets), strict=True)
 
 
 def _columns(first: str, *others: str) -> list[Column]:
