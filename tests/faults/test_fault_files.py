@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import random
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from faults.crashes import crashes
 from lth_bench.errors import FileFault
 from lth_bench.experiments.plugins import Provider, Registry
 from lth_bench.hashing import sha256
@@ -22,10 +21,9 @@ from lth_bench.storage.sealed import publish_json, sealed
 from lth_bench.storage.store import Store
 from lth_bench.storage.upkeep import verify
 from support.documents import read_documents
+from support.fresh import fresh
 from support.places import COMMAND
 from support.suites import finish, pruner, results, write_suite
-
-CRASHES = Path(__file__).with_name("crashes.py")
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def suite(tmp_path):
 )
 def test_a_fault_at_every_operation_on_a_file(tmp_path, suite, tally, long, mode, stride, least, what):
     stride = 1 if long else stride
-    count, tries, bad = crashes(suite, tmp_path, mode, stride)
+    count, tries, bad = fresh(crashes, suite, tmp_path, mode, stride)
     assert count > least
     every = "every one" if stride == 1 else f"every {stride}rd"
     tally(what, tries, bad, f"{every} of {count} recovered from; nothing in between, no lease left")
@@ -53,16 +51,8 @@ def test_a_fault_at_every_operation_on_a_file(tmp_path, suite, tally, long, mode
 
 @pytest.mark.timeout(3000)
 def test_damage_to_any_file_is_noticed_and_mended(tmp_path, suite, tally, long):
-    _, tries, bad = crashes(suite, tmp_path, "damage", 200 if long else 10)
+    _, tries, bad = fresh(crashes, suite, tmp_path, "damage", 200 if long else 10)
     tally("corrupt store, record, ticket or plan", tries, bad, "all noticed by checksum, set aside and made again")
-
-
-def crashes(suite, folder, mode, number):
-    """Runs `crashes.py` in a process that has never computed anything, so that it can fork."""
-    command = [sys.executable, CRASHES, suite, folder, mode, str(number)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
 
 
 @pytest.mark.timeout(600)

@@ -8,6 +8,7 @@ from pathlib import Path
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.running.run import run
+from lth_bench.running.status import missing
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import write_plan, write_record
@@ -45,13 +46,13 @@ def pruner(name: str, **fields) -> str:
 
 
 def finish(path: Path, directory: Path) -> None:
-    """Runs a suite in this process, as the worker processes would."""
+    """Runs what is missing of a suite in this process, as the worker processes would."""
     plugins = load_plugins()
     name, content = read_suite(str(path), plugins)
     planned = plan(content, plugins)
     write_plan(directory, name, planned)
     site = make_context(None, "cpu", Store(directory / "store"))
-    for entry in (identity(name, item) for item in planned):
+    for entry in missing(directory, [identity(name, item) for item in planned]):
         assert write_record(directory, run(entry, directory, site))
 
 
