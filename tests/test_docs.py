@@ -7,7 +7,6 @@ import dataclasses
 import importlib
 import json
 import re
-import subprocess
 import sys
 import tomllib
 from functools import partial
@@ -26,6 +25,7 @@ from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
+from support.fresh import fresh
 from support.networks import make_session
 from support.places import ROOT
 
@@ -139,7 +139,7 @@ def test_lines_for_a_notebook_run_by_themselves():
     scripts = [block.values[0] for block in blocks("python") if "@hookimpl" not in block.values[0]]
     assert any("timm.create_model" in script for script in scripts)
     for script in scripts:
-        subprocess.run([sys.executable, "-c", script], check=True)
+        fresh(exec, script, {})
 
 
 def test_every_field_of_a_data_set_a_batch_and_a_recipe_is_documented():
