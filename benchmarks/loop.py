@@ -2,7 +2,8 @@
 
 A package with one pruner, and a suite on digits of three experiments that train for 54 steps each, a tenth of a second:
 all the rest is start, checks, evaluation, tables, figures and page. Each round changes the pruner and measures a run
-into a new directory (three experiments) and one into the same directory (the changed one). Checkouts take turns.
+into a new directory (three experiments) and one into the same directory (the changed one). Checkouts take turns; each
+but the first is compared with the first by the ratios of their runs in one round.
 
     python benchmarks/loop.py [CHECKOUT...] [--runs 5] [--no-report]
 """
@@ -18,10 +19,11 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from measuring import machine
+from measuring import Pairs, machine
 
 HERE = Path(__file__).resolve().parents[1]
 PRUNER = """
@@ -126,9 +128,22 @@ def main() -> None:
                 if number:
                     times[loop.checkout, "a new directory"].append(first)
                     times[loop.checkout, "the same directory"].append(again)
-    for (checkout, kind), pairs in times.items():
-        clock, processors = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(f"{checkout}, {kind}: {clock:.1f} s, {processors:.1f} s of processors (medians of {len(pairs)})")
+    for (checkout, kind), runs in times.items():
+        clock, processors = (statistics.median(column) for column in zip(*runs, strict=True))
+        print(f"{checkout}, {kind}: {clock:.1f} s, {processors:.1f} s of processors (medians of {len(runs)})")
+    for line in ratios(times):
+        print(line)
+
+
+def ratios(times: Mapping[tuple[Path, str], Sequence[tuple[float, float]]]) -> Iterator[str]:
+    """How the times of the first checkout relate to those of the others, round by round."""
+    (first, _), *_ = times
+    for (checkout, kind), others in times.items():
+        if checkout != first:
+            rounds = list(zip(times[first, kind], others, strict=True))
+            for place, what in enumerate(("time", "processor time")):
+                pairs = Pairs([(one[place], other[place]) for one, other in rounds])
+                yield f"{first} beside {checkout}, {kind}, {what}: ratio {pairs}"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 LeNet-300-100 on MNIST (--data), batches of 60, evaluated once an epoch, one worker: dense, random, SNIP and IMP of
 three rounds. The sum is measured too: the same number of steps of the bare masked loop of `step.py`, in turn with runs.
 
-    python benchmarks/run.py --data DIR [--epochs 10] [--pairs 3]
+    python benchmarks/run.py --data DIR [--epochs 8] [--pairs 3]
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.timm_models import register_models
 from lth_bench.results.frame import load
 
+EPOCHS = 8
 COMMAND = Path(sys.executable).with_name("lth-bench")
 SUITE = """
 title = "A whole run"
@@ -48,7 +49,7 @@ measure_every = "1ep"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="the folder in which MNIST/raw lies")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--pairs", type=int, default=3)
     options = parser.parse_args()
     alone()

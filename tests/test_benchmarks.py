@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from lth_bench.randomness import generator
+from lth_bench.results.frame import load
 from support.places import ROOT
+from support.suites import finish
 
 FOLDER = ROOT / "benchmarks"
 
@@ -65,6 +67,26 @@ def test_synthetic_records_are_records(script, tmp_path):
     paths = [tables.write(tmp_path, record) for record in tables.records(2, 3, 2)]
     assert len(set(paths)) == 2 * 2 * (1 + 3 * len(tables.TARGETS))
     assert tables.leaderboard(tmp_path) > 10 << 20
+
+
+def test_versions_are_compared_by_the_runs_of_one_round(script):
+    ours = {("new", "a run"): [(1.0, 2.0), (4.0, 8.0), (3.0, 3.0)]}
+    theirs = {("old", "a run"): [(2.0, 2.0), (8.0, 4.0), (6.0, 1.0)]}
+    clock, processors = script("loop").ratios({**ours, **theirs})
+    assert clock.startswith("new beside old, a run, time: ratio 0.500 (median of 3 pairs")
+    assert processors.startswith("new beside old, a run, processor time: ratio 2.000 ")
+
+
+def test_the_run_of_the_readme_takes_as_many_steps_as_it_says(script, tmp_path):
+    run = script("run")
+    (tmp_path / "whole.toml").write_text(run.SUITE.replace("mnist", "digits").replace("EPOCHS", "1"))
+    finish(tmp_path / "whole.toml", tmp_path / "out")
+    trainings = load(tmp_path / "out").evidence.computed / (1197 // 60)
+    steps = trainings * run.EPOCHS * (55_000 // 60)
+    assert (
+        f"a whole `lth-bench run`: 4 methods, {round(steps, -3):,.0f} steps of LeNet"
+        in (ROOT / "README.md").read_text()
+    )
 
 
 def test_conventional_scripts_take_as_many_steps_as_the_harness(script):

@@ -7,27 +7,33 @@ import dataclasses
 import importlib
 import json
 import re
-import subprocess
+import shlex
 import sys
 import tomllib
 from functools import partial
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import lth_bench
 from lth_bench import Batch, Dataset, Listing, Recipe
+from lth_bench.cli.main import app
 from lth_bench.experiments import hookspecs
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import KINDS, Provider, load_plugins
 from lth_bench.experiments.suite import Suite
 from lth_bench.pruning import masks
 from lth_bench.reports.columns import NUMBERS
+from lth_bench.reports.paper.choices import TableChoices
 from lth_bench.results.overlap import COLUMNS as OVERLAPS
+from lth_bench.results.statistics import mean_interval
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
+from support.fresh import fresh
 from support.networks import make_session
 from support.places import ROOT
 
@@ -108,12 +114,29 @@ def test_pruners_in_the_documentation_run(example):
 
 
 @pytest.mark.parametrize("block", list(blocks("toml")))
-def test_suites_in_the_documentation_are_valid(block, example):
+def test_files_in_the_documentation_are_valid(block, example):
     content = tomllib.loads(block)
+    if "directories" in content:
+        TableChoices.model_validate(content)
+        return
     if "project" in content:
         assert list(content["project"]["entry-points"]) == ["lth_bench"]
         return
     assert plan(Suite.model_validate(content), example.plugins)
+
+
+PAPER = re.findall(r"^\$ lth-bench (table .*)$", (ROOT / "docs" / "papers.md").read_text(), re.M)
+
+
+@pytest.mark.parametrize("command", PAPER)
+def test_commands_for_tables_write_what_they_say(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    boards = {"runs/mine": "methods-mnist", "runs/a": "lenet-mnist-lite", "runs/b": "methods-mnist"}
+    words = [str(ROOT / "leaderboards" / boards[word]) if word in boards else word for word in shlex.split(command)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    files = [words[place + 1] for place, word in enumerate(words) if word in ("--out", "--bib")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files)
 
 
 def test_the_model_data_set_recipe_and_suite_of_the_documentation_make_records(example, tmp_path):
@@ -141,7 +164,7 @@ def test_lines_for_a_notebook_run_by_themselves():
     scripts = [block.values[0] for block in blocks("python") if "@hookimpl" not in block.values[0]]
     assert any("timm.create_model" in script for script in scripts)
     for script in scripts:
-        subprocess.run([sys.executable, "-c", script], check=True)
+        fresh(exec, script, {})
 
 
 def test_every_field_of_a_data_set_a_batch_and_a_recipe_is_documented():
@@ -253,10 +276,96 @@ def test_accuracies_that_the_page_of_methods_quotes_are_those_of_the_leaderboard
     assert words.format(float(row["accuracy"])) in page
 
 
-def test_the_time_that_the_suite_of_all_methods_takes_is_that_of_its_records():
-    folder = ROOT / "leaderboards" / "methods-mnist"
-    records = read_records(folder)
+BOARDS = ROOT / "leaderboards"
+
+
+@pytest.mark.parametrize(
+    ("suite", "page", "words"),
+    [
+        ("methods-mnist", "docs/methods.md", "{count} experiments in {minutes} minutes on two cores"),
+        ("methods-mnist", "plugins/suites/methods-mnist.toml", "{minutes} minutes on two cores"),
+        ("lenet-mnist-lite", "plugins/suites/lenet-mnist-lite.toml", "in {minutes} minutes on two cores"),
+        (
+            "quickstart",
+            "README.md",
+            "runs {count} experiments on scikit-learn's digits in about two minutes on two cores",
+        ),
+    ],
+)
+def test_the_time_that_a_suite_takes_is_that_of_its_records(suite, page, words):
+    records = read_records(BOARDS / suite)
     minutes = round(sum(record.timing.seconds for record in records) / 120)
-    words = f"{minutes} minutes on two cores"
-    assert f"{len(records)} experiments in {words}" in (ROOT / "docs" / "methods.md").read_text()
-    assert words in (folder / "suites" / "methods-mnist.toml").read_text()
+    assert suite != "quickstart" or minutes == 2
+    assert words.format(count=len(records), minutes=minutes) in (ROOT / page).read_text()
+
+
+@pytest.fixture(scope="module")
+def methods():
+    """The records of all methods on MNIST, and the page about them in one line."""
+    page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
+    return read_records(BOARDS / "methods-mnist"), page
+
+
+def among(records, label, model, sparsity):
+    """The records of a row by seed."""
+    found = [r for r in records if r.label == label and r.experiment.model.name == model]
+    return sorted((r for r in found if r.experiment.sparsity == sparsity), key=lambda r: r.experiment.seed)
+
+
+def kept(records, layer, count="kept"):
+    """The lowest and the highest count of weights that records have for a layer."""
+    counts = [getattr(record.sparsity.layers[layer], count) for record in records]
+    return min(counts), max(counts)
+
+
+def test_counts_of_weights_that_the_page_of_methods_quotes_are_those_of_the_records(methods):
+    records, page = methods
+    rows = partial(among, records)
+    least, most = kept(rows("magnitude at initialisation", "lenet_5", 0.995), "conv2.weight")
+    assert (least, most) == (1, 5) and "leaves one to five weights in the second convolution of LeNet-5" in page
+    least, most = kept(rows("SynFlow, revision 2", "lenet_5", 0.995), "conv2.weight")
+    assert f"SynFlow leaves {least} to {most} weights there" in page
+    for method, words in (("iterative SNIP", "leaves {} to {} weights to the ten"), ("FORCE", "leaves {} to {}.")):
+        least, most = kept(rows(f"{method}, revision 2", "lenet_300_100", 0.98), "fc3.weight")
+        assert words.format(least, most) in page
+    (size, _), (least, most) = (kept(rows("RigL", "lenet_5", 0.98), "fc2.weight", of) for of in ("kept", "effective"))
+    assert f"{least} to {most} of the {size} weights of the output layer" in page
+    others = [*rows("static, ERK", "lenet_5", 0.98), *rows("SET", "lenet_5", 0.98)]
+    least, most = kept(others, "fc2.weight", "effective")
+    assert f"with a static mask, or SET, {least} to {most} do" in page
+    emptied = {r.label for r in records if any(not layer.kept for layer in r.sparsity.layers.values())}
+    assert emptied == {"DST", "SNIP, invert"} and "only DST and inverted SNIP empty a layer" in page
+
+
+def test_the_interval_that_the_page_of_methods_quotes_is_that_of_the_records(methods):
+    records, page = methods
+    rigl, static = (
+        np.array([100 * r.test.last.accuracy for r in among(records, label, "lenet_5", 0.98)])
+        for label in ("RigL", "static, ERK")
+    )
+    interval = mean_interval((rigl - static)[None])
+    assert f"interval of the difference, {interval.lower[0]:.1f} to {interval.upper[0]:.1f}, contains zero" in page
+
+
+def test_sparsities_that_methods_reach_by_themselves_are_those_of_the_records(methods):
+    records, page = methods
+    notes = {label: [] for label in ("variational dropout", "L0", "DST", "supermask, untrained")}
+    for record in records:
+        if record.label in notes and (record.label != "supermask, untrained" or record.experiment.sparsity == 0.98):
+            notes[record.label].append((record.experiment.model.name, 100 * record.notes["native_sparsity"]))
+    drifted = [share for model, share in notes.pop("supermask, untrained") if model == "lenet_5"]
+    assert f"supermasks drift from 98 to {np.mean(drifted):.0f} %" in page
+    shares = [share for reached in notes.values() for _, share in reached]
+    assert f"`notes.native_sparsity`, here {min(shares):.0f} to {max(shares):.0f} %" in page
+
+
+def test_costs_that_lack_a_penalty_are_said_to(methods):
+    records, page = methods
+    older = not any(event.kind == "extra" for r in records if r.label == "low rank" for event in r.events)
+    assert older == ("The costs of low rank lack the FLOPs of its penalty" in page)
+
+
+def test_scripts_that_the_readme_names_for_its_speeds_are_there():
+    speed = (ROOT / "README.md").read_text().partition("## Speed")[2].partition("\n## ")[0]
+    scripts = re.findall(r"`(\w+\.py)`", speed)
+    assert len(scripts) > 5 and all((ROOT / "benchmarks" / name).exists() for name in scripts)

@@ -1,7 +1,8 @@
-"""Arguments shared by several commands."""
+"""Arguments of the commands: those that several share, and those of `lth-bench run`."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -31,4 +32,52 @@ AllRevisions = Annotated[
 Equivalence = Annotated[
     float,
     typer.Option(min=0.0, metavar="POINTS", help="Differences to the best mean that do not count."),
+]
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, metavar="N", help="Worker processes; by default one a processor.")
+]
+TrainedOn = Annotated[Device, typer.Option("--device", help="Where networks are trained.")]
+Download = Annotated[bool, typer.Option("--download", help="Fetch absent data sets into the folder of --data.")]
+Loaders = Annotated[
+    int,
+    typer.Option("--loaders", min=0, metavar="N", help="Processes per worker to read images that do not fit memory."),
+]
+Redo = Annotated[
+    str | None,
+    typer.Option(
+        "--redo",
+        metavar="EXPR",
+        help="Compute again the experiments for which this holds, and the controls on their tickets; what they had "
+        "is moved into OUT/redone/. Columns as for --only.",
+    ),
+]
+MixCode = Annotated[bool, typer.Option("--mix-code", help="Go on although code has changed since records were made.")]
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", metavar="DIR", envvar="LTH_BENCH_STORE", help="Store of shared training; by default OUT/store."
+    ),
+]
+NoStore = Annotated[bool, typer.Option("--no-store", help="Compute everything, share nothing.")]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option("--time-limit", metavar="TIME", help="End an experiment that takes longer, such as 90s, 10m, 2h."),
+]
+MemoryLimit = Annotated[
+    str | None,
+    typer.Option("--memory-limit", metavar="SIZE", help="End an experiment that takes more memory, such as 8GB."),
+]
+StallLimit = Annotated[
+    str, typer.Option("--stall-limit", metavar="TIME", help="End an experiment without progress for so long.")
+]
+NoReport = Annotated[
+    bool, typer.Option("--no-report", help="Print the leaderboard; write no tables, figures or report.")
 ]

@@ -12,7 +12,7 @@ from lth_bench.cli.terminal import err, refuse
 if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Planned
     from lth_bench.experiments.plugins import Plugins
-    from lth_bench.storage.record import Methods
+    from lth_bench.storage.record import Identity, Methods
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ class Selection:
     def directory(self) -> Path:
         """The run directory unless another is given."""
         return Path("runs", self.suite)
+
+    @property
+    def identities(self) -> list[Identity]:
+        """What the records of the chosen experiments will say of them."""
+        from lth_bench.storage.record import identity
+
+        return [identity(self.suite, item) for item in self.chosen]
 
 
 def select(suite: str, only: str | None, plugins: Plugins, redo: str | None = None) -> Selection:

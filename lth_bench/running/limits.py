@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ def size(text: str) -> int:
 
 def _number(text: str, units: dict[str, int]) -> float:
     match = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?)\s*({'|'.join(units)})", text.strip())
-    if match is None or not float(match[1]):
+    if match is None or not 0 < float(match[1]) < math.inf:
         examples = ", ".join(f"'10{unit}'" for unit in units)
         raise ValueError(f"a limit is a number with a unit, such as {examples}, not {text!r}")
     return float(match[1]) * units[match[2]]

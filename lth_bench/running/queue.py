@@ -22,9 +22,9 @@ from lth_bench.storage import leases
 from lth_bench.storage.files import append, move
 from lth_bench.storage.leases import Lease
 from lth_bench.storage.lines import parsed
-from lth_bench.storage.reading import added, names
+from lth_bench.storage.reading import added
 from lth_bench.storage.record import Identity, Record, RecordedError, identified
-from lth_bench.storage.records import record_path, write_record
+from lth_bench.storage.records import record_path, recorded, write_record
 from lth_bench.storage.store import Store
 from lth_bench.training.ledger import Spent
 
@@ -189,8 +189,8 @@ class Queue:
 
     def _drop_finished(self, tell: Tell) -> None:
         """Removes experiments that have a record by now from the list, and tells of them."""
-        recorded = {name.removesuffix(".json") for name in names(self.directory / "records")}
-        for key in [key for key in self._todo if key in recorded and key not in self._mine]:
+        keys = set(recorded(self.directory))
+        for key in [key for key in self._todo if key in keys and key not in self._mine]:
             if (record := self._finished(key)) is not None:
                 tell(record.status, self._todo.pop(key))
 

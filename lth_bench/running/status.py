@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lth_bench.errors import Damaged, FileFault
-from lth_bench.hashing import sha256
 from lth_bench.running.standing import CONSEQUENCES, FINAL, Standing, standing
 from lth_bench.storage import leases
 from lth_bench.storage.files import set_aside
 from lth_bench.storage.leases import SECONDS, Claim
-from lth_bench.storage.reading import names
+from lth_bench.storage.reading import digest
 from lth_bench.storage.record import STATUSES, Identity, identity_of
-from lth_bench.storage.records import plan_path, read_plan, read_record, record_path, ticket_path
+from lth_bench.storage.records import plan_path, read_plan, read_record, record_path, recorded, ticket_path
 
 ORDER = (*STATUSES, "quarantined", "damaged", "unreadable", "running", "interrupted", "missing")
 AGAIN = {**CONSEQUENCES, "interrupted": "its worker is gone; the next run, or one that goes on now, takes it over"}
@@ -37,12 +36,12 @@ def survey(directory: Path) -> list[Surveyed]:
     Raises FileFault if there is none.
     """
     planned, faults = _planned(directory)
-    recorded = [name.removesuffix(".json") for name in names(directory / "records") if not name.startswith(".")]
-    if not (planned or recorded or faults):
+    keys = recorded(directory)
+    if not (planned or keys or faults):
         raise FileFault(f"no records in {directory}: it has neither a plan nor a folder records/ with something in it")
     claims = leases.find_all(directory / "leases")
-    surveyed = [_recorded(key, planned.get(key), standing(directory, key)) for key in recorded]
-    pending = planned.keys() - set(recorded)
+    surveyed = [_recorded(key, planned.get(key), standing(directory, key)) for key in keys]
+    pending = planned.keys() - set(keys)
     return faults + surveyed + [_pending(planned[key], claims.get(key)) for key in planned if key in pending]
 
 
@@ -106,4 +105,7 @@ def _pending(planned: Identity, claim: Claim | None) -> Surveyed:
 
 def _has_ticket(directory: Path, key: str) -> bool:
     path, reference = ticket_path(directory, key), read_record(record_path(directory, key)).ticket
-    return path.exists() and reference is not None and sha256([path.read_bytes()]) == reference.sha256
+    try:
+        return path.exists() and reference is not None and digest(path) == reference.sha256
+    except Damaged:
+        return False

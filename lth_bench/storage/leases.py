@@ -29,7 +29,7 @@ from lth_bench.storage.reading import content, names
 from lth_bench.storage.record import RecordedError, builtins, decoder
 
 SECONDS = 60.0
-NAME = re.compile(r"([^.].*)\.([1-9][0-9]{0,8})")
+NAME = re.compile(r"([^.].{0,127})\.([1-9][0-9]{0,8})")
 LAST = 10**9 - 1  # the highest generation that a name can have
 LARGEST = 1 << 20  # bytes of a lease
 

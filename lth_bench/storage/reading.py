@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from lth_bench.errors import Damaged, FileFault
+from lth_bench.hashing import sha256
 
 LONGEST_LINE = 1 << 20  # bytes; longer lines come in pieces
 
@@ -20,6 +21,18 @@ def content(path: Path, largest: int) -> bytes:
         if (size := os.fstat(file.fileno()).st_size) > largest:
             raise Damaged(f"{path} has {size:,} bytes; such files have at most {largest:,}")
         return file.read()
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file of any size; raises as `content` does."""
+    with _opened(path) as file:
+        return sha256(iter(lambda: file.read(1 << 20), b""))
+
+
+def regular(path: Path) -> Path:
+    """The path of a file, for readers that take a path; raises as `content` does."""
+    with _opened(path):
+        return path
 
 
 def added(path: Path, start: int) -> Iterator[bytes]:

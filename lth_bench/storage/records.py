@@ -69,7 +69,13 @@ def record_paths(directory: Path) -> list[Path]:
     folder = directory / "records"
     if not folder.is_dir():
         raise FileFault(f"no records in {directory}: there is no folder {folder}")
-    return [folder / name for name in names(folder) if name.endswith(".json") and not name.startswith(".")]
+    return [record_path(directory, key) for key in recorded(directory)]
+
+
+def recorded(directory: Path) -> list[str]:
+    """The sorted keys that have a record in a run directory; other files in its folder are none."""
+    found = (name for name in names(directory / "records") if name.endswith(".json") and not name.startswith("."))
+    return [name.removesuffix(".json") for name in found]
 
 
 def read_record(path: Path) -> Record:

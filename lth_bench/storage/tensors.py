@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.hashing import sha256
+from lth_bench.storage.reading import regular
 
 NAMES = {
     torch.bool: "BOOL",
@@ -51,7 +52,7 @@ def serialized(tensors: Mapping[str, Tensor]) -> list[bytes | memoryview]:
 def read_tensors(path: Path, digest: str) -> dict[str, Tensor]:
     """The tensors of a file, mapped into memory, if their SHA-256 is `digest`; raises Damaged and FileFault."""
     try:
-        tensors = load_file(path)
+        tensors = load_file(regular(path))
         actual = sha256(serialized(tensors))
     except OSError as error:
         raise FileFault(f"cannot read {path}: {error}") from error

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.errors import Damaged, FileFault
-from lth_bench.hashing import sha256
 from lth_bench.storage import leases
 from lth_bench.storage.files import ABANDONED, age, remove, tidy
-from lth_bench.storage.reading import size
+from lth_bench.storage.reading import digest, size
 from lth_bench.storage.store import FOLDERS, SUFFIX, Store, files
 
 
@@ -62,9 +61,10 @@ def verify(store: Store) -> Usage:
 def _is_whole(path: Path) -> bool:
     """Whether tensors have the hash of their name; True for a file that is gone or cannot be read."""
     try:
-        with path.open("rb") as file:
-            return sha256(iter(lambda: file.read(1 << 20), b"")) == path.stem.rpartition(".")[2]
-    except OSError:
+        return digest(path) == path.stem.rpartition(".")[2]
+    except Damaged:
+        return False
+    except FileFault:
         return True
 
 

@@ -121,9 +121,11 @@ def call(*arguments, path=""):
     return subprocess.run(command, capture_output=True, text=True, timeout=250, env=environment)
 
 
-def test_check_prints_what_holds_and_what_does_not(third_party):
-    done = call("check", "leaker", path=third_party)
-    assert done.returncode == 1, done.stderr
+def test_check_prints_what_holds_and_what_does_not(third_party, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.syspath_prepend(third_party)
+    done = CliRunner().invoke(plugin_command.app, ["check", "leaker"])
+    assert done.exit_code == 1, done.output
     lines = [" ".join(line.split()) for line in done.stdout.splitlines()]
     assert "parameters of a wrong type are refused holds" in lines
     assert re.search(r"\nwhat is pruned stays zero.* fails \d+ pruned weights of 'conv1.weight' are", "\n".join(lines))
@@ -147,10 +149,10 @@ def test_check_refuses_what_it_cannot_use(arguments, words):
     assert words in " ".join(done.output.split())
 
 
-def test_check_prunes_to_the_sparsity_asked_for(third_party):
-    done = call("check", "random", "--sparsity", "0.99")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "random: everything holds" in done.stdout
+def test_check_prunes_to_the_sparsity_asked_for():
+    done = CliRunner().invoke(plugin_command.app, ["check", "random", "--sparsity", "0.99"])
+    assert done.exit_code == 0, done.output
+    assert "random: everything holds" in done.output
 
 
 @pytest.fixture(scope="module")

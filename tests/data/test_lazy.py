@@ -159,7 +159,7 @@ def test_loaders_end_with_the_epoch_when_closed_and_when_forgotten():
         children.append(len(multiprocessing.active_children()))
     assert children == [2, 2, 2, 0]
     data.training_batch(draw(0))
-    assert all(child.daemon for child in multiprocessing.active_children())
+    assert [child.daemon for child in multiprocessing.active_children()] == [True, True]
     data.close()
     assert not multiprocessing.active_children()
     data.training_batch(draw(0))

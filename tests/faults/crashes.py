@@ -1,16 +1,9 @@
-"""Runs a suite in one process, over and over, with a fault each time.
-
-`crashes.py SUITE FOLDER MODE NUMBER` prints in JSON how many faults were possible, how many were tried, and what went
-wrong. Modes "crash" and "full" fail at every NUMBER-th operation on a file, by ending the process or with a disk that
-is full from there on; mode "remove" fails once, when a file is removed for the NUMBER-th time; mode "damage" damages
-files of a finished run NUMBER times.
-"""
+"""Runs a suite in children of one process, over and over, with a fault each time."""
 
 from __future__ import annotations
 
 import dataclasses
 import errno
-import json
 import os
 import random
 import sys
@@ -157,14 +150,14 @@ def damage(path: Path, chance: random.Random) -> None:
     path.write_bytes(content)
 
 
-def main() -> None:
-    suite, folder, mode, number = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+def crashes(suite: Path, folder: Path, mode: str, number: int) -> tuple[int, int, list[str]]:
+    """How many faults were possible, how many were tried, and what went wrong.
+
+    Modes "crash" and "full" fail at every `number`-th operation on a file, by ending the process or with a disk that is
+    full from there on; mode "remove" fails once, when a file is removed for the `number`-th time; mode "damage" damages
+    files of a finished run `number` times.
+    """
     torch.set_num_threads(1)
-    workload = Workload(suite)
+    workload = Workload(str(suite))
     assert in_child(workload, folder / "reference") == 0
-    tried = damages(workload, folder, number) if mode == "damage" else operations(workload, folder, mode, number)
-    print(json.dumps(tried))
-
-
-if __name__ == "__main__":
-    main()
+    return damages(workload, folder, number) if mode == "damage" else operations(workload, folder, mode, number)

@@ -1,8 +1,4 @@
-"""Reads changed files in a process of its own: `fuzz.py KIND FOLDER TRIES` prints in JSON what came of it.
-
-That is how many files were used and how many named, what went wrong, the longest time in seconds of the processor,
-and the largest memory in bytes.
-"""
+"""Reads changed files, in a process of its own."""
 
 from __future__ import annotations
 
@@ -13,19 +9,19 @@ import resource
 import shutil
 import signal
 import struct
-import sys
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-import mutations
 import safetensors.torch
 import torch
 from msgspec import structs
-from mutations import as_file, changed, unsealed
 
+from faults import mutations
+from faults.mutations import as_file, changed, unsealed
 from lth_bench.errors import FileFault
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
@@ -385,8 +381,11 @@ def largest() -> int:
     return 1024 * max(resource.getrusage(who).ru_maxrss for who in users)
 
 
-def main() -> None:
-    kind, folder, tries = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+def read_changed(kind: str, folder: Path, tries: int) -> dict[str, Any]:
+    """How many files were used and named, what went wrong, the longest time of a try and the largest memory.
+
+    Seconds of the processor, and bytes.
+    """
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     signal.signal(signal.SIGPROF, stop)
@@ -399,8 +398,4 @@ def main() -> None:
     counts = {word: sum(word == how for how, _ in ended) for word in ("used", "named", "different")}
     bad = [how for how, _ in ended if how not in counts]
     memory = largest() - before
-    print(json.dumps({**counts, "bad": bad, "longest": max(took for _, took in ended), "memory": memory}))
-
-
-if __name__ == "__main__":
-    main()
+    return {**counts, "bad": bad, "longest": max(took for _, took in ended), "memory": memory}

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import random
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from faults.crashes import crashes
 from lth_bench.errors import FileFault
 from lth_bench.experiments.plugins import Provider, Registry
 from lth_bench.hashing import sha256
@@ -22,10 +21,9 @@ from lth_bench.storage.sealed import publish_json, sealed
 from lth_bench.storage.store import Store
 from lth_bench.storage.upkeep import verify
 from support.documents import read_documents
+from support.fresh import fresh
 from support.places import COMMAND
 from support.suites import finish, pruner, results, write_suite
-
-CRASHES = Path(__file__).with_name("crashes.py")
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def suite(tmp_path):
 )
 def test_a_fault_at_every_operation_on_a_file(tmp_path, suite, tally, long, mode, stride, least, what):
     stride = 1 if long else stride
-    count, tries, bad = crashes(suite, tmp_path, mode, stride)
+    count, tries, bad = fresh(crashes, suite, tmp_path, mode, stride)
     assert count > least
     every = "every one" if stride == 1 else f"every {stride}rd"
     tally(what, tries, bad, f"{every} of {count} recovered from; nothing in between, no lease left")
@@ -53,16 +51,8 @@ def test_a_fault_at_every_operation_on_a_file(tmp_path, suite, tally, long, mode
 
 @pytest.mark.timeout(3000)
 def test_damage_to_any_file_is_noticed_and_mended(tmp_path, suite, tally, long):
-    _, tries, bad = crashes(suite, tmp_path, "damage", 200 if long else 10)
+    _, tries, bad = fresh(crashes, suite, tmp_path, "damage", 200 if long else 10)
     tally("corrupt store, record, ticket or plan", tries, bad, "all noticed by checksum, set aside and made again")
-
-
-def crashes(suite, folder, mode, number):
-    """Runs `crashes.py` in a process that has never computed anything, so that it can fork."""
-    command = [sys.executable, CRASHES, suite, folder, mode, str(number)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return json.loads(done.stdout)
 
 
 @pytest.mark.timeout(600)
@@ -82,8 +72,8 @@ def test_a_full_file_system(tmp_path, tally):
         bad += ["Traceback"] if "Traceback" in full.stderr else []
         subprocess.run(["mount", "-o", "remount,size=300m", small], check=True)
         bad += [damaged] if (damaged := verify(Store(small / "out" / "store")).counts) else []
-        again = subprocess.run([*run[:-1], "1"], capture_output=True, text=True)
-        bad += [] if again.returncode == 0 and len(results(small / "out")) == 2 else [again.stderr]
+        finish(suite, small / "out")
+        bad += [] if len(results(small / "out")) == 2 else ["the rest was not run"]
         tally("disk full (tmpfs)", 1, bad, "one sentence that names the file, nothing damaged, goes on with room")
     finally:
         subprocess.run(["umount", small], check=True)
@@ -140,9 +130,7 @@ def test_hostile_files_are_refused_quickly_and_run_no_code(tmp_path, suite, tall
     for place in sorted((directory / "store" / "entries").iterdir())[:2]:
         publish_json(place, {**elsewhere, "key": place.stem})
     (directory / "records" / f"{key}.json").unlink(missing_ok=True)
-    run = [COMMAND, "run", suite, "--out", directory, "--workers", "1"]
-    done = subprocess.run(run, capture_output=True, text=True)
-    bad += [done.stderr] if done.returncode else []
+    finish(suite, directory)
     bad += ["a file outside was touched"] if outside.read_bytes() != b"precious" else []
     bad += ["code was run"] if witness.exists() else []
     tally("malicious record or store entry", len(corpus()), bad, f"refused in {slowest:.1f} s at most, no code run")

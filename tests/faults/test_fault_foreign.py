@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-FUZZ = Path(__file__).with_name("fuzz.py")
-TESTS = FUZZ.parents[1]
+from faults.fuzz import read_changed
+from support.fresh import fresh
+
 TRIES = {
     "record": (12, 1000),
     "plan": (6, 200),
@@ -27,12 +22,7 @@ TRIES = {
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("kind", TRIES)
 def test_changed_files_are_used_or_named_in_bounded_time_and_memory(tmp_path, tally, long, kind):
-    tries = TRIES[kind][long]
-    command = [sys.executable, FUZZ, kind, tmp_path, str(tries)]
-    path = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(command, capture_output=True, text=True, env=path)
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout)
+    told = fresh(read_changed, kind, tmp_path, TRIES[kind][long])
     counts = f"{told['used']} used, {told['named']} named, {told['different']} read as others"
     figure = f"{counts}; {told['longest']:.1f} s of a processor and {told['memory'] / 1e6:.0f} MB at most"
-    tally(f"changed {kind}", tries, told["bad"], figure)
+    tally(f"changed {kind}", TRIES[kind][long], told["bad"], figure)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import pytest
 import torch
 from torch import nn
@@ -16,7 +14,6 @@ from lth_bench.pruning.initial_scores import sensitivities, surviving
 from lth_bench.pruning.masks import full, pruned
 from support.documents import read_documents
 from support.networks import network
-from support.places import COMMAND
 from support.suites import finish
 
 SUITE = """
@@ -33,10 +30,6 @@ duration = "2it"
 batch_size = 50
 learning_rate = 0.1
 """
-
-
-def call(*arguments):
-    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 
 def test_the_two_failures_of_resnet18_are_shown_and_mended(command):
@@ -61,8 +54,8 @@ def test_a_model_that_is_fit_says_so_and_shows_what_is_kept_dense(command):
     assert "layer1.0.conv1.weight" in done.stdout and "269,824 prunable weights" in done.stdout
 
 
-def test_it_looks_through_the_eyes_of_a_data_set():
-    done = call("doctor", "lenet_300_100", "--dataset", "digits")
+def test_it_looks_through_the_eyes_of_a_data_set(command):
+    done = command("doctor", "lenet_300_100", "--dataset", "digits")
     assert done.returncode == 0 and "lenet_300_100 on digits: 1×8×8, 10 classes" in done.stdout
 
 
@@ -85,11 +78,11 @@ def test_what_cannot_be_examined_ends_with_status_2_and_a_sentence(arguments, wo
     assert done.returncode == 2 and words in done.stderr
 
 
-def test_records_and_leaderboards_say_which_models_are_not_fit(tmp_path):
+def test_records_and_leaderboards_say_which_models_are_not_fit(tmp_path, command):
     path = tmp_path / "suite.toml"
     path.write_text(SUITE)
-    done = call("run", path, "--out", tmp_path / "out", "--workers", 1)
-    assert done.returncode == 0, done.stderr
+    finish(path, tmp_path / "out")
+    done = command("leaderboard", tmp_path / "out")
     records = {record["experiment"]["model"]["name"]: record for record in read_documents(tmp_path / "out")}
     assert records["lenet_300_100"]["unfit"] == []
     told = records["resnet10t"]["unfit"]
@@ -99,7 +92,7 @@ def test_records_and_leaderboards_say_which_models_are_not_fit(tmp_path):
     sentence = f"resnet10t on digits is not fit to be pruned at initialisation: {'; '.join(told)}."
     assert sentence in " ".join(done.stdout.split())
     for kind in ("md", "tex"):
-        text = (tmp_path / "out" / f"leaderboard.{kind}").read_text()
+        text = command("leaderboard", tmp_path / "out", "--format", kind).stdout
         assert "resnet10t" in text and "is not fit to be pruned at initialisation" in text
         assert "lenet_300_100 on digits is not fit" not in text.replace("\\", "")
 

@@ -191,9 +191,12 @@ def test_hostile_labels_stay_text(tmp_path):
 
 @pytest.mark.parametrize("folder", PUBLISHED, ids=lambda path: path.name)
 def test_published_tables_and_reports_are_those_of_their_records(folder, tmp_path):
-    for path in write_tables(compare(load(folder)), tmp_path):
+    tables, report = (write(compare(load(folder)), tmp_path) for write in (write_tables, write_report))
+    assert {path.name for path in tables} == {path.name for path in folder.iterdir() if path.is_file()} - {"plan.json"}
+    assert {"report.md", "report.html"} < {path.name for path in report}
+    for path in tables:
         assert path.read_text() == (folder / path.name).read_text()
-    for path in write_report(compare(load(folder)), tmp_path):
+    for path in report:
         published = ROOT / "reports" / folder.name / path.name
         assert published.exists()
         assert path.suffix != ".md" or path.read_text() == published.read_text()
@@ -212,7 +215,9 @@ def test_published_records_are_whole_and_of_the_suite_as_it_is(folder):
 
 def test_the_readme_shows_the_published_leaderboard():
     text = (ROOT / "README.md").read_text()
-    for name, shown in re.findall(r"<!-- leaderboard: (\S+) -->\n(.*?)<!-- end -->", text, re.S):
+    boards = re.findall(r"<!-- leaderboard: (\S+) -->\n(.*?)<!-- end -->", text, re.S)
+    assert [name for name, _ in boards] == ["lenet-mnist-lite"]
+    for name, shown in boards:
         assert shown.strip() == (ROOT / "leaderboards" / name / "leaderboard.md").read_text().strip()
 
 

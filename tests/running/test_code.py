@@ -6,7 +6,6 @@ import csv
 import importlib
 import json
 import os
-import subprocess
 import sys
 from functools import partial
 
@@ -19,8 +18,8 @@ from lth_bench.running.code import Code, Fingerprint, mixtures
 from lth_bench.storage.record import identity
 from lth_bench.storage.source_hash import modules_hash, part_hash
 from support.documents import whole, write_document
-from support.places import COMMAND
 from support.records import planned, record
+from support.suites import finish
 
 PLUGIN = '''
 """A pruner, another one, a model and a data set in one file."""
@@ -229,15 +228,32 @@ def test_models_with_different_files_are_no_mixture_of_code(tmp_path, monkeypatc
     ]
 
 
-def lth_bench(folder, *arguments):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
-    command = [COMMAND, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=250)
+@pytest.fixture
+def lth_bench(folder, monkeypatch, command):
+    """The command, which finds the code that now lies in the folder."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+
+    def call(*arguments):
+        forget()
+        return command(*arguments)
+
+    return call
 
 
-def run(folder, *arguments):
-    options = ("--out", "out", "--workers", "1", "--device", "cpu", "--no-report")
-    return lth_bench(folder, "run", "mended.toml", *options, *arguments)
+def forget():
+    """Forgets the plugin, as a process that starts anew would."""
+    for name in ("mended_plugin", "mended_helper"):
+        sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    modules_hash.cache_clear()
+    part_hash.cache_clear()
+
+
+def fill(folder):
+    """Makes the missing records of the suite by the code that now lies in the folder."""
+    forget()
+    finish(folder / "mended.toml", folder / "out")
 
 
 def records(folder):
@@ -246,19 +262,20 @@ def records(folder):
     return {json.loads(text)["label"]: text for text in texts}
 
 
-def test_changed_code_is_refused_then_computed_again_and_a_revision_takes_the_place_of_the_old(folder):
-    assert run(folder).returncode == 0
+def test_changed_code_is_refused_then_computed_again_and_a_revision_takes_the_place_of_the_old(folder, lth_bench):
+    run = partial(lth_bench, "run", "mended.toml", "--out", "out", "--workers", 1, "--device", "cpu", "--no-report")
+    fill(folder)
     before = records(folder)
     assert set(json.loads(before["mended, redraw"])["environment"]["code"]) == {"pruner", "control", "model", "dataset"}
 
     replace(folder / "mended_helper.py", "SIGN = 1", "SIGN = -1")
-    refused = run(folder)
+    refused = run()
     assert refused.returncode == 2
     assert "the code of the pruner 'mended' has changed since 2 records in out were made" in refused.stderr
     assert "'other'" not in refused.stderr
     assert records(folder) == before, "nothing is lost"
 
-    again = run(folder, "--redo", "label == 'mended'")
+    again = run("--redo", "label == 'mended'")
     assert again.returncode == 0, again.stderr
     after = records(folder)
     assert after["other"] == before["other"]
@@ -269,18 +286,21 @@ def test_changed_code_is_refused_then_computed_again_and_a_revision_takes_the_pl
 
     replace(folder / "mended_helper.py", "SIGN = -1", "SIGN = 1")
     replace(folder / "mended.toml", "seeds = [0]", "seeds = [0, 1]")
-    assert run(folder, "--mix-code").returncode == 0
+    fill(folder)
+    assert run().returncode == 2
+    assert run("--mix-code").returncode == 0
     note = "Rows that mix results of different code of one method: mended; mended, redraw."
-    assert note in lth_bench(folder, "leaderboard", "out", "--format", "md").stdout
-    assert "differs among its records: 2 of " in lth_bench(folder, "status", "out").stdout
+    assert note in lth_bench("leaderboard", "out", "--format", "md").stdout
+    assert "differs among its records: 2 of " in lth_bench("status", "out").stdout
 
     replace(folder / "mended_plugin.py", "class Mended:", "class Mended:\n    revision = 2\n")
-    assert run(folder).returncode == 0
-    newest = lth_bench(folder, "leaderboard", "out", "--format", "csv")
+    fill(folder)
+    assert run().returncode == 0
+    newest = lth_bench("leaderboard", "out", "--format", "csv")
     methods = {row["method"] for row in csv.DictReader(newest.stdout.splitlines())}
     assert methods == {"mended, revision 2", "mended, revision 2, redraw", "other"}
     assert "4 experiments of earlier revisions are not shown" in newest.stderr
-    every = lth_bench(folder, "leaderboard", "out", "--all-revisions")
+    every = lth_bench("leaderboard", "out", "--all-revisions")
     assert "mended, redraw" in every.stdout
     assert "mended, revision 2, redraw" in every.stdout
 

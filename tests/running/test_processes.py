@@ -18,9 +18,9 @@ from support.workers import number
 NEEDS_PROC = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
 
-@pytest.fixture
-def sweep(tmp_path):
-    made = Sweep(tmp_path, None, "cpu")
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    made = Sweep(tmp_path_factory.mktemp("sweep"), None, "cpu")
     yield made
     made.server.stop()
 
@@ -73,7 +73,7 @@ def test_workers_end_with_their_server_and_the_next_one_gets_a_new_server(sweep,
     replaced.kill()
 
 
-def test_what_a_server_has_printed_before_it_died_is_told(tmp_path, sweep, monkeypatch):
+def test_what_a_server_has_printed_before_it_died_is_told(tmp_path, monkeypatch):
     folder = tmp_path / "site"
     about = folder / "quitter-1.0.dist-info"
     about.mkdir(parents=True)
@@ -81,13 +81,14 @@ def test_what_a_server_has_printed_before_it_died_is_told(tmp_path, sweep, monke
     about.joinpath("entry_points.txt").write_text("[lth_bench]\nquitter = quitter\n")
     folder.joinpath("quitter.py").write_text("import os\nprint('I leave', flush=True)\nos._exit(3)\n")
     monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    process = sweep.worker()
+    process = Sweep(tmp_path, None, "cpu").worker()
     assert ends(process) == ("the worker process ended with exit code 3", False)
     assert process.printed() == "I leave\n"
     process.kill()
 
 
-def test_a_worker_that_is_not_forked_yet_can_be_dismissed(sweep):
+def test_a_worker_that_is_not_forked_yet_can_be_dismissed(tmp_path):
+    new = Sweep(tmp_path, None, "cpu")
     started = time.monotonic()
-    sweep.worker().kill()
+    new.worker().kill()
     assert time.monotonic() - started < 1

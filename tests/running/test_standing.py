@@ -10,11 +10,12 @@ import pytest
 from lth_bench.errors import FileFault
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.limits import size
 from lth_bench.running.queue import Queue
 from lth_bench.running.standing import CONSEQUENCES, FINAL, standing
 from lth_bench.running.status import missing, survey
 from lth_bench.storage.record import identity
-from lth_bench.storage.records import record_path, record_paths
+from lth_bench.storage.records import record_path, record_paths, ticket_path
 from lth_bench.storage.sealed import publish_json, read_json
 from support.suites import finish, pruner, write_suite
 
@@ -133,6 +134,34 @@ def test_a_record_that_may_not_be_read_stops_the_run(states):
     assert standing(directory, identities["done"].key).state == "unreadable"
     with pytest.raises(FileFault, match="cannot read"):
         missing(directory, list(identities.values()))
+
+
+def test_files_of_other_names_are_no_experiments_and_no_leases(states):
+    _, directory, identities = states
+    for folder, name in (("records", "notes.txt"), ("records", "x" * 255), ("leases", f"{'x' * 253}.1")):
+        (directory / folder).mkdir(exist_ok=True)
+        (directory / folder / name).touch()
+    assert {item.key for item in survey(directory)} == {one.key for one in identities.values()}
+    assert Queue(directory, [identities["missing"]], None, 60).next(lambda *event: None)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["a pipe", "a folder"])
+def test_a_ticket_that_is_no_file_is_unsound(tmp_path, make):
+    path = write_suite(tmp_path / "s.toml", pruner("random", controls=["redraw"]), sparsities=[0.5], duration="10it")
+    finish(path, tmp_path / "out")
+    name, content = read_suite(str(path), plugins := load_plugins())
+    base, control = (identity(name, item) for item in plan(content, plugins))
+    record_path(tmp_path / "out", control.key).unlink()
+    ticket_path(tmp_path / "out", base.key).unlink()
+    make(ticket_path(tmp_path / "out", base.key))
+    assert missing(tmp_path / "out", [base, control]) == [base, control]
+
+
+@pytest.mark.parametrize("text", ["0GB", "-1GB", f"{'9' * 400}GB", "8", "8 apples", ""])
+def test_a_limit_that_is_no_size_is_refused(text):
+    with pytest.raises(ValueError, match="a limit is a number with a unit, such as '10MB'"):
+        size(text)
 
 
 def test_the_states_that_no_run_changes_are_final():

@@ -1,15 +1,19 @@
 import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lth_bench.errors import FileFault
+from lth_bench.errors import Damaged, FileFault
 from lth_bench.storage.files import publish, publish_new
-from lth_bench.storage.records import read_records
+from lth_bench.storage.records import read_records, record_paths, recorded
 from lth_bench.storage.sealed import publish_json, read_json
+from lth_bench.storage.store import Store
+from lth_bench.storage.tensors import read_tensors
+from lth_bench.storage.upkeep import verify
 
 
 def test_a_file_is_replaced_whole_and_leaves_nothing_beside_it(tmp_path):
@@ -71,3 +75,30 @@ def test_without_hard_links_the_first_writer_still_wins(tmp_path, monkeypatch):
     assert publish_new(tmp_path / "record", b"first")
     assert not publish_new(tmp_path / "record", b"second")
     assert (tmp_path / "record").read_bytes() == b"first"
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """A pipe in the place of tensors in a store. We hold it open, so that whoever opens it comes back."""
+    path = tmp_path / "objects" / f"{'a' * 64}.safetensors"
+    path.parent.mkdir()
+    os.mkfifo(path)
+    handle = os.open(path, os.O_RDWR)
+    yield path
+    os.close(handle)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_place_of_tensors_is_damage_and_nobody_waits_for_it(tmp_path, pipe):
+    with pytest.raises(Damaged, match="is not a regular file"):
+        read_tensors(pipe, "a" * 64)
+    assert verify(Store(tmp_path)).counts == {"objects": 1}
+    assert not pipe.exists() and len(list((tmp_path / "damaged").iterdir())) == 1
+
+
+def test_only_json_files_that_are_not_hidden_are_records(tmp_path):
+    (tmp_path / "records").mkdir()
+    assert recorded(tmp_path / "nowhere") == []
+    for name in ("b.json", "a.json", ".c.json", "notes.txt", "d.json~", "x" * 255):
+        (tmp_path / "records" / name).touch()
+    assert recorded(tmp_path) == ["a", "b"] == [path.stem for path in record_paths(tmp_path)]

@@ -56,7 +56,18 @@ def test_leases_of_a_high_generation_take_no_longer_than_others(tmp_path, genera
 
 
 def test_names_that_no_run_writes_are_no_leases(tmp_path):
-    names = [f"key.{10**12}", "key.0", "key.-1", "key.01", "key.1e3", "key.٣", "key", ".key.1", "key.1~"]
+    names = [
+        f"key.{10**12}",
+        "key.0",
+        "key.-1",
+        "key.01",
+        "key.1e3",
+        "key.٣",
+        "key",
+        ".key.1",
+        "key.1~",
+        f"{'k' * 253}.1",
+    ]
     for name in names:
         written(tmp_path / name)
     lease = leases.claim(tmp_path, "key")

@@ -27,7 +27,12 @@ def package(tmp_path, monkeypatch):
 
 @pytest.mark.timeout(20)
 def test_a_function_of_its_packages_name_is_no_package_to_look_into(package):
-    assert modules_hash(frozenset(["namesake.models"])) == modules_hash(frozenset(["namesake.models"]))
+    before = modules_hash(frozenset(["namesake.models"]))
+    modules_hash.cache_clear()
+    assert modules_hash(frozenset(["namesake.models"])) == before
+    (package / "models.py").write_text("def namesake():\n    return 3\n")
+    modules_hash.cache_clear()
+    assert modules_hash(frozenset(["namesake.models"])) != before
 
 
 def test_a_module_that_is_imported_indirectly_counts(package):

@@ -104,6 +104,10 @@ def journal(directory: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def published(directory: Path) -> list[str]:
+    return [line["key"] for line in journal(directory) if line["event"] == "published"]
+
+
 def published_twice(directory: Path) -> list[str]:
-    keys = [line["key"] for line in journal(directory) if line["event"] == "published"]
+    keys = published(directory)
     return sorted({key for key in keys if keys.count(key) > 1})

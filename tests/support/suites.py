@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+
+import torch
 
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import load_plugins
+from lth_bench.running.context import Context
+from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
+from lth_bench.running.status import missing
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import write_plan, write_record
@@ -45,14 +51,22 @@ def pruner(name: str, **fields) -> str:
 
 
 def finish(path: Path, directory: Path) -> None:
-    """Runs a suite in this process, as the worker processes would."""
+    """Runs what is missing of a suite in this process, as the worker processes would."""
     plugins = load_plugins()
     name, content = read_suite(str(path), plugins)
     planned = plan(content, plugins)
     write_plan(directory, name, planned)
     site = make_context(None, "cpu", Store(directory / "store"))
-    for entry in (identity(name, item) for item in planned):
+    for entry in missing(directory, [identity(name, item) for item in planned]):
         assert write_record(directory, run(entry, directory, site))
+
+
+def faults(path: Path, *folders: Path) -> list[str]:
+    """What is found wrong with a suite before anything runs, with plugins that are installed in further folders."""
+    sys.path[:0] = map(str, folders)
+    plugins = load_plugins()
+    experiments = [item.experiment for item in plan(read_suite(str(path), plugins)[1], plugins)]
+    return preflight(experiments, Context(plugins, None, torch.device("cpu")))
 
 
 def results(directory: Path) -> dict[str, dict]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import subprocess
-import sys
+from concurrent.futures.process import BrokenProcessPool
 from itertools import product
 
 import pytest
@@ -28,6 +27,7 @@ from lth_bench.training.memory import Memory, Watch
 from lth_bench.training.numerics import numerics
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
+from support.fresh import fresh
 from support.networks import RECIPES, examples, network, recipe
 from support.stored import outcome, session, spent
 
@@ -327,7 +327,7 @@ def test_a_segment_that_another_computes_is_not_computed_twice(tmp_path):
 
 def test_a_segment_whose_worker_died_is_taken_over_at_once(tmp_path):
     script = (
-        "import os, sys; sys.path.insert(0, 'tests')\n"
+        "import os\n"
         "from pathlib import Path; import torch\n"
         "from support.stored import session; from lth_bench.storage.store import Store\n"
         "torch.set_num_threads(1)\n"
@@ -335,7 +335,8 @@ def test_a_segment_whose_worker_died_is_taken_over_at_once(tmp_path):
         "made._memory._compute = lambda *arguments: os._exit(9)\n"
         "made.train()"
     )
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 9
+    with pytest.raises(BrokenProcessPool):
+        fresh(exec, script, {})
     assert usage(Store(tmp_path)).counts == {"leases": 1}
     made = session(Store(tmp_path, patience=1000))
     made.train()

@@ -107,7 +107,7 @@ class Hoarder:
 
         held = []
         while True:
-            held.append(torch.ones(2**26))
+            held.append(torch.empty(2**26))
 
 
 @dataclass(frozen=True)
