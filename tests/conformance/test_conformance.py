@@ -168,12 +168,14 @@ def scaffold(tmp_path_factory):
     return source, target
 
 
-def test_a_new_plugin_holds_to_the_contract(scaffold):
+def test_a_new_plugin_holds_to_the_contract(scaffold, monkeypatch):
     _, target = scaffold
-    done = call("check", "my-2nd.idea", path=target)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "my-2nd.idea: everything holds" in done.stdout
-    assert re.search("the same with score=gradient +holds", done.stdout)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.syspath_prepend(target)
+    done = CliRunner().invoke(plugin_command.app, ["check", "my-2nd.idea"])
+    assert done.exit_code == 0, done.output
+    assert "my-2nd.idea: everything holds" in done.output
+    assert re.search("the same with score=gradient +holds", done.output)
 
 
 def test_the_tests_of_a_new_plugin_pass(scaffold):

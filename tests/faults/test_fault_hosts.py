@@ -32,7 +32,7 @@ def claims(directory, event="claimed"):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("ahead", [7200, -7200])
+@pytest.mark.parametrize("ahead", [7200, pytest.param(-7200, marks=pytest.mark.slow)])
 def test_hosts_whose_clocks_differ_respect_the_living_and_take_over_from_the_gone(tmp_path, runners, tally, ahead):
     if subprocess.run([*APART, "true"], capture_output=True).returncode:
         pytest.skip("this machine does not let us make namespaces")

@@ -76,8 +76,6 @@ EXAMPLES = {
     "mobilevit_xxs": "convolutions and attention",
     "regnety_002": "grouped convolutions, squeeze and excitation, last norms of zeros",
     "resnet18": "residual",
-    "swin_tiny_patch4_window7_224": "attention in windows",
-    "vgg11_bn": "plain convolutions",
     "vit_tiny_patch16_224": "attention",
     "xcit_nano_12_p16_224": "attention over channels; fit as it is",
 }

@@ -91,6 +91,7 @@ def test_a_list_that_cannot_be_read_is_none(tmp_path, made, text):
     assert contents(tmp_path) == old
 
 
+@pytest.mark.slow
 def test_figures_are_right_after_a_crash_at_every_operation(tmp_path, made, monkeypatch):
     before, after, old, new = made
     place = next(place for place, picture in enumerate(after) if "-two-" in picture.stem)
