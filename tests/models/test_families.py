@@ -79,7 +79,7 @@ EXAMPLES = {
     "vit_tiny_patch16_224": "attention",
     "xcit_nano_12_p16_224": "attention over channels; fit as it is",
 }
-"""One of each kind; the others are marked slow."""
+"""Small ones of most kinds; the others are marked slow."""
 
 
 @pytest.fixture(scope="module", autouse=True)
