@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,8 +14,6 @@ from lth_bench.cli.terminal import finish, out, print_paths, refuse, say
 if TYPE_CHECKING:
     from lth_bench.reports.figures.pictures import Picture
 
-INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72.27}  # the points of TeX
-WIDEST = 20.0  # inches
 NARROWEST = 24.0  # times the size of text
 LEAST, LARGEST = 7.0, 24.0  # points
 
@@ -98,14 +95,12 @@ def figure(
 
 
 def _inches(text: str, font_size: float) -> float:
-    length = re.fullmatch(r"(\d+\.?\d*|\.\d+) *([a-z]+)", text.strip())
-    if not length or length[2] not in INCHES:
-        refuse([f"--width is a number with a unit ({', '.join(INCHES)}), such as 3.25in or 487pt, not {text!r}"])
-    inches = float(length[1]) * INCHES[length[2]]
-    narrowest = NARROWEST * font_size / 72
-    if not narrowest <= inches <= WIDEST:
-        refuse([f"--width is {narrowest:.3g}in to {WIDEST:g}in where text has {font_size:g} points, not {text}"])
-    return inches
+    from lth_bench.reports.formats.venues import inches
+
+    try:
+        return inches(text, NARROWEST * font_size / 72, f" where text has {font_size:g} points")
+    except ValueError as error:
+        refuse([str(error)])
 
 
 def _ending(form: PictureFormat | None, file: Path | None) -> str:
