@@ -77,21 +77,13 @@ def parts(table: Table, venue: Venue) -> list[Part]:
     for size in SIZES:
         if names + sum(columns.values()) <= _room(venue, size):
             return [_part(table, list(columns), size, None)]
-    room = _room(venue, SIZES[-1])
-    filled = _filled(table, columns, room - min(names, NAMES * room))
-    left = room - max(sum(columns[number] for number in numbers) for numbers in filled)
-    width = None if left >= names else max(left, NAMES * room) * _em(venue, SIZES[-1])
-    return [_part(table, numbers, SIZES[-1], width) for numbers in filled]
+    width = _names_width(table, venue)
+    return _in_parts(table, venue, width if width < names else None)
 
 
 def long_parts(table: Table, venue: Venue) -> list[Part]:
     """A table in parts that break across pages, in which names may break into lines."""
-    room = _room(venue, SIZES[-1])
-    columns, names = _columns(table), _names(table, venue)
-    filled = _filled(table, columns, room - min(names, NAMES * room))
-    left = room - max(sum(columns[number] for number in numbers) for numbers in filled)
-    width = min(max(left, NAMES * room), names) * _em(venue, SIZES[-1])
-    return [_part(table, numbers, SIZES[-1], width) for numbers in filled]
+    return _in_parts(table, venue, _names_width(table, venue))
 
 
 def pieces(part: Part, first: float, others: float) -> Iterator[Part]:
@@ -193,6 +185,25 @@ def _evenly(groups: list[list[int]], widths: dict[int, float], room: float) -> l
     least = bisect_left(range(most), -fewest, key=lambda width: -len(filled(tenths, width)))
     parts = filled(tenths, least)
     return [[number for place in part for number in groups[place]] for part in parts]
+
+
+def _in_parts(table: Table, venue: Venue, names: float | None) -> list[Part]:
+    """A table in the smallest size, with names that break into lines of so many em."""
+    width = None if names is None else names * _em(venue, SIZES[-1])
+    return [_part(table, numbers, SIZES[-1], width) for numbers in _apart(table, venue)]
+
+
+def _apart(table: Table, venue: Venue) -> list[list[int]]:
+    """The numbers of the columns of each part, in the smallest size."""
+    room = _room(venue, SIZES[-1])
+    return _filled(table, _columns(table), room - min(_names(table, venue), NAMES * room))
+
+
+def _names_width(table: Table, venue: Venue) -> float:
+    """How wide names may be, in em: what columns leave, but no more than they take."""
+    room, columns = _room(venue, SIZES[-1]), _columns(table)
+    left = room - max(sum(columns[number] for number in numbers) for numbers in _apart(table, venue))
+    return min(max(left, NAMES * room), _names(table, venue))
 
 
 def _part(table: Table, numbers: Sequence[int], size: float, names: float | None) -> Part:
