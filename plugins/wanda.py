@@ -1,0 +1,82 @@
+"""Wanda: pruning by weights and activations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lth_bench import Duration, Paper, Retraining, hookimpl, retrain, uniform
+from lth_bench.methods.calibration import input_norms
+from lth_bench.methods.retraining import require_learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from lth_bench.data.examples import Batch
+    from lth_bench.training.session import Session
+
+
+@dataclass(frozen=True)
+class Wanda:
+    """Train, then remove from every row the weights of smallest |w| times the norm of their input, and do no more.
+
+    Sun et al. 2024, arXiv:2306.11695, section 3. A row holds the weights of one output (of a convolution: of one
+    filter), and norms are over calibration examples, `examples` images of the training split, in the trained network.
+    `retraining` may follow, as that of one-shot magnitude pruning, which the paper does without.
+
+    Deviations:
+    - All prunable layers are pruned (the authors' code for images: linear layers inside blocks).
+    - So that the target is hit to one weight, some rows of a layer lose one weight more than the others: those whose
+      next weight scores lowest (the authors' code rounds down in every row).
+    """
+
+    title = "Wanda"
+    family = "after training"
+    paper = Paper(
+        "sun2024simple",
+        "A Simple and Effective Pruning Approach for Large Language Models",
+        "Mingjie Sun and Zhuang Liu and Anna Bair and J. Zico Kolter",
+        "ICLR",
+        2024,
+        arxiv="2306.11695",
+        code="https://github.com/locuslab/wanda",
+    )
+
+    examples: int = 128
+    retraining: Literal[Retraining, "none"] = "none"
+    rewind_to: Duration = Duration("0it")
+
+    def __call__(self, session: Session) -> None:
+        if self.retraining != "none":
+            require_learning_rate(session, self.retraining)
+        session.train(until=self.rewind_to)
+        start = session.snapshot()
+        session.train()
+        scores = self.scores(session, [session.sample(self.examples)])
+        session.prune(self.by_row(scores, session.sparsity), uniform(session.shapes, session.sparsity))
+        if self.retraining != "none":
+            retrain(session, start, self.retraining)
+
+    def scores(self, session: Session, batches: Sequence[Batch]) -> dict[str, Tensor]:
+        norms = input_norms(session, batches)
+        return {name: weight.detach().abs() * norms[name] for name, weight in session.weights.items()}
+
+    def by_row(self, scores: dict[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+        """Scores for all weights of a layer: 0 for those that every row loses, then one of each row, then the rest."""
+        return {name: _by_row(score, sparsity) for name, score in scores.items()}
+
+
+def _by_row(score: Tensor, sparsity: float) -> Tensor:
+    rows = score.flatten(1)
+    places = rows.argsort(dim=1, stable=True).argsort(dim=1)
+    lost = int(rows.shape[1] * sparsity)
+    least, most = 1 + rows, 3 + rows.max()
+    chosen = least.where(places == lost, most)
+    return chosen.where(places >= lost, 0 * least).view_as(score)
+
+
+@hookimpl
+def register_pruners(register):
+    register("wanda", Wanda)
