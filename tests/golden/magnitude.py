@@ -1,4 +1,4 @@
-"""Golden checks of magnitude pruning and IMP; and jaxpruner's, which ranks by SNIP's scores too."""
+"""Golden checks of magnitude pruning, IMP and LAMP; and jaxpruner's, which ranks by SNIP's scores too."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from itertools import count, takewhile
 
 from torch import Tensor
 
-from golden.agreement import assert_masks_equal, layer_sparsities, share_pruned
+from golden.agreement import allowance, assert_masks_equal, assert_scores_close, layer_sparsities, share_pruned
 from golden.cases import Case
-from golden.networks import Sloped, session_on, weights_session
+from golden.networks import Sloped, network_session, session_on, weights_session
 from lth_bench.methods.rounds import global_rounds
 from lth_bench.methods.scores import magnitude
 from support.pairs import pruner
@@ -67,5 +67,14 @@ def check_rounds_of_imp(case: Case, trained: list[dict[str, Tensor]]) -> None:
         assert 0 <= size * share_pruned(official) - size * share_pruned(session.masks) <= 2 * number
 
 
-CHECKS = {"magnitude": check_magnitude, "magnitude_jax": check_magnitude_jax, "imp": check_imp}
+def check_lamp(case: Case) -> None:
+    """Several masks are those of consecutive rounds, without training in between."""
+    session, lamp = network_session(case), pruner("lamp", {})
+    assert_scores_close(lamp.scores(session), case.own("score/"), allowance(case))
+    for _, mask in sorted(case.masks.items(), key=lambda item: share_pruned(item[1])):
+        session.prune(lamp.scores(session), share_pruned(mask))
+        assert_masks_equal(session, mask)
+
+
+CHECKS = {"magnitude": check_magnitude, "magnitude_jax": check_magnitude_jax, "imp": check_imp, "lamp": check_lamp}
 NOT_COMPARABLE = []

@@ -11,6 +11,7 @@ from lth_bench.experiments.plugins import load_plugins
 from lth_bench.pruning import masks
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
+from lth_bench_plugins.lamp import layer_adaptive
 from support.networks import RECIPES, make_session
 from support.pairs import Pair, kept, left, pair_session, pruner
 
@@ -58,7 +59,7 @@ def test_every_way_of_retraining_takes_as_long(retraining, steps):
     assert sum(event.steps for event in session.account.ledger.events) == 30 + 2 * steps
 
 
-@pytest.mark.parametrize("name", ["imp", "magnitude", "l1_filter"])
+@pytest.mark.parametrize("name", ["imp", "lamp", "magnitude", "l1_filter"])
 def test_fine_tuning_at_a_learning_rate_of_zero_is_refused_before_training(name):
     arguments = {"retraining": "fine_tuning"} | ({"layers": "all"} if name == "l1_filter" else {})
     falling = make_session(replace(RECIPES["sgd"], schedule="cosine"))
@@ -114,6 +115,33 @@ def test_imp_by_hand():
     session = pair_session(0.375)
     pruner("imp", {"rate": 0.5, "scope": "layer", "output_rate": 0.25})(session)
     assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 1]]]
+
+
+def test_lamp_by_hand():
+    # Squares of A: 1, 4, 9, 16, of B: 25, 36, 0.25, 6.25; each is divided by the sum of those that are not smaller.
+    session = pair_session(0.375)
+    lamp = pruner("lamp", {})
+    scores = lamp.scores(session)
+    assert scores["a.weight"].tolist() == [[1 / 30, 4 / 29], [9 / 25, 1]]
+    assert scores["b.weight"].tolist() == [[25 / 61, 1], [0.25 / 67.5, 6.25 / 67.25]]
+    # Five are kept, -2 among them rather than 2.5; then only the largest weight of each layer, -4 rather than 5.
+    lamp(session)
+    assert left(session) == [[[0, 1], [1, 1]], [[1, 1], [0, 0]]]
+    for rate in (0.2, 0.9):
+        session = pair_session(0.75)
+        pruner("lamp", {"rate": rate})(session)
+        assert left(session) == [[[0, 0], [0, 1]], [[0, 1], [0, 0]]]
+
+
+def test_lamp_scores_equal_weights_by_their_place_and_zeros_by_zero():
+    assert layer_adaptive(torch.tensor([[1.0, -1.0], [0.0, 1.0]])).tolist() == [[1, 1 / 2], [0, 1 / 3]]
+    assert layer_adaptive(torch.zeros(2, 2)).tolist() == [[0, 0], [0, 0]]
+
+
+def test_each_round_of_lamp_trains_four_fifths_of_the_recipe():
+    session = make_session(sparsity=0.75)  # 0.8 ** 6 is above 0.25, 0.8 ** 7 below
+    pruner("lamp", {})(session)
+    assert [(event.step, event.steps) for event in session.account.ledger.events] == [(0, 30), *7 * [(6, 24)]]
 
 
 def test_snip_by_hand():

@@ -104,6 +104,16 @@ def test_imp_keeps_the_shares_of_its_paper_and_so_a_little_more_than_its_code(sp
 
 
 @every_sparsity
+@pytest.mark.parametrize("rate", [0.1, 0.2, 0.5])
+def test_lamp_keeps_the_shares_of_its_code_up_to_the_rounding_of_all_rounds(sparsity, rate):
+    for size in SIZES[2:]:
+        official = size
+        for share in global_rounds(sparsity, rate)[:-1]:
+            official = int(np.round(official * (1.0 - rate)))
+            assert abs(kept_count(share, size) - official) <= 0.5 / rate + 0.5
+
+
+@every_sparsity
 def test_imp_by_layer_keeps_the_shares_of_its_paper_and_so_a_little_more_than_its_code(sparsity):
     official = sizes_of(LENET)
     for number, by_layer in enumerate(layerwise_rounds(LENET, sparsity, RATES)[:-1], 1):
