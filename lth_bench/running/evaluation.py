@@ -91,9 +91,12 @@ def _check(outcome: Outcome, network: nn.Module, weights: Mapping[str, nn.Parame
 
 
 def _check_rebuilt(outcome: Outcome, network: nn.Module, validation: Source) -> None:
-    """Raises InvalidResult if this network, built anew, is not the one that was measured at the end of training."""
-    curve = outcome.facts.curve
-    if not curve.step or curve.step[-1] != outcome.facts.step:
+    """Raises InvalidResult if this network, built anew, is not the one that was measured at the end of training.
+
+    One that was pruned after that is not compared.
+    """
+    facts, curve = outcome.facts, outcome.facts.curve
+    if not curve.step or curve.step[-1] != facts.step or facts.ticket == facts.step:
         return
     accuracy, trained = evaluate(network, validation)[1], curve.validation_accuracy[-1]
     if abs(accuracy - trained) * len(validation) > max(1, FLIPPED * len(validation)) + 0.5:

@@ -27,18 +27,18 @@ class Turning(nn.Module):
         return self.layers(x.flip(1) if self.turned else x)
 
 
-def recorded(tmp_path, turns):
+def recorded(tmp_path, turns, pruner="dense", sparsity=0.0):
     plugins = load_plugins()
 
     def make(pretrained=False, in_chans=1, num_classes=10, **others):
         return Turning(num_classes, turns)
 
-    plugins.models.add(f"turning_{turns}".lower(), make, Provider("tests", __name__, "tests", "0"))
+    name = f"turning_{turns}_{pruner}".lower()
+    plugins.models.add(name, make, Provider("tests", __name__, "tests", "0"))
     context = Context(plugins, None, torch.device("cpu"))
     trained = recipe(duration="3ep", batch_size=64, learning_rate=0.1, momentum=0.9)
-    pruner = Choice("dense")
-    experiment = Experiment(Choice("digits"), Choice(f"turning_{turns}".lower()), trained, pruner, 0.0, 0)
-    return run(identity("tests", Planned(experiment, "dense", "short", False)), tmp_path, context)
+    experiment = Experiment(Choice("digits"), Choice(name), trained, Choice(pruner), sparsity, 0)
+    return run(identity("tests", Planned(experiment, pruner, "short", False)), tmp_path, context)
 
 
 def test_state_outside_the_state_dict_makes_a_record_invalid(tmp_path):
@@ -49,3 +49,10 @@ def test_state_outside_the_state_dict_makes_a_record_invalid(tmp_path):
 
 def test_the_same_network_without_it_counts(tmp_path):
     assert recorded(tmp_path, False).status == "done"
+
+
+def test_a_network_that_is_pruned_after_its_last_step_counts_as_it_is_then(tmp_path):
+    record = recorded(tmp_path, False, "wanda", 0.95)
+    assert record.status == "done", record.error
+    assert record.ticket.step == record.curve.step[-1]
+    assert record.test.last.accuracy < record.curve.validation_accuracy[-1] - 0.02, "no training after the mask"

@@ -1,0 +1,88 @@
+"""What layers see of calibration examples, and methods that prune by it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from lth_bench.data.examples import Batch, Examples
+from lth_bench.methods.calibration import input_norms
+from lth_bench.training.session import Session
+from lth_bench.training.setup import Setup
+from support.networks import make_session, recipe
+from support.pairs import left, pair_session, pruner
+
+IMAGES = Batch(torch.tensor([[1.0, 2.0], [2.0, 0.0]]), torch.zeros(2, dtype=torch.long))
+
+
+def test_wanda_by_hand():
+    # Inputs of A: (1, 2) and (2, 0), with norms √5 and 2; of B: (-3, -5) and (2, 6), with norms √13 and √61.
+    session, wanda = pair_session(0.5), pruner("wanda", {})
+    norms = input_norms(session, [IMAGES])
+    assert norms["a.weight"].square().tolist() == [[pytest.approx(5), pytest.approx(4)]] * 2
+    assert norms["b.weight"].square().tolist() == [[pytest.approx(13), pytest.approx(61)]] * 2
+    scores = wanda.scores(session, [IMAGES])
+    assert scores["b.weight"].tolist() == [
+        [pytest.approx(5 * 13**0.5), pytest.approx(6 * 61**0.5)],
+        [pytest.approx(0.5 * 13**0.5), pytest.approx(2.5 * 61**0.5)],
+    ]
+    # Every row loses its lower score, 3 for one although 2 scores less in the other row.
+    session.prune(wanda.by_row(scores, 0.5), 0.5)
+    assert left(session) == [[[0, 1], [0, 1]], [[0, 1], [0, 1]]]
+
+
+@pytest.mark.parametrize(
+    ("sparsity", "expected"),
+    [(0.25, [[[0, 1], [1, 1]], [[1, 1], [0, 1]]]), (0.75, [[[0, 0], [0, 1]], [[0, 1], [0, 0]]])],
+)
+def test_rows_lose_one_weight_more_where_their_next_scores_lowest(sparsity, expected):
+    session, wanda = pair_session(sparsity), pruner("wanda", {})
+    by_layer = dict.fromkeys(session.weights, sparsity)
+    session.prune(wanda.by_row(wanda.scores(session, [IMAGES]), sparsity), by_layer)
+    assert left(session) == expected
+
+
+def test_wanda_prunes_after_the_last_step_or_is_trained_on():
+    session = make_session(sparsity=0.75)
+    pruner("wanda", {"examples": 4})(session)
+    assert [(event.step, event.steps) for event in session.account.ledger.events if event.steps] == [(0, 30)]
+    session = make_session(sparsity=0.75)
+    pruner("wanda", {"examples": 4, "retraining": "learning_rate_rewinding"})(session)
+    assert sum(event.steps for event in session.account.ledger.events) == 60
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"padding": 1},
+        {"padding": 2, "stride": 2, "dilation": 2},
+        {"padding": 1, "groups": 2},
+        {"padding": "same", "bias": False},
+        {"padding": 1, "padding_mode": "circular"},
+    ],
+    ids=str,
+)
+def test_norms_of_convolutions_are_those_of_unfolded_inputs(arguments):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 6, 3, **arguments)
+    network = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
+    images = torch.randn(5, 4, 7, 7)
+    data = Examples(images, torch.zeros(5, dtype=torch.long))
+    session = Session(Setup(lambda seed: network, data, data, recipe(duration="1it", batch_size=5), 0.5, 0))
+    norms = input_norms(session, [Batch(images[:2], data.labels[:2]), Batch(images[2:], data.labels[2:])])["0.weight"]
+    ones = nn.Conv2d(4, 6, 3, **{**arguments, "bias": False})
+    for place in torch.nonzero(torch.ones_like(conv.weight))[::7].tolist():  # a pass that sees one weight alone
+        ones.weight.data.zero_()
+        ones.weight.data[tuple(place)] = 1
+        seen = ones(images)[:, place[0]].detach()
+        assert norms[tuple(place)] == pytest.approx(float(seen.norm()), rel=1e-5)
+
+
+def test_norms_leave_the_network_and_its_gradients_alone():
+    session = make_session(sparsity=0.5)
+    before = {name: value.clone() for name, value in session.model.state_dict().items()}
+    input_norms(session, [session.sample(4)])
+    assert all(torch.equal(value, before[name]) for name, value in session.model.state_dict().items())
+    assert all(weight.grad is None for weight in session.model.parameters())
+    assert not any(layer._forward_pre_hooks for layer in session.model.modules())
