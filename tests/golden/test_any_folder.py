@@ -98,6 +98,11 @@ def highest(scores, count):
     return {name: (score >= threshold).byte() for name, score in scores.items()}
 
 
+def relative(squares):
+    """Each square by the sum of those of its layer that are not smaller."""
+    return squares / torch.stack([squares[squares >= square].sum() for square in squares.flatten()]).view_as(squares)
+
+
 def below(prefix, tensors):
     return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
 
@@ -174,6 +179,17 @@ def test_magnitude_by_the_scope_of_the_call(write, scope):
     masks = highest(sizes, 314) if scope == "global" else each
     facts = {"function": f"Mag, scope={scope}", "dtype": "f32"}
     judge(write("magnitude__wide", facts, below("mask_s50", masks), below("param", weights)))
+
+
+def test_lamp_over_rounds_of_another_network(write):
+    values = inputs()
+    plain = Plain(values)
+    scores = plain.named([relative(weight.detach().square()) for weight in plain.weights])
+    own = below("score", scores) | below("mask_1", highest(scores, 126)) | below("mask_2", highest(scores, 63))
+    judge(write("lamp__tiny", {"dtype": "f64"}, own, values, network=NETWORK))
+    absolute = plain.named([weight.detach().abs() for weight in plain.weights])
+    with pytest.raises(AssertionError):
+        judge(write("lamp__absolute", {"dtype": "f64"}, below("mask", highest(absolute, 63)), values, network=NETWORK))
 
 
 @pytest.mark.parametrize(("begin", "end", "frequency"), [(7, 47, 10), (7, 40, 10), (0, 30, 7)])
@@ -312,10 +328,10 @@ def loaded(folder, monkeypatch):
 
 
 def test_a_folder_of_other_families_alone_is_skipped_by_their_names(write, tmp_path, monkeypatch):
-    write("lamp__tiny", {}, {"score": [1.0]})
+    write("unheard__tiny", {}, {"score": [1.0]})
     golden_tests = loaded(tmp_path, monkeypatch)
     (case,) = golden_tests.CASES
-    with pytest.raises(pytest.skip.Exception, match="no check here for the family 'lamp'"):
+    with pytest.raises(pytest.skip.Exception, match="no check here for the family 'unheard'"):
         golden_tests.test_the_official_code_agrees(case)
 
 
