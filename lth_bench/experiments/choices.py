@@ -136,4 +136,4 @@ def _fault(loc: Place, message: str, value: Any, kind: str) -> str:
     place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).lstrip(".")
     found = "" if kind in ("missing", "extra_forbidden") or isinstance(value, dict) else f" (found: {value!r})"
     text = {"extra_forbidden": "no such key here", "missing": "this key is needed"}.get(kind, message)
-    return f"{place}{': ' if place else ''}{text.removeprefix('Value error, ')}{found}"
+    return f"{place}: {text.removeprefix('Value error, ')}{found}"

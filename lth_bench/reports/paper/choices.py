@@ -100,7 +100,10 @@ def chosen(directories: list[Path], options: Mapping[str, Any]) -> TableChoices:
         choices = TableChoices.model_validate({**kept, **given})
     except ValidationError as error:
         place = f"{files[0]}: " if files else ""
-        raise ValueError("\n".join(f"{place}{fault}" for fault in faults_of(error, _keys))) from error
+        faults = (
+            fault.removeprefix(": ") for fault in faults_of(error, _keys)
+        )  # of all keys together: without a place
+        raise ValueError("\n".join(f"{place}{fault}" for fault in faults)) from error
     if not choices.directories:
         raise ValueError(f"{files[0]} names no run directories, and none are given; its key is `directories`")
     return choices
