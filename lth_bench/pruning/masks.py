@@ -83,6 +83,19 @@ def check_tensors(given: object, what: str) -> None:
             )
 
 
+def check_values(given: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Raises MaskError unless these are finite weights of some layers, of their shapes."""
+    check_tensors(given, "weights")
+    for name, value in given.items():
+        if name not in weights:
+            raise MaskError(f"weights given for {name!r}, which is not a prunable layer; known: {sorted(weights)}")
+        if value.shape != weights[name].shape:
+            shapes = f"{tuple(value.shape)}, not {tuple(weights[name].shape)}"
+            raise MaskError(f"the weights given for layer {name!r} have shape {shapes}")
+        if not value.isfinite().all():
+            raise MaskError(f"the weights given for layer {name!r} are not all finite")
+
+
 def check_layers(given: Mapping[str, object], masks: Masks, what: str) -> None:
     """Raises MaskError unless exactly the prunable layers are named."""
     unknown, missing = sorted(set(given) - set(masks)), sorted(set(masks) - set(given))

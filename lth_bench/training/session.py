@@ -174,14 +174,14 @@ class Session:
         self.account.refuse_scoring("prune()")
         self._set_masks(self.topology.pruned(scores, self.sparsity if sparsity is None else sparsity))
 
-    def adopt(self, masks: Masks, channels: Masks | None = None) -> None:
+    def adopt(self, masks: Masks, channels: Masks | None = None, weights: Scores | None = None) -> None:
         """Prunes by given masks, a ticket's for instance; what is pruned stays pruned. Raises MaskError.
 
         `channels` are the output channels kept, by layer; the others lose their biases and the scales and shifts of
-        the norm behind them as well.
+        the norm behind them as well. `weights` are new values of what is kept, by layer.
         """
         self.account.refuse_scoring("adopt()")
-        self._set_masks(self.topology.within(masks, channels or {}))
+        self._set_masks(self.topology.within(masks, channels or {}), weights=weights or {})
 
     def channel_masks(self, scores: Scores, sparsity: float | None = None) -> Masks:
         """The output channels, by layer, that `prune_channels` would keep."""
@@ -428,9 +428,9 @@ class Session:
         self._clear_gradients()
         self.model.train()
 
-    def _set_masks(self, masks: Masks, *, rewired: bool = False) -> None:
+    def _set_masks(self, masks: Masks, *, rewired: bool = False, weights: Scores | None = None) -> None:
         with self._at_work():
-            self.topology.set(masks, self.optimizer)
+            self.topology.set(masks, self.optimizer, weights or {})
             if not parametrisation.parametrised(self.model):
                 self.course.count(sum(self.topology.kept))
             # Between ticks the state may still change, by a rewind say; the next tick then marks the ticket.

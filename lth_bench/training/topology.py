@@ -82,8 +82,12 @@ class Topology:
             self.channels[name] = self.channels.get(name, mine) & mine
         return {name: mask & masks[name].to(mask.device) for name, mask in self.masks.items()}
 
-    def set(self, masks: Masks, optimizer: torch.optim.Optimizer | None) -> None:
-        """Brings other masks into force."""
+    def set(self, masks: Masks, optimizer: torch.optim.Optimizer | None, weights: Scores) -> None:
+        """Brings other masks into force, and gives some layers new weights. Raises MaskError."""
+        masking.check_values(weights, self.weights)
+        with torch.no_grad():
+            for name, weight in weights.items():
+                self.weights[name].copy_(weight)
         self.masks = masks
         self._count()
         self.enforce(optimizer)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from golden.agreement import allowance, assert_scores_close, share_pruned
+from golden.agreement import (
+    allowance,
+    assert_close,
+    assert_masks_equal,
+    assert_scores_close,
+    layer_sparsities,
+    share_pruned,
+)
 from golden.cases import Case, Difference, Unchecked
 from golden.networks import examples, network_session
 from support.pairs import pruner
@@ -25,8 +32,43 @@ def check_wanda(case: Case) -> None:
         assert torch.equal(ranked[name] > 0, mask), name
 
 
-CHECKS = {"wanda": check_wanda}
+CONDITION = 1e-8
+"""What float64 is allowed where a damping of 1e-5 makes the matrix that is inverted nearly singular."""
+
+
+def check_woodfisher(case: Case) -> None:
+    """The official scores lack a factor of 1/2, and have 1e-10 added to the diagonal and to themselves."""
+    allowed = CONDITION if case.dtype == torch.float64 else allowance(case)
+    blocks = (
+        "network" if "full" in case.variant or "slow" in case.variant else case.facts.get("fittable_params") or "layer"
+    )
+    session, woodfisher = network_session(case), pruner("woodfisher", {"blocks": blocks})
+    curvature = woodfisher.curvature(session, examples(case))
+    if (diagonal := case.value("diag")) is not None:
+        assert_close(curvature.diagonal, diagonal, allowed)
+    if not case.masks:
+        return
+    scores = woodfisher.scores(session, curvature)
+    official = {name: (score.double() - 1e-10) / 2 for name, score in case.own("score/").items()}
+    assert_scores_close(scores, official, allowed)
+    mask = {name: case.mask.get(name, full) for name, full in session.masks.items()}
+    shares = layer_sparsities(mask)
+    woodfisher.prune(session, curvature, share_pruned(mask) if case.facts.get("joint", True) else shares)
+    assert_masks_equal(session, mask)
+    for name, after in case.own("w_after/").items():
+        assert_close(session.weights[name].detach(), after, allowed)
+
+
+CHECKS = {"wanda": check_wanda, "woodfisher": check_woodfisher}
 NOT_COMPARABLE = [
+    Difference(
+        "woodfisher", lambda case: case.variant.startswith("mfac."), "the last of the gradients stays zero there"
+    ),
+    Difference(
+        "woodfisher",
+        lambda case: bool(case.facts.get("recompute_num")),
+        "every round removes one weight more than its share, and those of later rounds follow from that",
+    ),
     Difference(
         "wanda",
         lambda case: case.variant.startswith("llm.") and bool(case.masks),

@@ -7,11 +7,13 @@ import torch
 from torch import nn
 
 from lth_bench.data.examples import Batch, Examples
+from lth_bench.errors import MaskError
 from lth_bench.methods.calibration import input_norms
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
+from lth_bench_plugins.woodfisher import InverseFisher
 from support.networks import make_session, recipe
-from support.pairs import left, pair_session, pruner
+from support.pairs import kept, left, pair_session, pruner
 
 IMAGES = Batch(torch.tensor([[1.0, 2.0], [2.0, 0.0]]), torch.zeros(2, dtype=torch.long))
 
@@ -86,3 +88,61 @@ def test_norms_leave_the_network_and_its_gradients_alone():
     assert all(torch.equal(value, before[name]) for name, value in session.model.state_dict().items())
     assert all(weight.grad is None for weight in session.model.parameters())
     assert not any(layer._forward_pre_hooks for layer in session.model.modules())
+
+
+def slopes(rows):
+    """A curvature from given gradients of all weights, with a damping of 1."""
+    return InverseFisher(torch.tensor(rows, dtype=torch.float64), [8], 1.0)
+
+
+def test_woodfisher_by_hand():
+    # One gradient g = (2, 0, …, 0, 1): F = 1 + gg', so F⁻¹ = 1 - gg'/6: 1/3 for the first weight, 5/6 for the last.
+    session, woodfisher = pair_session(0.25), pruner("woodfisher", {})
+    curvature = slopes([[2.0, 0, 0, 0, 0, 0, 0, 1]])
+    assert curvature.diagonal.tolist() == pytest.approx([1 / 3, 1, 1, 1, 1, 1, 1, 5 / 6])
+    assert curvature.times(torch.tensor([3.0, 1, 0, 0, 0, 0, 0, 0]).double()).tolist() == pytest.approx(
+        [1, 1, 0, 0, 0, 0, 0, -1]
+    )
+    # Weights 1, -2, 3, -4, 5, -6, 0.5, 2.5 cost w² / 2[F⁻¹]: 1.5, 2, 4.5, 8, 12.5, 18, 0.125 and 3.75.
+    costs = woodfisher.scores(session, curvature)
+    assert costs["a.weight"].tolist() == [[pytest.approx(1.5), 2], [4.5, 8]]
+    assert costs["b.weight"].tolist() == [[12.5, 18], [0.125, pytest.approx(3.75)]]
+    # 1 and 0.5 go; for 1, F⁻¹ times e/(1/3) is 1 for itself and -1 for the last weight, which grows to 3.5.
+    woodfisher.prune(session, curvature, 0.25)
+    assert session.weights["a.weight"].tolist() == [[0, -2], [3, -4]]
+    assert session.weights["b.weight"].tolist() == [[5, -6], [0, pytest.approx(3.5)]]
+
+
+def test_a_damping_that_does_not_suffice_grows():
+    rows = torch.tensor([[1e20, 1.0]] * 2, dtype=torch.float64)
+    assert InverseFisher(rows, [2], 1e-5).damping > 1e-5
+    assert InverseFisher(rows.new_ones(2, 2), [1, 1], 1e-5).damping == 1e-5
+
+
+def test_woodfisher_prunes_in_rounds_and_leaves_the_rest_as_it_is_if_asked_to():
+    session = make_session(sparsity=0.75)
+    pruner("woodfisher", {"gradients": 4, "rounds": 3})(session)
+    assert kept(session) == 78
+    session = make_session(sparsity=0.75)
+    session.train()
+    before = {name: weight.detach().clone() for name, weight in session.weights.items()}
+    plain = pruner("woodfisher", {"gradients": 4, "update": False, "blocks": 10})
+    plain.prune(session, plain.curvature(session, session.sample(4)), 0.75)
+    for name, weight in session.weights.items():
+        assert torch.equal(weight, before[name] * session.masks[name])
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"c": torch.zeros(2, 2)}, "'c', which is not a prunable layer"),
+        ({"a.weight": torch.zeros(4)}, r"shape \(4,\), not \(2, 2\)"),
+        ({"a.weight": torch.full((2, 2), torch.nan)}, "'a.weight' are not all finite"),
+    ],
+)
+def test_new_weights_that_do_not_fit_are_refused(weights, words):
+    session = pair_session(0.5)
+    before = session.model.state_dict()["a.weight"].clone()
+    with pytest.raises(MaskError, match=words):
+        session.adopt(session.masks, weights=weights)
+    assert torch.equal(session.model.state_dict()["a.weight"], before)
