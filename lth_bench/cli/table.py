@@ -98,10 +98,10 @@ def table(
         refuse([str(error)])
     if choices.bib:
         publish(choices.bib, entries.encode())
-    text = document(papers, choices.format, place, is_bare=choices.caption == "none")
+    text = document(papers, choices.form, place, is_bare=choices.caption == "none")
     if choices.out is None:
         sys.stdout.write(text)
     else:
         publish(choices.out, text.encode())
-        print_paths([choices.out])
+        print_paths([choices.out, *([choices.bib] if choices.bib else [])])
     finish(results)

@@ -8,6 +8,7 @@ from lth_bench.reports.numbers import distinct_percents
 from lth_bench.results.averages import Averages, Cell
 from lth_bench.results.leaderboard import Place
 
+FEW = 6  # leaderboards, over which a bootstrap is rough
 MOST = 10  # methods that a sentence names
 MEANING = (
     "Improvability is 1 − the lowest error of a cell / the method's. Elo ratings are of a Bradley–Terry model of which "
@@ -21,7 +22,8 @@ def sentences(averages: Averages, names: Mapping[Place, str]) -> Iterator[str]:
     yield first
     yield MEANING
     if len(averages.blocks) > 1:
-        yield "In brackets 95% intervals, by a bootstrap over leaderboards and the seeds within."
+        few = f", rough for only {len(averages.blocks)}" if len(averages.blocks) < FEW else ""
+        yield f"In brackets 95% intervals, by a bootstrap over leaderboards and the seeds within{few}."
     yield from others
 
 

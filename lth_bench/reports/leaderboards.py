@@ -92,6 +92,14 @@ def near(row: Any) -> tuple[str, ...]:
     return (NEAR,) if row["near_best"] else ()
 
 
+def near_best(negligible: float) -> str:
+    """What the sign of a mean near the best says."""
+    more = f" by more than {negligible:g} points" if negligible else ""
+    return (
+        f"{NEAR}: not told from the highest{more} ({LEVEL}, Tukey, paired by seed, one deviation for all methods shown)"
+    )
+
+
 def lost(row: Any) -> str:
     """How many seeds diverged, failed or are missing, in words; empty if none did."""
     return ", ".join(f"{row[name]} {name}" for name in TROUBLES if row[name])
@@ -119,9 +127,9 @@ def sentence(leaderboards: Leaderboards) -> str:
         f"Test accuracy in per cent at the last step: the mean over {over}.",
         "Columns are measured sparsities, named in the cell where above the target; in brackets the mean difference to "
         "the dense network of the same seed, in points.",
-        f"Bold: the highest mean of a column; underlined: the second; {NEAR}: not told from the highest ({LEVEL}, over "
-        "all methods of the column, with one standard deviation for all). Controls, what only found tickets for "
-        "others, and methods of which a seed failed, diverged or is missing are not in that contest."
+        f"Bold: the highest mean of a column; underlined: the second; {near_best(leaderboards.negligible)}. "
+        "Controls, what only found tickets for others, and methods of which a seed failed, diverged or is missing are "
+        "not in that contest."
         if rows["best"].any() else "",
         "A cell says how many seeds finished where not all did; – was not asked for.",
         "† trained with a recipe of its own." if rows["own_recipe"].any() else "",
@@ -152,15 +160,20 @@ def below_targets(rows: pd.DataFrame) -> Iterator[str]:
     for row in rows_of(rows[rows["place"] < rows["target"]]):
         reason = f": {escaping.shortened(row['off_target'])}" if row["off_target"] else ""
         target, sparsity = distinct_percents((row["target"], row["sparsity"]))
-        words.append(f"{row['method']} at {target} ({sparsity}{reason})")
+        words.append(f"{_whose(row, rows)} at {target} ({sparsity}{reason})")
     if words:
         yield f"Below their targets, and placed by what they reached: {'; '.join(words)}."
+
+
+def _whose(row: Any, rows: pd.DataFrame) -> str:
+    """The method of a row, with its model where there are several."""
+    return f"{row['method']} on {row['model']}" if rows["model"].nunique() > 1 else str(row["method"])
 
 
 def kept_zeros(rows: pd.DataFrame) -> Iterator[str]:
     """Which rows have weights that are zero though their masks keep them, and how they are counted."""
     found = rows[rows["kept_zeros"] > 0].sort_values("target", kind="stable").to_dict("records")
-    words = [f"{row['method']} at {percentage(row['target'])} ({row['kept_zeros']:,.0f})" for row in found]
+    words = [f"{_whose(row, rows)} at {percentage(row['target'])} ({row['kept_zeros']:,.0f})" for row in found]
     if words:
         yield (
             "Sparsities count weights that are not zero; masks keep more where a weight has just grown or was trained "

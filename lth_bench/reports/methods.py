@@ -20,18 +20,22 @@ def said(methods: Methods, row: Any) -> About:
     return methods.get(kind, {}).get(row[f"{kind}_choice"], About())
 
 
+REVISION = re.compile(r", revision \d+$")
+
+
 def named(text: str, methods: list[str]) -> list[str]:
-    """The methods named in a list with commas, in upper or lower case.
+    """The methods named in a list with commas, in upper or lower case, with or without a revision.
 
     Names may contain commas too, and the longest that fits is taken. Raises ValueError for a name that no method has,
     or that is only in its case unlike those of several.
     """
-    any_name = "|".join(re.escape(name) for name in sorted(methods, key=len, reverse=True))
+    known = {REVISION.sub("", name): name for name in methods} | {name: name for name in methods}
+    any_name = "|".join(re.escape(name) for name in sorted(known, key=len, reverse=True))
     item = re.compile(rf"(?:^|(?<=,))\s*({any_name})\s*(?:,|$)", re.IGNORECASE)
     if wrong := item.sub("", text).strip():
         there = "; ".join(map(plain, methods))
         raise ValueError(f"no method {plain(wrong.split(',')[0])!r} (of {plain(text)!r}); there are: {there}")
-    return [_spelled(found, methods) for found in item.findall(text)]
+    return [known[_spelled(found, list(known))] for found in item.findall(text)]
 
 
 def _spelled(name: str, methods: list[str]) -> str:

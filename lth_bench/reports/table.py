@@ -84,7 +84,8 @@ class Column:
     @property
     def whole_head(self) -> str:
         """The head with the one above it."""
-        return f"{self.group}, {self.head}" if self.group else self.head
+        head = self.head.replace("-\n", "")
+        return f"{self.group}, {head}" if self.group else head
 
     def cell(self, record: Fields) -> Cell:
         value = record[self.name]

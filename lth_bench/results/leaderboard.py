@@ -64,10 +64,14 @@ class Samples:
 
 @dataclass(frozen=True)
 class Leaderboards:
-    """All leaderboards of a run: `rows` has a row for every method and target, `samples` the values behind each."""
+    """All leaderboards of a run: `rows` has a row for every method and target, `samples` the values behind each.
+
+    Differences to the best mean of `negligible` points do not count.
+    """
 
     rows: pd.DataFrame
     samples: Samples
+    negligible: float = 0.0
 
     def blocks(self) -> Iterator[tuple[Place, pd.DataFrame]]:
         """The rows of each leaderboard: one for every data set, model and recipe."""
@@ -128,7 +132,7 @@ def summarise(frame: pd.DataFrame, negligible: float = 0.0) -> Leaderboards:
     )
     rows = rows.assign(place=_places(rows))
     rows = rows.assign(competes=_competes(rows))
-    return Leaderboards(_compared(rows, samples.accuracy, negligible), samples)
+    return Leaderboards(_compared(rows, samples.accuracy, negligible), samples, negligible)
 
 
 def _aggregated(frame: pd.DataFrame) -> tuple[pd.DataFrame, Samples]:

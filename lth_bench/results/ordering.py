@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -60,7 +62,8 @@ def foremost(leaderboards: Leaderboards, methods: list[str]) -> Leaderboards:
 def _reordered(leaderboards: Leaderboards, index: pd.Index[int]) -> Leaderboards:
     order = index.to_numpy()
     samples = {name: getattr(leaderboards.samples, name)[order] for name in vars(leaderboards.samples)}
-    return Leaderboards(leaderboards.rows.iloc[order].reset_index(drop=True), Samples(**samples))
+    rows = leaderboards.rows.iloc[order].reset_index(drop=True)
+    return replace(leaderboards, rows=rows, samples=Samples(**samples))
 
 
 def sparsity_of(text: str) -> float | None:

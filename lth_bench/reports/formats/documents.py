@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from lth_bench.reports.formats import html, latex, markdown, separated
 from lth_bench.reports.formats.venues import ARTICLE, Venue
@@ -18,4 +19,6 @@ DOCUMENTS: dict[str, Callable[[Sequence[Table]], str]] = {
 
 def document(tables: Sequence[Table], form: str, venue: Venue = ARTICLE, is_bare: bool = False) -> str:
     """Tables in a format; only LaTeX asks where they are printed, and whether they stand in floats of their own."""
-    return latex.document(tables, venue, is_bare) if form == "tex" else DOCUMENTS[form](tables)
+    if form == "tex":
+        return latex.document(tables, venue, is_bare)
+    return DOCUMENTS[form]([replace(table, caption="") for table in tables] if is_bare else tables)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
-from lth_bench.reports.escaping import slug
+from lth_bench.reports.escaping import plain, slug
 from lth_bench.reports.formats.fitting import LEADING, Part, ems, long_parts, parts, pieces
 from lth_bench.reports.formats.tabular import body, breakable, head, rows
 from lth_bench.reports.formats.venues import ARTICLE, Venue
@@ -16,6 +17,7 @@ PREAMBLE = r"""%% In the preamble: \usepackage{booktabs,graphicx,longtable}
 FLOATS = 30  # between page breaks: LaTeX keeps no more than 52 until it has a page for them
 SAME_NUMBER = r"\addtocounter{table}{-1}"
 CAPTION_SIZE, CAPTION_MARGIN = 10.0, 30.0  # points of the text of captions, and of the room around them
+COMMENT = 110  # characters of a line
 TABLE_SEP = 0.4  # sizes of text on each side of a column
 STRETCH = r"\setlength{\emergencystretch}{3em}"  # so that lines of narrow captions are not too long
 
@@ -42,9 +44,14 @@ def _table(table: Table, venue: Venue) -> str:
 def _bare(table: Table, venue: Venue) -> str:
     """The rows alone, to stand in a float; rows that no page has room for break across pages."""
     whole = parts(table, venue)
-    if venue.has_two_columns or sum(part.height for part in whole) <= venue.height:
-        return "\n".join([r"\begingroup", *_sized(whole), r"\endgroup"])
-    return "\n".join(_longtable(part, "") for part in long_parts(table, venue))
+    comment = textwrap.wrap(plain(_caption_text(table)), COMMENT, initial_indent="% ", subsequent_indent="% ")
+    if sum(part.height for part in whole) <= venue.height:
+        return "\n".join([*comment, r"\begingroup", *_sized(whole), r"\endgroup"])
+    if not venue.has_two_columns:
+        return "\n".join([*comment, *(_longtable(part, "") for part in long_parts(table, venue))])
+    room = venue.height - CAPTION_MARGIN
+    broken = [piece for part in whole for piece in pieces(part, room, room)]
+    return "\n\n".join("\n".join([*comment, r"\begingroup", *_sized([piece]), r"\endgroup"]) for piece in broken)
 
 
 def _floats(table: Table, whole: Sequence[Part], venue: Venue, caption: float) -> list[str]:

@@ -18,6 +18,7 @@ MARKS = {
     "family": r"\textit{{{}}}",
     "": "{}",
 }
+SIGNS = ("†", "‡", "§")  # behind a name, on the same line
 BREAKING = r"\raggedright\hangindent=1em\hspace{0pt}"
 """Before names that break into lines."""
 
@@ -82,7 +83,7 @@ def _named(name: Cell) -> str:
     """A row's name with its citation, and its marks."""
     cited = rf"~\cite{{{name.citation}}}" if name.citation else ""
     text = breakable(shortened(settable(name.text))) + cited
-    notes = [rf"~{latex(note)}" if "†" in note or "‡" in note else f" {latex(note)}" for note in name.notes]
+    notes = [rf"~{latex(note)}" if note in SIGNS else f" {latex(note)}" for note in name.notes]
     return "".join([text, *notes])
 
 

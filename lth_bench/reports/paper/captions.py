@@ -9,7 +9,7 @@ import pandas as pd
 
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.reports.escaping import shortened
-from lth_bench.reports.leaderboards import NEAR, doubts
+from lth_bench.reports.leaderboards import doubts, near_best
 from lth_bench.reports.paper.cells import SHORT, elsewhere
 from lth_bench.reports.paper.choices import Spread, TableChoices
 from lth_bench.results.frame import BLOCK, Results
@@ -30,12 +30,11 @@ def caption(results: Results, rows: list[Any], notes: list[str], marks: list[str
 
     A short caption says what numbers and marks mean, and what casts doubt on them, but not how they were made.
     """
-    if choices.caption == "none":
-        return ""
     doubtful = list(doubts(pd.DataFrame(rows)))
-    legend = list(_legend(rows, choices.spread))
-    whole = [_protocol(results, rows), *legend, *notes, *marks, *doubtful, _versions(results)]
-    return " ".join(filter(None, [*legend, *marks, *doubtful] if choices.caption == "short" else whole))
+    legend = list(_legend(rows, choices))
+    short = [*legend, *notes, *marks, *doubtful]
+    whole = [_protocol(results, rows), *short, _versions(results)]
+    return " ".join(filter(None, short if choices.caption == "short" else whole))
 
 
 def where(model: str, dataset: str) -> str:
@@ -87,18 +86,20 @@ def _span(duration: str) -> str:
     return f"{float(number):,g}%" if unit == "%" else f"{float(number):,.6g} {words[unit]}"
 
 
-def _legend(rows: list[Any], spread: Spread) -> Iterator[str]:
+def _legend(rows: list[Any], choices: TableChoices) -> Iterator[str]:
     """What the cells and marks of these rows mean."""
-    yield _about_seeds([row["n"] for row in rows if row["n"]], spread)
+    yield _about_seeds([row["n"] for row in rows if row["n"]], choices.spread)
     if any(row["best"] for row in rows):
         yield "Bold: the highest mean; underlined: the second."
     if any(row["near_best"] for row in rows):
-        yield f"{NEAR}: not told from the highest at 95% over all methods of the column (Tukey, pooled deviation)."
+        yield f"{near_best(choices.equivalence)}."
     if recipes := sorted({shortened(row["trained_with"]) for row in rows if row["own_recipe"]}):
         more = f" and {len(recipes) - MOST} more" * (len(recipes) > MOST)
         yield f"†: trained with a recipe of its own ({', '.join(recipes[:MOST])}{more})."
     if any(row["control"] for row in rows):
         yield "‡: a control, not compared."
+    if any(row["helper"] for row in rows):
+        yield "§: only found tickets for others, not compared."
     if any(row["n"] and elsewhere(row["sparsity"], row["target"]) for row in rows):
         yield "Measured sparsities that differ are in brackets."
     if troubles := [status for status in SHORT if any(row[status] for row in rows)]:

@@ -18,7 +18,8 @@ SHORT = {"diverged": "div.", "failed": "fail.", "missing": "miss."}
 def name(rows: list[Any]) -> Cell:
     """The name of a method with the marks of all its rows."""
     marked = name_cell(next((row for row in rows if row["own_recipe"]), rows[0]))
-    return Cell(marked.text, notes=(*marked.notes, *(["‡"] if rows[0]["control"] else [])))
+    others = ["‡"] * bool(rows[0]["control"]) + ["§"] * bool(rows[0]["helper"])
+    return Cell(marked.text, notes=(*marked.notes, *others))
 
 
 def accuracy(row: Any, spread: Spread) -> Cell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,12 +16,13 @@ Group = Literal["family", "none"]
 Spread = Literal["ci", "sd", "none"]
 CaptionLength = Literal["full", "short", "none"]
 Format = Literal["tex", "md", "csv", "html"]
+FORMATS: tuple[str, ...] = get_args(Format)
 
 
 def _joined(value: Any) -> Any:
     """Names, or numbers, as one text with commas."""
     values = value if isinstance(value, list) else [value]
-    return ",".join(map(str, values)) if all(isinstance(one, str | float) for one in values) else value
+    return ",".join(map(str, values)) if all(isinstance(one, str | float | int) for one in values) else value
 
 
 def _listed(value: Any) -> Any:
@@ -68,17 +69,26 @@ class TableChoices(BaseModel):
     style: str = ""
     width: str = ""
     star: bool = False
-    format: Format = "tex"
+    format: Format | None = None
     bib: Path | None = None
     out: Path | None = None
 
     @model_validator(mode="after")
     def _fitting(self) -> TableChoices:
         if self.average and not self.columns.startswith("models"):
-            raise ValueError(f"average goes with the columns models, not with {self.columns}")
-        if self.bib and self.format != "tex":
-            raise ValueError(f"bib goes with the format tex, not with {self.format}")
+            raise ValueError(f"average goes with the columns models and models*sparsities, not with {self.columns}")
+        if self.form not in FORMATS:
+            raise ValueError(f"out {self.out} ends in none of .{', .'.join(FORMATS)}; name a format")
+        if self.bib and self.form != "tex":
+            raise ValueError(f"bib goes with the format tex, not with {self.form}")
+        if self.bib and self.out and self.bib.resolve() == self.out.resolve():
+            raise ValueError(f"bib and out are both {self.out}; the table and its bibliography are two files")
         return self
+
+    @property
+    def form(self) -> str:
+        """The format that was chosen, else that of the file's name, else LaTeX."""
+        return self.format or (self.out.suffix[1:].lower() if self.out and self.out.suffix else "tex")
 
 
 PATHS = ("directories", "bib", "out")

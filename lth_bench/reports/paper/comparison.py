@@ -196,12 +196,21 @@ def _renamed(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     if unknown := [name for name in names if name not in known]:
         there = "; ".join(sorted(map(plain, known)))
         raise ValueError(f"--rename: nothing is called {plain(unknown[0])!r}; there are: {there}")
-    renamed = frame.assign(**{column: frame[column].replace(dict(names)) for column in columns})
+    pairs = zip(frame["method"], frame["control"], strict=True)
+    methods = [_of_control(name, names) if control else name for name, control in pairs]
+    renamed = frame.assign(method=methods)
+    renamed = renamed.assign(**{column: renamed[column].replace(dict(names)) for column in columns})
     for column in columns:
         counts = frame[column].groupby(renamed[column]).nunique()
         if twice := list(counts.index[counts > 1]):
             raise ValueError(f"--rename: several rows of column {column} would be called {plain(twice[0])!r}")
     return renamed
+
+
+def _of_control(name: str, names: Mapping[str, str]) -> str:
+    """The name of a control's row, such as "IMP, redraw", with the new name of its method."""
+    old = next((old for old in names if name not in names and name.startswith(f"{old}, ")), "")
+    return names[old] + name.removeprefix(old) if old else name
 
 
 def _ordered(leaderboards: Leaderboards, order: str, names: list[str], rename: Mapping[str, str]) -> Leaderboards:

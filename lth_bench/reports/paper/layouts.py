@@ -15,7 +15,7 @@ from lth_bench.reports.paper import cells, reported
 from lth_bench.reports.paper.captions import where
 from lth_bench.reports.paper.choices import TableChoices
 from lth_bench.reports.paper.comparison import AtPlace, Block, Comparison, compared, key
-from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table, labelled
+from lth_bench.reports.table import Cell, Column, Row, Table, labelled
 from lth_bench.results.averages import averaged
 from lth_bench.results.frame import Results, rows_of
 
@@ -98,7 +98,15 @@ def _by_cost(comparison: Comparison) -> Iterator[Table]:
         columns = _columns(*COST_HEADER, f"size\n({UNITS[unit]})")
         sections = [*comparison.sections(rows, line), below]
         table = Table(title, columns, sections, label=f"costs at {at:g} {block.name}")
-        yield comparison.captioned(table, rows, [COST_NOTE, *[reported.NOTE] * bool(below)])
+        absent = _absent(block, rows, at)
+        yield comparison.captioned(table, rows, [COST_NOTE, *absent, *[reported.NOTE] * bool(below)])
+
+
+def _absent(block: Block, rows: list[Any], at: float) -> list[str]:
+    """Which methods were not asked for the sparsity that a table shows."""
+    shown = {row["method"] for row in rows}
+    names = dict.fromkeys(row["method"] for row in block.rows if row["target"] and row["method"] not in shown)
+    return [f"Not asked for {percentage(at)}: {'; '.join(names)}."] * bool(names)
 
 
 COST_HEADER = [
@@ -134,7 +142,7 @@ def _line_of_places(
     comparison: Comparison, rows: list[Any], places: list[AtPlace], means: dict[str, list[Cell]], width: int
 ) -> Row:
     method, pruned = key(rows[0])
-    beside = (means.get(method) if pruned else None) or [NOTHING] * width
+    beside = (means.get(method) if pruned else None) or [Cell()] * width
     return Row([*comparison.line(rows, places).cells, *beside])
 
 
@@ -144,7 +152,7 @@ def _cost_line(comparison: Comparison, rows: list[Any], training: float, unit: i
     shown = [
         comparison.name(rows),
         comparison.accuracy(row),
-        cells.difference(row, comparison.choices.spread) if row["target"] else NOTHING,
+        cells.difference(row, comparison.choices.spread) if row["target"] else Cell(),
         cells.number(100 * row["effective_sparsity"]),
         cells.number(row["training_flops"] / training if training else math.nan),
         cells.number(100 * row["inference_share"]),
@@ -182,6 +190,6 @@ def _size(row: Any) -> float:
 
 
 def _unit(rows: list[Any]) -> int:
-    """The power of 1000 in which the largest size is written."""
-    largest = max((size for size in map(_size, rows) if math.isfinite(size)), default=1000.0)
-    return min(len(UNITS) - 1, int(math.log10(max(largest, 1)) / 3))
+    """The power of 1000 in which sizes are written, so that the smallest has digits."""
+    smallest = min((size for size in map(_size, rows) if math.isfinite(size) and size), default=1000.0)
+    return min(len(UNITS) - 1, int(math.log10(max(smallest, 1)) / 3))

@@ -159,10 +159,10 @@ def test_models_stand_side_by_side_with_mean_ranks(tmp_path):
         "mean rank",
     ]
     shown = rows_of(table)
-    assert [cell.text for cell in shown["dense"]] == ["92.00", "55.00", "–"]
+    assert [cell.text for cell in shown["dense"]] == ["92.00", "55.00", ""]
     assert [cell.text for cell in shown["imp"]] == ["93.00", "75.00", "1.5"]
     assert [cell.text for cell in shown["snip"]] == ["92.00", "85.00", "1.5"]
-    assert shown["random"][1:] == [Cell("–"), Cell("–")]
+    assert shown["random"][1:] == [Cell("–"), Cell()]
     assert "2 leaderboards that all compared methods (2) finished" in table.caption
     assert "Not compared: random (lacks 50% of lenet_5 (width=2) on digits)" in table.caption
     (table,) = tables(load(tmp_path), TableChoices(columns="models", average=True))
@@ -180,11 +180,11 @@ def test_costs_by_hand(tmp_path):
         write_document(tmp_path, priced(planned("dense", 0.0, seed), accuracy, 1000, 50))
         write_document(tmp_path, priced(planned("imp", 0.9, seed), accuracy - 0.02, 100, 150))
     (table,) = tables(load(tmp_path), TableChoices(columns="costs"))
-    assert heads_of(table)[-1] == "size (kB)"
+    assert heads_of(table)[-1] == "size (B)"
     dense, imp = ([(cell.text, cell.interval) for cell in cells] for cells in rows_of(table).values())
-    none = [(text, "") for text in ("0.00", "1.00", "100.00", "1,010", "4.0")]
-    assert dense == [("92.00", "± 25.41"), ("–", ""), *none]
-    few = [(text, "") for text in ("90.00", "0.30", "10.00", "110", "0.6")]
+    none = [(text, "") for text in ("0.00", "1.00", "100.00", "1,010", "4,040")]
+    assert dense == [("92.00", "± 25.41"), ("", ""), *none]
+    few = [(text, "") for text in ("90.00", "0.30", "10.00", "110", "565")]
     assert imp == [("90.00", "± 25.41"), ("-2.00", "± 0.00"), *few]
 
 
@@ -206,8 +206,8 @@ def test_published_numbers_stand_below_and_are_never_bold(tmp_path):
     rows = seeds("dense", 0.0, (0.9, 0.9), **mnist) + seeds("SNIP", 0.98, (0.9, 0.9), **mnist)
     (table,) = made(tmp_path, [*rows, *seeds("SNIP", 0.9, (0.9, 0.9), **mnist)], published=True)
     reported = {name.shown: cells for name, *cells in (row.cells for row in table.sections[-1])}
-    assert reported["SNIP (Lee et al. 2019)"] == [Cell("–"), Cell("97.6", mark="reported")]
-    assert reported["DNS (Guo et al. 2016)"] == [Cell("–"), Cell("98.0", notes=("(98.2%)",), mark="reported")]
+    assert reported["SNIP (Lee et al. 2019)"] == [Cell(), Cell("97.6", mark="reported")]
+    assert reported["DNS (Guo et al. 2016)"] == [Cell(), Cell("98.0", notes=("(98.2%)",), mark="reported")]
     assert reported["dense ref (Lee et al. 2019), at 0%"] == [Cell("98.3", mark="reported")]
     assert not any(name.startswith("LC") for name in reported), "99 % is too far away"
     assert "protocols differ" in table.caption
@@ -224,12 +224,12 @@ def test_published_numbers_stand_below_every_layout(tmp_path):
     reported = {
         name.shown: [cell.shown for cell in cells] for name, *cells in (row.cells for row in table.sections[-1])
     }
-    assert reported["SNIP (Lee et al. 2019)"] == ["97.6", "99.2", "–", "–", "–"]
-    assert reported["dense ref (Lee et al. 2019), at 0%"] == ["98.3", "99.1", "–", "–", "–"]
-    assert reported["DNS (Guo et al. 2016)"][1] == "–" and "not compared" in table.caption
+    assert reported["SNIP (Lee et al. 2019)"] == ["97.6", "99.2", "", "", ""]
+    assert reported["dense ref (Lee et al. 2019), at 0%"] == ["98.3", "99.1", "", "", ""]
+    assert reported["DNS (Guo et al. 2016)"][1] == "" and "not compared" in table.caption
     costs, _ = tables(load(tmp_path), TableChoices(columns="costs", published=True))
     names = {row.cells[0].shown: [cell.shown for cell in row.cells[1:]] for row in costs.sections[-1]}
-    assert names["SNIP (Lee et al. 2019)"] == ["97.6", *["–"] * 6] and not costs.spans(costs.sections[-1][0])
+    assert names["SNIP (Lee et al. 2019)"] == ["97.6", *[""] * 6] and not costs.spans(costs.sections[-1][0])
 
 
 def test_published_numbers_of_one_paper_that_differ_are_a_range(tmp_path):
@@ -270,6 +270,23 @@ def test_other_names(tmp_path):
         tables(load(tmp_path), TableChoices(rename={"IMP 2": "x"}))
 
 
+def test_a_method_is_renamed_in_its_controls_and_found_without_its_revision(tmp_path):
+    rows = [*THREE, *seeds("imp, redraw", 0.5, (0.8, 0.8, 0.8), control=Choice("redraw"))]
+    rows += seeds("snip, revision 2", 0.9, (0.7, 0.7, 0.7))
+    (table,) = made(tmp_path, rows, rename={"imp": "LTH"}, methods="imp,IMP, redraw,random,snip, revision 2")
+    assert list(rows_of(table)) == ["dense (at 0%)", "LTH", "random", "snip, revision 2", "LTH, redraw ‡"]
+    (table,) = made(tmp_path / "b", [row for row in rows if row[0].label != "snip"], methods="snip")
+    assert list(rows_of(table)) == ["dense (at 0%)", "snip, revision 2"]
+
+
+def test_what_only_found_tickets_is_marked(tmp_path):
+    write_run(tmp_path, THREE, record)
+    results = load(tmp_path)
+    frame = results.frame.assign(helper=results.frame["method"] == "random")
+    (table,) = tables(dataclasses.replace(results, frame=frame), TableChoices())
+    assert "random §" in rows_of(table) and "§: only found tickets for others, not compared." in table.caption
+
+
 def test_families_have_heads_that_are_no_rows(tmp_path):
     rows = [*THREE, *seeds("redrawn", 0.5, (0.8, 0.8, 0.8), control=Choice("redraw"))]
     write_run(tmp_path, rows, record)
@@ -297,12 +314,16 @@ def test_what_stands_behind_a_mean(tmp_path):
 
 
 def test_captions_are_as_long_as_is_asked_for(tmp_path):
-    full, short, none = (made(tmp_path, THREE, caption=length)[0] for length in ("full", "short", "none"))
+    full, short = (made(tmp_path, THREE, caption=length)[0] for length in ("full", "short"))
     assert "learning rate" in full.caption and "learning rate" not in short.caption
-    assert "Bold: the highest mean" in short.caption and "not asked for" in short.caption and none.caption == ""
+    assert "Bold: the highest mean" in short.caption and "not asked for" in short.caption
+    assert "paired by seed" in made(tmp_path, THREE, "costs", caption="short")[0].caption, "what numbers mean"
+    assert "by more than 2 points" in made(tmp_path, THREE, equivalence=2)[0].caption
     call(tmp_path, "--caption", "none", "--out", tmp_path / "bare.tex")
     text = (tmp_path / "bare.tex").read_text()
-    assert r"\begin{table}" not in text and "caption" not in text and "label" not in text and r"\toprule" in text
+    assert r"\begin{table}" not in text and r"\caption" not in text and r"\label" not in text and r"\toprule" in text
+    assert "% Accuracy (%) of lenet_300_100 on digits by sparsity. Recipe r: " in text, "what it is stays in a comment"
+    assert "Recipe" not in call(tmp_path, "--caption", "none", "--format", "md").output
     own = "\\begin{table}\\caption{Mine}\\label{x}\n" + text + "\\end{table}"
     assert complaints(compiled(tmp_path, [own])) == []
 
@@ -515,7 +536,12 @@ def test_the_command_prints_or_writes_a_table(tmp_path):
         (["--at", "0.7", "--columns", "costs"], "no method was asked for a sparsity of 70%; there are: 50%, 90%"),
         (["--at", "50%,90%", "--columns", "costs"], "costs shows one sparsity; --at names 2"),
         (["--methods", "rigl"], "no method 'rigl'"),
-        (["--average", "--columns", "costs"], "average goes with the columns models, not with costs"),
+        (
+            ["--average", "--columns", "costs"],
+            "average goes with the columns models and models*sparsities, not with costs",
+        ),
+        (["--bib", "x.tex", "--out", "x.tex"], "bib and out are both x.tex"),
+        (["--out", "x.pdf"], "out x.pdf ends in none of .tex, .md, .csv, .html; name a format"),
         (["--columns", "x"], "columns: Input should be 'sparsities'"),
     ],
 )
