@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,17 +53,14 @@ def _parsed(path: Path, content: bytes) -> object:
         ) from error
 
 
-def load_weights(network: nn.Module, weights: State, *, new_output: bool) -> None:
-    """Loads weights into a network, in place; with `new_output`, all but those of its output layers.
+def load_weights(network: nn.Module, weights: State, left_out: Iterable[str] = ()) -> None:
+    """Loads weights into a network, in place; all but those of the layers whose weights are `left_out`.
 
     Raises ModelError with all that does not fit.
     """
-    output = {name.rpartition(".")[0] for name in output_weights(network)}
-    own, given = dict(network.state_dict()), _unprefixed(weights)
-    if new_output:
-        own, given = _without(own, output), _without(given, output)
+    own, given = (_without(state, left_out) for state in (network.state_dict(), _unprefixed(weights)))
     if misfits := dict(_misfits(own, given)):
-        in_output = not _without(misfits, output)
+        in_output = not _without(misfits, output_weights(network))
         remedy = "output_layer = 'new' draws another output layer" if in_output else "take the model that they are of"
         raise ModelError(f"the weights of the file do not fit: {_listed(list(misfits.values()))}; {remedy}")
     buffers = {name for name, _ in network.named_buffers()}  # those of causal masks hold infinite constants
@@ -72,7 +69,7 @@ def load_weights(network: nn.Module, weights: State, *, new_output: bool) -> Non
         raise ModelError(
             f"the weights of the file are not all finite: {_listed(list(faulty))}; take those of a sound network"
         )
-    network.load_state_dict(given, strict=not new_output)
+    network.load_state_dict(given, strict=False)
 
 
 def _unprefixed(weights: State) -> dict[str, Tensor]:
@@ -81,7 +78,9 @@ def _unprefixed(weights: State) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in weights.items()}
 
 
-def _without(named: Mapping[str, Item], layers: set[str]) -> dict[str, Item]:
+def _without(named: Mapping[str, Item], weights: Iterable[str]) -> dict[str, Item]:
+    """What is named, but for all that belongs to the layers of these weights."""
+    layers = {name.rpartition(".")[0] for name in weights}
     return {name: item for name, item in named.items() if name.rpartition(".")[0] not in layers}
 
 

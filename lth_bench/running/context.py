@@ -20,6 +20,7 @@ from lth_bench.experiments.datasets import Arrays, Dataset, Listing
 from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
 from lth_bench.experiments.plugins import Plugins, Registry
 from lth_bench.hashing import canonical
+from lth_bench.models.layer_roles import output_weights
 from lth_bench.models.loading import State, load_weights, read_weights
 from lth_bench.models.networks import adapters_of, make_network, prunable_weights
 from lth_bench.models.timm_models import check_name, model_function, register_models
@@ -117,8 +118,9 @@ class Context:
         """
         network, adapters = self.drawn(experiment, seed), adapters_of(experiment.model)
         if adapters.weights:
+            left_out = output_weights(network) if adapters.output_layer == "new" else []
             try:
-                load_weights(network, self._state(adapters.weights), new_output=adapters.output_layer == "new")
+                load_weights(network, self._state(adapters.weights), left_out)
             except ModelError as error:
                 raise ModelError(f"{experiment.model.name!r}: {error}") from error
         return network

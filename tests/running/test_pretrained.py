@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from lth_bench.experiments.experiment import Choice, Experiment
-from lth_bench.experiments.plugins import load_plugins
+from lth_bench.experiments.datasets import Dataset
+from lth_bench.experiments.experiment import Choice, Experiment, Origin
+from lth_bench.experiments.plugins import Provider, load_plugins
 from lth_bench.experiments.weights import digest_of
 from lth_bench.models.networks import make_network
 from lth_bench.running.context import Context
@@ -93,6 +95,18 @@ def test_a_file_that_the_process_does_not_know_is_refused(tmp_path):
         f"models: 'lenet_300_100': no file is known for the weights {digest_of(path)}; name it by "
         "`weights` in the suite"
     )
+
+
+def test_weights_that_do_not_fit_where_a_ticket_is_found_are_named_once(tmp_path):
+    checkpoint(path := tmp_path / "a.safetensors")
+    site = context(path)
+    arrays = np.random.default_rng(0).integers(0, 255, (200, 1, 8, 8), dtype=np.uint8), np.arange(200) % 7
+    few = Dataset("seven classes", 7, (0.5,), (0.5,), 40, lambda split, root: arrays)
+    site.plugins = load_plugins()
+    site.plugins.datasets.add("seven", few, Provider("tests", __name__, "tests", "0"))
+    trained = experiment(path, control=Choice("transfer"), origin=Origin(dataset=Choice("seven")))
+    (fault,) = preflight([trained.base, trained], site)
+    assert fault.startswith("models: 'lenet_300_100': the weights of the file do not fit: fc3.weight is 10×100 in the")
 
 
 SUITE = """
