@@ -14,6 +14,8 @@ from functools import partial
 
 import numpy as np
 import pytest
+import timm
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 import lth_bench
@@ -83,6 +85,7 @@ class Example:
             (block,) = parameters.values
             if "@hookimpl" in block:
                 self._load(re.sub(r"\W", "_", parameters.id), block)
+        self._write_weights()
 
     def _load(self, name, block):
         self.folder.joinpath(f"{name}.py").write_text(block)
@@ -92,6 +95,11 @@ class Example:
                 hook(partial(getattr(self.plugins, kind).add, provider=Provider(name, name, "documentation", "1")))
         if hasattr(module, "register_pruners"):
             module.register_pruners(self.pruners.__setitem__)
+
+    def _write_weights(self):
+        make_context(None, "cpu")
+        network = timm.create_model("lenet_300_100", in_chans=1, num_classes=26, img_size=(8, 8))
+        save_file(network.state_dict(), self.folder / "letters.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +130,7 @@ def test_files_in_the_documentation_are_valid(block, example):
     if "project" in content:
         assert list(content["project"]["entry-points"]) == ["lth_bench"]
         return
-    assert plan(Suite.model_validate(content), example.plugins)
+    assert plan(Suite.model_validate(content), example.plugins, [example.folder])
 
 
 PAPER = re.findall(r"^\$ lth-bench (table .*)$", (ROOT / "docs" / "papers.md").read_text(), re.M)
@@ -158,6 +166,15 @@ def test_the_model_data_set_recipe_and_suite_of_the_documentation_make_records(e
     used = {(item.experiment.model.name, item.recipe) for item in records}
     assert used == {(model, recipe)}
     assert all(record.test.last.accuracy > 0.9 for record in records if not record.experiment.sparsity)
+
+
+def test_the_suite_of_the_documentation_with_weights_of_a_file_has_no_fault(example):
+    (file,) = [block.values[0] for block in blocks("toml") if "letters.safetensors" in block.values[0]]
+    planned = plan(Suite.model_validate(tomllib.loads(file)), example.plugins, [example.folder])
+    files = {item.experiment.model.arguments["weights"]: item.weights for item in planned if item.weights}
+    context = dataclasses.replace(make_context(None, "cpu"), plugins=example.plugins, weights=files)
+    assert preflight([item.experiment for item in planned], context) == []
+    assert len(files) == 1 and {item.model_label for item in planned} == {"from letters", "LeNet-300-100"}
 
 
 def test_lines_for_a_notebook_run_by_themselves():

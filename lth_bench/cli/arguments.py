@@ -14,7 +14,9 @@ RunDirectories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Ru
 Output = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run directory; by default runs/SUITE.")]
 DataRoot = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", envvar="LTH_BENCH_DATA", help="The folder that holds data sets."),
+    typer.Option(
+        "--data", metavar="DIR", envvar="LTH_BENCH_DATA", help="The folder that holds data sets, and perhaps weights."
+    ),
 ]
 Only = Annotated[
     str | None,

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 Data = Annotated[
     Path | None,
-    typer.Option("--data", metavar="DIR", help="Also read the data sets below this folder, and print their sizes."),
+    typer.Option(
+        "--data",
+        metavar="DIR",
+        help="Also read the data sets below this folder, and print their sizes; weights may lie there too.",
+    ),
 ]
 
 
@@ -30,7 +34,7 @@ def plan(suite: SuiteName, directory: Output = None, data: Data = None, only: On
     from lth_bench.running.standing import standing
 
     plugins = installed_plugins()
-    selected = select(suite, only, plugins)
+    selected = select(suite, only, plugins, data)
     directory = directory or selected.directory
     table = Table("model", "data", "method", "recipe", "sparsities", "seeds", "experiments", "done", box=None)
     total = done = 0

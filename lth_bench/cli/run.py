@@ -67,7 +67,7 @@ def run(
     limits = read_limits(time_limit, memory_limit, stall_limit)
     server = _server()
     plugins = installed_plugins()
-    selected = select(suite, only, plugins, redo)
+    selected = select(suite, only, plugins, data, redo)
     directory = directory or selected.directory
     code = Code(plugins)
     if not mix_code:
@@ -75,7 +75,7 @@ def run(
     if todo := missing(directory, selected.identities, selected.redone):
         shared = None if no_store else store or directory / "store"
         as_now = code.fingerprints(item.experiment for item in todo)
-        sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, server)
+        sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, selected.weights, server)
         refuse_places(sweep, selected.suite)
         if download:
             download_absent(plugins, selected.chosen, data)

@@ -35,6 +35,11 @@ class Selection:
         return Path("runs", self.suite)
 
     @property
+    def weights(self) -> dict[str, Path]:
+        """The files of weights that the chosen experiments start from, by what identifies them."""
+        return {item.experiment.model.arguments["weights"]: item.weights for item in self.chosen if item.weights}
+
+    @property
     def identities(self) -> list[Identity]:
         """What the records of the chosen experiments will say of them."""
         from lth_bench.storage.record import identity
@@ -42,17 +47,19 @@ class Selection:
         return [identity(self.suite, item) for item in self.chosen]
 
 
-def select(suite: str, only: str | None, plugins: Plugins, redo: str | None = None) -> Selection:
+def select(
+    suite: str, only: str | None, plugins: Plugins, root: Path | None = None, redo: str | None = None
+) -> Selection:
     """Plans a suite and selects the experiments for which `only` holds; ends the program if that is impossible.
 
     Those for which `redo` holds are to be computed again, and so are the controls on their tickets.
     """
     from lth_bench.errors import SuiteError
-    from lth_bench.experiments.plan import methods, plan, read_suite, suite_path
+    from lth_bench.experiments.plan import methods, plan, read_suite, suite_path, weight_folders
 
     try:
-        name, content = read_suite(suite, plugins)
-        planned = plan(content, plugins)
+        name, content = read_suite(suite, plugins, root)
+        planned = plan(content, plugins, weight_folders(suite, plugins, root))
     except SuiteError as error:
         refuse(error.faults)
     path = suite_path(suite, plugins)

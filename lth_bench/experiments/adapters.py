@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -18,6 +19,8 @@ class Adapters:
     truncated at ±0.04.
     `layer_scale`: the value at which LayerScale and its like start (`zero_init.py`).
     `keep`: the layers that are kept dense, that is, not pruned (`layer_roles.py`).
+    `weights`: what identifies a file of weights that every seed starts from (`weights.py`, `loading.py`).
+    `output_layer`: "new" leaves the file's output layer out and draws another one for every seed.
     """
 
     stem: Literal["own", "cifar"] = "own"
@@ -25,10 +28,26 @@ class Adapters:
     zero_init_head: bool = True
     layer_scale: float | None = None
     keep: tuple[Literal["first", "output", "depthwise"], ...] = ()
+    weights: str = ""
+    output_layer: Literal["own", "new"] = "own"
 
     def __post_init__(self) -> None:
         if self.layer_scale is not None and not (math.isfinite(self.layer_scale) and self.layer_scale > 0):
             raise ValueError(f"layer_scale must be a finite number above 0, found {self.layer_scale}")
+        if self.weights and not re.fullmatch("sha256:[0-9a-f]{64}", self.weights):
+            raise ValueError("weights stand beside the arguments of a suite's model, as in weights = 'PATH'")
+        if self.output_layer == "new" and not self.weights:
+            raise ValueError("output_layer = 'new' replaces that of a file; name it by weights = 'PATH'")
+        if self.weights and (changed := self._overwritten()):
+            raise ValueError(f"{changed} changes how a network starts, but weights come from a file; leave it out")
+
+    def _overwritten(self) -> str:
+        """The option, if there is one, whose effect the weights of a file undo."""
+        if self.layer_scale is not None:
+            return "layer_scale"
+        if not self.zero_init_last:
+            return "zero_init_last"
+        return "" if self.zero_init_head or self.output_layer == "new" else "zero_init_head"
 
 
 def split(arguments: Mapping[str, Any], own: Collection[str]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +22,8 @@ from lth_bench.experiments.spelling import known_names
 Instance = TypeVar("Instance")
 Place = tuple[int | str, ...]
 Keys = Callable[[Place], list[str]]
+_NONE: Mapping[str, str] = MappingProxyType({})
+SHOWN = len("sha256:01234567")
 
 
 def instantiate(registry: Registry, name: str, arguments: dict[str, Any]) -> Any:
@@ -60,13 +64,17 @@ def dataset_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Ch
     return Choice(name, revision=revision_of(plugins.datasets[name]))
 
 
-def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Choice:
-    """The identity of a model, without the adapter options that are at their default.
+def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any], start: Mapping[str, str] = _NONE) -> Choice:
+    """The identity of a model, without the adapter options that are at their default; `start` are further options.
 
     Raises ValueError with a line for every bad option, but does not ask whether timm has the model.
     """
     function = plugins.models.items.get(name)
-    options, others = split(arguments, inspect.signature(function).parameters if function else ())
+    own = inspect.signature(function).parameters if function else ()
+    if taken := [key for key in start if key in own or key in arguments]:
+        raise ValueError(f"{taken[0]}: {name!r} has this among its arguments; give it once, there or beside them")
+    arguments = {**arguments, **start}
+    options, others = split(arguments, own)
     try:
         adapters = validated(Adapters, options)
     except ValidationError as error:
@@ -97,9 +105,14 @@ def about_choice(registry: Registry, entry: Choice) -> About:
 
 def label(entry: Choice, title: str = "") -> str:
     """The title or else the name of a choice, with its parameters and a raised revision, for tables."""
-    words = [f"{key}={value}" for key, value in sorted(entry.arguments.items())]
+    words = [f"{key}={_shortened(value)}" for key, value in sorted(entry.arguments.items())]
     name = title or entry.name
     return with_revision(f"{name} ({', '.join(words)})" if words else name, entry)
+
+
+def _shortened(value: Any) -> Any:
+    """A value as tables show it: of what identifies a file, the first digits."""
+    return value[:SHOWN] if isinstance(value, str) and re.fullmatch("sha256:[0-9a-f]{64}", value) else value
 
 
 def titled(registry: Registry, entry: Choice) -> str:

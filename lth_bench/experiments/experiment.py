@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 from lth_bench.experiments.recipe import Recipe
@@ -88,7 +89,8 @@ class Planned:
     """An experiment with the names that tables give its method and recipe; `own_recipe` if it is not the suite's.
 
     A `helper` is no experiment of the suite: it only finds the tickets of others. Where tables name the data set or the
-    model otherwise than experiments do, `dataset_label` and `model_label` say how.
+    model otherwise than experiments do, `dataset_label` and `model_label` say how. `weights` is where the file lies
+    that the model starts from, if there is one.
     """
 
     experiment: Experiment
@@ -98,3 +100,4 @@ class Planned:
     helper: bool = False
     dataset_label: str = ""
     model_label: str = ""
+    weights: Path | None = None

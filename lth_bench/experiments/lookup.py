@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 from pydantic import JsonValue, ValidationError
@@ -15,16 +16,22 @@ from lth_bench.experiments.experiment import Choice, without_defaults
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.spelling import known_names, suggestion
-from lth_bench.experiments.suite import ControlEntry, Named, PrunerEntry
+from lth_bench.experiments.suite import ControlEntry, ModelEntry, Named, PrunerEntry
+from lth_bench.experiments.weights import digest_of, find_weights
 
 Table = Mapping[str, JsonValue]
 
 
 class Lookup:
-    """Resolves the names of one suite; a name that cannot be resolved yields None and a sentence in `faults`."""
+    """Resolves the names of one suite; a name that cannot be resolved yields None and a sentence in `faults`.
 
-    def __init__(self, plugins: Plugins, recipes: Mapping[str, Table]) -> None:
+    Weights of models lie in `folders`; `files` has those that were found, by what identifies them.
+    """
+
+    def __init__(self, plugins: Plugins, recipes: Mapping[str, Table], folders: Sequence[Path] = ()) -> None:
         self.faults: list[str] = []
+        self.files: dict[str, Path] = {}
+        self._folders = folders
         self._plugins = plugins
         self._recipes: dict[str, Recipe | None] = {}
         for name, table in recipes.items():
@@ -43,9 +50,24 @@ class Lookup:
         """Whether a control starts from a ticket; the others search anew."""
         return bool(getattr(self._plugins.controls[control.name], "reads_ticket", True))
 
-    def model(self, place: str, entry: Named) -> Choice:
+    def model(self, place: str, entry: ModelEntry) -> Choice:
         """A model, whether timm has it or not: rows that name it are checked all the same."""
-        return self._choice(partial(model_choice, self._plugins), entry, place) or Choice(entry.name)
+        try:
+            choose = partial(model_choice, self._plugins, start=self._start(entry))
+        except ValueError as error:
+            self.faults.append(f"{place}.weights: {error}")
+            return Choice(entry.name)
+        return self._choice(choose, entry, place) or Choice(entry.name)
+
+    def _start(self, entry: ModelEntry) -> dict[str, str]:
+        """The options that say what a model starts from. Raises ValueError."""
+        start: dict[str, str] = {"output_layer": entry.output_layer} if entry.output_layer else {}
+        if entry.weights is None:
+            return start
+        path = find_weights(entry.weights, self._folders)
+        digest = digest_of(path)
+        self.files.setdefault(digest, path)
+        return {"weights": digest, **start}
 
     def recipe(self, place: str, name: str) -> Recipe | None:
         """A recipe of the suite, else a registered one."""

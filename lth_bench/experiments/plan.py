@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +31,12 @@ def suite_path(name: str, plugins: Plugins) -> Path:
         raise SuiteError([f"{error}; or give the path of a .toml file"]) from error
 
 
-def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
+def weight_folders(name: str, plugins: Plugins, root: Path | None = None) -> list[Path]:
+    """Where weights that a suite names are looked up: beside its file, then below the data root. Raises SuiteError."""
+    return [suite_path(name, plugins).absolute().parent, *([root] if root else [])]
+
+
+def read_suite(name: str, plugins: Plugins, root: Path | None = None) -> tuple[str, Suite]:
     """The name and content of a suite: its registered name, or the stem of its path. Raises SuiteError.
 
     `name` as for `suite_path`.
@@ -46,7 +51,10 @@ def read_suite(name: str, plugins: Plugins) -> tuple[str, Suite]:
     except tomllib.TOMLDecodeError as error:
         raise SuiteError([f"{path}: not valid TOML: {error}"]) from error
     except ValidationError as error:
-        faults = [*faults_of(error, keys), *_further_faults(content, error, plugins)]
+        faults = [
+            *faults_of(error, keys),
+            *_further_faults(content, error, plugins, weight_folders(name, plugins, root)),
+        ]
         raise SuiteError([f"{path}: {fault}" for fault in faults]) from error
 
 
@@ -54,7 +62,9 @@ def _is_path(name: str) -> bool:
     return Path(name).suffix == ".toml"
 
 
-def _further_faults(content: dict[str, Any], error: ValidationError, plugins: Plugins) -> list[str]:
+def _further_faults(
+    content: dict[str, Any], error: ValidationError, plugins: Plugins, folders: Sequence[Path]
+) -> list[str]:
     """The faults that a suite still has without its unknown keys, which are removed from `content`."""
     for item in error.errors():
         *path, key = item["loc"]
@@ -62,7 +72,7 @@ def _further_faults(content: dict[str, Any], error: ValidationError, plugins: Pl
             table: Any = reduce(lambda outer, part: outer[part], path, cast(Any, content))
             del table[key]
     try:
-        plan(validated_suite(content, plugins.datasets), plugins)
+        plan(validated_suite(content, plugins.datasets), plugins, folders)
     except SuiteError as more:
         return more.faults
     except ValidationError:
@@ -70,12 +80,13 @@ def _further_faults(content: dict[str, Any], error: ValidationError, plugins: Pl
     return []
 
 
-def plan(suite: Suite, plugins: Plugins) -> list[Planned]:
+def plan(suite: Suite, plugins: Plugins, folders: Sequence[Path] = ()) -> list[Planned]:
     """All experiments of a suite, ordered by seed, controls after their base. Raises SuiteError with every fault.
 
-    Within a seed, experiments that train a ticket found elsewhere come last, each after the one that finds it.
+    Within a seed, experiments that train a ticket found elsewhere come last, each after the one that finds it. Weights
+    of models lie in `folders`, see `weight_folders`.
     """
-    resolver = Resolver(suite, plugins)
+    resolver = Resolver(suite, plugins, folders)
     wanted = list(resolver.wanted())
     keys = Counter(item.planned.experiment.key for item in wanted)
     if doubled := [item.planned for item in wanted if keys[item.planned.experiment.key] > 1]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from lth_bench.experiments.choices import label, titled, with_revision
@@ -68,8 +69,8 @@ class SuiteRow:
 class Resolver:
     """Resolves a suite into experiments; `faults` lists all that is wrong with it once `wanted` is exhausted."""
 
-    def __init__(self, suite: Suite, plugins: Plugins) -> None:
-        self._suite, self._plugins, self._lookup = suite, plugins, Lookup(plugins, suite.recipes)
+    def __init__(self, suite: Suite, plugins: Plugins, folders: Sequence[Path] = ()) -> None:
+        self._suite, self._plugins, self._lookup = suite, plugins, Lookup(plugins, suite.recipes, folders)
         self.faults = self._lookup.faults
         self._check_unique()
 
@@ -110,6 +111,7 @@ class Resolver:
             helper,
             self._dataset_labels.get(str(experiment.dataset), ""),
             self._model_labels.get(str(experiment.model), ""),
+            self._lookup.files.get(str(experiment.model.arguments.get("weights"))),
         )
 
     def _from_elsewhere(self, experiment: Experiment, row: SuiteRow, control: PlacedControl) -> SuiteExperiment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
 
@@ -56,7 +56,14 @@ class Labelled(Named):
     label: Label | None = None
 
 
-Entry = Annotated[Labelled, BeforeValidator(_named)]
+class ModelEntry(Labelled):
+    """A model; `weights` names a file that it starts from, `output_layer` "new" all of it but the output layer."""
+
+    weights: str | None = Field(default=None, min_length=1)
+    output_layer: Literal["new"] | None = None
+
+
+Entry = Annotated[ModelEntry, BeforeValidator(_named)]
 Located = Annotated[Labelled, BeforeValidator(_located)]
 
 
@@ -96,7 +103,7 @@ class Suite(Strict):
 
 
 _TABLES: dict[int | str, type[BaseModel]] = {
-    "models": Labelled,
+    "models": ModelEntry,
     "datasets": Labelled,
     "found_on": Named,
     "pruners": PrunerEntry,

@@ -64,8 +64,13 @@ def prunable_weights(model: Choice, network: nn.Module) -> dict[str, nn.Paramete
 
     Raises ModelError.
     """
-    dense = kept_dense(network, _adapters(model)[0].keep)
+    dense = kept_dense(network, adapters_of(model).keep)
     return {name: weight for name, weight in prunable(network).items() if name not in dense and weight.requires_grad}
+
+
+def adapters_of(model: Choice) -> Adapters:
+    """A model's adapter options. Raises ModelError."""
+    return _adapters(model)[0]
 
 
 def _adapters(model: Choice) -> tuple[Adapters, dict[str, Any]]:

@@ -14,13 +14,15 @@ from torch import nn
 from lth_bench.data.examples import Source
 from lth_bench.data.lazy import LazyExamples
 from lth_bench.data.loading import completed, examples, held_out
-from lth_bench.errors import DataError
+from lth_bench.errors import DataError, ModelError
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.datasets import Arrays, Dataset, Listing
 from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
 from lth_bench.experiments.plugins import Plugins, Registry
 from lth_bench.hashing import canonical
-from lth_bench.models.networks import make_network, prunable_weights
+from lth_bench.models.layer_roles import output_weights
+from lth_bench.models.loading import State, load_weights, read_weights
+from lth_bench.models.networks import adapters_of, make_network, prunable_weights
 from lth_bench.models.timm_models import check_name, model_function, register_models
 from lth_bench.running.code import Code
 from lth_bench.storage.source_hash import modules_hash
@@ -49,7 +51,8 @@ class Context:
     """What all experiments of a process share: plugins, data, device and store.
 
     Training splits are read once; the test split is read anew each time. Without a store, all training is computed.
-    `loaders` processes read ahead images that memory does not hold.
+    `loaders` processes read ahead images that memory does not hold. `weights` are files that models start from, by what
+    identifies them; they are read once.
     """
 
     plugins: Plugins
@@ -58,9 +61,11 @@ class Context:
     store: Store | None = None
     watch: Watch = field(default_factory=Watch)
     loaders: int = 0
+    weights: dict[str, Path] = field(default_factory=dict)
     code: Code = field(init=False)
     _read: dict[str, Training] = field(default_factory=dict)
     _placed: dict[str, tuple[Source, Source]] = field(default_factory=dict)
+    _loaded: dict[str, State] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         register_models(self.plugins.models.items)
@@ -107,7 +112,21 @@ class Context:
         return classes
 
     def network(self, experiment: Experiment, seed: int) -> nn.Module:
-        """The experiment's network, with initial weights drawn from this seed. Raises ModelError."""
+        """The experiment's network as it starts: with the weights of its file, else drawn from this seed.
+
+        Raises ModelError.
+        """
+        network, adapters = self.drawn(experiment, seed), adapters_of(experiment.model)
+        if adapters.weights:
+            left_out = output_weights(network) if adapters.output_layer == "new" else []
+            try:
+                load_weights(network, self._state(adapters.weights), left_out)
+            except ModelError as error:
+                raise ModelError(f"{experiment.model.name!r}: {error}") from error
+        return network
+
+    def drawn(self, experiment: Experiment, seed: int) -> nn.Module:
+        """The experiment's network with all weights drawn from this seed. Raises ModelError."""
         check_name(experiment.model.name, self.plugins.models)
         dataset = experiment.dataset
         shape, classes = self.read(dataset).training.shape, self.classes(dataset)
@@ -126,6 +145,7 @@ class Context:
         training, validation = self.training(experiment.dataset)
         return Setup(
             network=lambda seed: self.network(experiment, seed),
+            drawn=lambda seed: self.drawn(experiment, seed),
             training=training,
             validation=validation,
             recipe=experiment.recipe,
@@ -146,6 +166,13 @@ class Context:
             "data": [self.read(dataset).digest, self.read(dataset).dataset.validation, *self.read(dataset).reading],
             "classes": self.classes(dataset),
         }
+
+    def _state(self, digest: str) -> State:
+        if digest not in self.weights:
+            raise ModelError(f"no file is known for the weights {digest}; name it by `weights` in the suite")
+        if digest not in self._loaded:
+            self._loaded[digest] = read_weights(self.weights[digest], digest)
+        return self._loaded[digest]
 
     def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
         if isinstance(content, Listing):

@@ -24,7 +24,10 @@ from lth_bench.training.ledger import Spent
 
 
 class Settings(Struct, frozen=True, tag=True):
-    """What a worker has to know before any request; `code` is that of all experiments as the run began."""
+    """What a worker has to know before any request; `code` is that of all experiments as the run began.
+
+    `weights` are the paths of files that models start from, by what identifies them.
+    """
 
     directory: str
     data: str | None
@@ -33,6 +36,7 @@ class Settings(Struct, frozen=True, tag=True):
     limits: Limits
     loaders: int
     code: list[Fingerprint] = []
+    weights: dict[str, str] = {}
 
 
 class MakeReady(Struct, frozen=True, tag=True):

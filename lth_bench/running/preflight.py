@@ -28,18 +28,23 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
     for experiment in experiments:
         if experiment.dataset in absent:
             continue
-        pair = f"{experiment.model} {experiment.dataset}"
+        pair = _pair(experiment)
         if pair not in sizes:
             sizes[pair] = _prunable_weights(experiment, context)
         faults += _faults(experiment, sizes[pair])
         faults += _recipe_faults(experiment, context)
-        draw = f"{pair} {experiment.recipe.initialisation}"
+        draw = f"{pair} {experiment.recipe.initialisation} {experiment.recipe.norm_scale}"
         if draw not in drawn and isinstance(sizes[pair], int):
             drawn.add(draw)
             faults += _overwritten(experiment, context)
-    sound = [e for e in experiments if isinstance(sizes.get(f"{e.model} {e.dataset}"), int)]
+    unsound = {pair for pair, size in sizes.items() if isinstance(size, str)}
+    sound = [e for e in experiments if isinstance(sizes.get(_pair(e)), int) and _pair(e.base or e) not in unsound]
     faults = list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
     return faults or list(unsuitable(experiments, context))
+
+
+def _pair(experiment: Experiment) -> str:
+    return f"{experiment.model} {experiment.dataset}"
 
 
 def _misfits(experiments: list[Experiment], absent: list[Choice], context: Context) -> Iterator[str]:
@@ -88,17 +93,20 @@ def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:
 
 
 def _overwritten(experiment: Experiment, context: Context) -> Iterator[str]:
-    """A fault of recipes that draw initial weights over those that the model has loaded."""
+    """A fault of recipes that draw initial weights or scales over those that the model has loaded."""
     recipe = experiment.recipe
-    if recipe.initialisation == "own":
+    drawn = [(name, getattr(recipe, name)) for name in ("initialisation", "norm_scale")]
+    drawn = [(name, value) for name, value in drawn if value != "own"]
+    if not drawn:
         return
     own = replace(experiment, recipe=replace(recipe, initialisation="own", norm_scale="own"))
     one, other = (context.prunable(own, context.network(own, seed)) for seed in (0, 1))
     if loaded := [name for name, weight in one.items() if torch.equal(weight, other[name]) and bool(weight.any())]:
+        name, value = drawn[0]
         yield (
-            f"recipes: initialisation = {recipe.initialisation!r} would overwrite weights that the model "
+            f"recipes: {name} = {value!r} would overwrite weights that the model "
             f"{experiment.model.name!r} has loaded ({loaded[0]} is the same for every seed); take a recipe with "
-            "initialisation = 'own', or a model without a checkpoint"
+            f"{name} = 'own', or a model without a checkpoint"
         )
 
 

@@ -21,7 +21,8 @@ class Sweep:
     """A run directory and how to work on it. Without a store, experiments share no training.
 
     Each worker has `loaders` processes that read ahead images that memory does not hold. Workers that find other code
-    than `code` do not begin. All workers come from `server`.
+    than `code` do not begin. `weights` are files that models start from, by what identifies them. All workers come
+    from `server`.
     """
 
     directory: Path
@@ -31,6 +32,7 @@ class Sweep:
     limits: Limits = field(default_factory=Limits)
     loaders: int = 0
     code: list[Fingerprint] = field(default_factory=list)
+    weights: dict[str, Path] = field(default_factory=dict)
     server: ForkServer = field(default_factory=ForkServer)
 
     def queue(self, identities: list[Identity]) -> Queue:
@@ -52,4 +54,5 @@ class Sweep:
             limits=self.limits,
             loaders=self.loaders,
             code=self.code,
+            weights={digest: str(path) for digest, path in self.weights.items()},
         )

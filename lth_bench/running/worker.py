@@ -130,6 +130,7 @@ def serve(channel: Channel, plugins: Plugins) -> None:
         root = Path(settings.data) if settings.data else None
         context = make_context(root, choose(settings.device), store, plugins)
         context.loaders = settings.loaders
+        context.weights = {digest: Path(path) for digest, path in settings.weights.items()}
     except ValueError as error:
         channel.send(CannotGoOn(str(error)))
         return

@@ -52,7 +52,7 @@ class Session:
         self.notes: dict[str, Any] = {}
         self.rng = generator(setup.seed, "method")
         self.optimizer: torch.optim.Optimizer | None = None
-        self._network, self._memory, self._observer = setup.network, setup.memory, setup.observer
+        self._network, self._memory, self._observer = setup.drawn or setup.network, setup.memory, setup.observer
         self._precision: torch.dtype | None = None
         self._parameters, self._infinite = list(self.model.parameters()), state.infinite_places(self.model)
         if setup.memory:
@@ -292,7 +292,7 @@ class Session:
         self.clock.follow(self.recipe.stretched(factor))
 
     def redraw(self, round: int = 1) -> None:
-        """Starts again at step 0 from other initial weights of the same distribution, under the masks in force now.
+        """Starts again at step 0 from newly drawn initial weights, never from a file, under the masks in force now.
 
         Inside `scoring()` the weights are drawn again and the clock stands still.
         """

@@ -56,7 +56,7 @@ class Setup:
     """The parts of a Session: a function from an initialisation seed to a network, data, recipe, target and seed.
 
     `prunable` finds the weights that may be pruned. A memory looks up segments that were trained before; `progress` is
-    called at every tick and pass.
+    called at every tick and pass. Where `network` loads a file, `drawn` draws all weights.
     """
 
     network: Callable[[int], nn.Module]
@@ -69,3 +69,4 @@ class Setup:
     progress: Callable[[], None] = nothing
     prunable: Callable[[nn.Module], dict[str, nn.Parameter]] = prunable
     observer: Observer[Any] | None = None
+    drawn: Callable[[int], nn.Module] | None = None
