@@ -97,7 +97,7 @@ def gates(whole: Structure, channels: Masks) -> list[tuple[nn.Parameter, Tensor]
     They lose those of removed channels and those of channels that could only be zero otherwise.
     """
     outputs = {**channels, **_probe(whole).flow(channels).outputs}
-    vectors = {name: [_bias(whole.model, name)] for name in whole.weights}
+    vectors = {name: [bias_of(whole.model, name)] for name in whole.weights}
     vectors |= {path: [norm.weight, norm.bias] for path, norm in whole.model.named_modules() if has_scales(norm)}
     pairs = [(vector, outputs[name]) for name, group in vectors.items() if name in outputs for vector in group]
     return [(cast(nn.Parameter, vector), alive) for vector, alive in pairs if vector is not None and not alive.all()]
@@ -161,6 +161,6 @@ def _rows(channel: Tensor, mask: Tensor) -> Tensor:
     return channel.view(-1, *(1 for _ in mask.shape[1:])).expand_as(mask)
 
 
-def _bias(model: nn.Module, name: str) -> Any:
+def bias_of(model: nn.Module, name: str) -> Any:
     """The bias beside a weight, if any; attention calls that of its fused projection `in_proj_bias`."""
     return getattr(layer_of(model, name), name.rpartition(".")[2].replace("weight", "bias"), None)

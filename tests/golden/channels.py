@@ -1,12 +1,15 @@
-"""Golden checks of Early-Bird: masks of channels, the distances between them, and when they have settled."""
+"""Golden checks of Early-Bird (masks of channels, their distances, when they have settled) and of Taylor scores."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import Tensor
 
+from golden.agreement import allowance, assert_scores_close
 from golden.cases import Case, Difference
-from golden.networks import Graph, examples, session_on
+from golden.networks import Graph, examples, network_session, session_on
+from lth_bench.data.examples import Batch
 from lth_bench.methods.structured import scales
 from lth_bench.pruning.channels import remaining, structure, thin
 from lth_bench.pruning.masks import kept
@@ -68,11 +71,64 @@ def ranks_norms_of_inputs(case: Case) -> bool:
     return any(source == "x" or nodes[source]["op"] not in ("conv2d", "linear") for source in sources)
 
 
-CHECKS = {"earlybird": check_early_bird}
+CRITERIA = {0: "weights", 22: "gate"}
+"""What the official code numbers, by our names."""
+
+
+def check_taylor(case: Case) -> None:
+    """The scores of one batch and of every round, and the channels that each removes; no update comes between."""
+    session = network_session(case)
+    layers = {norm_name(session, layer): layer for layer in session.norms}
+    criterion, momentum = CRITERIA.get(case.facts["method"], "gate"), case.facts["pruning_momentum"]
+    arguments = {"criterion": criterion, "momentum": momentum, "batch_statistics": case.batch_statistics}
+    taylor, official = pruner("taylor", arguments), channel_arrays(case, layers)
+    names, allowed = list(official["batch_0"]), allowance(case)
+    assert_scores_close(taylor.scores(session, names, [mini_batch(case, 0)]), official["batch_0"], allowed)
+    scores: dict[str, Tensor] = {}
+    for round in (1, 2, 3):
+        found = taylor.scores(session, names, [mini_batch(case, number) for number in numbers(case, round)])
+        scores = taylor.mixed(scores, found)
+        assert_scores_close(scores, official[f"criterion_{round}"], allowed)
+        channels = remaining(scores, round * case.facts["prune_per_iteration"], session.channels)
+        assert all(torch.equal(channels[name], mask.bool()) for name, mask in official[f"mask_{round}"].items())
+        if criterion == "weights":
+            return  # what it removes keeps its shift, so that later layers see another input than here
+        session.adopt(thin(session.topology.structure, session.masks, channels), channels)
+
+
+def channel_arrays(case: Case, layers: dict[str, str]) -> dict[str, dict[str, Tensor]]:
+    """The arrays of a variant by kind and layer; `layers` by the norms behind them."""
+    arrays: dict[str, dict[str, Tensor]] = {}
+    for name, array in case.own().items():
+        kind, norm = name.split("/")
+        arrays.setdefault(kind, {})[layers[norm]] = array
+    return arrays
+
+
+def numbers(case: Case, round: int) -> range:
+    """The mini-batches of a round: one more in the first."""
+    frequency = case.facts["frequency"]
+    return range((round - 1) * frequency + (round > 1), round * frequency + 1)
+
+
+def mini_batch(case: Case, number: int) -> Batch:
+    """One of the mini-batches, which start again after the last example."""
+    whole, size = examples(case), case.meta["batch_size"]
+    start = number * size % len(whole.labels)
+    return Batch(whole.inputs[start : start + size], whole.labels[start : start + size])
+
+
+CHECKS = {"earlybird": check_early_bird, "taylor": check_taylor}
 NOT_COMPARABLE = [
     Difference(
         "earlybird",
         ranks_norms_of_inputs,
         "norms that do not directly follow a layer are ranked; here, only channels that a layer puts out",
-    )
+    ),
+    Difference("taylor", lambda case: case.facts["method"] == 31, "leaves out the shift beside the scale"),
+    Difference("taylor", lambda case: case.facts["method"] == 23, "squares example by example, not batch by batch"),
+    Difference("taylor", lambda case: case.facts["method"] in (10, 11), "has second derivatives"),
+    Difference(
+        "taylor", lambda case: case.facts["method"] in (2, 6, 30), "one of the criteria that the paper compares with"
+    ),
 ]

@@ -27,6 +27,7 @@ METHODS = {
     "early_bird": {"latest": "12it", "interval": "6it"},
     "slimming": {},
     "l1_filter": {},
+    "taylor": {"rounds": 3, "batches": 2, "examples": 20},
 }
 
 
@@ -252,6 +253,7 @@ WORKING = [
     ("l1_filter", EVERYTHING, LENET),
     ("l1_filter", EVERYTHING, VIT),
     ("l1_filter", EVERYTHING, RESNET),
+    *(("taylor", {**METHODS["taylor"], **EVERYTHING}, network) for network in (LENET, VIT, RESNET)),
 ]
 
 
@@ -284,6 +286,8 @@ REFUSED = [
     ("slimming", {}, VIT, "no prunable layer of this network has a batch norm right behind it"),
     ("l1_filter", {}, LENET, 'set layers to "all" to prune neurons'),
     ("l1_filter", {}, VIT, 'added to others, so that nothing is saved behind it; set branches to "all"'),
+    ("taylor", {}, LENET, 'set layers to "all" to prune neurons'),
+    ("taylor", {"layers": "all"}, VIT, "a sparsity of 0.8 cannot be reached by removing channels of 2 layers"),
     ("l1_filter", {"layers": "all"}, VIT, "a sparsity of 0.8 cannot be reached by removing channels of 2 layers"),
 ]
 
@@ -332,6 +336,9 @@ def test_the_same_session_twice_gives_the_same_network(name):
         ("l1_filter", {"layers": "convolution"}),
         ("l1_filter", {"branches": True}),
         ("l1_filter", {"rewind_to": 3}),
+        ("taylor", {"criterion": "gates"}),
+        ("taylor", {"rounds": 0}),
+        ("taylor", {"momentum": 1.0}),
     ],
 )
 def test_parameters_without_a_meaning_are_refused(name, arguments):
