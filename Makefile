@@ -2,9 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
+NEWEST := .venv-newest
+TORCH_TESTS := tests/training/test_fast_step.py tests/training/test_metering.py tests/training/test_session.py \
+	tests/results/test_costs.py tests/golden
 SUITES := quickstart lenet-mnist-lite methods-mnist
 
-.PHONY: quickstart test everything lint fast faults families leaderboards oldest
+.PHONY: quickstart test everything lint fast faults families leaderboards oldest newest
 
 quickstart: $(VENV)/.installed
 	$(BIN)/lth-bench run quickstart --out runs/quickstart
@@ -21,10 +24,13 @@ fast: $(VENV)/.installed-test
 faults: $(VENV)/.installed-test
 	$(BIN)/pytest -n 2 --dist worksteal tests/faults --long --faults reports/faults.md
 
-# On the oldest torch that pyproject.toml allows: what depends on torch's private functions, operators and kernels.
+# On the oldest and on the newest torch that pyproject.toml allows: what depends on torch's private functions, operators
+# and kernels.
 oldest: $(OLDEST)/.installed
-	$(OLDEST)/bin/pytest -n 2 --dist worksteal tests/training/test_fast_step.py tests/training/test_metering.py \
-		tests/training/test_session.py tests/results/test_costs.py tests/golden
+	$(OLDEST)/bin/pytest -n 2 --dist worksteal $(TORCH_TESTS)
+
+newest: $(NEWEST)/.installed
+	$(NEWEST)/bin/pytest -n 2 --dist worksteal $(TORCH_TESTS)
 
 families: $(VENV)/.installed-test
 	$(BIN)/pytest -n 2 --dist worksteal tests/models/test_families.py --families docs/families.md
@@ -53,4 +59,10 @@ $(VENV)/.installed-test: pyproject.toml
 $(OLDEST)/.installed: pyproject.toml oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/pip install --quiet --editable ".[test]" --constraint oldest.txt
+	touch $@
+
+# Without the configuration of pip, which may hold versions back.
+$(NEWEST)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(NEWEST)
+	PIP_CONFIG_FILE=/dev/null $(NEWEST)/bin/pip install --quiet --editable ".[test]"
 	touch $@
