@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from pydantic import Field
-from torch import Tensor
-
-from lth_bench import Batch, Duration, Paper, Retraining, hookimpl, retrain
+from lth_bench import Count, Duration, Paper, Rate, Retraining, hookimpl, retrain
 from lth_bench.methods.retraining import require_learning_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from lth_bench.data.examples import Batch
     from lth_bench.training.session import Session
 
 TRIES = 6  # times that a damping which does not suffice is made ten times as large
@@ -49,11 +49,11 @@ class WoodFisher:
         code="https://github.com/IST-DASLab/WoodFisher",
     )
 
-    gradients: Annotated[int, Field(ge=1)] = 128
-    examples: Annotated[int, Field(ge=1)] = 1
-    damping: Annotated[float, Field(gt=0)] = 1e-5
-    blocks: Literal["layer", "network"] | Annotated[int, Field(ge=1)] = "layer"
-    rounds: Annotated[int, Field(ge=1)] = 1
+    gradients: Count = 128
+    examples: Count = 1
+    damping: Rate = 1e-5
+    blocks: Literal["layer", "network"] | Count = "layer"
+    rounds: Count = 1
     update: bool = True
     retraining: Literal[Retraining, "none"] = "none"
     rewind_to: Duration = Duration("0it")
@@ -84,6 +84,10 @@ class WoodFisher:
         return _by_layer(_flat(session.weights) ** 2 / (2 * curvature.diagonal), session.weights)
 
     def curvature(self, session: Session, batch: Batch) -> InverseFisher:
+        import torch
+
+        from lth_bench import Batch
+
         weights, rows = list(session.weights.values()), []
         with session.scoring():
             for start in range(0, len(batch.inputs), self.examples):
@@ -104,7 +108,7 @@ class WoodFisher:
             return [sum(layers)]
         if self.blocks == "layer":
             return layers
-        return [len(block) for size in layers for block in torch.arange(size).split(self.blocks)]
+        return [min(self.blocks, size - start) for size in layers for start in range(0, size, self.blocks)]
 
 
 class InverseFisher:
@@ -114,6 +118,8 @@ class InverseFisher:
     """
 
     def __init__(self, gradients: Tensor, sizes: Sequence[int], damping: float) -> None:
+        import torch
+
         self._blocks, self._sizes, self.damping = gradients.split(list(sizes), dim=1), list(sizes), damping
         grams, eye = [block @ block.T for block in self._blocks], torch.eye(len(gradients)).to(gradients)
         for _ in range(TRIES):
@@ -125,23 +131,26 @@ class InverseFisher:
 
     @cached_property
     def diagonal(self) -> Tensor:
+        import torch
+
         pairs = zip(self._blocks, self._factors, strict=True)
         solved = [torch.linalg.solve_triangular(factor, block, upper=False) for block, factor in pairs]
         return torch.cat([1 - part.square().sum(0) for part in solved]) / self.damping
 
     def times(self, vector: Tensor) -> Tensor:
         """The product with a vector of all weights."""
-        parts = zip(vector.split(self._sizes), self._blocks, self._factors, strict=True)
-        return (
-            torch.cat([part - block.T @ _solved(factor, block @ part) for part, block, factor in parts]) / self.damping
-        )
+        import torch
 
-
-def _solved(factor: Tensor, vector: Tensor) -> Tensor:
-    return torch.cholesky_solve(vector[:, None], factor)[:, 0]
+        products = []
+        for part, block, factor in zip(vector.split(self._sizes), self._blocks, self._factors, strict=True):
+            solved = torch.cholesky_solve((block @ part)[:, None], factor)[:, 0]
+            products.append(part - block.T @ solved)
+        return torch.cat(products) / self.damping
 
 
 def _flat(layers: dict[str, Tensor]) -> Tensor:
+    import torch
+
     return torch.cat([layer.detach().flatten() for layer in layers.values()]).double()
 
 

@@ -7,10 +7,9 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
-import torch
-from torch import Tensor, nn
-
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from lth_bench.data.examples import Batch
     from lth_bench.training.session import Session
 
@@ -21,6 +20,8 @@ def input_norms(session: Session, batches: Sequence[Batch]) -> dict[str, Tensor]
     Zero padding counts. Inputs are those of the network in evaluation mode, under the masks in force, and one layer's
     are in memory at a time.
     """
+    import torch
+
     with session.scoring(), torch.no_grad(), _summing_squares(session) as squares:
         for batch in batches:
             session.logits(batch.inputs)
@@ -47,7 +48,9 @@ def _add(squares: dict[str, Tensor], name: str, layer: nn.Module, inputs: tuple[
 
     The layer is linear in its weight, so the gradient of the sum of its outputs for squared inputs is what it sums.
     """
+    import torch
+
     with torch.enable_grad():
         outputs = layer.forward(inputs[0].detach().square())
-        (found,) = torch.autograd.grad(outputs.sum(), cast(Tensor, layer.weight))
+        (found,) = torch.autograd.grad(outputs.sum(), cast("Tensor", layer.weight))
     squares[name] = squares[name] + found if name in squares else found
