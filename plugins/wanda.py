@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from lth_bench import Duration, Paper, Retraining, hookimpl, retrain, uniform
+from lth_bench import Count, Duration, Paper, hookimpl, uniform
 from lth_bench.methods.calibration import input_norms
-from lth_bench.methods.retraining import require_learning_rate
+from lth_bench.methods.retraining import RetrainingOrNone, prune_trained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,20 +44,16 @@ class Wanda:
         code="https://github.com/locuslab/wanda",
     )
 
-    examples: int = 128
-    retraining: Literal[Retraining, "none"] = "none"
+    examples: Count = 128
+    retraining: RetrainingOrNone = "none"
     rewind_to: Duration = Duration("0it")
 
     def __call__(self, session: Session) -> None:
-        if self.retraining != "none":
-            require_learning_rate(session, self.retraining)
-        session.train(until=self.rewind_to)
-        start = session.snapshot()
-        session.train()
+        prune_trained(session, lambda: self.prune(session), self.retraining, self.rewind_to)
+
+    def prune(self, session: Session) -> None:
         scores = self.scores(session, [session.sample(self.examples)])
         session.prune(self.by_row(scores, session.sparsity), uniform(session.shapes, session.sparsity))
-        if self.retraining != "none":
-            retrain(session, start, self.retraining)
 
     def scores(self, session: Session, batches: Sequence[Batch]) -> dict[str, Tensor]:
         norms = input_norms(session, batches)

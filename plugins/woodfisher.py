@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from lth_bench import Count, Duration, Paper, Rate, Retraining, hookimpl, retrain
-from lth_bench.methods.retraining import require_learning_rate
+from lth_bench import Count, Duration, Paper, Rate, hookimpl
+from lth_bench.methods.retraining import RetrainingOrNone, prune_trained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,20 +55,16 @@ class WoodFisher:
     blocks: Literal["layer", "network"] | Count = "layer"
     rounds: Count = 1
     update: bool = True
-    retraining: Literal[Retraining, "none"] = "none"
+    retraining: RetrainingOrNone = "none"
     rewind_to: Duration = Duration("0it")
 
     def __call__(self, session: Session) -> None:
-        if self.retraining != "none":
-            require_learning_rate(session, self.retraining)
-        session.train(until=self.rewind_to)
-        start = session.snapshot()
-        session.train()
+        prune_trained(session, lambda: self.prune_in_rounds(session), self.retraining, self.rewind_to)
+
+    def prune_in_rounds(self, session: Session) -> None:
         for round in range(1, self.rounds + 1):
             batch = session.sample(self.gradients * self.examples, round)
             self.prune(session, self.curvature(session, batch), session.sparsity * round / self.rounds)
-        if self.retraining != "none":
-            retrain(session, start, self.retraining)
 
     def prune(self, session: Session, curvature: InverseFisher, sparsity: float | dict[str, float]) -> None:
         """Removes the weights of least cost, and gives the others new values."""

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lth_bench.experiments.durations import Duration
     from lth_bench.training.session import Session
     from lth_bench.training.state import Snapshot
 
@@ -12,6 +15,9 @@ Retraining = Literal["weight_rewinding", "learning_rate_rewinding", "fine_tuning
 
 RetrainingOrScratch = Literal[Retraining, "scratch_e", "scratch_b"]
 """The same, or from scratch: for as many steps, or for as many FLOPs (Liu et al. 2019, arXiv:1810.05270)."""
+
+RetrainingOrNone = Literal[Retraining, "none"]
+"""The same, or none: the network stays as it is after pruning."""
 
 LONGEST = 2.0  # times the recipe's length, the limit of Liu et al. on ImageNet
 
@@ -49,6 +55,18 @@ def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None
     else:
         session.rewind_clock(start.step)
     session.train()
+
+
+def prune_trained(session: Session, prune: Callable[[], None], how: RetrainingOrNone, rewind_to: Duration) -> None:
+    """Trains, prunes by `prune` and, unless `how` is "none", retrains from `rewind_to` on, as `retrain` does."""
+    if how != "none":
+        require_learning_rate(session, how)
+    session.train(until=rewind_to)
+    start = session.snapshot()
+    session.train()
+    prune()
+    if how != "none":
+        retrain(session, start, how)
 
 
 def _stretch(session: Session) -> None:
