@@ -38,6 +38,7 @@ class After:
 
 
 NOTHING = After()
+LATER = {"later": True}  # marks fields that the first records do not have
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class Experiment:
     control: Choice | None = None
     protocol: int = 1
     origin: Origin | None = None
-    pattern: str = ""
-    after: After = NOTHING
+    pattern: str = field(default="", metadata=LATER)
+    after: After = field(default=NOTHING, metadata=LATER)
 
     @cached_property
     def key(self) -> str:
