@@ -30,6 +30,17 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class After:
+    """What follows the final mask, the same for every method: nothing, new statistics of batch norms, or a recipe."""
+
+    batch_norm: bool = False
+    recipe: Recipe | None = None
+
+
+NOTHING = After()
+
+
+@dataclass(frozen=True)
 class Experiment:
     """All that decides a result.
 
@@ -46,6 +57,7 @@ class Experiment:
     control: Choice | None = None
     protocol: int = 1
     origin: Origin | None = None
+    after: After = NOTHING
 
     @cached_property
     def key(self) -> str:

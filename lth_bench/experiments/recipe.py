@@ -17,6 +17,8 @@ Initialisation = Literal["own", "kaiming_normal", "glorot_normal"]
 class Recipe:
     """A training recipe; no field belongs to one method alone. Raises ValueError for values that do not go together.
 
+    A `duration` of "0it" trains nothing: methods then prune the network as it starts.
+
     Learning rate: `warmup` is linear; after it, `schedule` "step" multiplies by `factor` at each of the `milestones`,
     counted from the start of training, and "cosine" falls to zero over the remaining steps. Decay: on "all" parameters,
     or on "weights" alone, not on biases and norm layers. Augmentation: images are padded by `crop` black pixels and
@@ -80,9 +82,8 @@ class Recipe:
             yield f"milestones go with schedule 'step', not with {self.schedule!r}"
         if self.schedule == "step" and not self.milestones:
             yield "schedule 'step' needs milestones, such as ['80ep', '120ep']"
-        for name in ("duration", "measure_every"):
-            if not getattr(self, name).strip("0.itep%"):
-                yield f"{name} must be longer than {getattr(self, name)!r}"
+        if not self.measure_every.strip("0.itep%"):
+            yield f"measure_every must be longer than {self.measure_every!r}"
         if self.duration.endswith("%"):
             yield f"duration is in 'it' or 'ep', not a share of itself: {self.duration}"
 
@@ -110,21 +111,21 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """The learning rate of the update at `step`; after the recipe's end, that of its last step."""
-        recipe, step = self._recipe, min(step, self.total - 1)
+        recipe, step = self._recipe, max(0, min(step, self.total - 1))
         if step < self._warmup:
             return recipe.learning_rate * self._share(step) * (step + 1) / self._warmup
         return recipe.learning_rate * self._share(step)
 
     @property
     def vanishes(self) -> bool:
-        """Whether the learning rate is zero at the end."""
+        """Whether the learning rate is zero at the end; that of a recipe of no steps never falls."""
         return self._share(self.total) == 0
 
     def _share(self, step: int) -> float:
         """The share of the full learning rate, without the warm-up."""
         if self._recipe.schedule == "step":
             return float(self._recipe.factor ** sum(step >= milestone for milestone in self._milestones))
-        if self._recipe.schedule == "constant" or step < self._warmup:
+        if self._recipe.schedule == "constant" or step < self._warmup or not self.total:
             return 1.0
         progress = (step - self._warmup) / (self.total - self._warmup)
         return (1 + math.cos(math.pi * progress)) / 2
