@@ -84,6 +84,8 @@ class Recipe:
             yield "schedule 'step' needs milestones, such as ['80ep', '120ep']"
         if not self.measure_every.strip("0.itep%"):
             yield f"measure_every must be longer than {self.measure_every!r}"
+        if not self.duration.strip("0.itep%") and self.duration != "0it":
+            yield f"duration must be longer than {self.duration!r}; a recipe that trains nothing has the duration '0it'"
         if self.duration.endswith("%"):
             yield f"duration is in 'it' or 'ep', not a share of itself: {self.duration}"
 
@@ -91,7 +93,7 @@ class Recipe:
 class Schedule:
     """The learning rate of a recipe as a function of the step, where an epoch has `epoch` steps.
 
-    Raises ValueError for a warm-up or milestones that do not fit into the recipe.
+    Raises ValueError for a warm-up or milestones that do not fit into the recipe; in one of no steps they mean nothing.
     """
 
     __slots__ = ("_milestones", "_recipe", "_warmup", "total")
@@ -101,10 +103,10 @@ class Schedule:
         self.total = recipe.duration.steps(epoch)
         self._warmup = recipe.warmup.steps(epoch, self.total)
         self._milestones = [milestone.steps(epoch, self.total) for milestone in recipe.milestones]
-        if self._warmup >= max(1, self.total):
+        if self.total and self._warmup >= self.total:
             raise ValueError(f"a warmup of {self._warmup} steps does not fit into the {self.total} of the recipe")
         rising = self._milestones == sorted(set(self._milestones))
-        if not rising or max(self._milestones, default=0) > self.total:
+        if self.total and (not rising or max(self._milestones, default=0) > self.total):
             raise ValueError(
                 f"milestones must rise and lie within the {self.total} steps of the recipe, not {self._milestones}"
             )
