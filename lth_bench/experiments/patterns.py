@@ -1,4 +1,4 @@
-"""Patterns of pruned weights: 2:4 keeps two of every four."""
+"""Patterns such as 2:4: of every M consecutive inputs of a weight matrix, N weights stay."""
 
 from __future__ import annotations
 
@@ -9,30 +9,29 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pattern:
-    """Of every `of` consecutive inputs of an output, `kept` weights are kept."""
+    """At most `kept` of every `of` consecutive inputs stay; of a convolution, of input channels at one position.
+
+    Mishra et al. 2021, arXiv:2104.08378, for 2:4.
+    """
 
     kept: int
     of: int
 
-    @classmethod
-    def parsed(cls, text: str) -> Pattern:
-        """The pattern that is written as "2:4". Raises ValueError."""
-        found = re.fullmatch(r"([1-9][0-9]*):([1-9][0-9]*)", text)
-        if found is None or int(found[1]) >= int(found[2]):
-            raise ValueError(
-                f"a pattern must be two whole numbers N:M with 0 < N < M, such as '2:4', which keeps 2 of every 4 "
-                f"weights, not {text!r}"
-            )
-        return cls(int(found[1]), int(found[2]))
-
     @property
     def sparsity(self) -> float:
-        """The sparsity of a layer that holds the pattern."""
+        """The sparsity of a layer that holds it."""
         return 1 - self.kept / self.of
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether a weight of this shape can hold the pattern: its inputs, the second dimension, make whole groups."""
-        return shape[1] % self.of == 0
+        """Whether a weight of this shape, outputs × inputs × kernel, can hold it: its inputs make whole groups."""
+        return len(shape) > 1 and shape[1] % self.of == 0
 
     def __str__(self) -> str:
         return f"{self.kept}:{self.of}"
+
+
+def parsed(text: str) -> Pattern:
+    """The pattern that a text such as "2:4" names. Raises ValueError."""
+    if not (match := re.fullmatch(r"([1-9]\d{0,3}):([1-9]\d{0,3})", text)) or int(match[1]) >= int(match[2]):
+        raise ValueError(f"a pattern reads '2:4', for 2 weights kept of every 4, not {text!r}")
+    return Pattern(int(match[1]), int(match[2]))
