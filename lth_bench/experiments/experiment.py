@@ -46,6 +46,7 @@ class Experiment:
     control: Choice | None = None
     protocol: int = 1
     origin: Origin | None = None
+    pattern: str = ""
 
     @cached_property
     def key(self) -> str:

@@ -14,6 +14,8 @@ from lth_bench.pruning import masks as masking
 from lth_bench.pruning.allocation import Shapes, sizes_of
 from lth_bench.pruning.masks import Masks, Scores
 
+SHOWN = 3  # names of layers in a sentence
+
 
 def reached(pattern: Pattern, shapes: Shapes) -> float:
     """The sparsity of a network in which every layer that can holds the pattern. Raises Unsuitable where none can."""
@@ -62,6 +64,31 @@ def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float], 
 def excess(mask: Tensor, pattern: Pattern) -> int:
     """The number of groups that keep more weights than the pattern does."""
     return int((_groups(mask, pattern).sum(-1) > pattern.kept).count_nonzero())
+
+
+def breach(masks: Masks, pattern: Pattern) -> str | None:
+    """Why masks do not hold the pattern, if so: each layer that can has to hold it or to be dense, the others to be."""
+    pruned_layers = {name: mask for name, mask in masks.items() if not mask.all()}
+    for name, mask in pruned_layers.items():
+        if not pattern.fits(mask.shape):
+            return f"layer {name!r}, whose inputs do not come in groups of {pattern.of}, is not dense"
+        if count := excess(mask, pattern):
+            groups = mask.numel() // pattern.of
+            return f"layer {name!r} keeps more than {pattern.kept} weights in {count} of its {groups} groups"
+    return None if pruned_layers else "every layer is dense"
+
+
+def dense_layers(masks: Masks, pattern: Pattern) -> tuple[list[str], str]:
+    """The layers that are dense under a pattern, and a sentence on why."""
+    dense = [name for name, mask in masks.items() if mask.all()]
+    by_choice = [name for name in dense if pattern.fits(masks[name].shape)]
+    unfit = [name for name in dense if name not in by_choice]
+    causes = [(unfit, f"inputs do not come in groups of {pattern.of}"), (by_choice, "left so by the method")]
+    return dense, "; ".join(f"dense: {_listed(names)} ({cause})" for names, cause in causes if names)
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
 def _filled(scores: Scores, masks: Masks, best: Masks, count: int) -> Masks:

@@ -114,6 +114,27 @@ def test_a_target_above_what_is_left_is_refused():
         patterns.pruned(scores, before, 0.25, Pattern(2, 4))
 
 
+def test_masks_hold_a_pattern_where_each_layer_holds_it_or_is_dense_and_not_all_are():
+    full, half = torch.ones(2, 8, dtype=torch.bool), torch.tensor([[True, False] * 4, [False] * 8])
+    most = half | torch.tensor([[False] * 7 + [True], [False] * 8])
+    assert patterns.breach({"a": full, "b": half}, Pattern(2, 4)) is None
+    assert patterns.breach({"a": most}, Pattern(2, 4)) == "layer 'a' keeps more than 2 weights in 1 of its 4 groups"
+    assert patterns.breach({"a": half}, Pattern(2, 3)) == (
+        "layer 'a', whose inputs do not come in groups of 3, is not dense"
+    )
+    assert patterns.breach({"a": full, "b": full}, Pattern(2, 4)) == "every layer is dense"
+
+
+def test_dense_layers_are_listed_with_the_cause():
+    full, half = torch.ones(2, 8, dtype=torch.bool), torch.tensor([[True, False] * 4] * 2)
+    layers = {"a": full, "b": half, **{f"c{number}": torch.ones(2, 3, dtype=torch.bool) for number in range(5)}}
+    names, reason = patterns.dense_layers(layers, Pattern(2, 4))
+    assert names == ["a", "c0", "c1", "c2", "c3", "c4"]
+    assert reason == (
+        "dense: c0, c1, c2 and 2 more (inputs do not come in groups of 4); dense: a (left so by the method)"
+    )
+
+
 def grouped():
     """A stem that reads one channel, a grouped and a plain convolution, and a linear layer."""
     return nn.Sequential(
