@@ -58,8 +58,8 @@ class NMMagnitude:
         names = [name for name, shape in session.shapes.items() if self.is_eligible(shape, session)]
         if not names:
             raise Unsuitable(
-                f"no layer that can hold {session.pattern} has outputs in multiples of 8 and inputs in multiples of 16; "
-                'set eligible to "divisible"'
+                f"no layer that can hold {session.pattern} has outputs in multiples of 8 and inputs in multiples of "
+                '16; set eligible to "divisible"'
             )
         return {name: session.pattern.sparsity if name in names else 0.0 for name in session.shapes}
 
