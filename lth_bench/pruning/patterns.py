@@ -83,8 +83,11 @@ def dense_layers(masks: Masks, pattern: Pattern) -> tuple[list[str], str]:
     dense = [name for name, mask in masks.items() if mask.all()]
     by_choice = [name for name in dense if pattern.fits(masks[name].shape)]
     unfit = [name for name in dense if name not in by_choice]
-    causes = [(unfit, f"inputs do not come in groups of {pattern.of}"), (by_choice, "left so by the method")]
-    return dense, "; ".join(f"dense: {_listed(names)} ({cause})" for names, cause in causes if names)
+    causes = [
+        (unfit, f"dense, as inputs do not come in groups of {pattern.of}"),
+        (by_choice, "left dense by the method"),
+    ]
+    return dense, "; ".join(f"{_listed(names)} {cause}" for names, cause in causes if names)
 
 
 def _listed(names: list[str]) -> str:

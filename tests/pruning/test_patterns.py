@@ -130,9 +130,7 @@ def test_dense_layers_are_listed_with_the_cause():
     layers = {"a": full, "b": half, **{f"c{number}": torch.ones(2, 3, dtype=torch.bool) for number in range(5)}}
     names, reason = patterns.dense_layers(layers, Pattern(2, 4))
     assert names == ["a", "c0", "c1", "c2", "c3", "c4"]
-    assert reason == (
-        "dense: c0, c1, c2 and 2 more (inputs do not come in groups of 4); dense: a (left so by the method)"
-    )
+    assert reason == ("c0, c1, c2 and 2 more dense, as inputs do not come in groups of 4; a left dense by the method")
 
 
 def grouped():

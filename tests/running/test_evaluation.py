@@ -79,7 +79,7 @@ def test_a_pattern_is_measured_and_dense_layers_are_listed(tmp_path):
     assert record.sparsity.mask == 32 + 32 * 10
     assert record.notes == {
         "dense_layers": ["layers.2.weight"],
-        "off_target": "dense: layers.2.weight (inputs do not come in groups of 64)",
+        "off_target": "layers.2.weight dense, as inputs do not come in groups of 64",
     }
 
 
