@@ -38,6 +38,7 @@ class After:
 
 
 NOTHING = After()
+LATER = {"later": True}  # marks fields that the first records do not have
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Experiment:
     """All that decides a result.
 
     A `control` starts from the ticket of `base`, the experiment that is the same without it. `origin` names the data
-    set and recipe of `base` where they differ from those of this experiment.
+    set and recipe of `base` where they differ from those of this experiment. A `pattern` such as "2:4" is what layers
+    have to hold, and the sparsity then that of such a layer.
     """
 
     dataset: Choice
@@ -57,7 +59,8 @@ class Experiment:
     control: Choice | None = None
     protocol: int = 1
     origin: Origin | None = None
-    after: After = NOTHING
+    pattern: str = field(default="", metadata=LATER)
+    after: After = field(default=NOTHING, metadata=LATER)
 
     @cached_property
     def key(self) -> str:
