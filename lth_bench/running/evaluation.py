@@ -112,10 +112,10 @@ def _pattern_notes(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
 def _check_rebuilt(outcome: Outcome, network: nn.Module, validation: Source) -> None:
     """Raises InvalidResult if this network, built anew, is not the one that was measured at the end of training.
 
-    One that was pruned after that is not compared.
+    One that was pruned or recalibrated after that is not compared.
     """
     facts, curve = outcome.facts, outcome.facts.curve
-    if not curve.step or curve.step[-1] != facts.step or facts.ticket == facts.step:
+    if not facts.bests or curve.step[-1] != facts.step or facts.ticket == facts.step:
         return
     accuracy, trained = evaluate(network, validation)[1], curve.validation_accuracy[-1]
     if abs(accuracy - trained) * len(validation) > max(1, FLIPPED * len(validation)) + 0.5:
