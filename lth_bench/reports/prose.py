@@ -42,6 +42,7 @@ EARLY_STOP_NOTE = (
     "The early-stop step is that of the lowest validation loss since the last rewind under the final mask; it is "
     "censored where that is the last step."
 )
+ALONE_NOTE = "Where the dense network is not trained, FLOPs of training are no multiples but the FLOPs themselves."
 METHOD = Column("method", "method", notes="marks")
 STANDING = [
     Column("method", "method"),
@@ -77,6 +78,7 @@ COSTS = [
     Column("empty layers", "collapsed_layers", numbers.three_digits),
     Column("training FLOPs, sparse", "training_ratio", numbers.times_apart),
     Column("dense", "training_dense_ratio", numbers.times_apart),
+    Column("training FLOPs", "training_alone", numbers.prefixed),
     Column("steps", "steps", numbers.grouped),
     Column("inference FLOPs", "inference_share", numbers.tenths_percent),
     Column("theoretical speed-up", "theoretical_speedup", numbers.times_apart),
@@ -158,7 +160,9 @@ def _tickets(leaderboards: Leaderboards, rows: pd.DataFrame) -> Iterator[str]:
     shown = rows[(rows["verdict"] != "") & (rows["verdict"] != "fails")]
     failed = int((rows["verdict"] == "fails").sum())
     rest = f"{failed} others fail; leaderboard.csv says of each why." if failed else ""
-    if shown.empty:
+    if not leaderboards.rows.loc[~leaderboards.rows["has_sequel"], "last_step"].any():
+        yield "Here no method trains, so there are no tickets to judge."
+    elif shown.empty:
         yield f"No ticket wins. {rest}"
     else:
         yield f"{_listed(leaderboards, TICKETS, shown)}\n\n{rest}".strip("\n")
@@ -173,13 +177,14 @@ def _checks(leaderboards: Leaderboards) -> list[str]:
 
 def _costs(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
     least = rows[["bytes_dense", "bytes_bitmap", "bytes_csr"]].min(axis=1, skipna=False)
-    return [_listed(leaderboards, COSTS, rows.assign(least_bytes=least)[rows["n"] > 0]), COSTS_NOTE]
+    note = f"{COSTS_NOTE} {ALONE_NOTE}" if rows["training_alone"].notna().any() else COSTS_NOTE
+    return [_listed(leaderboards, COSTS, rows.assign(least_bytes=least)[rows["n"] > 0]), note]
 
 
 def _early_stop(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
     """Early-stop steps and accuracies of the methods that were measured before the end of training."""
     shown = rows[(rows["n"] > 0) & (rows["censored"] < rows["n"])]
-    if shown.empty:
+    if shown["early_stop_step"].isna().all():
         return []
     words = [f"{row['censored']} of {row['n']}" for row in rows_of(shown)]
     table = _listed(leaderboards, EARLY_STOP, shown.assign(censored_of=words))
