@@ -125,10 +125,10 @@ def test_it_is_bit_identical_when_run_twice_and_from_the_store(trained, after, t
 
 
 def test_both_phases_add_up(trained, tmp_path):
-    item = experiment(trained, "magnitude", AFTERS["tuning"], recipe=replace(TUNING, duration=Duration("6it")))
+    item = experiment(trained, "wanda", AFTERS["tuning"], recipe=replace(TUNING, duration=Duration("6it")))
     record, ticket = outcome(item, trained, tmp_path)
     assert [(event.kind, event.step, event.steps, event.examples) for event in record.events] == [
-        ("train", 0, 6, 240), ("train", 0, 8, 320),
+        ("train", 0, 6, 240), ("score", 6, 0, 128), ("train", 0, 8, 320),
     ]  # fmt: skip
     assert record.curve.step == [4, 6, 4, 8] and record.ticket.step == 6
     assert record.timing.steps_computed == 14 and record.test.best_validation.step in (4, 8)
@@ -147,8 +147,8 @@ def test_statistics_are_means_over_batches_of_training_images(tmp_path):
             seen = session.model.conv1(session.order.part(number, 500, ("batch norm",)).inputs)
         means.append(seen.mean((0, 2, 3)))
         variances.append(seen.transpose(0, 1).flatten(1).var(1))
-    assert torch.allclose(final["bn1.running_mean"], torch.stack(means).mean(0), atol=1e-5)
-    assert torch.allclose(final["bn1.running_var"], torch.stack(variances).mean(0), rtol=1e-4)
+    assert torch.allclose(final["norm1.running_mean"], torch.stack(means).mean(0), atol=1e-5)
+    assert torch.allclose(final["norm1.running_var"], torch.stack(variances).mean(0), rtol=1e-4)
 
 
 def test_recalibration_costs_forward_passes_alone():
