@@ -1,4 +1,4 @@
-"""Golden checks of weights that are computed from something else: edge-popup and factorised layers."""
+"""Golden checks of weights that are computed from something else: edge-popup, factorised layers and SR-STE."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
-from golden.agreement import allowance, assert_close
+from golden.agreement import allowance, assert_close, assert_masks_equal, assert_scores_close
 from golden.cases import Case, Difference
-from golden.networks import examples, network_session
+from golden.networks import examples, network_session, weights_session
+from lth_bench.experiments.patterns import Pattern
 from lth_bench.training.session import Session
 from lth_bench_plugins.parametrisations.factors import Factors, squared_norm, unfolded
 from lth_bench_plugins.parametrisations.subnet import Subnet
@@ -85,15 +86,48 @@ def is_cut_otherwise(case: Case) -> bool:
     return inputs > 1 and kernel[0] > 1
 
 
+def check_sr_ste(case: Case) -> None:
+    """Gradients and masks; without a network, gradients are those of weights by what comes from above them."""
+    pattern, whole = Pattern(case.facts["keep"], case.facts["of"]), case.variant.startswith("network.")
+    session = network_session(case, pattern) if whole else weights_session(convolutions(case), pattern)
+    sr_ste = pruner("sr_ste", {"decay": case.facts["decay"]} if "decay" in case.facts else {})
+    modules = sr_ste.parametrize(session)
+    with session.scoring(training=case.batch_statistics):
+        if whole:
+            batch = examples(case)
+            values = {"logits": session.logits(batch.inputs), "loss": session.loss(batch)}
+            check_values(case, values)
+            values["loss"].backward()
+        else:
+            upstream = case.arrays("gout/")
+            for layer, weight in session.weights.items():
+                modules[layer](weight).backward(upstream[layer].to(case.dtype))
+        gradients = {layer: weight.grad for layer, weight in session.weights.items()}
+        assert_scores_close(gradients, case.own("grad_w/"), allowance(case))
+    sr_ste.settle(session)
+    for mask in case.masks.values():
+        assert_masks_equal(session, {layer: torch.ones_like(kept) for layer, kept in session.masks.items()} | mask)
+
+
+def convolutions(case: Case) -> dict[str, Tensor]:
+    return {layer: case.arrays("param/")[layer].to(case.dtype) for layer in case.mask}
+
+
 CHECKS = {
     "edgepopup": check_edge_popup,
     "edgepopup_init": check_edge_popup_initialisation,
     "factorized": check_factorised,
+    "sr_ste": check_sr_ste,
 }
 NOT_COMPARABLE = [
     Difference(
         "factorized",
         is_cut_otherwise,
         "the authors' code cuts the weights of a convolution into a matrix in another order than it reads them",
+    ),
+    Difference(
+        "sr_ste",
+        lambda case: case.function.startswith("devkit.sparse_ops.sparse_ops.Sparse.apply"),
+        "groups run along the kernel and across its inputs; here, along the inputs at one position of the kernel",
     ),
 ]
