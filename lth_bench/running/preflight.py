@@ -69,9 +69,10 @@ def _data_faults(experiments: list[Experiment], context: Context) -> Iterator[tu
 
 def _prunable_weights(experiment: Experiment, context: Context) -> int | str:
     """The number of prunable weights, or what is wrong with the model."""
-    batch = context.training(experiment.dataset)[0].batch(slice(0, 2))
-    rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, context.classes(experiment.dataset))
+    classes = context.classes(experiment.dataset)
     try:
+        batch = context.examples(experiment)[0].batch(slice(0, 2))
+        rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, classes)
         fault = rehearsal.fault()
         network = context.network(experiment, 0)
     except ModelError as error:
