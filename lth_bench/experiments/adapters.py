@@ -34,7 +34,7 @@ class Adapters:
     `layer_scale`: the value at which LayerScale and its like start (`zero_init.py`).
     `keep`: the layers that are kept dense, that is, not pruned (`layer_roles.py`).
     `weights`: what identifies a file of weights that every seed starts from (`weights.py`, `loading.py`).
-    `pretrained`: True reads the file as timm reads its own checkpoints (`checkpoints.py`, `pretrained.py`).
+    `weights_from`: "timm" reads the file as timm reads its own checkpoints (`checkpoints.py`, `pretrained.py`).
     `normalisation`: that of the images that the weights were trained on; None takes the data set's.
     `output_layer`: "new" leaves the file's output layer out and draws another one for every seed.
     """
@@ -45,7 +45,7 @@ class Adapters:
     layer_scale: float | None = None
     keep: tuple[Literal["first", "output", "depthwise"], ...] = ()
     weights: str = ""
-    pretrained: bool = False
+    weights_from: Literal["file", "timm"] = "file"
     normalisation: Normalisation | None = None
     output_layer: Literal["own", "new"] = "own"
 
@@ -54,8 +54,8 @@ class Adapters:
             raise ValueError(f"layer_scale must be a finite number above 0, found {self.layer_scale}")
         if self.weights and not re.fullmatch("sha256:[0-9a-f]{64}", self.weights):
             raise ValueError("weights stand beside the arguments of a suite's model, as in weights = 'PATH'")
-        if self.pretrained and not self.weights:
-            raise ValueError("pretrained stands beside the arguments of a suite's model, as in pretrained = true")
+        if self.weights_from == "timm" and not self.weights:
+            raise ValueError("timm's checkpoint is asked for beside the arguments of a model, by pretrained = true")
         if self.output_layer == "new" and not self.weights:
             raise ValueError("output_layer = 'new' replaces that of a file; name it by weights = 'PATH'")
         if self.normalisation and not self.weights:

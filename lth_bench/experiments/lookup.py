@@ -63,13 +63,15 @@ class Lookup:
 
     def _start(self, entry: ModelEntry) -> dict[str, Any]:
         """The options that say what a model starts from. Raises ValueError."""
+        if "pretrained" in entry.arguments and entry.name not in self._plugins.models:
+            raise ValueError("pretrained = true stands beside the arguments, not among them")
         start: dict[str, Any] = {"output_layer": entry.output_layer} if entry.output_layer else {}
         if entry.mean is not None:
             start["normalisation"] = {"mean": entry.mean, "std": entry.std}
         if entry.pretrained:
             checkpoint = cached(entry.name)
             own = {} if entry.normalisation else {"normalisation": asdict(checkpoint.normalisation)}
-            return {"weights": self._noted(checkpoint.path), "pretrained": True, **own, **start}
+            return {"weights": self._noted(checkpoint.path), "weights_from": "timm", **own, **start}
         if entry.weights is not None:
             return {"weights": self._noted(find_weights(entry.weights, self._folders)), **start}
         return start

@@ -200,10 +200,11 @@ class Context:
         digest, shape = adapters.weights, self.read(experiment.dataset).training.shape
         if digest not in self.weights:
             raise ModelError(f"no file is known for the weights {digest}; name it by `weights` in the suite")
-        place = f"{_name(model)} {shape}" if adapters.pretrained else digest
+        is_timms = adapters.weights_from == "timm"
+        place = f"{_name(model)} {shape}" if is_timms else digest
         if place not in self._loaded:
             weights = read_weights(self.weights[digest], digest)
-            self._loaded[place] = translated(weights, model, shape) if adapters.pretrained else weights
+            self._loaded[place] = translated(weights, model, shape) if is_timms else weights
         return self._loaded[place]
 
     def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
