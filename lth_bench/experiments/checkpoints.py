@@ -69,11 +69,6 @@ def _configuration(model: str) -> PretrainedCfg:
         about = None
     if about is None or not about.has_weights:
         raise ValueError(f"timm has no checkpoint of {model!r}; {remedy}")
-    if about.custom_load:
-        raise ValueError(
-            f"the checkpoint of {model!r} is no state dict, but a file that code of its model reads; take another one "
-            "or name a file by weights = 'PATH'"
-        )
     return about
 
 

@@ -23,6 +23,8 @@ def translated(weights: State, model: Choice, shape: Sequence[int]) -> State:
     timm renames them, fits the first convolution to other channels, and resizes embeddings of positions. The output
     layer stays the checkpoint's. Weights that timm cannot load stay as they are; what timm would draw is left out.
     """
+    if timm.get_pretrained_cfg(model.name, allow_unregistered=True) is None:
+        return weights
     with suppress(ModelError):
         one, other = (_loaded(weights, model, shape, seed) for seed in (0, 1))
         return {name: value for name, value in one.items() if _same(value, other[name])}
