@@ -1,4 +1,4 @@
-"""timm's checkpoints in suites: found in its cache, part of what an experiment is, with a normalisation of their own."""
+"""timm's checkpoints in suites: found in its cache, part of what an experiment is, normalised in their own way."""
 
 from __future__ import annotations
 
@@ -64,7 +64,9 @@ def test_the_bytes_in_the_cache_decide_what_an_experiment_is(tmp_path, cache):
         "weights_from": "timm",
         "normalisation": normalisation,
     }
-    assert label(item.experiment.model) == f"test_resnet (normalisation=0.5±0.5, weights={digest[:15]}, weights_from=timm)"
+    assert (
+        label(item.experiment.model) == f"test_resnet (normalisation=0.5±0.5, weights={digest[:15]}, weights_from=timm)"
+    )
     shown.write_bytes(b"other")
     assert planned(tmp_path, "pretrained = true").experiment.key != item.experiment.key
 
@@ -141,7 +143,7 @@ def test_what_cannot_be_meant_is_refused(tmp_path, cache, name, entry, words):
 
 def test_what_cannot_be_fetched_is_told_in_one_sentence(cache):
     assert checkpoints.is_absent(NAME) and not checkpoints.is_absent("lenet_300_100")
-    with pytest.raises(ValueError, match="^the checkpoint of 'test_resnet', timm/test_resnet.r160_in1k on Hugging Fa"):
+    with pytest.raises(ValueError, match=r"^the checkpoint of 'test_resnet', timm/test_resnet\.r160_in1k on Hu"):
         checkpoints.fetch(NAME)
     in_hub_cache(cache, REPOSITORY).write_bytes(b"one")
     assert not checkpoints.is_absent(NAME)
