@@ -12,6 +12,7 @@ import sys
 import tomllib
 from functools import partial
 
+import huggingface_hub
 import numpy as np
 import pytest
 import timm
@@ -38,6 +39,7 @@ from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
 from support.documents import read_documents
+from support.checkpoints import in_hub_cache
 from support.fresh import fresh
 from support.networks import make_session
 from support.places import ROOT
@@ -115,6 +117,8 @@ def example(tmp_path_factory):
     folder = tmp_path_factory.mktemp("documentation")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
+        patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "hub"))
+        in_hub_cache(folder / "hub", "timm/resnet18.a1_in1k").write_bytes(b"weights")
         yield Example(folder)
         for path in folder.glob("*.py"):
             patch.delitem(sys.modules, path.stem)

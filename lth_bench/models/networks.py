@@ -12,6 +12,7 @@ from torch import nn
 
 from lth_bench.errors import ModelError
 from lth_bench.experiments.adapters import Adapters, split
+from lth_bench.experiments.choices import validated
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.cifar_stem import cifar_stem
@@ -73,7 +74,12 @@ def adapters_of(model: Choice) -> Adapters:
     return _adapters(model)[0]
 
 
+def arguments_of(model: Choice) -> dict[str, Any]:
+    """The arguments of timm's function for a model, without adapter options. Raises ModelError."""
+    return _adapters(model)[1]
+
+
 def _adapters(model: Choice) -> tuple[Adapters, dict[str, Any]]:
     """A model's adapter options, and the arguments of timm's function."""
     options, others = split(model.arguments, inspect.signature(model_function(model.name)).parameters)
-    return Adapters(**{**options, "keep": tuple(options.get("keep", ()))}), others
+    return validated(Adapters, options), others

@@ -50,9 +50,9 @@ def judge(identity: Identity, outcome: Outcome, directory: Path, context: Contex
     _check(outcome, network, weights)
     notes = {**facts.notes, **_pattern_notes(experiment, outcome)}
     test = context.test(experiment.dataset)
-    results = _test(outcome, network, test, context)
+    results = _test(outcome, network, context.seen(test, experiment), context)
     network.load_state_dict(outcome.states["last"])
-    _check_rebuilt(outcome, network, context.training(experiment.dataset)[1])
+    _check_rebuilt(outcome, network, context.examples(experiment)[1])
     about, pace = described(network, weights, test.shape), latency(network, test.shape)
     joined = on_paths(network, weights, test.shape)
     ticket = Ticket(facts.ticket, outcome.states["start"], outcome.masks, outcome.states["last"], outcome.channels)

@@ -53,6 +53,6 @@ def _needed(experiment: Experiment, context: Context) -> int:
     session = context.session(experiment)
     session.compute(1)
     with torch.no_grad(), mode(session.model, training=False):
-        session.model(next(context.training(experiment.dataset)[1].chunks(CHUNK)).inputs)
+        session.model(next(context.examples(experiment)[1].chunks(CHUNK)).inputs)
     state: int = sum(value.nbytes for value in session.model.state_dict().values())
     return torch.cuda.max_memory_reserved(context.device) + COPIES * state

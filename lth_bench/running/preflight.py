@@ -78,9 +78,10 @@ def _data_faults(experiments: list[Experiment], context: Context) -> Iterator[tu
 
 def _prunable_shapes(experiment: Experiment, context: Context) -> Shapes | str:
     """The shapes of the prunable weights, or what is wrong with the model."""
-    batch = context.training(experiment.dataset)[0].batch(slice(0, 2))
-    rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, context.classes(experiment.dataset))
+    classes = context.classes(experiment.dataset)
     try:
+        batch = context.examples(experiment)[0].batch(slice(0, 2))
+        rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, classes)
         fault = rehearsal.fault()
         network = context.network(experiment, 0)
     except ModelError as error:

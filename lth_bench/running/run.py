@@ -219,7 +219,7 @@ def _with_about(record: Record, context: Context) -> Record:
 def _unfit(experiment: Experiment, context: Context) -> list[str]:
     """The doctor's complaints about an experiment's network, with the initial weights of seed 0."""
     network = context.network(experiment, 0)
-    batch = diagnostic_batch(context.training(experiment.dataset)[0])
+    batch = diagnostic_batch(context.examples(experiment)[0])
     try:
         scores = sensitivities(network, context.prunable(experiment, network), batch)
         return complaints(network, scores, batch)
