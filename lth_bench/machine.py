@@ -16,7 +16,7 @@ def processors() -> int:
 
 
 @cache
-def processor() -> str:
+def processor_kind() -> str:
     """The kind of processor, in the words of its maker if the system has them."""
     with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():

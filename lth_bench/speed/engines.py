@@ -42,7 +42,6 @@ class Engine:
     `prepare` raises NotApplicable.
     """
 
-    summary: str
     prepare: Callable[[Subject, int], Compute]
     precision: torch.dtype = torch.float32
 
@@ -67,22 +66,18 @@ def _smaller(subject: Subject) -> nn.Module:
 
 
 ENGINES: Mapping[str, Engine] = {
-    "dense": Engine("the dense network once more, which tells the noise", lambda subject, _: dense(subject)),
-    "thin": Engine("the network without its removed channels, by torch", _thin),
+    "dense": Engine(lambda subject, _: dense(subject)),
+    "thin": Engine(_thin),
     "onnxruntime": Engine(
-        "the network with its zeros, by ONNX Runtime",
         lambda subject, threads: session(subject.network, subject.shape, threads),
     ),
     "onnxruntime-thin": Engine(
-        "the network without its removed channels, by ONNX Runtime",
         lambda subject, threads: session(_smaller(subject), subject.shape, threads),
     ),
     "csr": Engine(
-        "pruned linear layers in CSR form times activations by feature, by torch",
         lambda subject, _: with_csr(subject.network, subject.masks),
     ),
     "2:4": Engine(
-        "linear layers of which 2 of each 4 weights are zero, by sparse tensor cores in float16",
         lambda subject, _: with_two_four(subject.network, subject.masks),
         torch.float16,
     ),

@@ -26,10 +26,10 @@ class SparseLinear(nn.Module):
         self.bias = None if layer.bias is None else layer.bias.detach()[:, None]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = self.weight @ inputs.flatten(0, -2).T.contiguous()
+        outputs: Tensor = self.weight @ inputs.flatten(0, -2).T.contiguous()
         if self.bias is not None:
             outputs += self.bias
-        return outputs.T.unflatten(0, inputs.shape[:-1])
+        return outputs.T.reshape(*inputs.shape[:-1], -1)
 
 
 def with_csr(network: nn.Module, masks: Masks) -> nn.Module:
@@ -50,4 +50,4 @@ def _csr(weight: Tensor) -> Tensor:
         warnings.filterwarnings("ignore", "Sparse CSR tensor support", UserWarning)
         wide = weight.to_sparse_csr()
         indices = wide.crow_indices().int(), wide.col_indices().int()
-        return torch.sparse_csr_tensor(*indices, wide.values(), wide.shape)
+        return torch.sparse_csr_tensor(*indices, wide.values(), wide.shape, check_invariants=True)

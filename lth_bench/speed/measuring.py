@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import cast
 
 import torch
 from torch import Tensor
 
-from lth_bench.machine import processor
+from lth_bench.machine import processor_kind
 from lth_bench.models.modes import mode
 from lth_bench.randomness import generator
 from lth_bench.speed.applicable import NotApplicable
@@ -49,7 +48,7 @@ def machine(device: torch.device, threads: int) -> MeasuredOn:
     """This machine as latencies name it."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     runtime = version("onnxruntime") if is_installed() else ""
-    return MeasuredOn(processor(), name, threads, torch.__version__, runtime)
+    return MeasuredOn(processor_kind(), name, threads, str(torch.__version__), runtime)
 
 
 def _prepared(name: str, subject: Subject, threads: int) -> Compute | str:
@@ -66,7 +65,7 @@ def _at(subject: Subject, batch: int, prepared: dict[str, Compute | str], second
     """The latencies at one batch size, of engines in the order of their names."""
     images = torch.randn(batch, *subject.shape, generator=generator(batch, "latency")).to(subject.device)
     checked = {name: _checked(name, compute, subject, images) for name, compute in prepared.items()}
-    fit = {name: cast(Compute, compute) for name, compute in checked.items() if not isinstance(compute, str)}
+    fit = {name: compute for name, compute in checked.items() if not isinstance(compute, str)}
     precisions = dict.fromkeys(ENGINES[name].precision for name in fit)
     calls = {str(precision): _call(dense(subject, precision), images) for precision in precisions}
     calls |= {name: _call(compute, images) for name, compute in fit.items()}

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median, quantiles
 
-from scipy.stats import quantile_test
+import scipy  # type: ignore[import-untyped]  # which imports its parts where they are first used
 
 from lth_bench.storage.latency import Quartiles, Speedup
 
@@ -49,7 +49,7 @@ def spread(times: Sequence[float]) -> Quartiles:
 def speedup(dense: Sequence[float], own: Sequence[float]) -> Speedup:
     """The median quotient of the times of each round, and its interval from order statistics, free of assumptions."""
     quotients = [slow / fast for slow, fast in zip(dense, own, strict=True)]
-    interval = quantile_test(quotients, p=0.5).confidence_interval(LEVEL)
+    interval = scipy.stats.quantile_test(quotients, p=0.5).confidence_interval(LEVEL)
     return Speedup(median(quotients), float(interval.low), float(interval.high))
 
 
