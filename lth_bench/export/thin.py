@@ -1,15 +1,288 @@
-"""The smaller network of a ticket of channels."""
+"""The smaller network of a ticket of channels: the dense one without the channels that can only be zero.
+
+`torch.fx` traces the network, and every value is followed with the channels that it has left, from layer to layer.
+Convolutions, linear layers and batch norms lose their channels; activations, pooling, sums, products and concatenations
+pass them on. Where values with different channels meet, and in front of anything else, removed channels are put back as
+zeros, so that any network that can be traced gives a right one.
+"""
 
 from __future__ import annotations
 
-from torch import nn
+import copy
+import operator
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
+import torch
+from timm.layers import get_notrace_functions, get_notrace_modules
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+from lth_bench.errors import ModelError
+from lth_bench.export.slices import (
+    NORM_TENSORS,
+    Rearranged,
+    shift_of_zeros,
+    shrink_depthwise,
+    shrink_layer,
+    shrink_norm,
+    some,
+    written,
+)
+from lth_bench.models.layer_roles import PRUNABLE
 from lth_bench.pruning.masks import Masks
+from lth_bench.pruning.zero_flow import NORMS
+
+ELEMENTWISE = (
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh),
+    *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+)
+POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+ELEMENTWISE_CALLS = {
+    *(functional.relu, functional.relu6, functional.leaky_relu, functional.elu, functional.gelu, functional.silu),
+    *(functional.mish, functional.hardswish, functional.dropout, torch.relu, torch.tanh),
+    *("relu", "relu_", "tanh", "contiguous"),
+}
+POOLING_CALLS = {
+    *(functional.max_pool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d),
+}
+SUMS = {operator.add, operator.iadd, torch.add, "add", "add_"}
+PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
+MEANS = {torch.mean, "mean"}
+FLATTENINGS = {torch.flatten, "flatten"}
+
+
+@dataclass(frozen=True)
+class Value:
+    """A value of the network: a mask of the channels that it has left, None if unknown, their axis, and its dimensions.
+
+    The axis is 1, or -1 for the last where the number of dimensions is unknown (0). The channels of a `flat` value are
+    blocks of as many elements as an image had.
+    """
+
+    alive: Tensor | None = None
+    axis: int = 1
+    dimensions: int = 0
+    flat: bool = False
+
+
+@dataclass(frozen=True)
+class Thinned:
+    """A smaller network, and where in it channels that were removed are put back as zeros."""
+
+    network: nn.Module
+    put_back: list[str]
 
 
 def thin(network: nn.Module, masks: Masks, channels: Masks) -> nn.Module:
     """A network without the channels that can only be zero: on every image it computes what `network` computes.
 
-    `network` has the weights of the ticket, zero outside `masks`; it is left as it is. Raises ModelError.
+    `network` has the weights of the ticket; it is left as it is. Raises ModelError.
     """
-    raise NotImplementedError
+    return thinned(network, masks, channels).network
+
+
+def thinned(network: nn.Module, masks: Masks, channels: Masks) -> Thinned:
+    """As `thin`, and where in it removed channels are put back. Raises ModelError."""
+    if all(bool(channel.all()) for channel in channels.values()):
+        raise ModelError(
+            "the ticket keeps all channels of every layer, so that no smaller network follows from its masks; thin "
+            "tickets of structured methods, such as l1_filter"
+        )
+    thinning = Thinning(network, masks)
+    return Thinned(thinning.result(), thinning.put_back)
+
+
+class Tracer(fx.Tracer):
+    """Keeps layers, norms and what timm says cannot be traced as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
+        self._whole = (*PRUNABLE, *NORMS, *get_notrace_modules())
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, self._whole) or super().is_leaf_module(module, name)
+
+
+class Thinning:
+    """A traced copy of a network on its way to fewer channels."""
+
+    def __init__(self, network: nn.Module, masks: Masks) -> None:
+        self.put_back: list[str] = []
+        self._masks = masks
+        self._model = _masked(network, masks)
+        try:
+            self._graph = Tracer().trace(self._model)
+        except Exception as error:  # whatever the code of a network does with a value that is not there
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            raise ModelError(f"torch.fx cannot trace the network, so it cannot be thinned ({reason})") from error
+        self._calls = Counter(node.target for node in self._graph.nodes if node.op == "call_module")
+        self._values: dict[fx.Node, Value] = {}
+
+    def result(self) -> nn.Module:
+        """The thin network, in evaluation mode."""
+        for node in list(self._graph.nodes):
+            self._values[node] = self._passed(node) or self._whole(node)
+        self._graph.lint()
+        return fx.GraphModule(self._model, self._graph).eval()
+
+    def _passed(self, node: fx.Node) -> Value | None:
+        """What comes out of a node whose inputs may have fewer channels; None if it needs all of them."""
+        if node.op == "call_module":
+            return self._module(node, self._model.get_submodule(str(node.target)))
+        if node.target in SUMS:
+            return self._joined(node, torch.logical_or)
+        if node.target in PRODUCTS:
+            return self._joined(node, torch.logical_and)
+        if node.target is torch.cat:
+            return self._concatenated(node)
+        if node.op not in ("call_function", "call_method") or len(node.all_input_nodes) != 1:
+            return None
+        value = self._values[node.all_input_nodes[0]]
+        if node.target in ELEMENTWISE_CALLS:
+            return value
+        if node.target in POOLING_CALLS:
+            return _pooled(value)
+        if node.target in MEANS:
+            return _averaged(value, *node.args[1:], **node.kwargs)
+        return _flattened(value, *node.args[1:], **node.kwargs) if node.target in FLATTENINGS else None
+
+    def _module(self, node: fx.Node, module: nn.Module) -> Value | None:
+        if len(node.all_input_nodes) != 1:
+            return None
+        value = self._values[node.all_input_nodes[0]]
+        if isinstance(module, nn.Flatten):
+            return _flattened(value, module.start_dim, module.end_dim)
+        if isinstance(module, POOLS):
+            return _pooled(value)
+        if isinstance(module, ELEMENTWISE):
+            return value
+        if self._calls[node.target] > 1:
+            return None
+        if isinstance(module, PRUNABLE) and (f"{node.target}.weight" in self._masks or type(module) in PRUNABLE):
+            return self._layer(node, module)
+        return self._norm(node, module, value) if isinstance(module, NORMS) else None
+
+    def _layer(self, node: fx.Node, layer: Any) -> Value | None:
+        value = self._values[node.all_input_nodes[0]]
+        linear, groups = isinstance(layer, nn.Linear), getattr(layer, "groups", 1)
+        dimensions = value.dimensions if linear else layer.weight.dim()
+        fits = (value.axis == -1 or dimensions == 2) if linear else value.dimensions == dimensions
+        if groups > 1:
+            return self._depthwise(node, layer, value) if fits else None
+        if value.alive is None or not fits:
+            self._whole(node)
+            value = Value(None, -1 if linear else 1)
+        have = _over(value, layer.weight.shape[1], layer.weight.device)
+        unread = layer.weight.detach().transpose(0, 1).flatten(1).count_nonzero(1) == 0
+        columns = some(have & ~unread)
+        self._fit(node, node.all_input_nodes[0], replace(value, alive=have, flat=False), columns)
+        rows = written(layer, columns)
+        shrink_layer(layer, rows, columns)
+        return Value(rows, 1 if not linear or dimensions == 2 else -1, dimensions)
+
+    def _depthwise(self, node: fx.Node, layer: Any, value: Value) -> Value | None:
+        if value.alive is None or not layer.groups == layer.in_channels == layer.out_channels:
+            return None
+        rows = written(layer, torch.ones(1, dtype=torch.bool))
+        channels = some(rows & value.alive if layer.bias is None else rows & (value.alive | (layer.bias != 0)))
+        self._fit(node, node.all_input_nodes[0], value, channels)
+        shrink_depthwise(layer, channels)
+        return replace(value, alive=channels)
+
+    def _norm(self, node: fx.Node, norm: Any, value: Value) -> Value | None:
+        if value.alive is None or value.axis != 1 or not norm.affine or set(norm.state_dict()) - _NORM_STATE:
+            return None
+        have = _over(value, norm.num_features, norm.weight.device)
+        channels = have | shift_of_zeros(norm)
+        before = replace(value, alive=have, flat=False)
+        self._fit(node, node.all_input_nodes[0], before, channels)
+        shrink_norm(norm, channels)
+        return replace(before, alive=channels)
+
+    def _joined(self, node: fx.Node, join: Callable[[Tensor, Tensor], Tensor]) -> Value | None:
+        """A sum or product of two values channel by channel."""
+        if not all(isinstance(argument, fx.Node) for argument in node.args[:2]) or len(node.args) != 2 or node.kwargs:
+            return None
+        sources = cast(tuple[fx.Node, fx.Node], node.args)
+        one, other = (self._values[source] for source in sources)
+        if one.alive is None or other.alive is None or replace(one, alive=None) != replace(other, alive=None):
+            return None
+        if len(one.alive) != len(other.alive):
+            return None
+        channels = some(join(one.alive, other.alive))
+        for source, value in zip(sources, (one, other), strict=True):
+            self._fit(node, source, value, channels)
+        return replace(one, alive=channels)
+
+    def _concatenated(self, node: fx.Node) -> Value | None:
+        sources, axis = node.args[0], node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+        values = [self._values[source] for source in cast(list[fx.Node], sources)]
+        if axis != 1 or any(value.alive is None or value.axis != 1 or value.flat for value in values):
+            return None
+        return replace(values[0], alive=torch.cat([cast(Tensor, value.alive) for value in values]))
+
+    def _whole(self, node: fx.Node) -> Value:
+        """Puts back all channels of a node's inputs, as zeros."""
+        for source in node.all_input_nodes:
+            value = self._values[source]
+            if value.alive is not None and not bool(value.alive.all()):
+                self.put_back.append(f"{source} → {node}")
+                self._fit(node, source, value, torch.ones_like(value.alive))
+        return Value()
+
+    def _fit(self, node: fx.Node, source: fx.Node, value: Value, channels: Tensor) -> None:
+        """Gives a node these channels of an input that has those of `value`."""
+        assert value.alive is not None
+        if torch.equal(value.alive, channels):
+            return
+        name = f"rearranged_{sum(1 for path, _ in self._model.named_children() if path.startswith('rearranged_'))}"
+        self._model.add_module(name, Rearranged(value.alive, channels, value.axis))
+        with self._graph.inserting_before(node):
+            blocks = self._graph.call_method("unflatten", (source, 1, (int(value.alive.sum()), -1)))
+            fitted = self._graph.call_module(name, (blocks if value.flat else source,))
+            flat = self._graph.call_method("flatten", (fitted, 1))
+        used = flat if value.flat else fitted
+        for new in (flat, blocks) if not value.flat else ():
+            self._graph.erase_node(new)
+        node.replace_input_with(source, used)
+        self._values[used] = replace(value, alive=channels)
+
+
+_NORM_STATE = {*NORM_TENSORS, "num_batches_tracked"}
+
+
+@torch.no_grad()
+def _masked(network: nn.Module, masks: Masks) -> nn.Module:
+    model = copy.deepcopy(network).eval()
+    parameters = dict(model.named_parameters())
+    for name, mask in masks.items():
+        parameters[name].mul_(mask.to(parameters[name].device))
+    return model
+
+
+def _over(value: Value, count: int, device: torch.device) -> Tensor:
+    """The channels of a value over `count` features; all of them if they are unknown."""
+    if value.alive is None:
+        return torch.ones(count, dtype=torch.bool, device=device)
+    return value.alive.repeat_interleave(count // len(value.alive))
+
+
+def _pooled(value: Value) -> Value | None:
+    return value if value.dimensions == 4 else None
+
+
+def _averaged(value: Value, dim: Any = None, keepdim: bool = False) -> Value | None:
+    """What the mean over the axes of an image leaves."""
+    axes = {axis % 4 for axis in (dim if isinstance(dim, tuple | list) else [dim])} if dim is not None else set()
+    if value.dimensions != 4 or axes != {2, 3}:
+        return None
+    return value if keepdim else replace(value, dimensions=2)
+
+
+def _flattened(value: Value, start_dim: int = 0, end_dim: int = -1) -> Value | None:
+    if start_dim != 1 or end_dim != -1 or value.axis != 1:
+        return None
+    return replace(value, dimensions=2, flat=value.flat or value.dimensions != 2)
