@@ -42,6 +42,7 @@ from lth_bench.export.values import (
     SUMS,
     Value,
     averaged,
+    covers,
     flattened,
     over,
     pooled,
@@ -82,8 +83,9 @@ class Tracer(fx.Tracer):
     """Keeps layers, norms and what timm says cannot be traced as they are."""
 
     def __init__(self) -> None:
-        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self._whole = (*PRUNABLE, *NORMS, *get_notrace_modules())
+        functions, modules = cast(Any, get_notrace_functions)(), cast(Any, get_notrace_modules)()
+        super().__init__(autowrap_functions=tuple(functions))
+        self._whole = (*PRUNABLE, *NORMS, *modules)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, self._whole) or super().is_leaf_module(module, name)
@@ -115,15 +117,19 @@ class Thinning:
         """What comes out of a node whose inputs may have fewer channels; None if it needs all of them."""
         if node.op == "call_module":
             return self._module(node, self._model.get_submodule(str(node.target)))
+        if node.op not in ("call_function", "call_method") or not node.args:
+            return None
         if node.target in SUMS:
             return self._joined(node, torch.logical_or)
         if node.target in PRODUCTS:
             return self._joined(node, torch.logical_and)
         if node.target is torch.cat:
             return self._concatenated(node)
-        if node.op not in ("call_function", "call_method") or len(node.all_input_nodes) != 1:
-            return None
-        value, options = self._values[node.all_input_nodes[0]], cast(tuple[Any, ...], node.args[1:])
+        return self._unary(node) if node.args[:1] == tuple(node.all_input_nodes) else None
+
+    def _unary(self, node: fx.Node) -> Value | None:
+        value = self._values[node.all_input_nodes[0]]
+        options, named = cast(tuple[Any, ...], node.args[1:]), cast(dict[str, Any], node.kwargs)
         if node.target in ELEMENTWISE_CALLS:
             return value
         if node.target in GATE_CALLS:
@@ -131,11 +137,11 @@ class Thinning:
         if node.target in POOLING_CALLS:
             return pooled(value)
         if node.target in MEANS:
-            return averaged(value, *options, **node.kwargs)
-        return flattened(value, *options, **node.kwargs) if node.target in FLATTENINGS else None
+            return averaged(value, *options, **named)
+        return flattened(value, *options, **named) if node.target in FLATTENINGS else None
 
     def _module(self, node: fx.Node, module: nn.Module) -> Value | None:
-        if len(node.all_input_nodes) != 1:
+        if node.args != tuple(node.all_input_nodes) or len(node.args) != 1:
             return None
         value = self._values[node.all_input_nodes[0]]
         if isinstance(module, nn.Flatten):
@@ -159,10 +165,10 @@ class Thinning:
         fits = (value.axis == -1 or dimensions == 2) if linear else value.dimensions == dimensions
         if groups > 1:
             return self._depthwise(node, layer, value) if fits else None
-        if value.alive is None or not fits:
+        if not fits or not covers(value, layer.weight.shape[1]):
             self._whole(node)
             value = Value(None, -1 if linear else 1)
-        have = over(value, layer.weight.shape[1], layer.weight.device)
+        have = over(value, layer.weight)
         unread = layer.weight.detach().transpose(0, 1).flatten(1).count_nonzero(1) == 0
         columns = some(have & ~unread)
         self._fit(node, node.all_input_nodes[0], replace(value, alive=have, flat=False), columns)
@@ -176,15 +182,16 @@ class Thinning:
         if value.alive is None or not layer.groups == layer.in_channels == layer.out_channels:
             return None
         rows = written(layer, torch.ones(1, dtype=torch.bool))
-        channels = some(rows & value.alive if layer.bias is None else rows & (value.alive | (layer.bias != 0)))
+        channels = some(rows & (value.alive if layer.bias is None else value.alive | (layer.bias != 0)))
         self._fit(node, node.all_input_nodes[0], value, channels)
         shrink_depthwise(layer, channels)
         return replace(value, alive=channels)
 
     def _norm(self, node: fx.Node, norm: Any, value: Value) -> Value | None:
-        if value.alive is None or value.axis != 1 or not norm.affine or set(norm.state_dict()) - _NORM_STATE:
+        state = {*NORM_TENSORS, "num_batches_tracked"}
+        if not covers(value, norm.num_features) or value.axis != 1 or not norm.affine or set(norm.state_dict()) - state:
             return None
-        have = over(value, norm.num_features, norm.weight.device)
+        have = over(value, norm.weight[None])
         channels = have | shift_of_zeros(norm)
         before = replace(value, alive=have, flat=False)
         self._fit(node, node.all_input_nodes[0], before, channels)
@@ -235,17 +242,13 @@ class Thinning:
         name = f"rearranged_{sum(1 for path, _ in self._model.named_children() if path.startswith('rearranged_'))}"
         self._model.add_module(name, Rearranged(value.alive, channels, value.axis))
         with self._graph.inserting_before(node):
-            blocks = self._graph.call_method("unflatten", (source, 1, (int(value.alive.sum()), -1)))
-            fitted = self._graph.call_module(name, (blocks if value.flat else source,))
-            flat = self._graph.call_method("flatten", (fitted, 1))
-        used = flat if value.flat else fitted
-        for new in (flat, blocks) if not value.flat else ():
-            self._graph.erase_node(new)
-        node.replace_input_with(source, used)
-        self._values[used] = replace(value, alive=channels)
-
-
-_NORM_STATE = {*NORM_TENSORS, "num_batches_tracked"}
+            if value.flat:
+                source_blocks = self._graph.call_method("unflatten", (source, 1, (int(value.alive.sum()), -1)))
+                fitted = self._graph.call_method("flatten", (self._graph.call_module(name, (source_blocks,)), 1))
+            else:
+                fitted = self._graph.call_module(name, (source,))
+        node.replace_input_with(source, fitted)
+        self._values[fitted] = replace(value, alive=channels)
 
 
 @torch.no_grad()

@@ -45,26 +45,34 @@ class Value:
     flat: bool = False
 
 
-def over(value: Value, count: int, device: torch.device) -> Tensor:
-    """The channels of a value over `count` features; all of them if they are unknown."""
+def covers(value: Value, count: int) -> bool:
+    """Whether the channels of a value are known, and are those of a layer with so many inputs."""
     if value.alive is None:
-        return torch.ones(count, dtype=torch.bool, device=device)
+        return False
+    return count % len(value.alive) == 0 if value.flat else count == len(value.alive)
+
+
+def over(value: Value, weight: Tensor) -> Tensor:
+    """The channels of a value over the inputs, axis 1, of a weight; all of them if they are unknown."""
+    count = weight.shape[1]
+    if value.alive is None:
+        return torch.ones(count, dtype=torch.bool, device=weight.device)
     return value.alive.repeat_interleave(count // len(value.alive))
 
 
 def pooled(value: Value) -> Value | None:
-    return value if value.dimensions == 4 else None
+    return value if value.dimensions == 4 and value.axis == 1 else None
 
 
-def averaged(value: Value, dim: Any = None, keepdim: bool = False) -> Value | None:
+def averaged(value: Value, dim: Any = None, keepdim: bool = False, **_: Any) -> Value | None:
     """What the mean over the axes of an image leaves."""
     axes = {axis % 4 for axis in (dim if isinstance(dim, tuple | list) else [dim])} if dim is not None else set()
-    if value.dimensions != 4 or axes != {2, 3}:
+    if pooled(value) is None or axes != {2, 3}:
         return None
     return value if keepdim else replace(value, dimensions=2)
 
 
-def flattened(value: Value, start_dim: int = 0, end_dim: int = -1) -> Value | None:
+def flattened(value: Value, start_dim: int = 0, end_dim: int = -1, **_: Any) -> Value | None:
     if start_dim != 1 or end_dim != -1 or value.axis != 1:
         return None
     return replace(value, dimensions=2, flat=value.flat or value.dimensions != 2)
