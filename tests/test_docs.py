@@ -63,6 +63,7 @@ PUBLIC = [
     "layer_rates",
     "layerwise",
     "layerwise_rounds",
+    "load_network",
     "magnitude",
     "retrain",
     "uniform",

@@ -68,11 +68,11 @@ def latency(
 
     if file and file.suffix[1:] not in FORMATS:
         refuse([f"--out {file} does not end in one of {', '.join(f'.{form}' for form in FORMATS)}"])
-    folder = _folder(place, directory)
+    folder, key = _place(place, directory)
     terms = _terms(engine or [], batch or [1, 64], threads, seconds)
     results = load(folder)
     print_superseded(results)
-    keys = [place] if directory else _keys(results, folder, methods, at)
+    keys = [key] if key else _keys(results, folder, methods, at)
     context = _context(data, device)
     failures = [key for key in keys if not _measure(folder, key, context, terms)]
     rows = _just_measured(latencies(results), keys, context, terms)
@@ -87,18 +87,19 @@ def latency(
         sys.exit(1)
 
 
-def _folder(place: str, directory: Path | None) -> Path:
-    """The run directory; ends the program if it is none, or has no ticket of the key."""
-    from lth_bench.storage.records import record_path, ticket_path
+def _place(place: str, directory: Path | None) -> tuple[Path, str]:
+    """The run directory, and the key if one experiment is meant; ends the program if there is no such thing."""
+    from lth_bench.errors import FileFault
+    from lth_bench.export.finding import find
 
     if directory is None and not Path(place).is_dir():
         refuse([f"there is no run directory {place}; of a single experiment, give its key and --from DIR"])
-    folder = directory or Path(place)
-    if directory and not record_path(folder, place).is_file():
-        refuse([f"no experiment {place!r} in {folder}/records; a key is the name of a file there, without .json"])
-    if directory and not ticket_path(folder, place).is_file():
-        refuse([f"the experiment {place} has no ticket in {folder}/tickets, so that there is no network to measure"])
-    return folder
+    if directory is None:
+        return Path(place), ""
+    try:
+        return directory, find(place, directory).record.key
+    except FileFault as fault:
+        refuse([str(fault)])
 
 
 def _terms(engines: list[str], batches: list[int], threads: int, seconds: float) -> Terms:

@@ -9,16 +9,14 @@ zeros, so that any network that can be traced gives a right one.
 from __future__ import annotations
 
 import copy
-import operator
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
-from timm.layers import get_notrace_functions, get_notrace_modules
+from timm.models import get_notrace_functions, get_notrace_modules
 from torch import Tensor, fx, nn
-from torch.nn import functional
 
 from lth_bench.errors import ModelError
 from lth_bench.export.slices import (
@@ -31,41 +29,27 @@ from lth_bench.export.slices import (
     some,
     written,
 )
+from lth_bench.export.values import (
+    ELEMENTWISE,
+    ELEMENTWISE_CALLS,
+    FLATTENINGS,
+    GATE_CALLS,
+    GATES,
+    MEANS,
+    POOLING_CALLS,
+    POOLS,
+    PRODUCTS,
+    SUMS,
+    Value,
+    averaged,
+    covers,
+    flattened,
+    over,
+    pooled,
+)
 from lth_bench.models.layer_roles import PRUNABLE
 from lth_bench.pruning.masks import Masks
 from lth_bench.pruning.zero_flow import NORMS
-
-ELEMENTWISE = (
-    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanh),
-    *(nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
-)
-POOLS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-ELEMENTWISE_CALLS = {
-    *(functional.relu, functional.relu6, functional.leaky_relu, functional.elu, functional.gelu, functional.silu),
-    *(functional.mish, functional.hardswish, functional.dropout, torch.relu, torch.tanh),
-    *("relu", "relu_", "tanh", "contiguous"),
-}
-POOLING_CALLS = {
-    *(functional.max_pool2d, functional.avg_pool2d, functional.adaptive_avg_pool2d, functional.adaptive_max_pool2d),
-}
-SUMS = {operator.add, operator.iadd, torch.add, "add", "add_"}
-PRODUCTS = {operator.mul, operator.imul, torch.mul, "mul", "mul_"}
-MEANS = {torch.mean, "mean"}
-FLATTENINGS = {torch.flatten, "flatten"}
-
-
-@dataclass(frozen=True)
-class Value:
-    """A value of the network: a mask of the channels that it has left, None if unknown, their axis, and its dimensions.
-
-    The axis is 1, or -1 for the last where the number of dimensions is unknown (0). The channels of a `flat` value are
-    blocks of as many elements as an image had.
-    """
-
-    alive: Tensor | None = None
-    axis: int = 1
-    dimensions: int = 0
-    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,8 +83,9 @@ class Tracer(fx.Tracer):
     """Keeps layers, norms and what timm says cannot be traced as they are."""
 
     def __init__(self) -> None:
-        super().__init__(autowrap_functions=tuple(get_notrace_functions()))
-        self._whole = (*PRUNABLE, *NORMS, *get_notrace_modules())
+        functions, modules = cast(Any, get_notrace_functions)(), cast(Any, get_notrace_modules)()
+        super().__init__(autowrap_functions=tuple(functions))
+        self._whole = (*PRUNABLE, *NORMS, *modules)
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, self._whole) or super().is_leaf_module(module, name)
@@ -132,33 +117,41 @@ class Thinning:
         """What comes out of a node whose inputs may have fewer channels; None if it needs all of them."""
         if node.op == "call_module":
             return self._module(node, self._model.get_submodule(str(node.target)))
+        if node.op not in ("call_function", "call_method") or not node.args:
+            return None
         if node.target in SUMS:
             return self._joined(node, torch.logical_or)
         if node.target in PRODUCTS:
             return self._joined(node, torch.logical_and)
         if node.target is torch.cat:
             return self._concatenated(node)
-        if node.op not in ("call_function", "call_method") or len(node.all_input_nodes) != 1:
-            return None
+        return self._unary(node) if node.args[:1] == tuple(node.all_input_nodes) else None
+
+    def _unary(self, node: fx.Node) -> Value | None:
         value = self._values[node.all_input_nodes[0]]
+        options, named = cast(tuple[Any, ...], node.args[1:]), cast(dict[str, Any], node.kwargs)
         if node.target in ELEMENTWISE_CALLS:
             return value
+        if node.target in GATE_CALLS:
+            return self._gate(node, value)
         if node.target in POOLING_CALLS:
-            return _pooled(value)
+            return pooled(value)
         if node.target in MEANS:
-            return _averaged(value, *node.args[1:], **node.kwargs)
-        return _flattened(value, *node.args[1:], **node.kwargs) if node.target in FLATTENINGS else None
+            return averaged(value, *options, **named)
+        return flattened(value, *options, **named) if node.target in FLATTENINGS else None
 
     def _module(self, node: fx.Node, module: nn.Module) -> Value | None:
-        if len(node.all_input_nodes) != 1:
+        if node.args != tuple(node.all_input_nodes) or len(node.args) != 1:
             return None
         value = self._values[node.all_input_nodes[0]]
         if isinstance(module, nn.Flatten):
-            return _flattened(value, module.start_dim, module.end_dim)
+            return flattened(value, module.start_dim, module.end_dim)
         if isinstance(module, POOLS):
-            return _pooled(value)
+            return pooled(value)
         if isinstance(module, ELEMENTWISE):
             return value
+        if isinstance(module, GATES):
+            return self._gate(node, value)
         if self._calls[node.target] > 1:
             return None
         if isinstance(module, PRUNABLE) and (f"{node.target}.weight" in self._masks or type(module) in PRUNABLE):
@@ -172,14 +165,16 @@ class Thinning:
         fits = (value.axis == -1 or dimensions == 2) if linear else value.dimensions == dimensions
         if groups > 1:
             return self._depthwise(node, layer, value) if fits else None
-        if value.alive is None or not fits:
+        if not fits or not covers(value, layer.weight.shape[1]):
             self._whole(node)
             value = Value(None, -1 if linear else 1)
-        have = _over(value, layer.weight.shape[1], layer.weight.device)
+        have = over(value, layer.weight)
         unread = layer.weight.detach().transpose(0, 1).flatten(1).count_nonzero(1) == 0
         columns = some(have & ~unread)
         self._fit(node, node.all_input_nodes[0], replace(value, alive=have, flat=False), columns)
         rows = written(layer, columns)
+        if any(user.op == "output" for user in node.users):
+            rows = torch.ones_like(rows)
         shrink_layer(layer, rows, columns)
         return Value(rows, 1 if not linear or dimensions == 2 else -1, dimensions)
 
@@ -187,20 +182,26 @@ class Thinning:
         if value.alive is None or not layer.groups == layer.in_channels == layer.out_channels:
             return None
         rows = written(layer, torch.ones(1, dtype=torch.bool))
-        channels = some(rows & value.alive if layer.bias is None else rows & (value.alive | (layer.bias != 0)))
+        channels = some(rows & (value.alive if layer.bias is None else value.alive | (layer.bias != 0)))
         self._fit(node, node.all_input_nodes[0], value, channels)
         shrink_depthwise(layer, channels)
         return replace(value, alive=channels)
 
     def _norm(self, node: fx.Node, norm: Any, value: Value) -> Value | None:
-        if value.alive is None or value.axis != 1 or not norm.affine or set(norm.state_dict()) - _NORM_STATE:
+        state = {*NORM_TENSORS, "num_batches_tracked"}
+        if not covers(value, norm.num_features) or value.axis != 1 or not norm.affine or set(norm.state_dict()) - state:
             return None
-        have = _over(value, norm.num_features, norm.weight.device)
+        have = over(value, norm.weight[None])
         channels = have | shift_of_zeros(norm)
         before = replace(value, alive=have, flat=False)
         self._fit(node, node.all_input_nodes[0], before, channels)
         shrink_norm(norm, channels)
         return replace(before, alive=channels)
+
+    def _gate(self, node: fx.Node, value: Value) -> Value:
+        """A function of each element that makes something else of zeros."""
+        self._whole(node)
+        return value if value.alive is None else replace(value, alive=torch.ones_like(value.alive))
 
     def _joined(self, node: fx.Node, join: Callable[[Tensor, Tensor], Tensor]) -> Value | None:
         """A sum or product of two values channel by channel."""
@@ -241,17 +242,13 @@ class Thinning:
         name = f"rearranged_{sum(1 for path, _ in self._model.named_children() if path.startswith('rearranged_'))}"
         self._model.add_module(name, Rearranged(value.alive, channels, value.axis))
         with self._graph.inserting_before(node):
-            blocks = self._graph.call_method("unflatten", (source, 1, (int(value.alive.sum()), -1)))
-            fitted = self._graph.call_module(name, (blocks if value.flat else source,))
-            flat = self._graph.call_method("flatten", (fitted, 1))
-        used = flat if value.flat else fitted
-        for new in (flat, blocks) if not value.flat else ():
-            self._graph.erase_node(new)
-        node.replace_input_with(source, used)
-        self._values[used] = replace(value, alive=channels)
-
-
-_NORM_STATE = {*NORM_TENSORS, "num_batches_tracked"}
+            if value.flat:
+                source_blocks = self._graph.call_method("unflatten", (source, 1, (int(value.alive.sum()), -1)))
+                fitted = self._graph.call_method("flatten", (self._graph.call_module(name, (source_blocks,)), 1))
+            else:
+                fitted = self._graph.call_module(name, (source,))
+        node.replace_input_with(source, fitted)
+        self._values[fitted] = replace(value, alive=channels)
 
 
 @torch.no_grad()
@@ -261,28 +258,3 @@ def _masked(network: nn.Module, masks: Masks) -> nn.Module:
     for name, mask in masks.items():
         parameters[name].mul_(mask.to(parameters[name].device))
     return model
-
-
-def _over(value: Value, count: int, device: torch.device) -> Tensor:
-    """The channels of a value over `count` features; all of them if they are unknown."""
-    if value.alive is None:
-        return torch.ones(count, dtype=torch.bool, device=device)
-    return value.alive.repeat_interleave(count // len(value.alive))
-
-
-def _pooled(value: Value) -> Value | None:
-    return value if value.dimensions == 4 else None
-
-
-def _averaged(value: Value, dim: Any = None, keepdim: bool = False) -> Value | None:
-    """What the mean over the axes of an image leaves."""
-    axes = {axis % 4 for axis in (dim if isinstance(dim, tuple | list) else [dim])} if dim is not None else set()
-    if value.dimensions != 4 or axes != {2, 3}:
-        return None
-    return value if keepdim else replace(value, dimensions=2)
-
-
-def _flattened(value: Value, start_dim: int = 0, end_dim: int = -1) -> Value | None:
-    if start_dim != 1 or end_dim != -1 or value.axis != 1:
-        return None
-    return replace(value, dimensions=2, flat=value.flat or value.dimensions != 2)

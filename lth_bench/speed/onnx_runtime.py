@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
 
+from lth_bench.export.graphs import NEEDED, exported, onnx_file
 from lth_bench.speed.applicable import NotApplicable
 
-MISSING = "onnxruntime is not installed; pip install 'lth-bench[onnx]'"
+MISSING = "onnxruntime, or what torch writes ONNX with, is not installed; pip install 'lth-bench[onnx]'"
 
 
 def is_installed() -> bool:
-    return find_spec("onnxruntime") is not None
+    """Whether networks can be written as ONNX and computed."""
+    return all(find_spec(package) for package in ("onnxruntime", *NEEDED))
 
 
 def session(network: nn.Module, shape: tuple[int, ...], threads: int) -> Callable[[Tensor], Tensor]:
@@ -32,21 +33,11 @@ def session(network: nn.Module, shape: tuple[int, ...], threads: int) -> Callabl
         )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    ready = onnxruntime.InferenceSession(_exported(network, shape), options, providers=[provider])
+    content = onnx_file(exported(network, torch.zeros(2, *shape, device=device)))
+    ready = onnxruntime.InferenceSession(content, options, providers=[provider])
     name = ready.get_inputs()[0].name
 
     def compute(images: Tensor) -> Tensor:
         return torch.from_numpy(ready.run(None, {name: images.cpu().numpy()})[0]).to(images.device)
 
     return compute
-
-
-def _exported(network: nn.Module, shape: tuple[int, ...]) -> bytes:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        images = torch.zeros(2, *shape, device=next(network.parameters()).device)
-        program = torch.onnx.export(
-            network, (images,), dynamo=True, verbose=False, dynamic_shapes=({0: torch.export.Dim("batch")},)
-        )
-    assert program is not None
-    return bytes(program.model_proto.SerializeToString())

@@ -154,7 +154,7 @@ def test_latencies_of_a_damaged_file_are_left_out_of_the_tables(directory):
         (("{}", "--at", "much"), "wants sparsities such as 98%"),
         (("{}", "--out", "x.pdf"), "does not end in one of .md, .csv, .json"),
         (("nowhere",), "no run directory nowhere"),
-        (("abc", "--from", "{}"), "no experiment 'abc' in"),
+        (("abc", "--from", "{}"), "has a key that begins with 'abc'"),
     ],
 )
 def test_bad_input_gets_a_sentence_and_status_2(directory, arguments, words):
