@@ -104,12 +104,15 @@ def _place(place: str, directory: Path | None) -> tuple[Path, str]:
 
 def _terms(engines: list[str], batches: list[int], threads: int, seconds: float) -> Terms:
     """What is to be measured; ends the program for an engine that is unknown or not installed."""
+    from lth_bench.machine import processors
     from lth_bench.speed.engines import ENGINES, USUAL
     from lth_bench.speed.measuring import Terms
     from lth_bench.speed.onnx_runtime import MISSING, is_installed
 
     if unknown := [name for name in engines if name not in ENGINES]:
         refuse([f"no engine {unknown[0]!r}; known: {', '.join(ENGINES)}"])
+    if threads > processors():
+        refuse([f"--threads {threads} is more than the {processors()} processors that this process may use"])
     if any(name.startswith("onnxruntime") for name in engines) and not is_installed():
         refuse([MISSING])
     names, sizes = dict.fromkeys(engines or USUAL), dict.fromkeys(batches)

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lth_bench.cli.main import app
+from lth_bench.machine import processors
 from lth_bench.reports.latencies import formatted, tables
 from lth_bench.reports.prose import report
 from lth_bench.results.frame import load
@@ -73,9 +74,21 @@ def test_methods_and_sparsities_are_chosen(directory, tmp_path):
 
 def test_one_experiment_is_measured_by_its_key_on_threads_of_its_own(directory, tmp_path):
     key = recorded(directory)[0]
-    done = call(key, "--from", directory, "--engine", "csr", "--threads", 2, "--batch", 1, "--out", tmp_path / "x.csv")
+    done = call(
+        key,
+        "--from",
+        directory,
+        "--engine",
+        "csr",
+        "--threads",
+        processors(),
+        "--batch",
+        1,
+        "--out",
+        tmp_path / "x.csv",
+    )
     assert done.exit_code == 0, done.output
-    assert {(row["key"], row["threads"]) for row in rows(tmp_path / "x.csv")} == {(key, "2")}
+    assert {(row["key"], row["threads"]) for row in rows(tmp_path / "x.csv")} == {(key, str(processors()))}
 
 
 def test_what_is_slower_than_dense_is_shown_as_such(directory, monkeypatch):
@@ -147,8 +160,9 @@ def test_latencies_of_a_damaged_file_are_left_out_of_the_tables(directory):
     ("arguments", "words"),
     [
         (("{}", "--engine", "warp"), "no engine 'warp'; known: dense, thin, onnxruntime"),
-        (("{}", "--batch", "0"), "0 is not in the range"),
-        (("{}", "--threads", "0"), "0 is not in the range"),
+        (("{}", "--batch", "0"), "--batch"),
+        (("{}", "--threads", "0"), "--threads"),
+        (("{}", "--threads", "1000000"), "more than the"),
         (("{}", "--methods", "magic"), "no method 'magic'"),
         (("{}", "--at", "77%"), "no method was asked for a sparsity of 77%"),
         (("{}", "--at", "much"), "wants sparsities such as 98%"),
