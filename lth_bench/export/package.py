@@ -51,7 +51,7 @@ class Package:
             return self.network(self.images)  # type: ignore[no-any-return]
 
     def lines(self, file: Path) -> list[str]:
-        """Two lines of Python that load the state dict from this file."""
+        """Lines of Python that load the state dict from this file."""
         return self.made.lines(file, self.plugins)
 
     def add_onnx(self) -> None:
@@ -89,10 +89,10 @@ class Package:
         self.files[ending] = content
 
     def _compare(self, outputs: Tensor, what: str) -> None:
-        largest = difference(outputs, self.outputs, what)
+        share = difference(outputs, self.outputs, what)
         self.notes.append(
-            f"{what} and the masked network: outputs for {len(self.images)} validation images differ by at most "
-            f"{largest:.1e} (allowed: {TOLERANCE:g})"
+            f"{what} equals the masked network on {len(self.images)} validation images: the largest difference is "
+            f"{share:.1e} of the largest output (allowed: {TOLERANCE:g})"
         )
 
 
@@ -109,8 +109,10 @@ def pack(what: str, directory: Path | None, data: Path | None, plugins: Plugins)
         ".safetensors": state_file(finished, made),
         ".masks.safetensors": masks_file(finished.ticket.masks),
     }
+    record = finished.record
     package.notes.append(
-        f"{finished.record.label} on {label(experiment.dataset)}, {label(experiment.model)}, seed {experiment.seed}: "
-        f"sparsity {finished.sparsity.measured:.4f}, test accuracy {finished.accuracy:.2%}"
+        f"{record.key}: {record.label}, {record.model_label or label(experiment.model)} on "
+        f"{record.dataset_label or label(experiment.dataset)}, seed {experiment.seed}; sparsity "
+        f"{finished.sparsity.measured:.4f}, test accuracy {finished.accuracy:.2%}"
     )
     return package

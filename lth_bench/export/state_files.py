@@ -9,7 +9,6 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import nn
 
@@ -23,6 +22,9 @@ from lth_bench.pruning.masks import Masks
 from lth_bench.randomness import seeded
 from lth_bench.storage.reading import regular
 from lth_bench.storage.tensors import State
+
+OF_WEIGHTS = ("pretrained", "weights", "output_layer")
+"""Arguments of models that say with which weights a network starts."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,14 @@ class Blueprint:
             return architecture(self.model, self.shape, self.classes)
 
     def lines(self, file: Path, plugins: Plugins) -> list[str]:
-        """Two lines of Python that load a file into this network. Raises ModelError."""
+        """The imports, and two lines of Python that load a file into this network. Raises ModelError."""
         name, own = self.model.name, self.model.name in plugins.models.items
         arguments = None if own else timm_arguments(self.model, self.shape, self.classes)
         if arguments is None:
-            return ["from lth_bench import load_network", f"network = load_network({str(file)!r})"]
+            return ["import lth_bench", f"network = lth_bench.load_network({str(file)!r})"]
         words = "".join(f", {argument}={value!r}" for argument, value in arguments.items())
         return [
+            "import safetensors.torch, timm",
             f"network = timm.create_model({name!r}{words})",
             f"network.load_state_dict(safetensors.torch.load_file({str(file)!r}))",
         ]
@@ -55,8 +58,8 @@ class Blueprint:
 
 def blueprint(model: Choice, shape: tuple[int, ...], classes: int) -> Blueprint:
     """What an experiment's network is made from, without what would fetch weights."""
-    arguments = {name: value for name, value in model.arguments.items() if name not in ("pretrained", "weights")}
-    return Blueprint(Choice(model.name, {**arguments}), shape, classes)
+    arguments = {name: value for name, value in model.arguments.items() if name not in OF_WEIGHTS}
+    return Blueprint(Choice(model.name, arguments), shape, classes)
 
 
 def final_network(finished: Finished, made: Blueprint, plugins: Plugins) -> nn.Module:
@@ -123,5 +126,4 @@ def _loaded(network: nn.Module, state: State, name: str) -> nn.Module:
             f"the weights do not fit the model {name!r} as it is now; use the version of its package that trained them "
             f"({str(error).splitlines()[-1].strip()})"
         ) from error
-    with torch.no_grad():
-        return network.eval()
+    return network.eval()
