@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, cast
 
@@ -49,7 +50,10 @@ def onnx_file(program: torch.export.ExportedProgram) -> bytes:
             written = torch.onnx.export(program, dynamo=True, verbose=False)
             return cast(bytes, cast(Any, written).model_proto.SerializeToString())
         except Exception as error:
-            raise ModelError(f"torch cannot write the network as ONNX ({_reason(error)})") from error
+            raise ModelError(
+                f"torch {torch.__version__} and onnxscript {version('onnxscript')} cannot write the network as ONNX "
+                f"({_reason(error)}); if they are not of the same time, install others"
+            ) from error
 
 
 @torch.no_grad()
@@ -65,7 +69,9 @@ def onnx_outputs(content: bytes, images: Tensor) -> Tensor | None:
         return None
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     (output,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
     return torch.from_numpy(output)
 

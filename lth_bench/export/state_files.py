@@ -9,16 +9,19 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from lth_bench.errors import Damaged, FileFault, ModelError
+from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import Plugins, load_plugins
 from lth_bench.export.finding import Finished
 from lth_bench.models.networks import architecture, timm_arguments
 from lth_bench.models.timm_models import check_name, register_models
-from lth_bench.pruning.masks import Masks
+from lth_bench.pruning.channels import gates, structure
+from lth_bench.pruning.tickets import Ticket
 from lth_bench.randomness import seeded
 from lth_bench.storage.reading import regular
 from lth_bench.storage.tensors import State
@@ -34,6 +37,12 @@ class Blueprint:
     model: Choice
     shape: tuple[int, ...]
     classes: int
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The same in the form of the metadata of a file."""
+        arguments, shape = json.dumps(self.model.arguments), json.dumps(self.shape)
+        return {"model": self.model.name, "arguments": arguments, "shape": shape, "classes": str(self.classes)}
 
     def network(self, plugins: Plugins) -> nn.Module:
         """A network of this architecture. Raises ModelError."""
@@ -82,31 +91,37 @@ def load_network(path: str | Path) -> nn.Module:
     return _loaded(made.network(load_plugins()), state, made.model.name)
 
 
-def state_file(finished: Finished, made: Blueprint) -> bytes:
-    """A state dict in the form of safetensors; its metadata say what it is of."""
+def state_file(finished: Finished, made: Blueprint, dataset: Dataset) -> bytes:
+    """A state dict in the form of safetensors; its metadata say what it is of, and how its images are normalised."""
     experiment = finished.record.experiment
     metadata = {
-        "format": "pt",
-        "model": made.model.name,
-        "arguments": json.dumps(made.model.arguments),
-        "shape": json.dumps(made.shape),
-        "classes": str(made.classes),
         "key": experiment.key,
         "dataset": experiment.dataset.name,
+        "mean": json.dumps(dataset.mean),
+        "std": json.dumps(dataset.std),
         "pruner": experiment.pruner.name,
         "sparsity": repr(finished.sparsity.measured),
         "accuracy": repr(finished.accuracy),
     }
-    return safetensors.torch.save(_contiguous(finished.ticket.final), metadata)
+    return safetensors.torch.save(_copies(finished.ticket.final), {"format": "pt", **made.metadata, **metadata})
 
 
-def masks_file(masks: Masks) -> bytes:
-    """Masks by the names of their weights, as truth values, in the form of safetensors."""
-    return safetensors.torch.save(_contiguous(masks), {"format": "pt"})
+def masks_file(network: nn.Module, ticket: Ticket, shape: tuple[int, ...]) -> bytes:
+    """Masks by the names of parameters, as truth values, in the form of safetensors.
+
+    A ticket of channels has them for biases and norms too.
+    """
+    parameters = dict(network.named_parameters())
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    whole = structure(network, {name: parameters[name] for name in ticket.masks}, shape)
+    held = (
+        {names[id(parameter)]: alive for parameter, alive in gates(whole, ticket.channels)} if ticket.channels else {}
+    )
+    return safetensors.torch.save(_copies({**ticket.masks, **held}), {"format": "pt"})
 
 
-def _contiguous(state: State) -> State:
-    return {name: value.contiguous() for name, value in state.items()}
+def _copies(state: State) -> State:
+    return {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 
 def _blueprint(metadata: dict[str, str]) -> Blueprint | None:
