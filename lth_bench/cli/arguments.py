@@ -24,7 +24,7 @@ Only = Annotated[
         metavar="EXPR",
         help="Only experiments for which this holds, and what they need, for instance "
         "\"pruner == 'imp' and sparsity > 0.9\"; "
-        "columns: dataset, model, recipe, pruner, control, label, sparsity, seed, key.",
+        "columns: dataset, model, recipe, pruner, control, label, sparsity, pattern, seed, key.",
     ),
 ]
 AllRevisions = Annotated[

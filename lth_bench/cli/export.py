@@ -63,5 +63,8 @@ def _check_place(to: Path, what: str) -> None:
 
 
 def _tell(package: Package, lines: list[str]) -> None:
-    for text in [*package.notes, "", "Load it in Python by", *(f"  {line}" for line in lines)]:
-        say(out, text) if text else out.print()
+    for note in package.notes:
+        say(out, note)
+    out.print("\nIn Python:")
+    for line in lines:
+        say(out, line)

@@ -124,6 +124,7 @@ def _columns(item: Planned) -> dict[str, Any]:
         "control": e.control.name if e.control else "",
         "label": item.label,
         "sparsity": e.sparsity,
+        "pattern": e.pattern,
         "seed": e.seed,
         "key": e.key,
     }

@@ -30,11 +30,24 @@ class Origin:
 
 
 @dataclass(frozen=True)
+class After:
+    """What follows the final mask, the same for every method: nothing, new statistics of batch norms, or a recipe."""
+
+    batch_norm: bool = False
+    recipe: Recipe | None = None
+
+
+NOTHING = After()
+LATER = {"later": True}  # marks fields that the first records do not have
+
+
+@dataclass(frozen=True)
 class Experiment:
     """All that decides a result.
 
     A `control` starts from the ticket of `base`, the experiment that is the same without it. `origin` names the data
-    set and recipe of `base` where they differ from those of this experiment.
+    set and recipe of `base` where they differ from those of this experiment. A `pattern` such as "2:4" is what layers
+    have to hold, and the sparsity then that of such a layer.
     """
 
     dataset: Choice
@@ -46,6 +59,8 @@ class Experiment:
     control: Choice | None = None
     protocol: int = 1
     origin: Origin | None = None
+    pattern: str = field(default="", metadata=LATER)
+    after: After = field(default=NOTHING, metadata=LATER)
 
     @cached_property
     def key(self) -> str:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lth_bench.experiments.choices import label, titled, with_revision
-from lth_bench.experiments.experiment import Choice, Experiment, Origin, Planned
+from lth_bench.experiments.experiment import NOTHING, After, Choice, Experiment, Origin, Planned
 from lth_bench.experiments.lookup import Lookup
+from lth_bench.experiments.patterns import parsed
 from lth_bench.experiments.plugins import Plugins, Registry
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.suite import ControlEntry, Labelled, PrunerEntry, Suite
@@ -49,6 +50,14 @@ class PlacedControl:
 
 
 @dataclass(frozen=True)
+class Sequel:
+    """What follows the mask, and the words for it behind the name of a method."""
+
+    after: After = NOTHING
+    words: str = ""
+
+
+@dataclass(frozen=True)
 class SuiteRow:
     """A pruner at one sparsity, perhaps with a control: an experiment but for its data set, model and seed."""
 
@@ -59,11 +68,15 @@ class SuiteRow:
     pruner: Choice
     sparsity: float
     models: frozenset[str]
+    pattern: str = ""
+    after: After = NOTHING
     control: PlacedControl | None = None
 
     def experiment(self, dataset: Choice, model: Choice, seed: int) -> Experiment:
         """The row's experiment without its control."""
-        return Experiment(dataset, model, self.recipe, self.pruner, self.sparsity, seed)
+        return Experiment(
+            dataset, model, self.recipe, self.pruner, self.sparsity, seed, pattern=self.pattern, after=self.after
+        )
 
 
 class Resolver:
@@ -123,22 +136,38 @@ class Resolver:
         return SuiteExperiment(self._planned(experiment, row), source)
 
     def _rows(self, place: str, entry: PrunerEntry) -> Iterator[SuiteRow]:
-        """One pruner's rows: each sparsity, followed by its controls unless it is 0."""
+        """One pruner's rows: each sparsity or pattern with each sequel of the mask.
+
+        The controls follow a sparsity that is not 0 and has no sequel.
+        """
         name = entry.recipe or self._suite.recipe
         recipe = self._lookup.recipe(f"{place}.recipe" if entry.recipe else "recipe", name)
         pruner = self._lookup.pruner(place, entry)
         controls = list(self._controls(place, entry))
+        sequels = list(self._sequels(f"{place}.after" if entry.after else "after", entry.after or self._suite.after))
         models = self._models(place, entry)
         if recipe is None or pruner is None:
             return
         text = _label(self._plugins.pruners, pruner, entry.label)
-        for sparsity in map(float, entry.sparsities or self._suite.sparsities):
-            plain = SuiteRow(text, text, name, recipe, pruner, sparsity, models)
+        for target, sequel in product(entry.sparsities or self._suite.sparsities, sequels):
+            pattern = target if isinstance(target, str) else ""
+            sparsity = parsed(pattern).sparsity if pattern else float(target)
+            words = f"{text}, {pattern}{sequel.words}" if pattern else f"{text}{sequel.words}"
+            plain = SuiteRow(words, text, name, recipe, pruner, sparsity, models, pattern, sequel.after)
             yield plain
-            for control in controls if sparsity else ():
+            for control in controls if sparsity and not pattern and sequel == Sequel() else ():
                 found = f" ({control.found})" if control.found else ""
                 changed = titled(self._plugins.controls, control.choice)
                 yield replace(plain, label=f"{text}, {changed}{found}", control=control)
+
+    def _sequels(self, place: str, names: list[str]) -> Iterator[Sequel]:
+        for name in names:
+            if name == "nothing":
+                yield Sequel()
+            elif name == "batch_norm":
+                yield Sequel(After(batch_norm=True), ", batch norm recalibrated")
+            elif recipe := self._lookup.recipe(f"{place} ('nothing', 'batch_norm' or a recipe)", name):
+                yield Sequel(After(recipe=recipe), f", then {name}")
 
     def _models(self, place: str, entry: PrunerEntry) -> frozenset[str]:
         """The names of the suite's models that a pruner is used on."""
@@ -182,6 +211,7 @@ class Resolver:
         lists: dict[str, list[Any]] = {
             "seeds": suite.seeds,
             "sparsities": suite.sparsities,
+            "after": suite.after,
             "label": labels,
             "label of models": [entry.label for entry in suite.models if entry.label],
             "label of datasets": [entry.label for entry in suite.datasets if entry.label],

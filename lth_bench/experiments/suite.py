@@ -6,10 +6,36 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    JsonValue,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+)
+from pydantic_core import core_schema
+
+from lth_bench.experiments.patterns import parsed
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _target(value: Any, sparsity: ValidatorFunctionWrapHandler) -> Any:
+    return str(parsed(value)) if isinstance(value, str) else sparsity(value)
+
+
+Target = Annotated[
+    float | str,
+    GetPydanticSchema(
+        lambda _, handler: core_schema.no_info_wrap_validator_function(_target, handler.generate_schema(Sparsity))
+    ),
+]
+"""A sparsity, or a pattern such as "2:4"."""
 
 
 class Strict(BaseModel):
@@ -83,12 +109,16 @@ class PrunerEntry(Named):
     label: Label | None = None
     recipe: str | None = None
     models: list[str] | None = Field(default=None, min_length=1)
-    sparsities: list[Sparsity] | None = Field(default=None, min_length=1)
+    sparsities: list[Target] | None = Field(default=None, min_length=1)
     controls: list[Control] | None = None
+    after: list[str] | None = Field(default=None, min_length=1)
 
 
 class Suite(Strict):
-    """Experiments as a product: models × data sets × pruners × sparsities × seeds × controls."""
+    """Experiments as a product: models × data sets × pruners × sparsities × seeds × controls.
+
+    `after` says what follows the final mask: "nothing", "batch_norm", or the name of a recipe, each in turn.
+    """
 
     title: str
     description: str = ""
@@ -97,9 +127,10 @@ class Suite(Strict):
     recipe: str
     recipes: dict[str, Annotated[dict[str, JsonValue], AfterValidator(_finite)]] = {}
     pruners: list[Annotated[PrunerEntry, BeforeValidator(_named)]] = Field(min_length=1)
-    sparsities: list[Sparsity] = Field(min_length=1)
+    sparsities: list[Target] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
     controls: list[Control] = []
+    after: list[str] = Field(default=["nothing"], min_length=1)
 
 
 _TABLES: dict[int | str, type[BaseModel]] = {

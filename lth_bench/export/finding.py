@@ -31,6 +31,8 @@ def find(what: str, directory: Path | None) -> Finished:
     """
     path = Path(what)
     if path.suffix == ".safetensors":
+        if not path.exists():
+            raise FileFault(f"there is no ticket {path}; the tickets of a run are in DIR/tickets")
         return _finished(path.absolute().parent.parent, path.stem, path)
     if directory is None:
         raise FileFault(f"in which run directory does {what!r} lie? Name it by --from DIR, or give a ticket's path")
@@ -55,15 +57,14 @@ def _key(directory: Path, beginning: str) -> str:
 
 def _finished(directory: Path, key: str, ticket: Path) -> Finished:
     """The experiment of this key, with a ticket that its record vouches for."""
-    record = read_record(record_path(directory, key))
+    path = record_path(directory, key)
+    if not path.exists():
+        raise FileFault(f"the ticket {ticket} has no record: there is no {path}; give a ticket in a run directory")
+    record = read_record(path)
     if record.status != "done":
         reason = f": {record.error.words}" if record.error else ""
-        raise FileFault(f"the experiment {key} has no network to export, it {_ended(record)}{reason}")
+        raise FileFault(f"the experiment {key} has no network to export, its status is {record.status!r}{reason}")
     if not (record.ticket and record.sparsity and record.network and record.test):
-        raise Damaged(f"the record {record_path(directory, key)} lacks results of a finished experiment")
+        raise Damaged(f"the record {path} lacks results of a finished experiment")
     content = read_ticket(ticket, record.ticket.sha256)
     return Finished(record, record.sparsity, record.network, record.test.last.accuracy, content)
-
-
-def _ended(record: Record) -> str:
-    return {"failed": "failed", "diverged": "diverged", "done": "is done"}[record.status]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_bench.experiments.choices import label
+from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.export.account import savings
 from lth_bench.export.finding import Finished, find
@@ -51,7 +53,7 @@ class Package:
             return self.network(self.images)  # type: ignore[no-any-return]
 
     def lines(self, file: Path) -> list[str]:
-        """Two lines of Python that load the state dict from this file."""
+        """Lines of Python that load the state dict from this file."""
         return self.made.lines(file, self.plugins)
 
     def add_onnx(self) -> None:
@@ -89,10 +91,10 @@ class Package:
         self.files[ending] = content
 
     def _compare(self, outputs: Tensor, what: str) -> None:
-        largest = difference(outputs, self.outputs, what)
+        share = difference(outputs, self.outputs, what)
         self.notes.append(
-            f"{what} and the masked network: outputs for {len(self.images)} validation images differ by at most "
-            f"{largest:.1e} (allowed: {TOLERANCE:g})"
+            f"{what} equals the masked network on {len(self.images)} validation images: the largest difference is "
+            f"{share:.1e} of the largest output (allowed: {TOLERANCE:g})"
         )
 
 
@@ -101,16 +103,22 @@ def pack(what: str, directory: Path | None, data: Path | None, plugins: Plugins)
     finished = find(what, directory)
     experiment = finished.record.experiment
     context = Context(plugins, data, torch.device("cpu"))
-    validation = context.read(experiment.dataset).validation
+    data_set, validation = context.read(experiment.dataset).dataset, context.read(experiment.dataset).validation
     made = blueprint(experiment.model, validation.shape, context.classes(experiment.dataset))
     package = Package(finished, made, plugins, validation.batch(slice(0, IMAGES)).inputs)
-    _ = package.network  # refuses weights that do not fit before anything is written
-    package.files |= {
-        ".safetensors": state_file(finished, made),
-        ".masks.safetensors": masks_file(finished.ticket.masks),
-    }
-    package.notes.append(
-        f"{finished.record.label} on {label(experiment.dataset)}, {label(experiment.model)}, seed {experiment.seed}: "
-        f"sparsity {finished.sparsity.measured:.4f}, test accuracy {finished.accuracy:.2%}"
-    )
+    package.files[".safetensors"] = state_file(finished, made, data_set)
+    package.files[".masks.safetensors"] = masks_file(package.network, finished.ticket, made.shape)
+    package.notes += _facts(finished, made, data_set)
     return package
+
+
+def _facts(finished: Finished, made: Blueprint, dataset: Dataset) -> Iterator[str]:
+    record, experiment = finished.record, finished.record.experiment
+    yield (
+        f"{record.key}: {record.label}, {record.model_label or label(experiment.model)} on "
+        f"{record.dataset_label or label(experiment.dataset)}, seed {experiment.seed}; sparsity "
+        f"{finished.sparsity.measured:.4f}, test accuracy {finished.accuracy:.2%}"
+    )
+    mean, deviation = (", ".join(f"{value:.4g}" for value in values or ()) for values in (dataset.mean, dataset.std))
+    size = "×".join(map(str, made.shape))
+    yield f"images: {size}, pixels from 0 to 1, less their mean ({mean}), divided by their deviation ({deviation})"

@@ -14,15 +14,20 @@ from safetensors import SafetensorError
 from torch import nn
 
 from lth_bench.errors import Damaged, FileFault, ModelError
+from lth_bench.experiments.datasets import Dataset
 from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import Plugins, load_plugins
 from lth_bench.export.finding import Finished
 from lth_bench.models.networks import architecture, timm_arguments
 from lth_bench.models.timm_models import check_name, register_models
-from lth_bench.pruning.masks import Masks
+from lth_bench.pruning.channels import gates, structure
+from lth_bench.pruning.tickets import Ticket
 from lth_bench.randomness import seeded
 from lth_bench.storage.reading import regular
 from lth_bench.storage.tensors import State
+
+OF_WEIGHTS = ("pretrained", "weights", "output_layer")
+"""Arguments of models that say with which weights a network starts."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,12 @@ class Blueprint:
     shape: tuple[int, ...]
     classes: int
 
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The same in the form of the metadata of a file."""
+        arguments, shape = json.dumps(self.model.arguments), json.dumps(self.shape)
+        return {"model": self.model.name, "arguments": arguments, "shape": shape, "classes": str(self.classes)}
+
     def network(self, plugins: Plugins) -> nn.Module:
         """A network of this architecture. Raises ModelError."""
         register_models(plugins.models.items)
@@ -41,13 +52,14 @@ class Blueprint:
             return architecture(self.model, self.shape, self.classes)
 
     def lines(self, file: Path, plugins: Plugins) -> list[str]:
-        """Two lines of Python that load a file into this network. Raises ModelError."""
+        """The imports, and two lines of Python that load a file into this network. Raises ModelError."""
         name, own = self.model.name, self.model.name in plugins.models.items
         arguments = None if own else timm_arguments(self.model, self.shape, self.classes)
         if arguments is None:
-            return ["from lth_bench import load_network", f"network = load_network({str(file)!r})"]
+            return ["import lth_bench", f"network = lth_bench.load_network({str(file)!r})"]
         words = "".join(f", {argument}={value!r}" for argument, value in arguments.items())
         return [
+            "import safetensors.torch, timm",
             f"network = timm.create_model({name!r}{words})",
             f"network.load_state_dict(safetensors.torch.load_file({str(file)!r}))",
         ]
@@ -55,8 +67,8 @@ class Blueprint:
 
 def blueprint(model: Choice, shape: tuple[int, ...], classes: int) -> Blueprint:
     """What an experiment's network is made from, without what would fetch weights."""
-    arguments = {name: value for name, value in model.arguments.items() if name not in ("pretrained", "weights")}
-    return Blueprint(Choice(model.name, {**arguments}), shape, classes)
+    arguments = {name: value for name, value in model.arguments.items() if name not in OF_WEIGHTS}
+    return Blueprint(Choice(model.name, arguments), shape, classes)
 
 
 def final_network(finished: Finished, made: Blueprint, plugins: Plugins) -> nn.Module:
@@ -79,31 +91,37 @@ def load_network(path: str | Path) -> nn.Module:
     return _loaded(made.network(load_plugins()), state, made.model.name)
 
 
-def state_file(finished: Finished, made: Blueprint) -> bytes:
-    """A state dict in the form of safetensors; its metadata say what it is of."""
+def state_file(finished: Finished, made: Blueprint, dataset: Dataset) -> bytes:
+    """A state dict in the form of safetensors; its metadata say what it is of, and how its images are normalised."""
     experiment = finished.record.experiment
     metadata = {
-        "format": "pt",
-        "model": made.model.name,
-        "arguments": json.dumps(made.model.arguments),
-        "shape": json.dumps(made.shape),
-        "classes": str(made.classes),
         "key": experiment.key,
         "dataset": experiment.dataset.name,
+        "mean": json.dumps(dataset.mean),
+        "std": json.dumps(dataset.std),
         "pruner": experiment.pruner.name,
         "sparsity": repr(finished.sparsity.measured),
         "accuracy": repr(finished.accuracy),
     }
-    return safetensors.torch.save(_contiguous(finished.ticket.final), metadata)
+    return safetensors.torch.save(_copies(finished.ticket.final), {"format": "pt", **made.metadata, **metadata})
 
 
-def masks_file(masks: Masks) -> bytes:
-    """Masks by the names of their weights, as truth values, in the form of safetensors."""
-    return safetensors.torch.save(_contiguous(masks), {"format": "pt"})
+def masks_file(network: nn.Module, ticket: Ticket, shape: tuple[int, ...]) -> bytes:
+    """Masks by the names of parameters, as truth values, in the form of safetensors.
+
+    A ticket of channels has them for biases and norms too.
+    """
+    parameters = dict(network.named_parameters())
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    whole = structure(network, {name: parameters[name] for name in ticket.masks}, shape)
+    held = (
+        {names[id(parameter)]: alive for parameter, alive in gates(whole, ticket.channels)} if ticket.channels else {}
+    )
+    return safetensors.torch.save(_copies({**ticket.masks, **held}), {"format": "pt"})
 
 
-def _contiguous(state: State) -> State:
-    return {name: value.contiguous() for name, value in state.items()}
+def _copies(state: State) -> State:
+    return {name: value.clone(memory_format=torch.contiguous_format) for name, value in state.items()}
 
 
 def _blueprint(metadata: dict[str, str]) -> Blueprint | None:
@@ -123,5 +141,4 @@ def _loaded(network: nn.Module, state: State, name: str) -> nn.Module:
             f"the weights do not fit the model {name!r} as it is now; use the version of its package that trained them "
             f"({str(error).splitlines()[-1].strip()})"
         ) from error
-    with torch.no_grad():
-        return network.eval()
+    return network.eval()

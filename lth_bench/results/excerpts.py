@@ -67,11 +67,13 @@ class Asked(Struct, frozen=True):
     control: Raw = Raw(b"null")
     origin: Raw = Raw(b"null")
     protocol: Raw = Raw(b"1")
+    pattern: Raw = Raw(b'""')
+    after: Raw = Raw(b"null")
 
     def shared(self) -> tuple[bytes, ...]:
         """Everything that identifies the experiment but for sparsity and seed."""
-        parts = (self.dataset, self.model, self.recipe, self.pruner, self.control, self.origin, self.protocol)
-        return tuple(map(bytes, parts))
+        apart = ("sparsity", "seed")
+        return tuple(bytes(getattr(self, name)) for name in self.__struct_fields__ if name not in apart)
 
 
 class PlanExcerpt(Struct, frozen=True):

@@ -247,8 +247,8 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def dense_runs(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows at sparsity 0, with which others are compared; of several, the first counts."""
-    return frame[(frame["asked"] == 0) & (frame["control"] == "")]
+    """The rows at sparsity 0, trained no further, with which others are compared; of several, the first counts."""
+    return frame[(frame["asked"] == 0) & (frame["control"] == "") & ~frame["has_sequel"]]
 
 
 def _placed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -42,6 +42,7 @@ WORDS = ("environment", "data", "unfit", "off_target", "method_code", "network_c
 """Columns that hold all distinct texts behind a row."""
 FIRSTS = (
     *("trained_with", "recipe_hash", "own_recipe", "helper", "pruner", "control", "family", "meaning", "base"),
+    "has_sequel",
     *("dataset_choice", "model_choice", "pruner_choice", "control_choice"),
 )
 
@@ -93,12 +94,17 @@ class Leaderboards:
 
         `training_ratio` counts the weights that masks keep, `training_dense_ratio` dense matrices.
         """
-        dense = self.rows[(self.rows["target"] == 0) & (self.rows["control"] == "")].drop_duplicates(BLOCK)
+        dense = dense_rows(self.rows).drop_duplicates(BLOCK)
         once = self.rows[BLOCK].merge(dense[[*BLOCK, "training_flops"]], on=BLOCK, how="left")["training_flops"]
         return {
             "training_ratio": self.rows["training_flops"].to_numpy() / once.to_numpy(),
             "training_dense_ratio": self.rows["training_flops_dense"].to_numpy() / once.to_numpy(),
         }
+
+
+def dense_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of leaderboards that others are compared with: at sparsity 0, trained no further."""
+    return rows[(rows["target"] == 0) & (rows["control"] == "") & ~rows["has_sequel"]]
 
 
 def summarise(frame: pd.DataFrame, negligible: float = 0.0) -> Leaderboards:

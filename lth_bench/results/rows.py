@@ -9,7 +9,7 @@ import msgspec
 
 from lth_bench.errors import FileFault
 from lth_bench.experiments.choices import label
-from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
+from lth_bench.experiments.experiment import NOTHING, Choice, Experiment, without_defaults
 from lth_bench.hashing import canonical, sha256
 from lth_bench.results.costs import Costing, Costs
 from lth_bench.results.evidence import Evidence, Trouble
@@ -31,7 +31,8 @@ class EnvironmentWords(NamedTuple):
 class MethodColumns(NamedTuple):
     """The columns that are the same at all sparsities and seeds of a method.
 
-    `names` and `revisions` are those of the data set, the model, the pruner and the control.
+    `names` and `revisions` are those of the data set, the model, the pruner and the control; `has_sequel` tells whether
+    something follows the mask.
     """
 
     dataset_choice: str
@@ -45,6 +46,7 @@ class MethodColumns(NamedTuple):
     base: str
     names: tuple[str, ...]
     revisions: tuple[int, ...]
+    has_sequel: bool
 
 
 class Measures(NamedTuple):
@@ -186,6 +188,7 @@ class Reader:
             base=_meaning(base) if base else "",
             names=tuple(choice.name for choice in choices),
             revisions=tuple(choice.revision for choice in choices),
+            has_sequel=experiment.after != NOTHING,
         )
 
     def _environment(self, environment: bytes) -> EnvironmentWords:
@@ -263,7 +266,9 @@ def _digests(data: DataHashes) -> str:
 def _meaning(experiment: Experiment) -> str:
     """A hash that tells methods of the same name apart."""
     parts = (experiment.pruner, experiment.control, experiment.recipe, experiment.origin)
-    return _hash([without_defaults(part) for part in parts])
+    more = {"pattern": experiment.pattern, "after": experiment.after}
+    changed = {name: without_defaults(value) for name, value in more.items() if value not in ("", NOTHING)}
+    return _hash([*(without_defaults(part) for part in parts), *([changed] if changed else [])])
 
 
 def _hash(value: Any) -> str:

@@ -13,7 +13,7 @@ from lth_bench.results import statistics
 from lth_bench.results.arrays import Bools, Floats
 from lth_bench.results.controls import has_own_loss, named_rivals, question, rivals
 from lth_bench.results.frame import BLOCK
-from lth_bench.results.leaderboard import TROUBLES, Leaderboards, whole
+from lth_bench.results.leaderboard import TROUBLES, Leaderboards, dense_rows, whole
 
 MARGIN = 0.5  # points below the dense network that do not count
 EARLY = 0.25  # share of training within which the weights of a ticket are early
@@ -179,7 +179,7 @@ def _with_interval(words: str, lower: float, upper: float, unit: str, without: s
 
 def _dense(rows: pd.DataFrame) -> Callable[[Any], int | None]:
     """A function that finds the dense row for a row: of its own recipe, else of its leaderboard's."""
-    runs = rows[(rows["target"] == 0) & (rows["control"] == "") & (rows["n"] > 0)].iloc[::-1]  # the first one counts
+    runs = dense_rows(rows[rows["n"] > 0]).iloc[::-1]  # the first one counts
     places = list(zip(*(runs[name] for name in BLOCK), strict=True))
     alike = dict(zip(zip(places, runs["recipe_hash"], strict=True), runs.index, strict=True))
     usual = {place: index for place, index, own in zip(places, runs.index, runs["own_recipe"], strict=True) if not own}

@@ -18,6 +18,7 @@ from lth_bench.errors import DataError, ModelError
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.datasets import Arrays, Dataset, Listing
 from lth_bench.experiments.experiment import Choice, Experiment, without_defaults
+from lth_bench.experiments.patterns import parsed
 from lth_bench.experiments.plugins import Plugins, Registry
 from lth_bench.hashing import canonical
 from lth_bench.models.layer_roles import output_weights
@@ -154,6 +155,7 @@ class Context:
             memory=Memory(self.store, self._about(experiment), self.watch) if self.store else None,
             progress=self.watch.progress,
             prunable=lambda network: self.prunable(experiment, network),
+            pattern=parsed(experiment.pattern) if experiment.pattern else None,
         )
 
     def _about(self, experiment: Experiment) -> dict[str, Any]:

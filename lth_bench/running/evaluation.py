@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from msgspec import UNSET, convert, structs
@@ -13,8 +14,10 @@ from torch import nn
 from lth_bench.data.examples import Source
 from lth_bench.errors import Diverged
 from lth_bench.experiments.experiment import Experiment
+from lth_bench.experiments.patterns import parsed
 from lth_bench.models.predictions import evaluate
 from lth_bench.pruning.masks import check_masks, full, kept
+from lth_bench.pruning.patterns import breach, dense_layers
 from lth_bench.pruning.tickets import Ticket, write_ticket
 from lth_bench.running.context import Context
 from lth_bench.running.metrics import answers, described, latency, on_paths
@@ -45,6 +48,7 @@ def judge(identity: Identity, outcome: Outcome, directory: Path, context: Contex
     network = context.network(experiment, 0)
     weights = context.prunable(experiment, network)
     _check(outcome, network, weights)
+    notes = {**facts.notes, **_pattern_notes(experiment, outcome)}
     test = context.test(experiment.dataset)
     results = _test(outcome, network, test, context)
     network.load_state_dict(outcome.states["last"])
@@ -61,7 +65,7 @@ def judge(identity: Identity, outcome: Outcome, directory: Path, context: Contex
         data=DataHashes(context.read(experiment.dataset).digest, test.digest()),
         curve=facts.curve,
         events=facts.events,
-        notes=facts.notes or None,
+        notes=notes or None,
         ticket=TicketReference(ticket.step, write_ticket(ticket_path(directory, experiment.key), ticket)),
     )
     return record, pace
@@ -88,6 +92,21 @@ def _check(outcome: Outcome, network: nn.Module, weights: Mapping[str, nn.Parame
     for best in (name for name in BESTS if name in outcome.states):
         if (nonzeros := sum(int(outcome.states[best][name].count_nonzero()) for name in weights)) > most:
             raise InvalidResult(f"the {best} weights have {nonzeros} non-zeros, more than the {most} of the masks")
+
+
+def _pattern_notes(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
+    """Which layers are dense under a pattern, and why. Raises InvalidResult for masks that do not hold it."""
+    if not experiment.pattern:
+        return {}
+    pattern = parsed(experiment.pattern)
+    if fault := breach(outcome.masks, pattern):
+        raise InvalidResult(
+            f"the pruner {experiment.pruner.name!r} was to hold {pattern}, but {fault}; prune by session.prune(), or "
+            "refuse patterns by raising Unsuitable"
+        )
+    layers, reason = dense_layers(outcome.masks, pattern)
+    own = outcome.facts.notes.get("off_target")
+    return {"dense_layers": layers, "off_target": f"{own}; {reason}" if own else reason} if layers else {}
 
 
 def _check_rebuilt(outcome: Outcome, network: nn.Module, validation: Source) -> None:

@@ -43,10 +43,10 @@ def text() -> str:
 
 @cache
 def _on_disk(kind: Any) -> Any:
-    """The type of the JSON on disk: all fields of an experiment required, no null in place of an absent field."""
+    """The type of the JSON on disk: all fields of an experiment required but later ones, no null for absent fields."""
     if dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
-        return _struct(kind, [(field.name, _on_disk(hints[field.name])) for field in dataclasses.fields(kind)])
+        return _struct(kind, [_of_dataclass(field, hints[field.name]) for field in dataclasses.fields(kind)])
     if isinstance(kind, type) and issubclass(kind, Struct):
         return _struct(kind, [_written(field) for field in structs.fields(kind)])
     if get_origin(kind) in (Union, UnionType):
@@ -54,6 +54,12 @@ def _on_disk(kind: Any) -> Any:
     if get_origin(kind) in (list, dict):
         return get_origin(kind)[tuple(map(_on_disk, get_args(kind)))]
     return kind
+
+
+def _of_dataclass(field: dataclasses.Field[Any], kind: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if "later" in field.metadata:
+        return field.name, Union[_on_disk(kind), UnsetType], UNSET  # noqa: UP007
+    return field.name, _on_disk(kind)
 
 
 def _written(field: structs.FieldInfo) -> tuple[str, Any] | tuple[str, Any, Any]:

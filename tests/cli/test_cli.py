@@ -20,6 +20,7 @@ from lth_bench.running.context import Context
 from lth_bench.running.run import run
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import write_record
+from support.disks import mounted
 from support.documents import read_documents
 from support.fresh import fresh
 from support.places import COMMAND
@@ -373,16 +374,10 @@ def test_a_file_in_the_place_of_a_folder_is_told_before_anything_starts(command,
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a file system takes root")
 @pytest.mark.parametrize(("option", "words"), [("size=4k", "No space left"), ("ro", "Read-only file system")])
 def test_a_place_without_room_or_permission_is_told_before_anything_starts(command, tmp_path, option, words):
-    (tmp_path / "small").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", option, "none", tmp_path / "small"]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("this machine does not let us mount a tmpfs")
-    try:
+    with mounted(tmp_path / "small", option):
         done = command("run", suite(tmp_path, "random"), "--out", tmp_path / "small" / "out")
         assert done.returncode == 2 and words in done.stderr and "cannot write" in done.stderr
         assert list((tmp_path / "small").iterdir()) == []
-    finally:
-        subprocess.run(["umount", tmp_path / "small"], check=True)
 
 
 def test_a_folder_that_is_gone_is_told(tmp_path):

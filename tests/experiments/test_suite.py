@@ -351,3 +351,35 @@ def test_a_suite_that_is_not_there_is_named():
         read_suite("quickstar", PLUGINS)
     with pytest.raises(SuiteError, match=r"cannot read the suite file nowhere\.toml"):
         read_suite("nowhere.toml", PLUGINS)
+
+
+def test_patterns_and_sequels_are_targets_and_endings_of_every_method(tmp_path):
+    pruners = '[[pruners]]\nname = "dense"\nsparsities = [0]\n[[pruners]]\nname = "magnitude"\ncontrols = ["redraw"]'
+    sparsities = 'sparsities = [0.5, "2:4"]\nafter = ["nothing", "batch_norm", "other"]'
+    recipes = "\n".join([GOOD["recipes"], OTHER])
+    items = planned(tmp_path, pruners=pruners, sparsities=sparsities, recipes=recipes, seeds="seeds = [0]")
+    seen = [(item.label, item.experiment.sparsity, item.experiment.pattern) for item in items]
+    endings = ("", ", batch norm recalibrated", ", then other")
+    half, first = [(f"magnitude{end}", 0.5, "") for end in endings], [(f"dense{end}", 0.0, "") for end in endings]
+    pattern = [(f"magnitude, 2:4{end}", 0.5, "2:4") for end in endings]
+    assert seen == [*first, half[0], ("magnitude, redraw", 0.5, ""), *half[1:], *pattern]
+    recipe = items[2].experiment.after.recipe
+    assert items[1].experiment.after.batch_norm and recipe and recipe.duration == "2ep"
+    assert {item.recipe for item in items} == {"r"} and len({item.experiment.key for item in items}) == len(items)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sparsities": 'sparsities = ["4:2"]'}, "sparsities[0]: a pattern reads '2:4', for 2 weights kept of every 4"),
+        ({"sparsities": 'sparsities = ["2:4", "2:4"]'}, "sparsities: '2:4' stands there 2 times"),
+        ({"sparsities": "sparsities = [true]"}, "sparsities[0]: Input should be a valid number"),
+        (
+            {"recipe": 'recipe = "r"\nafter = ["batchnorm"]'},
+            "after ('nothing', 'batch_norm' or a recipe): no recipe 'batchnorm'",
+        ),
+        ({"recipe": 'recipe = "r"\nafter = []'}, "after: List should have at least 1 item"),
+    ],
+)
+def test_bad_patterns_and_sequels_are_told(tmp_path, changes, words):
+    assert words in faults(tmp_path, **changes)

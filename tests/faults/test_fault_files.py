@@ -20,6 +20,7 @@ from lth_bench.storage.records import read_record
 from lth_bench.storage.sealed import publish_json, sealed
 from lth_bench.storage.store import Store
 from lth_bench.storage.upkeep import verify
+from support.disks import mounted
 from support.documents import read_documents
 from support.fresh import fresh
 from support.places import COMMAND
@@ -58,12 +59,7 @@ def test_damage_to_any_file_is_noticed_and_mended(tmp_path, suite, tally, long):
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(os.getuid() != 0, reason="mounting a file system takes root")
 def test_a_full_file_system(tmp_path, tally):
-    small = tmp_path / "small"
-    small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "none", small]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("this machine does not let us mount a tmpfs")
-    try:
+    with mounted(small := tmp_path / "small", "size=3m"):
         suite = write_suite(tmp_path / "faults.toml", pruner("imp"), sparsities=[0.5, 0.9])
         run = [COMMAND, "run", suite, "--out", small / "out", "--workers", "2"]
         full = subprocess.run(run, capture_output=True, text=True)
@@ -75,8 +71,6 @@ def test_a_full_file_system(tmp_path, tally):
         finish(suite, small / "out")
         bad += [] if len(results(small / "out")) == 2 else ["the rest was not run"]
         tally("disk full (tmpfs)", 1, bad, "one sentence that names the file, nothing damaged, goes on with room")
-    finally:
-        subprocess.run(["umount", small], check=True)
 
 
 class Bomb:

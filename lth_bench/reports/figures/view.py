@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lth_bench.reports import escaping
 from lth_bench.reports.figures.style import Mark
 from lth_bench.reports.numbers import percentage
-from lth_bench.results.leaderboard import Place
+from lth_bench.results.leaderboard import Place, dense_rows
 
 Sketch = tuple[str, Callable[[], Figure]]
 """A caption, and what draws its figure."""
@@ -41,7 +41,7 @@ class View:
     def dense(self) -> pd.DataFrame:
         """The row of the dense network, if there is one."""
         rows = self.rows
-        return rows[(rows["target"] == 0) & (rows["control"] == "") & ~rows["own_recipe"] & (rows["n"] > 0)].head(1)
+        return dense_rows(rows[~rows["own_recipe"] & (rows["n"] > 0)]).head(1)
 
     @property
     def sparse(self) -> pd.DataFrame:
