@@ -8,9 +8,12 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
+from lth_bench.experiments.patterns import Pattern
 from lth_bench.pruning.masks import Masks
+from lth_bench.pruning.patterns import excess
 from lth_bench.speed.applicable import NotApplicable, pruned_linear
 
+PATTERN = Pattern(2, 4)
 CAPABILITY = (8, 0)  # Ampere, the first with sparse tensor cores
 
 
@@ -35,4 +38,4 @@ def with_two_four(network: nn.Module, masks: Masks) -> nn.Module:
 
 def is_two_four(mask: Tensor) -> bool:
     """Whether a mask, outputs × inputs, keeps at most 2 of each 4 neighbouring inputs."""
-    return mask.shape[-1] % 4 == 0 and int(mask.reshape(-1, 4).sum(1).max()) <= 2
+    return PATTERN.fits(mask.shape) and not excess(mask, PATTERN)
