@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -70,11 +71,11 @@ def latency(
         refuse([f"--out {file} does not end in one of {', '.join(f'.{form}' for form in FORMATS)}"])
     folder, key = _place(place, directory)
     terms = _terms(engine or [], batch or [1, 64], threads, seconds)
-    results = load(folder)
+    results = load(folder, all_revisions=bool(key))
     print_superseded(results)
     keys = [key] if key else _keys(results, folder, methods, at)
     context = _context(data, device)
-    failures = [key for key in keys if not _measure(folder, key, context, terms)]
+    failures = [key for key in _told(keys, results) if not _measure(folder, key, context, terms)]
     rows = _just_measured(latencies(results), keys, context, terms)
     if file:
         publish(file, formatted(rows, file.suffix[1:]).encode())
@@ -162,6 +163,15 @@ def _context(data: Path | None, device: Device) -> Context:
         refuse(["--device cuda: torch sees no CUDA device; take --device cpu"])
     kind = "cuda" if there and device is not Device.cpu else "cpu"
     return Context(installed_plugins(), data, torch.device(kind))
+
+
+def _told(keys: list[str], results: Results) -> Iterator[str]:
+    """The keys, each after a line on what is measured now."""
+    rows = results.frame.set_index("key")
+    for number, key in enumerate(keys, 1):
+        row = rows.loc[key]
+        say(err, f"{number}/{len(keys)} {row['method']} · {row['model']} · {row['dataset']} · {row['asked']:g}")
+        yield key
 
 
 def _measure(directory: Path, key: str, context: Context, terms: Terms) -> bool:
