@@ -126,6 +126,29 @@ class Twice(Chain):
         return self.head(self.two(self.two(self.one(x))))
 
 
+class Branch(nn.Module):
+    """Cannot be traced: it looks at its input."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(4, 4, 1)
+
+    def forward(self, x):
+        y = self.layer(x + 1)
+        return y if x.sum() > 0 else -y
+
+
+class Untraced(Chain):
+    """A module that cannot be traced stays whole, and the rest does not."""
+
+    def __init__(self):
+        super().__init__(two=nn.Conv2d(4, 4, 1), branch=Branch(), three=nn.Conv2d(4, 4, 1))
+        only_these(self.two, KEPT)
+
+    def forward(self, x):
+        return self.head(self.three(self.branch(self.two(self.one(x)))))
+
+
 class Tokens(Chain):
     """A linear layer on pixels, which are tokens here, as in a transformer."""
 
@@ -155,9 +178,10 @@ CASES = {
     Joined: {"one": 36, "two": 4 * 4, "fc": 12},
     Unknown: {"one": 36, "two": 16, "fc": 12},
     Twice: {"one": 36, "two": 4 * 4 * 9, "fc": 12},
+    Untraced: {"one": 36, "two": 2 * 2, "branch.layer": 16, "three": 16, "fc": 12},
     Tokens: {"one": 36, "two": 2 * 4, "three": 4 * 2, "fc": 12},
 }
-PUT_BACK = {Grouped, Unknown, Twice, Gate, Tokens}
+PUT_BACK = {Grouped, Unknown, Twice, Gate, Tokens, Untraced}
 
 
 def outputs(network, shape=SHAPE):
