@@ -80,7 +80,7 @@ def thinned(network: nn.Module, masks: Masks, channels: Masks) -> Thinned:
 
 
 class Tracer(fx.Tracer):
-    """Keeps layers, norms and what timm says cannot be traced as they are."""
+    """Keeps layers and norms as they are, and modules that cannot be traced."""
 
     def __init__(self) -> None:
         functions, modules = cast(Any, get_notrace_functions)(), cast(Any, get_notrace_modules)()
@@ -89,6 +89,16 @@ class Tracer(fx.Tracer):
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, self._whole) or super().is_leaf_module(module, name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        before, stack = len(self.graph.nodes), self.module_stack.copy()
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception:  # whatever the code of a module does with a value that is not there
+            for node in reversed(list(self.graph.nodes)[before:]):
+                self.graph.erase_node(node)
+            self.module_stack = stack
+            return self.create_proxy("call_module", self.path_of_module(m), args, kwargs)
 
 
 class Thinning:
@@ -100,7 +110,7 @@ class Thinning:
         self._model = _masked(network, masks)
         try:
             self._graph = Tracer().trace(self._model)
-        except Exception as error:  # whatever the code of a network does with a value that is not there
+        except Exception as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             raise ModelError(f"torch.fx cannot trace the network, so it cannot be thinned ({reason})") from error
         self._calls = Counter(node.target for node in self._graph.nodes if node.op == "call_module")
