@@ -13,7 +13,7 @@ import scipy  # type: ignore[import-untyped]  # which imports its parts where th
 from lth_bench.storage.latency import Quartiles, Speedup
 
 WARM = 3  # calls before the first turn
-TURN = 0.005  # seconds that a turn lasts at least, after one call that is not timed
+TURN = 0.01  # seconds that a turn is timed at least, after as many calls that only fill the caches
 MOST_CALLS = 1000  # in a turn
 LEAST, MOST = 7, 300  # rounds: with fewer than 6, a median has no interval of 95 %
 LEVEL = 0.95
@@ -60,7 +60,8 @@ def _repeats(call: Call) -> int:
 
 
 def _turn(call: Call, repeats: int) -> float:
-    call()
+    for _ in range(repeats):
+        call()
     started = time.perf_counter()
     for _ in range(repeats):
         call()

@@ -22,6 +22,20 @@ def test_engines_take_turns_in_every_round():
     assert called[: WARM + 1] == ["A"] * (WARM + 1)
 
 
+def test_the_first_calls_of_a_turn_which_find_the_caches_full_of_others_are_not_timed():
+    cold = [0]
+
+    def other():
+        cold[0] = 3
+        time.sleep(0.001)
+
+    def own():
+        time.sleep(0.03 if cold[0] > 0 else 0.001)
+        cold[0] -= 1
+
+    assert spread(interleaved({"other": other, "own": own}, 0.0)["own"]).upper < 0.01
+
+
 def test_rounds_end_with_the_time():
     started = time.perf_counter()
     times = interleaved({"A": lambda: time.sleep(0.001), "B": lambda: None}, 0.3)
