@@ -31,7 +31,7 @@ def export(
     onnx: Annotated[bool, typer.Option("--onnx", help="Also the masked network as ONNX.")] = False,
     data: DataRoot = None,
 ) -> None:
-    """Write the final network of an experiment and its masks, to be used without lth-bench."""
+    """Write the final network of an experiment and its masks, for use elsewhere."""
     from lth_bench.errors import ModelError
     from lth_bench.export.package import pack
     from lth_bench.storage.files import publish
