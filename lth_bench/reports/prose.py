@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from lth_bench.reports import averages, numbers
+from lth_bench.reports import averages, latencies, numbers
 from lth_bench.reports.columns import numbers as all_numbers
 from lth_bench.reports.escaping import markdown
 from lth_bench.reports.formats.markdown import bare
@@ -18,6 +18,7 @@ from lth_bench.reports.table import Column, listing
 from lth_bench.results.averages import averaged
 from lth_bench.results.evidence import Evidence
 from lth_bench.results.frame import Results, rows_of
+from lth_bench.results.latencies import latencies as measured_latencies
 from lth_bench.results.leaderboard import Leaderboards
 from lth_bench.results.ordering import overall
 from lth_bench.results.verdicts import badges
@@ -115,6 +116,7 @@ def report(
         *_checks(leaderboards),
         "## Costs",
         *_costs(leaderboards, rows),
+        *_speed(results),
         *_early_stop(leaderboards, rows),
         *_troubles(results.evidence),
         "## What this rests on",
@@ -179,6 +181,12 @@ def _costs(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
     least = rows[["bytes_dense", "bytes_bitmap", "bytes_csr"]].min(axis=1, skipna=False)
     note = f"{COSTS_NOTE} {ALONE_NOTE}" if rows["training_alone"].notna().any() else COSTS_NOTE
     return [_listed(leaderboards, COSTS, rows.assign(least_bytes=least)[rows["n"] > 0]), note]
+
+
+def _speed(results: Results) -> list[str]:
+    """Measured speed-ups next to theoretical ones, where `lth-bench latency` has measured."""
+    table = measured_latencies(results)
+    return [] if table.empty else ["## Measured speed", latencies.formatted(table, "md").strip("\n")]
 
 
 def _early_stop(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
