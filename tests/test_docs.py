@@ -38,8 +38,8 @@ from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
-from support.documents import read_documents
 from support.checkpoints import in_hub_cache
+from support.documents import read_documents
 from support.fresh import fresh
 from support.networks import make_session
 from support.places import ROOT
