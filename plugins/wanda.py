@@ -24,10 +24,13 @@ class Wanda:
 
     Sun et al. 2024, arXiv:2306.11695, section 3. A row holds the weights of one output (of a convolution: of one
     filter), and norms are over calibration examples, `examples` images of the training split, in the trained network.
-    `retraining` may follow, as that of one-shot magnitude pruning, which the paper does without.
+    Under a pattern N:M, the N highest scores of every M consecutive inputs of a row are kept. `retraining` may follow,
+    as that of one-shot magnitude pruning, which the paper does without.
 
     Deviations:
     - All prunable layers are pruned (the authors' code for images: linear layers inside blocks).
+    - Norms are those in the dense network (in the authors' code for language models, blocks see what pruned ones put
+      out), and layers that cannot hold a pattern stay dense (there, a last, shorter group is pruned too).
     - So that the target is hit to one weight, some rows of a layer lose one weight more than the others: those whose
       next weight scores lowest (the authors' code rounds down in every row).
     """
@@ -53,7 +56,10 @@ class Wanda:
 
     def prune(self, session: Session) -> None:
         scores = self.scores(session, [session.sample(self.examples)])
-        session.prune(self.by_row(scores, session.sparsity), uniform(session.shapes, session.sparsity))
+        if session.pattern:
+            session.prune(scores)
+        else:
+            session.prune(self.by_row(scores, session.sparsity), uniform(session.shapes, session.sparsity))
 
     def scores(self, session: Session, batches: Sequence[Batch]) -> dict[str, Tensor]:
         norms = input_norms(session, batches)

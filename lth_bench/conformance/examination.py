@@ -26,6 +26,7 @@ RULES = {
     "types": "parameters of a wrong type are refused",
     "networks": "it works on",
     "sparsity": "the sparsity asked for is met",
+    "pattern": "a pattern is held exactly, or refused",
     "pruned": "what is pruned stays zero in every tick, in the ticket and at the end",
     "masks": "masks are boolean",
     "scoring": "scoring changes neither weights nor buffers",
@@ -37,6 +38,7 @@ RULES = {
     "other seed": "another seed gives another result",
     "variant": "the same with",
 }
+PATTERN = "2:4"
 OBSERVED = (
     "sparsity",
     "pruned",
@@ -134,28 +136,49 @@ def _examined(plugins: Plugins, name: str, arguments: dict[str, Any], look: Look
 
 
 def _tried(bench: Bench) -> Iterator[Finding]:
-    trials = [bench.trial(specimen) for specimen in SPECIMENS]
-    if bench.sparsity is None and all(trial.unsuitable for trial in trials):
-        bench = dataclasses.replace(bench, sparsity=0.0)
-        trials = [bench.trial(specimen) for specimen in SPECIMENS]
+    bench, trials = _suited(bench, [{"sparsity": 0.0}, {"pattern": PATTERN}], len(SPECIMENS))
     yield from map(_about_network, trials)
     if all(trial.unsuitable for trial in trials):
         yield Finding("networks", "fails", "it can be used on none of these", "any network")
     for rule in OBSERVED:
         yield _about_trials(rule, trials)
-    yield from _about_seeds(bench, next((trial for trial in trials if not trial.failure), None))
+    first = next((trial for trial in trials if not trial.failure), None)
+    yield _about_pattern(bench, first)
+    yield from _about_seeds(bench, first)
 
 
 def _glanced_at(bench: Bench) -> Iterator[Finding]:
-    for specimen in SPECIMENS:
-        trial = bench.trial(specimen)
-        if not trial.unsuitable:
-            break
+    bench, trials = _suited(bench, [{"pattern": PATTERN}], 1)
+    trial = trials[-1]
     yield _about_network(trial)
     for rule in OBSERVED:
         yield _about_trials(rule, [trial])
     if not trial.failure:
         yield _finding("same seed", rules.same(trial, bench.repeated(trial.specimen, "again")))
+
+
+def _suited(bench: Bench, changes: list[dict[str, Any]], enough: int) -> tuple[Bench, list[Trial]]:
+    """The bench and its trials, until `enough` networks suit the pruner.
+
+    Where none does, and no sparsity was asked for, the bench with the first of the changes under which one does.
+    """
+    own = _trials(bench, enough)
+    if bench.sparsity is not None or any(not trial.unsuitable for trial in own):
+        return bench, own
+    for changed in (dataclasses.replace(bench, **change) for change in changes):
+        trials = _trials(changed, enough)
+        if any(not trial.unsuitable for trial in trials):
+            return changed, trials
+    return bench, own
+
+
+def _trials(bench: Bench, enough: int) -> list[Trial]:
+    trials: list[Trial] = []
+    for specimen in SPECIMENS:
+        trials.append(bench.trial(specimen))
+        if sum(not trial.unsuitable for trial in trials) == enough:
+            break
+    return trials
 
 
 def _about_network(trial: Trial) -> Finding:
@@ -175,6 +198,16 @@ def _about_trials(rule: str, trials: list[Trial]) -> Finding:
         if fault:
             return Finding(rule, "fails", f"{fault} ({trial.specimen.words})")
     return _untried(rule) if all(trial.failure for trial in trials) else Finding(rule, "holds")
+
+
+def _about_pattern(bench: Bench, first: Trial | None) -> Finding:
+    """The finding on a pattern, on the network of the first trial that has a result."""
+    if first is None:
+        return _untried("pattern")
+    trial = dataclasses.replace(bench, pattern=PATTERN).trial(first.specimen)
+    if trial.unsuitable:
+        return Finding("pattern", "does not apply", trial.unsuitable)
+    return _finding("pattern", trial.failure or rules.pattern(trial))
 
 
 def _about_seeds(bench: Bench, first: Trial | None) -> Iterator[Finding]:

@@ -37,6 +37,17 @@ def sparsity(trial: Trial) -> str | None:
     return f"{asked}, here {result.kept} remain, {missing} too few, more than any one channel that was removed has"
 
 
+def pattern(trial: Trial) -> str | None:
+    """Every layer that is not dense keeps exactly the pattern's share; that no group keeps more, each run checks."""
+    held = trial.session.pattern
+    assert held is not None
+    for name, mask in trial.ticket.masks.items():
+        share, count = mask.numel() * held.kept // held.of, int(mask.count_nonzero())
+        if count not in (share, mask.numel()):
+            return f"{held} keeps {share} of {mask.numel()} weights of {name!r}, here {count} remain"
+    return None
+
+
 def pruned(trial: Trial) -> str | None:
     """Pruned weights are zero at every tick, in the ticket and at the end."""
     if fault := trial.watcher.faults.get("pruned"):

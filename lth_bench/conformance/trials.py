@@ -17,6 +17,7 @@ from lth_bench.conformance.specimens import DATASET, MODELS, RECIPE, Specimen
 from lth_bench.conformance.traces import undone
 from lth_bench.conformance.watched import Watcher
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
+from lth_bench.experiments.patterns import parsed
 from lth_bench.experiments.plugins import Plugins, Provider, Registry
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Context
@@ -92,13 +93,14 @@ class Laboratory(Context):
 class Bench:
     """The bench for one pruner, with the networks and the data of this package; runs write into `directory`.
 
-    A given `sparsity` replaces that of each network.
+    A given `sparsity` replaces that of each network, and a `pattern` such as "2:4" either.
     """
 
     plugins: Plugins
     pruner: Choice
     directory: Path
     sparsity: float | None = None
+    pattern: str = ""
 
     def trial(self, specimen: Specimen, seed: int = 0) -> Trial:
         """A run whose Session is watched."""
@@ -117,7 +119,9 @@ class Bench:
 
     def _run(self, context: Context, specimen: Specimen, seed: int, folder: str, noise: int = 0) -> Run:
         sparsity = specimen.sparsity if self.sparsity is None else self.sparsity
-        experiment = Experiment(Choice(NAME), specimen.choice, RECIPE, self.pruner, sparsity, seed)
+        sparsity = parsed(self.pattern).sparsity if self.pattern else sparsity
+        data, model = Choice(NAME), specimen.choice
+        experiment = Experiment(data, model, RECIPE, self.pruner, sparsity, seed, pattern=self.pattern)
         directory = self.directory / folder
         with apart(noise), overheard() as output:
             record = run(identity(NAME, Planned(experiment, self.pruner.name, NAME, False)), directory, context)

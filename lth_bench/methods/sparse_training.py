@@ -152,9 +152,10 @@ def evolve_after_updates(
 
 
 class Explored:
-    """Rewires a Session, and knows which of its weights were ever kept."""
+    """Rewires a Session, and knows which of its weights were ever kept. Raises Unsuitable under a pattern."""
 
     def __init__(self, session: Session) -> None:
+        session.topology.require_no_pattern("replaces masks in training")
         self._session, self._ever = session, dict(session.masks)
 
     def rewire(self, masks: Masks) -> None:

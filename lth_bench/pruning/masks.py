@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -34,12 +34,29 @@ def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float]) 
     order of layers and of indices. Raises MaskError.
     """
     check_scores(scores, masks)
-    if isinstance(sparsity, Mapping):
-        check_layers(sparsity, masks, "sparsities")
-        return {
-            name: _to_target({name: scores[name]}, {name: mask}, sparsity[name])[name] for name, mask in masks.items()
-        }
-    return _to_target(scores, masks, sparsity)
+    wanted = targets(masks, sparsity).items()
+    return joined(highest(picked(scores, names), picked(masks, names), count) for names, count in wanted)
+
+
+def targets(masks: Masks, sparsity: float | Mapping[str, float]) -> dict[tuple[str, ...], int]:
+    """The weights to keep: a number for all layers together for a float, one for each layer for a dict.
+
+    Raises MaskError where fewer are left.
+    """
+    if not isinstance(sparsity, Mapping):
+        return {tuple(masks): _checked_count(sparsity, masks)}
+    check_layers(sparsity, masks, "sparsities")
+    return {(name,): _checked_count(sparsity[name], {name: mask}) for name, mask in masks.items()}
+
+
+def picked(layers: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """The tensors of some layers."""
+    return {name: layers[name] for name in names}
+
+
+def joined(parts: Iterable[Masks]) -> Masks:
+    """The masks of all layers, from those of some at a time."""
+    return {name: mask for part in parts for name, mask in part.items()}
 
 
 def check_scores(scores: Scores, masks: Masks) -> None:
@@ -105,12 +122,8 @@ def check_layers(given: Mapping[str, object], masks: Masks, what: str) -> None:
         raise MaskError(f"no {what} given for the prunable layers {missing}")
 
 
-def _to_target(scores: Scores, masks: Masks, sparsity: float) -> Masks:
-    size = sum(mask.numel() for mask in masks.values())
-    return highest(scores, masks, _checked_count(sparsity, size, sum(kept(masks).values()), ", ".join(masks)))
-
-
-def _checked_count(sparsity: float, size: int, alive: int, where: str) -> int:
+def _checked_count(sparsity: float, masks: Masks) -> int:
+    size, alive, where = sum(mask.numel() for mask in masks.values()), sum(kept(masks).values()), ", ".join(masks)
     if not 0 <= sparsity <= 1:
         raise MaskError(f"sparsity must lie in [0, 1], not {sparsity} ({where})")
     count = kept_count(sparsity, size)
@@ -150,7 +163,7 @@ def top(scores: Tensor, count: int, among: Tensor | None = None) -> Tensor:
 
 def _threshold(scores: Scores, masks: Masks, count: int) -> Tensor:
     """The `count`-th highest score among the weights that masks keep, as a tensor of one element."""
-    dtype, device = _comparable([score.dtype for score in scores.values()]), next(iter(masks.values())).device
+    dtype, device = comparable([score.dtype for score in scores.values()]), next(iter(masks.values())).device
     if count == 0:
         return torch.full((1,), math.inf, dtype=dtype, device=device)
     alive = torch.empty(sum(kept(masks).values()), dtype=dtype, device=device)
@@ -172,7 +185,7 @@ def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(tensor.flatten().split(PIECE) for tensor in tensors), strict=True)
 
 
-def _comparable(dtypes: list[torch.dtype]) -> torch.dtype:
+def comparable(dtypes: list[torch.dtype]) -> torch.dtype:
     """A float type that NumPy has too, and that holds scores of these types without rounding."""
     if all(dtype in (torch.float16, torch.bfloat16, torch.float32) for dtype in dtypes):
         return torch.float32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from msgspec import UNSET, convert, structs
@@ -13,8 +14,10 @@ from torch import nn
 from lth_bench.data.examples import Source
 from lth_bench.errors import Diverged
 from lth_bench.experiments.experiment import Experiment
+from lth_bench.experiments.patterns import parsed
 from lth_bench.models.predictions import evaluate
 from lth_bench.pruning.masks import check_masks, full, kept
+from lth_bench.pruning.patterns import breach, dense_layers
 from lth_bench.pruning.tickets import Ticket, write_ticket
 from lth_bench.running.context import Context
 from lth_bench.running.metrics import answers, described, latency, on_paths
@@ -45,10 +48,11 @@ def judge(identity: Identity, outcome: Outcome, directory: Path, context: Contex
     network = context.network(experiment, 0)
     weights = context.prunable(experiment, network)
     _check(outcome, network, weights)
+    notes = {**facts.notes, **_pattern_notes(experiment, outcome)}
     test = context.test(experiment.dataset)
-    results = _test(outcome, network, test, context)
+    results = _test(outcome, network, context.seen(test, experiment), context)
     network.load_state_dict(outcome.states["last"])
-    _check_rebuilt(outcome, network, context.training(experiment.dataset)[1])
+    _check_rebuilt(outcome, network, context.examples(experiment)[1])
     about, pace = described(network, weights, test.shape), latency(network, test.shape)
     joined = on_paths(network, weights, test.shape)
     ticket = Ticket(facts.ticket, outcome.states["start"], outcome.masks, outcome.states["last"], outcome.channels)
@@ -61,7 +65,7 @@ def judge(identity: Identity, outcome: Outcome, directory: Path, context: Contex
         data=DataHashes(context.read(experiment.dataset).digest, test.digest()),
         curve=facts.curve,
         events=facts.events,
-        notes=facts.notes or None,
+        notes=notes or None,
         ticket=TicketReference(ticket.step, write_ticket(ticket_path(directory, experiment.key), ticket)),
     )
     return record, pace
@@ -90,13 +94,28 @@ def _check(outcome: Outcome, network: nn.Module, weights: Mapping[str, nn.Parame
             raise InvalidResult(f"the {best} weights have {nonzeros} non-zeros, more than the {most} of the masks")
 
 
+def _pattern_notes(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
+    """Which layers are dense under a pattern, and why. Raises InvalidResult for masks that do not hold it."""
+    if not experiment.pattern:
+        return {}
+    pattern = parsed(experiment.pattern)
+    if fault := breach(outcome.masks, pattern):
+        raise InvalidResult(
+            f"the pruner {experiment.pruner.name!r} was to hold {pattern}, but {fault}; prune by session.prune(), or "
+            "refuse patterns by raising Unsuitable"
+        )
+    layers, reason = dense_layers(outcome.masks, pattern)
+    own = outcome.facts.notes.get("off_target")
+    return {"dense_layers": layers, "off_target": f"{own}; {reason}" if own else reason} if layers else {}
+
+
 def _check_rebuilt(outcome: Outcome, network: nn.Module, validation: Source) -> None:
     """Raises InvalidResult if this network, built anew, is not the one that was measured at the end of training.
 
-    One that was pruned after that is not compared.
+    One that was pruned or recalibrated after that is not compared.
     """
     facts, curve = outcome.facts, outcome.facts.curve
-    if not curve.step or curve.step[-1] != facts.step or facts.ticket == facts.step:
+    if not facts.bests or curve.step[-1] != facts.step or facts.ticket == facts.step:
         return
     accuracy, trained = evaluate(network, validation)[1], curve.validation_accuracy[-1]
     if abs(accuracy - trained) * len(validation) > max(1, FLIPPED * len(validation)) + 0.5:

@@ -34,13 +34,14 @@ def unsuitable(experiments: Iterable[Experiment], context: Context) -> Iterator[
     """
     context = dataclasses.replace(context, device=torch.device("cpu"), store=None, _placed={})
     until = time.monotonic() + SECONDS
-    refused: dict[tuple[str, str], list[float]] = {}
+    refused: dict[tuple[str, str], list[float | str]] = {}
     for experiment in _distinct(experiments):
         seconds = until - time.monotonic()
         if seconds > 0 and (reason := _told(lambda: _reason(experiment, context), seconds)):  # noqa: B023 - called now
-            refused.setdefault((_place(experiment, context.plugins), reason), []).append(experiment.sparsity)
-    for (place, reason), sparsities in refused.items():
-        yield f"pruners: {place}, sparsity {', '.join(map(str, sparsities))}: {reason}"
+            target = experiment.pattern or experiment.sparsity
+            refused.setdefault((_place(experiment, context.plugins), reason), []).append(target)
+    for (place, reason), targets in refused.items():
+        yield f"pruners: {place}, sparsity {', '.join(map(str, targets))}: {reason}"
 
 
 def _distinct(experiments: Iterable[Experiment]) -> Iterable[Experiment]:

@@ -7,15 +7,19 @@ from dataclasses import replace
 
 import torch
 
+from lth_bench.data.examples import Source
 from lth_bench.errors import DataError, ModelError
 from lth_bench.experiments.experiment import Choice, Experiment
-from lth_bench.experiments.recipe import Schedule
-from lth_bench.pruning.allocation import kept_count
+from lth_bench.experiments.patterns import parsed
+from lth_bench.experiments.recipe import Recipe, Schedule
+from lth_bench.pruning.allocation import Shapes, kept_count, sizes_of
 from lth_bench.pruning.doctor import standardised
+from lth_bench.pruning.patterns import misfit
 from lth_bench.pruning.rehearsal import Rehearsal
 from lth_bench.running.context import Context
 from lth_bench.running.first_calls import unsuitable
 from lth_bench.running.transfer import origin_faults
+from lth_bench.training import sequels
 
 
 def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
@@ -23,22 +27,27 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
     experiments = list(experiments)
     data_faults = list(_data_faults(experiments, context))
     absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
-    sizes: dict[str, int | str] = {}
+    shapes: dict[str, Shapes | str] = {}
     drawn: set[str] = set()
     for experiment in experiments:
         if experiment.dataset in absent:
             continue
         pair = _pair(experiment)
-        if pair not in sizes:
-            sizes[pair] = _prunable_weights(experiment, context)
-        faults += _faults(experiment, sizes[pair])
+        if pair not in shapes:
+            shapes[pair] = _prunable_shapes(experiment, context)
+        faults += _faults(experiment, shapes[pair])
         faults += _recipe_faults(experiment, context)
         draw = f"{pair} {experiment.recipe.initialisation} {experiment.recipe.norm_scale}"
-        if draw not in drawn and isinstance(sizes[pair], int):
+        if draw not in drawn and not isinstance(shapes[pair], str):
             drawn.add(draw)
             faults += _overwritten(experiment, context)
-    unsound = {pair for pair, size in sizes.items() if isinstance(size, str)}
-    sound = [e for e in experiments if isinstance(sizes.get(_pair(e)), int) and _pair(e.base or e) not in unsound]
+        sequel = f"{pair} {experiment.after.batch_norm}"
+        if sequel not in drawn and not isinstance(shapes[pair], str):
+            drawn.add(sequel)
+            faults += _without_sequel(experiment, context)
+    unsound = {pair for pair, found in shapes.items() if isinstance(found, str)}
+    checked = [e for e in experiments if _pair(e) in shapes]
+    sound = [e for e in checked if not {_pair(e), _pair(e.base or e)} & unsound]
     faults = list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
     return faults or list(unsuitable(experiments, context))
 
@@ -67,11 +76,12 @@ def _data_faults(experiments: list[Experiment], context: Context) -> Iterator[tu
             yield dataset, f"datasets: {error}{remedy}"
 
 
-def _prunable_weights(experiment: Experiment, context: Context) -> int | str:
-    """The number of prunable weights, or what is wrong with the model."""
-    batch = context.training(experiment.dataset)[0].batch(slice(0, 2))
-    rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, context.classes(experiment.dataset))
+def _prunable_shapes(experiment: Experiment, context: Context) -> Shapes | str:
+    """The shapes of the prunable weights, or what is wrong with the model."""
+    classes = context.classes(experiment.dataset)
     try:
+        batch = context.examples(experiment)[0].batch(slice(0, 2))
+        rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, classes)
         fault = rehearsal.fault()
         network = context.network(experiment, 0)
     except ModelError as error:
@@ -80,15 +90,18 @@ def _prunable_weights(experiment: Experiment, context: Context) -> int | str:
         return f"models: {experiment.model.name!r} {fault}"
     if fault := standardised(network, batch.inputs):
         return f"models: {experiment.model.name!r} {fault}; use a model without weight standardisation"
-    total = sum(weight.numel() for weight in context.prunable(experiment, network).values())
-    return total or f"models: {experiment.model.name!r} has no prunable convolution or linear weight"
+    shapes = {name: tuple(weight.shape) for name, weight in context.prunable(experiment, network).items()}
+    return shapes or f"models: {experiment.model.name!r} has no prunable convolution or linear weight"
 
 
-def _faults(experiment: Experiment, size: int | str) -> Iterator[str]:
-    if isinstance(size, str):
-        yield size
-    elif kept_count(experiment.sparsity, size) == 0:
-        name = experiment.model.name
+def _faults(experiment: Experiment, shapes: Shapes | str) -> Iterator[str]:
+    name = experiment.model.name
+    if isinstance(shapes, str):
+        yield shapes
+    elif experiment.pattern:
+        if fault := misfit(parsed(experiment.pattern), shapes):
+            yield f"sparsities: for {name!r}: {fault}"
+    elif kept_count(experiment.sparsity, size := sum(sizes_of(shapes).values())) == 0:
         yield f"sparsities: {experiment.sparsity} would leave none of the {size:,} prunable weights of {name!r}"
 
 
@@ -110,8 +123,20 @@ def _overwritten(experiment: Experiment, context: Context) -> Iterator[str]:
         )
 
 
+def _without_sequel(experiment: Experiment, context: Context) -> Iterator[str]:
+    """Why what is to follow the mask cannot follow it on this network."""
+    if experiment.after.batch_norm and (fault := sequels.misfit(experiment.after, context.network(experiment, 0))):
+        yield f"after: for {experiment.model.name!r}: {fault}"
+
+
 def _recipe_faults(experiment: Experiment, context: Context) -> Iterator[str]:
-    data, recipe, name = context.training(experiment.dataset)[0], experiment.recipe, experiment.dataset.name
+    """Faults of the recipes of an experiment and of what follows its mask, on its data."""
+    data, name = context.training(experiment.dataset)[0], experiment.dataset.name
+    for recipe in filter(None, (experiment.recipe, experiment.after.recipe)):
+        yield from _unfit(recipe, data, name)
+
+
+def _unfit(recipe: Recipe, data: Source, name: str) -> Iterator[str]:
     if recipe.batch_size > len(data):
         yield f"recipes: batch_size {recipe.batch_size} is more than the {len(data)} training examples of {name!r}"
         return

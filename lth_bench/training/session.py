@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from lth_bench.training.clock import Clock, Until
 from lth_bench.training.course import Course
 from lth_bench.training.fast_step import advance, backward
 from lth_bench.training.optimizers import check_trainable, complete_gradients, make_optimizer, restored
+from lth_bench.training.passes import Passes
 from lth_bench.training.setup import Setup, SharedTraining
 from lth_bench.training.state import Snapshot
 from lth_bench.training.topology import Sparsity, Topology
@@ -35,16 +36,17 @@ class Session:
     """A model, its training data and a clock.
 
     `sparsity` is the target and `step` the clock. Learning rate, data order and noise are pure functions of
-    (seed, step), so a rewind needs an int and some tensors.
+    (seed, step), so a rewind needs an int and some tensors. Under a `pattern` such as 2:4 the target is the sparsity of
+    the network in which every layer that can holds it; without one, `pattern` is None.
     """
 
     def __init__(self, setup: Setup) -> None:
-        self.sparsity = setup.sparsity
         self.model = setup.network(stream_seed(setup.seed, "initialisation"))
         self.order = BatchOrder(setup.training, setup.recipe, setup.seed)
         self.clock = Clock(setup.recipe, setup.seed, self.order.steps_per_epoch, next(self.model.parameters()).device)
         weights = setup.prunable(self.model)
-        self.topology = Topology(self.model, weights, self.input_shape, lambda: self.account.unmetered())
+        self.topology = Topology(self.model, weights, self.input_shape, lambda: self.account.unmetered(), setup.pattern)
+        self.pattern, self.sparsity = setup.pattern, self.topology.target(setup.sparsity)
         self.account = Account(self.clock, self.topology, setup.progress)
         self.course = Course(self.model, setup.validation, setup.progress, sum(self.topology.kept))
         self.output_layer = output_layer(self.model)
@@ -53,7 +55,7 @@ class Session:
         self.rng = generator(setup.seed, "method")
         self.optimizer: torch.optim.Optimizer | None = None
         self._network, self._memory, self._observer = setup.drawn or setup.network, setup.memory, setup.observer
-        self._precision: torch.dtype | None = None
+        self._passes = Passes(self.model, self.clock, self.account)
         self._parameters, self._infinite = list(self.model.parameters()), state.infinite_places(self.model)
         if setup.memory:
             setup.memory.attach(self)
@@ -151,11 +153,11 @@ class Session:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """The network's outputs, N × classes, for N inputs; charged as a training pass."""
-        return self.account.own_pass(self._forward, inputs)
+        return self.account.own_pass(self._passes.forward, inputs)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of a batch, in nats, with the recipe's label smoothing; charged as a training pass."""
-        return self.account.own_pass(self._loss, batch)
+        return self.account.own_pass(self._passes.loss, batch)
 
     def update(self) -> None:
         """One optimiser step at this tick's learning rate; pruned weights and their optimiser state stay zero."""
@@ -163,12 +165,13 @@ class Session:
 
     def dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
         """Gradients of the training loss for all prunable weights, pruned ones too."""
-        return self.account.own_pass(self._dense_gradients, batch)
+        return self.account.own_pass(self._passes.dense_gradients, batch, self.weights)
 
     def prune(self, scores: Scores, sparsity: Sparsity | None = None) -> None:
         """Keeps the highest scores: over all layers to a float (by default the target), in each layer to a dict.
 
-        The count is exact, ties go to the earlier weight, and what is pruned stays pruned. Raises MaskError for scores
+        The count is exact, ties go to the earlier weight, and what is pruned stays pruned. Under a pattern, the best of
+        each group and layers that cannot hold it are kept; at the target, nothing else is. Raises MaskError for scores
         that do not fit and for a target that would leave no weight at all.
         """
         self.account.refuse_scoring("prune()")
@@ -192,7 +195,7 @@ class Session:
 
         It ends at or above the sparsity by less than one channel; the best channel of every layer stays. A channel
         takes with it its filter and bias, scale and shift of the batch norm behind it, and weights that read nothing
-        else. Raises MaskError.
+        else. Raises MaskError, and Unsuitable under a pattern.
         """
         channels, masks = self.topology.chosen_channels(scores, self.sparsity if sparsity is None else sparsity)
         self.adopt(masks, channels)
@@ -205,13 +208,15 @@ class Session:
         """Computes every prunable weight by the module that `make(layer, weight)` gives, by layer; before any update.
 
         In evaluation mode such a module gives the weight that is evaluated. `weights` then holds the tensors from
-        which weights are computed, except where a weight is computed from several.
+        which weights are computed, except where a weight is computed from several. Under a pattern, modules that give
+        weights in it have it as their attribute `pattern`; Unsuitable is raised where none does.
         """
         self.account.refuse("parametrize()")
         if self.optimizer is not None:
             raise SessionError("parametrize() after the first update; call it before")
         with self._at_work(), self.account.unmetered():
             modules = parametrisation.register(self.model, self.weights, make)
+            self.topology.check_computed(modules)
             self._parameters = list(self.model.parameters())
         return modules
 
@@ -227,6 +232,7 @@ class Session:
     def rewire(self, masks: Masks) -> None:
         """Replaces the masks, after an update or in place of it; new weights start at zero, with empty state."""
         self.account.require_loop("rewire()")
+        self.topology.require_no_pattern("replaces masks in training")
         masking.check_masks(masks, self.masks)
         self._set_masks({name: masks[name].clone() for name in self.masks}, rewired=True)
         if self.account.tick_open:
@@ -251,8 +257,8 @@ class Session:
         if self._observer:
             self._observer.entered()
         optimizer, saved = self.optimizer, state.saved_optimizer(self.optimizer)
-        outer = self.account.scoring, self._precision
-        self.account.scoring, self._precision = True, precision or self._precision
+        outer = self.account.scoring, self._passes.precision
+        self.account.scoring, self._passes.precision = True, precision or self._passes.precision
         try:
             noise = kept_noise(next(self.model.parameters()).device)
             with state.undone(self.model), noise, mode(self.model, training=training):
@@ -261,7 +267,7 @@ class Session:
                 with self.account.metered():  # it knows weights by their places in memory, which have changed
                     yield
         finally:
-            self.account.scoring, self._precision = outer
+            self.account.scoring, self._passes.precision = outer
             self.optimizer = restored(optimizer, saved, self.recipe, self.model)
 
     def snapshot(self) -> Snapshot:
@@ -345,8 +351,7 @@ class Session:
             self._observer.left()
 
     def _ticks(self, end: int) -> Iterator[Batch]:
-        if end < self.step:
-            raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
+        self.clock.check_ahead(end)
         check_trainable(self.optimizer, self.model)
         self._parameters = list(self.model.parameters())
         self.account.loop_open = True
@@ -395,28 +400,9 @@ class Session:
         advance(self.optimizer)
         self._close_tick()
 
-    def _forward(self, inputs: Tensor) -> Tensor:
-        """Outputs in the recipe's precision; scores are computed in float32 at least, so that few of them tie."""
-        self.account.passed(len(inputs))
-        if self.account.scoring or self.clock.recipe.precision == "float32":
-            return cast(Tensor, self.model(inputs if self._precision is None else inputs.to(self._precision)))
-        with torch.autocast(inputs.device.type, torch.bfloat16):
-            return cast(Tensor, self.model(inputs).float())
-
-    def _loss(self, batch: Batch) -> Tensor:
-        logits = self._forward(batch.inputs)
-        loss = nn.functional.cross_entropy(logits, batch.labels, label_smoothing=self.clock.recipe.label_smoothing)
-        if not self.account.scoring:
-            self.account.loss = loss
-        return loss
-
-    def _dense_gradients(self, batch: Batch) -> dict[str, Tensor]:
-        loss, weights = self._loss(batch), list(self.weights.values())
-        self.account.charge_dense()
-        return dict(zip(self.weights, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
-
     def _recall(self, memory: SharedTraining[Session], end: int) -> None:
         """Trains with a memory; the Session ends the same whether the memory computed or looked up."""
+        self.clock.check_ahead(end)
         check_trainable(self.optimizer, self.model)
         self.course.mark_ticket(self.step)
         try:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from torch import nn
 
 from lth_bench.data.examples import Source
+from lth_bench.experiments.patterns import Pattern
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.layer_roles import prunable
 from lth_bench.models.predictions import nothing
@@ -56,7 +57,8 @@ class Setup:
     """The parts of a Session: a function from an initialisation seed to a network, data, recipe, target and seed.
 
     `prunable` finds the weights that may be pruned. A memory looks up segments that were trained before; `progress` is
-    called at every tick and pass. Where `network` loads a file, `drawn` draws all weights.
+    called at every tick and pass. Where `network` loads a file, `drawn` draws all weights. With a `pattern`, the target
+    is what holding it comes to.
     """
 
     network: Callable[[int], nn.Module]
@@ -70,3 +72,4 @@ class Setup:
     prunable: Callable[[nn.Module], dict[str, nn.Parameter]] = prunable
     observer: Observer[Any] | None = None
     drawn: Callable[[int], nn.Module] | None = None
+    pattern: Pattern | None = None

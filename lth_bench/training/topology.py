@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 from torch import Tensor, nn
 
-from lth_bench.errors import MaskError, SessionError
+from lth_bench.errors import MaskError, SessionError, Unsuitable
+from lth_bench.experiments.patterns import Pattern
 from lth_bench.models.flops import Passage, passage
 from lth_bench.pruning import channels as channelling
 from lth_bench.pruning import masks as masking
+from lth_bench.pruning import patterns
 from lth_bench.pruning.masks import Masks, Scores
 from lth_bench.training.optimizers import clean
 
@@ -21,7 +23,7 @@ Sparsity = float | Mapping[str, float]
 class Topology:
     """The prunable weights of a network and their masks; `channels` holds the kept output channels of thinned layers.
 
-    `kept` counts the weights kept by layer, in the order of `masks`.
+    `kept` counts the weights kept by layer, in the order of `masks`. Under a `pattern`, pruning never breaks it.
     """
 
     def __init__(
@@ -30,8 +32,10 @@ class Topology:
         weights: dict[str, nn.Parameter],
         input_shape: tuple[int, ...],
         unmetered: Callable[[], AbstractContextManager[None]],
+        pattern: Pattern | None = None,
     ) -> None:
         self._model, self._input_shape, self._unmetered = model, input_shape, unmetered
+        self.pattern = pattern
         self.weights, self.masks = weights, masking.full(weights)
         self.channels: Masks = {}
         self._inverted = False
@@ -62,14 +66,37 @@ class Topology:
 
     def pruned(self, scores: Scores, sparsity: Sparsity) -> Masks:
         """The masks that keep the highest scores, or the lowest inside `inverted()`. Raises MaskError."""
-        masks = masking.pruned(self._ranked(scores), self.masks, sparsity)
+        ranked, pattern = self._ranked(scores), self.pattern
+        masks = (
+            patterns.pruned(ranked, self.masks, sparsity, pattern)
+            if pattern
+            else masking.pruned(ranked, self.masks, sparsity)
+        )
         if not any(masking.kept(masks).values()):
             raise MaskError(f"a sparsity of {sparsity} would leave no weight at all")
         return masks
 
     def chosen_channels(self, scores: Scores, sparsity: float) -> tuple[Masks, Masks]:
-        """The output channels to keep by layer, and the masks that follow from them. Raises MaskError."""
+        """The output channels to keep by layer, and the masks that follow. Raises MaskError and Unsuitable."""
+        self.require_no_pattern("removes whole channels")
         return channelling.chosen(self.structure, self.masks, self._ranked(scores), sparsity, self.channels)
+
+    def target(self, sparsity: float) -> float:
+        """The sparsity asked for, or under a pattern that of the network that holds it. Raises Unsuitable."""
+        return patterns.reached(self.pattern, self.shapes) if self.pattern else sparsity
+
+    def require_no_pattern(self, what: str) -> None:
+        """Raises Unsuitable under a pattern, for a method that does `what`."""
+        if self.pattern:
+            raise Unsuitable(
+                f"a method that {what} does not support patterns: what it keeps would not hold {self.pattern}; leave "
+                f"{self.pattern} out for it"
+            )
+
+    def check_computed(self, modules: Mapping[str, nn.Module]) -> None:
+        """Raises Unsuitable under a pattern if no module that weights are computed by gives them in that pattern."""
+        if not any(getattr(module, "pattern", None) == self.pattern for module in modules.values()):
+            self.require_no_pattern("computes weights by modules without that `pattern`")
 
     def within(self, masks: Masks, channels: Masks) -> Masks:
         """These masks without the weights that are pruned already; keeps only these channels. Raises MaskError.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from golden.agreement import (
@@ -14,6 +16,9 @@ from golden.agreement import (
 )
 from golden.cases import Case, Difference, Unchecked
 from golden.networks import examples, network_session
+from lth_bench.experiments.patterns import Pattern
+from lth_bench.methods.calibration import gram, layer_calls
+from lth_bench_plugins.sparsegpt import best, operate
 from support.pairs import pruner
 
 
@@ -21,6 +26,9 @@ def check_wanda(case: Case) -> None:
     """Layers that the official code leaves dense are not compared; its norms are ours up to a factor for each layer."""
     if not case.masks:
         raise Unchecked("norms over batches of several sizes, which the official code weighs by their sizes")
+    if "prune_n" in case.facts:
+        check_wanda_pattern(case)
+        return
     session, wanda = network_session(case), pruner("wanda", {})
     scores = wanda.scores(session, [examples(case)])
     official = case.own("score/")
@@ -30,6 +38,23 @@ def check_wanda(case: Case) -> None:
     ranked = wanda.by_row(scores, case.facts.get("sparsity", share_pruned(case.mask)))
     for name, mask in case.mask.items():
         assert torch.equal(ranked[name] > 0, mask), name
+
+
+def check_wanda_pattern(case: Case) -> None:
+    """Block after block, with the official masks in the blocks before, whose inputs are then the official ones.
+
+    Layers whose inputs do not make whole groups stay dense here.
+    """
+    pattern = Pattern(case.facts["prune_m"] - case.facts["prune_n"], case.facts["prune_m"])
+    session, wanda = network_session(case, pattern), pruner("wanda", {})
+    official = {name: case.mask.get(name, mask) for name, mask in session.masks.items()}
+    for block in sorted({name.split(".fc")[0] for name in case.mask}):
+        ours = session.topology.pruned(wanda.scores(session, [examples(case)]), session.sparsity)
+        for name in (name for name in case.mask if name.startswith(block) and pattern.fits(case.mask[name].shape)):
+            assert torch.equal(ours[name], official[name]), name
+        session.adopt(
+            {name: official[name] if name.startswith(block) else mask for name, mask in session.masks.items()}
+        )
 
 
 CONDITION = 1e-8
@@ -59,7 +84,65 @@ def check_woodfisher(case: Case) -> None:
         assert_close(session.weights[name].detach(), after, allowed)
 
 
-CHECKS = {"wanda": check_wanda, "woodfisher": check_woodfisher}
+COMPENSATED = 5e-5
+"""What float32 is allowed in new weights, on which errors of all columns to the left have an effect."""
+
+
+def check_sparsegpt(case: Case) -> None:
+    """Layers that cannot hold a pattern stay dense here, and are not compared."""
+    if case.own("H_diag"):
+        check_hessians(case)
+    if not case.masks:
+        return
+    pattern = pattern_of(case)
+    if pattern and any(mask.ndim > 2 for mask in case.mask.values()):
+        check_flat_groups(case, pattern)
+        return
+    session, sparsegpt = network_session(case, pattern), pruner("sparsegpt", options(case))
+    layers, sparsities = list(case.mask), layer_sparsities(session.masks) | layer_sparsities(case.mask)
+    blocks = [[name for name in layers if name.startswith(block)] for block in ("blocks.0.", "blocks.1.")]
+    sparsegpt.prune(session, [examples(case)], blocks if "sequential" in case.variant else [layers], sparsities)
+    allowed = allowance(case) if case.dtype == torch.float64 else COMPENSATED
+    for name in (name for name in layers if pattern is None or pattern.fits(case.mask[name].shape)):
+        assert torch.equal(session.masks[name], case.mask[name]), name
+        assert_close(session.weights[name].detach(), case.own("w_after/")[name], allowed)
+
+
+def pattern_of(case: Case) -> Pattern | None:
+    """What is kept of so many; the official code says how many are pruned."""
+    of = case.facts.get("prunem", 0)
+    return Pattern(of - case.facts["prunen"], of) if of else None
+
+
+def options(case: Case) -> dict[str, Any]:
+    return {"columns": case.facts.get("blocksize", 128), "damping": case.facts.get("percdamp", 0.01)}
+
+
+def check_hessians(case: Case) -> None:
+    """The official sums are twice ours, divided by the number of examples."""
+    session, batch = network_session(case), examples(case)
+    calls = layer_calls(session, batch)
+    for name, diagonal in case.own("H_diag/").items():
+        name = f"{name.removesuffix('.weight')}.weight"
+        ours = gram(session, [batch], name, calls)[0] * 2 / len(batch.inputs)
+        assert_close(ours.diagonal(), diagonal, allowance(case))
+        if (whole := case.own("H/").get(name)) is not None:
+            assert_close(ours, whole, allowance(case))
+
+
+def check_flat_groups(case: Case, pattern: Pattern) -> None:
+    """The official groups of convolutions go through kernels before channels, so the layers are pruned one by one."""
+    session, batch, sparsegpt = network_session(case), examples(case), pruner("sparsegpt", options(case))
+    calls = layer_calls(session, batch)
+    for name, mask in case.mask.items():
+        matrix = session.weights[name].detach().flatten(1)[None].clone()
+        upper, _ = sparsegpt.factor(gram(session, [batch], name, calls) * 2 / len(batch.inputs), matrix, 0)
+        kept = operate(matrix, upper, 128, pattern.of, lambda costs, start: best(costs, pattern.kept))
+        assert torch.equal(kept[0].view_as(mask), mask), name
+        assert_close(matrix[0].view_as(mask), case.own("w_after/")[name], allowance(case))
+
+
+CHECKS = {"sparsegpt": check_sparsegpt, "wanda": check_wanda, "woodfisher": check_woodfisher}
 NOT_COMPARABLE = [
     Difference(
         "woodfisher", lambda case: case.variant.startswith("mfac."), "the last of the gradients stays zero there"
@@ -71,8 +154,8 @@ NOT_COMPARABLE = [
     ),
     Difference(
         "wanda",
-        lambda case: case.variant.startswith("llm.") and bool(case.masks),
-        "later blocks see what pruned ones put out, or patterns N:M; here, all see the dense network's",
+        lambda case: case.variant.startswith("llm.") and bool(case.masks) and "prune_n" not in case.facts,
+        "later blocks see what pruned ones put out; here, all see the dense network's",
     ),
     Difference(
         "wanda", lambda case: case.facts.get("granularity") == "layer", "ranks over whole layers, not over rows"

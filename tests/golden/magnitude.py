@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from itertools import count, takewhile
 
+import torch
 from torch import Tensor
 
 from golden.agreement import allowance, assert_masks_equal, assert_scores_close, layer_sparsities, share_pruned
-from golden.cases import Case
+from golden.cases import Case, Difference
 from golden.networks import Sloped, network_session, session_on, weights_session
+from lth_bench.experiments.patterns import Pattern
 from lth_bench.methods.rounds import global_rounds
 from lth_bench.methods.scores import magnitude
 from support.pairs import pruner
@@ -76,5 +78,32 @@ def check_lamp(case: Case) -> None:
         assert_masks_equal(session, mask)
 
 
-CHECKS = {"magnitude": check_magnitude, "magnitude_jax": check_magnitude_jax, "imp": check_imp, "lamp": check_lamp}
-NOT_COMPARABLE = []
+def check_nm_magnitude(case: Case) -> None:
+    """ASP on a model: eligible layers, masks and weights; or a mask of each tensor by itself, but for vectors."""
+    pattern = Pattern(2, 4)
+    if "eligible" not in case.facts:
+        weights = {name: w for name, w in (case.arrays("param/") | case.arrays("w/")).items() if name in case.mask}
+        session = weights_session({name: weight for name, weight in weights.items() if weight.ndim > 1}, pattern)
+        session.prune(magnitude(session))
+        assert_masks_equal(session, {name: case.mask[name] for name in session.masks})
+        return
+    session, asp = network_session(case, pattern), pruner("nm_magnitude", {"eligible": "multiples"})
+    sparsities = asp.sparsities(session)
+    assert {name for name, sparsity in sparsities.items() if not sparsity} == set(case.facts["not_eligible"])
+    session.prune(magnitude(session), sparsities)
+    assert_masks_equal(session, {name: case.mask.get(name, torch.ones_like(m)) for name, m in session.masks.items()})
+    assert all(torch.equal(session.weights[name], after) for name, after in case.own("w_after/").items())
+
+
+CHECKS = {
+    "magnitude": check_magnitude,
+    "magnitude_jax": check_magnitude_jax,
+    "imp": check_imp,
+    "lamp": check_lamp,
+    "nm_magnitude": check_nm_magnitude,
+}
+NOT_COMPARABLE = [
+    Difference(
+        "nm_magnitude", lambda case: "2d" in case.variant, "groups along outputs and inputs; here, along inputs alone"
+    )
+]

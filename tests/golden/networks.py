@@ -12,6 +12,7 @@ from torch.nn import functional
 from golden.cases import Case
 from lth_bench.data.examples import Batch, Examples
 from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.patterns import Pattern
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
@@ -107,7 +108,7 @@ def examples(case: Case) -> Batch:
     return Batch(inputs.to(case.dtype), labels.long())
 
 
-def network_session(case: Case) -> Session:
+def network_session(case: Case, pattern: Pattern | None = None) -> Session:
     """A Session on the case's network with the case's weights, checked against the case's logits."""
     graph = Graph(case.meta["network"])
     values = case.arrays("param/") | case.arrays("buffer/")
@@ -116,7 +117,7 @@ def network_session(case: Case) -> Session:
         raise ValueError(f"{case.path.name} has no param/ for {', '.join(sorted(missing))}")
     graph.load_state_dict(values, strict=False)
     batch = examples(case)
-    session = session_on(graph.to(case.dtype), batch)
+    session = session_on(graph.to(case.dtype), batch, pattern=pattern)
     for mode, logits in case.arrays("check/logits_f64.").items():
         with torch.no_grad(), session.scoring(training=mode == "train"):
             allowed = 1e-12 if case.dtype == torch.float64 else 1e-4
@@ -124,15 +125,17 @@ def network_session(case: Case) -> Session:
     return session
 
 
-def weights_session(weights: Mapping[str, Tensor]) -> Session:
-    return session_on(Weights(weights))
+def weights_session(weights: Mapping[str, Tensor], pattern: Pattern | None = None) -> Session:
+    return session_on(Weights(weights), pattern=pattern)
 
 
-def session_on(network: nn.Module, batch: Batch | None = None, sparsity: float = 0.5) -> Session:
+def session_on(
+    network: nn.Module, batch: Batch | None = None, sparsity: float = 0.5, pattern: Pattern | None = None
+) -> Session:
     """A Session on a network as it is, and on these examples or a single one of zeros."""
     inputs, labels = batch or (torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64))
     data = Examples(inputs, labels)
-    return Session(Setup(lambda seed: network, data, data, RECIPE, sparsity, 0))
+    return Session(Setup(lambda seed: network, data, data, RECIPE, sparsity, 0, pattern=pattern))
 
 
 def _given(node: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from lth_bench.conformance import small_session
 from lth_bench.data.examples import Batch, Examples
 from lth_bench.errors import MaskError
 from lth_bench.methods.calibration import input_norms
@@ -43,6 +44,22 @@ def test_rows_lose_one_weight_more_where_their_next_scores_lowest(sparsity, expe
     by_layer = dict.fromkeys(session.weights, sparsity)
     session.prune(wanda.by_row(wanda.scores(session, [IMAGES]), sparsity), by_layer)
     assert left(session) == expected
+
+
+@pytest.mark.parametrize(
+    ("pattern", "kept"), [("2:4", [True, True, False, False]), ("1:2", [True, False, False, True])]
+)
+def test_wanda_keeps_the_best_of_every_group_under_a_pattern(pattern, kept):
+    layer = nn.Linear(4, 1, bias=False)
+    layer.weight.data = torch.tensor([[1.0, -2.0, 3.0, -4.0]])
+    batch = Batch(torch.tensor([[5.0, 2.0, 1.0, 1.0]]), torch.zeros(1, dtype=torch.long))
+    session, wanda = (
+        small_session(lambda: nn.Sequential(layer), *batch, pattern=pattern),
+        pruner("wanda", {"examples": 1}),
+    )
+    assert wanda.scores(session, [batch])["0.weight"].tolist() == [[5, 4, 3, 4]]
+    wanda.prune(session)
+    assert session.masks["0.weight"].tolist() == [kept]
 
 
 def test_wanda_prunes_after_the_last_step_or_is_trained_on():

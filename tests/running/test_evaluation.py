@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
@@ -27,17 +29,27 @@ class Turning(nn.Module):
         return self.layers(x.flip(1) if self.turned else x)
 
 
-def recorded(tmp_path, turns, pruner="dense", sparsity=0.0):
+@dataclass(frozen=True)
+class Adopting:
+    """Keeps the first inputs of every layer, whatever is asked for."""
+
+    def __call__(self, session):
+        session.train()
+        session.adopt({name: torch.arange(w.shape[1]).expand_as(w) < 20 for name, w in session.weights.items()})
+
+
+def recorded(tmp_path, turns, pruner="dense", sparsity=0.0, pattern=""):
     plugins = load_plugins()
+    plugins.pruners.add("adopting", Adopting, Provider("tests", __name__, "tests", "0"))
 
     def make(pretrained=False, in_chans=1, num_classes=10, **others):
         return Turning(num_classes, turns)
 
-    name = f"turning_{turns}_{pruner}".lower()
+    name = f"turning_{turns}_{pruner}_{pattern}".lower().replace(":", "_")
     plugins.models.add(name, make, Provider("tests", __name__, "tests", "0"))
     context = Context(plugins, None, torch.device("cpu"))
     trained = recipe(duration="3ep", batch_size=64, learning_rate=0.1, momentum=0.9)
-    experiment = Experiment(Choice("digits"), Choice(name), trained, Choice(pruner), sparsity, 0)
+    experiment = Experiment(Choice("digits"), Choice(name), trained, Choice(pruner), sparsity, 0, pattern=pattern)
     return run(identity("tests", Planned(experiment, pruner, "short", False)), tmp_path, context)
 
 
@@ -56,3 +68,25 @@ def test_a_network_that_is_pruned_after_its_last_step_counts_as_it_is_then(tmp_p
     assert record.status == "done", record.error
     assert record.ticket.step == record.curve.step[-1]
     assert record.test.last.accuracy < record.curve.validation_accuracy[-1] - 0.02, "no training after the mask"
+
+
+def test_a_pattern_is_measured_and_dense_layers_are_listed(tmp_path):
+    record = recorded(tmp_path, False, "magnitude", 0.9375, "1:16")
+    size, kept = 64 * 32 + 32 * 10, (64 * 32 + 32 * 10) // 16
+    assert (record.sparsity.mask, record.sparsity.measured) == (kept, 1 - kept / size)
+    assert record.notes is None
+    record = recorded(tmp_path, False, "magnitude", 1 - 1 / 64, "1:64")
+    assert record.sparsity.mask == 32 + 32 * 10
+    assert record.notes == {
+        "dense_layers": ["layers.2.weight"],
+        "off_target": "layers.2.weight dense, as inputs do not come in groups of 64",
+    }
+
+
+def test_masks_that_do_not_hold_the_pattern_make_a_record_invalid(tmp_path):
+    record = recorded(tmp_path, False, "adopting", 0.5, "2:4")
+    assert (record.status, record.error.kind) == ("failed", "invalid")
+    assert record.error.message == (
+        "the pruner 'adopting' was to hold 2:4, but layer 'layers.0.weight' keeps more than 2 weights in 160 of its "
+        "512 groups; prune by session.prune(), or refuse patterns by raising Unsuitable"
+    )

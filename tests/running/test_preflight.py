@@ -89,13 +89,19 @@ def patient(monkeypatch):
     monkeypatch.setattr("lth_bench.running.first_calls.SECONDS", 120.0)
 
 
-def first_calls(*pruners, sparsities=(0.5,)):
+def first_calls(*pruners, sparsities=(0.5,), pattern=""):
     plugins = load_plugins()
     for kind in (Picky, Mortal, Sleepy):
         plugins.pruners.add(kind.__name__.lower(), kind, Provider("tests", __name__, "tests", "0"))
     experiments = [
         Experiment(
-            Choice("digits"), Choice("lenet_300_100"), recipe(), choice(plugins.pruners, *pruner), sparsity, seed
+            Choice("digits"),
+            Choice("lenet_300_100"),
+            recipe(),
+            choice(plugins.pruners, *pruner),
+            sparsity,
+            seed,
+            pattern=pattern,
         )
         for pruner in pruners
         for sparsity in sparsities
@@ -127,3 +133,31 @@ def test_a_pruner_that_dies_or_never_returns_says_nothing_and_costs_seconds(monk
     assert first_calls(("mortal", {}), ("sleepy", {})) == []
     assert time.monotonic() - started < 60
     assert capfd.readouterr() == ("", "")
+
+
+# ---- patterns --------------------------------------------------------------------------------------------------------
+
+
+def test_a_pattern_that_no_layer_can_hold_is_told_before_anything_runs():
+    assert first_calls(("imp", {}), ("snip", {}), pattern="3:7") == [
+        "sparsities: for 'lenet_300_100': no prunable layer can hold 3:7, which takes inputs in groups of 7: theirs "
+        "number 64, 100, 300; ask for another pattern, or for a sparsity"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pruner", "arguments", "does"),
+    [
+        ("rigl", {}, "replaces masks in training"),
+        ("l1_filter", {"layers": "all"}, "removes whole channels"),
+        ("supermask", {}, "computes weights by modules without that `pattern`"),
+    ],
+)
+def test_a_method_without_pattern_support_says_so_before_anything_runs(patient, pruner, arguments, does):
+    (fault,) = first_calls((pruner, arguments), pattern="2:4")
+    assert "on digits, sparsity 2:4: a method that" in fault
+    assert does in fault and fault.endswith("leave 2:4 out for it")
+
+
+def test_methods_that_prune_by_scores_support_patterns(patient):
+    assert first_calls(("imp", {}), ("snip", {}), ("gmp", {"end": "10it", "begin": "0it"}), pattern="2:4") == []

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lth_bench import Count, Session, Unsuitable, chance, hookimpl, magnitude
-from lth_bench.pruning.masks import full
+from lth_bench.pruning.masks import full, pruned
 
 BROKEN: dict[str, tuple[str, str]] = {}
 """By name, the rule that must be found broken, and a pattern of the reason."""
@@ -70,6 +70,33 @@ class Talkative:
             session.loss(batch).backward()
             session.update()
             sys.stderr.write(f"step {session.step}\n")
+
+
+@breaks("pattern", r"was to hold 2:4, but layer 'conv1.weight', whose inputs do not come in groups of 4, is not")
+@dataclass(frozen=True)
+class Patternless:
+    """Adopts masks of its own, whatever is asked for."""
+
+    def __call__(self, session: Session) -> None:
+        session.adopt(pruned(magnitude(session), session.masks, session.sparsity))
+        session.train()
+
+
+@breaks("pattern", r"2:4 keeps \d+ of \d+ weights of '\w+.weight', here \d+ remain")
+@dataclass(frozen=True)
+class Overeager:
+    """Removes half of what a pattern keeps."""
+
+    def __call__(self, session: Session) -> None:
+        session.prune(magnitude(session))
+        if session.pattern:
+            dense = {name: mask.all() for name, mask in session.masks.items()}
+            half = {
+                name: masked if dense[name] else masked & (torch.rand(masked.shape, generator=session.rng) < 0.5)
+                for name, masked in session.masks.items()
+            }
+            session.adopt(half)
+        session.train()
 
 
 @breaks("networks", "RuntimeError at .*: no; it printed at last: .*thinking 98 thinking 99$")

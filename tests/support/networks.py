@@ -9,6 +9,7 @@ from torch import nn
 
 from lth_bench.data.examples import Examples
 from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.patterns import parsed
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
@@ -78,8 +79,9 @@ RECIPES = {
 }
 
 
-def make_session(recipe: Recipe = RECIPES["sgd"], sparsity: float = 0.5, seed: int = 0) -> Session:
-    return Session(Setup(network, examples(70), examples(20, 1), recipe, sparsity, seed))
+def make_session(recipe: Recipe = RECIPES["sgd"], sparsity: float = 0.5, seed: int = 0, pattern: str = "") -> Session:
+    held = parsed(pattern) if pattern else None
+    return Session(Setup(network, examples(70), examples(20, 1), recipe, sparsity, seed, pattern=held))
 
 
 def states_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
