@@ -47,7 +47,7 @@ class Product:
         return inputs
 
 
-class Watch(TorchFunctionMode):
+class ProductWatch(TorchFunctionMode):
     """Tells `see` of every product of inputs with one of the weights, before it is computed."""
 
     def __init__(self, weights: Mapping[str, Tensor], see: Callable[[Product], None]) -> None:
