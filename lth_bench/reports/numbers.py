@@ -29,7 +29,7 @@ def signed_or_zero(value: float) -> str:
 
 def half(interval: float) -> str:
     """Half the width of an interval around a mean, empty for NaN."""
-    return "" if math.isnan(interval) else f"± {interval:.2f}"
+    return "" if math.isnan(interval) else f"± {abs(interval):.2f}"
 
 
 def bounds(lower: float, upper: float, form: Form) -> str:
