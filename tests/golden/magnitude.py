@@ -13,6 +13,8 @@ from golden.networks import Sloped, network_session, session_on, weights_session
 from lth_bench.experiments.patterns import Pattern
 from lth_bench.methods.rounds import global_rounds
 from lth_bench.methods.scores import magnitude
+from lth_bench.methods.sparse_training import layer_sparsities as spread_sparsities
+from lth_bench.pruning.allocation import kept_count
 from support.pairs import pruner
 
 
@@ -32,6 +34,16 @@ def check_magnitude_jax(case: Case) -> None:
         scores = {name: score / score.norm() for name, score in scores.items()}
     session.prune(scores, share_pruned(case.mask) if "Global" in case.function else layer_sparsities(case.mask))
     assert_masks_equal(session, case.mask)
+    if distribution := case.called_with(r"instant_sparsify, (uniform|erk)"):
+        check_counts_by_layer(case, distribution)
+
+
+def check_counts_by_layer(case: Case, distribution: str) -> None:
+    """Layers keep what jaxpruner's do, which are rounded one by one, to one weight."""
+    session = weights_session(case.arrays("w/"))
+    for name, sparsity in spread_sparsities(session, distribution, case.facts["sparsity"]).items():
+        size, official = case.mask[name].numel(), int(case.mask[name].count_nonzero())
+        assert abs(kept_count(sparsity, size) - official) <= 1, name
 
 
 def sensitivities(case: Case) -> dict[str, Tensor]:
