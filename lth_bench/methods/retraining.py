@@ -59,14 +59,16 @@ def retrain(session: Session, start: Snapshot, how: RetrainingOrScratch) -> None
 
 def prune_trained(session: Session, prune: Callable[[], None], how: RetrainingOrNone, rewind_to: Duration) -> None:
     """Trains, prunes by `prune` and, unless `how` is "none", retrains from `rewind_to` on, as `retrain` does."""
-    if how != "none":
-        require_learning_rate(session, how)
+    if how == "none":
+        session.train()
+        prune()
+        return
+    require_learning_rate(session, how)
     session.train(until=rewind_to)
     start = session.snapshot()
     session.train()
     prune()
-    if how != "none":
-        retrain(session, start, how)
+    retrain(session, start, how)
 
 
 def _stretch(session: Session) -> None:
