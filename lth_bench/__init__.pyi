@@ -10,6 +10,7 @@ from .experiments.parameters import Count as Count
 from .experiments.parameters import Rate as Rate
 from .experiments.parameters import Share as Share
 from .experiments.recipe import Recipe as Recipe
+from .export.state_files import load_network as load_network
 from .methods.controls import Base as Base
 from .methods.retraining import Retraining as Retraining
 from .methods.retraining import retrain as retrain

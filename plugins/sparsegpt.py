@@ -25,13 +25,12 @@ TRIES = 8  # times that a damping which does not suffice is made ten times as la
 class SparseGPT:
     """Train, then prune each layer column by column, and let the columns to the right make up for the error.
 
-    Frantar & Alistarh 2023, arXiv:2301.00774, section 3. H is the sum of 2 x xᵀ / n over what a layer sees of n
-    calibration `examples`, images of the training split, with `damping` times the mean of its diagonal added to that. A
-    weight costs w² / U_jj², with U the upper Cholesky factor of H⁻¹. Of every `columns` columns, the weights that cost
-    least by their values so far are removed, the same share everywhere; under a pattern, those of each group. Inputs
-    that are always zero lose their weights. The `inputs` of a layer are what the pruned layers before it put out, or
-    those of the dense network. One layer's H is in memory at a time. `retraining` may follow, as that of one-shot
-    magnitude pruning, which the paper does without.
+    Frantar & Alistarh 2023, arXiv:2301.00774, section 3. H is the sum of 2 x xᵀ / `examples` over what a layer sees of
+    `examples` images of the training split, plus `damping` times the mean of its diagonal, and U the upper Cholesky
+    factor of H⁻¹; a weight costs w² / U_jj². Of every `columns` columns, the weights that cost least by their values so
+    far are removed, the same share in all; under a pattern, those of each group. An input that is always zero loses its
+    weights. `inputs` of a layer are those that the pruned layers before it put out, or those of the dense network. One
+    layer's H is in memory at a time. `retraining` may follow, which the paper does without.
 
     Deviations:
     - All prunable layers are pruned (the authors' code: linear layers inside blocks), convolutions as in the authors'

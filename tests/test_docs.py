@@ -12,6 +12,7 @@ import sys
 import tomllib
 from functools import partial
 
+import huggingface_hub
 import numpy as np
 import pytest
 import timm
@@ -22,6 +23,8 @@ import lth_bench
 from lth_bench import Batch, Dataset, Listing, Recipe
 from lth_bench.cli.main import app
 from lth_bench.experiments import hookspecs
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.experiment import Choice, Experiment
 from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import KINDS, Provider, load_plugins
 from lth_bench.experiments.suite import Suite
@@ -35,10 +38,13 @@ from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
+from support.checkpoints import in_hub_cache
+from support.documents import read_documents
 from support.fresh import fresh
 from support.networks import make_session
 from support.places import ROOT
 
+SHORT = Recipe(Duration("60it"), 64, 0.05, momentum=0.9)
 PUBLIC = [
     "__version__",
     "Base",
@@ -63,6 +69,7 @@ PUBLIC = [
     "layer_rates",
     "layerwise",
     "layerwise_rounds",
+    "load_network",
     "magnitude",
     "retrain",
     "uniform",
@@ -100,6 +107,10 @@ class Example:
         make_context(None, "cpu")
         network = timm.create_model("lenet_300_100", in_chans=1, num_classes=26, img_size=(8, 8))
         save_file(network.state_dict(), self.folder / "letters.safetensors")
+        plain = Experiment(Choice("digits"), Choice("cifar_resnet20"), SHORT, Choice("dense"), 0.0, 0)
+        session = make_context(None, "cpu").session(plain)
+        session.train()
+        save_file(session.model.state_dict(), self.folder / "resnet20.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +118,8 @@ def example(tmp_path_factory):
     folder = tmp_path_factory.mktemp("documentation")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
+        patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(folder / "hub"))
+        in_hub_cache(folder / "hub", "timm/resnet18.a1_in1k").write_bytes(b"weights")
         yield Example(folder)
         for path in folder.glob("*.py"):
             patch.delitem(sys.modules, path.stem)
@@ -177,8 +190,30 @@ def test_the_suite_of_the_documentation_with_weights_of_a_file_has_no_fault(exam
     assert len(files) == 1 and {item.model_label for item in planned} == {"from letters", "LeNet-300-100"}
 
 
+def test_the_suite_of_the_documentation_without_training_makes_tables_of_finite_numbers(example, command, tmp_path):
+    (file,) = [block.values[0] for block in blocks("toml") if "resnet20.safetensors" in block.values[0]]
+    (example.folder / "as_it_is.toml").write_text(file)
+    done = command("run", example.folder / "as_it_is.toml", "--out", tmp_path, "--workers", 1, "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    records = read_documents(tmp_path)
+    assert [record["status"] for record in records] == ["done"] * 15
+    for steps, label in ((0, "Wanda"), (0, "Wanda, batch norm recalibrated"), (36, "Wanda, then fine_tuning")):
+        found = [record for record in records if record["label"] == label]
+        assert [sum(event["steps"] for event in record["events"]) for record in found] == [steps] * 2
+        assert all(record["events"][0]["kind"] == "score" for record in found)
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "Here no method trains, so there are no tickets to judge." in report and "training FLOPs" in report
+    for name in ("leaderboard", "table", "status"):
+        assert command(name, tmp_path).returncode == 0
+    written = [*tmp_path.glob("leaderboard.*"), *(tmp_path / "report").glob("report.*")]
+    assert len(written) == 7
+    for path in written:
+        assert not re.search(r"[>|,&\s(]([+-]?inf|nan|∞)[\s×<|,&)]", path.read_text(), re.I), path
+
+
 def test_lines_for_a_notebook_run_by_themselves():
-    scripts = [block.values[0] for block in blocks("python") if "@hookimpl" not in block.values[0]]
+    other = [block for block in blocks("python") if not block.id.startswith("export.md")]  # tests/export runs those
+    scripts = [block.values[0] for block in other if "@hookimpl" not in block.values[0]]
     assert any("timm.create_model" in script for script in scripts)
     for script in scripts:
         fresh(exec, script, {})

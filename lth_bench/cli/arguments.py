@@ -47,7 +47,9 @@ Workers = Annotated[
     int | None, typer.Option("--workers", min=1, metavar="N", help="Worker processes; by default one a processor.")
 ]
 TrainedOn = Annotated[Device, typer.Option("--device", help="Where networks are trained.")]
-Download = Annotated[bool, typer.Option("--download", help="Fetch absent data sets into the folder of --data.")]
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch absent data sets into --data, absent checkpoints into timm's cache.")
+]
 Loaders = Annotated[
     int,
     typer.Option("--loaders", min=0, metavar="N", help="Processes per worker to read images that do not fit memory."),

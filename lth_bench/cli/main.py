@@ -15,7 +15,9 @@ from rich.text import Text
 from lth_bench.cli import plugin, store
 from lth_bench.cli.arguments import RunDirectory
 from lth_bench.cli.doctor import doctor
+from lth_bench.cli.export import export
 from lth_bench.cli.figure import figure
+from lth_bench.cli.latency import latency
 from lth_bench.cli.plan import plan
 from lth_bench.cli.report import leaderboard, report
 from lth_bench.cli.run import run
@@ -109,7 +111,7 @@ def status(directory: RunDirectory) -> None:
         raise typer.Exit(1)
 
 
-for command in (run, status, plan, leaderboard, report, table, figure, doctor):
+for command in (run, status, plan, leaderboard, report, table, figure, latency, doctor, export):
     app.command()(command)
 app.command("list")(list_)
 app.add_typer(store.app, name="store")

@@ -77,14 +77,32 @@ def _place_faults(folders: list[Path], suite: str) -> Iterator[str]:
         yield f"the name of the suite has {length} bytes, at most {LONGEST_SUITE} fit a file name; rename its file"
 
 
+def download_checkpoints(suite: str, plugins: Plugins, root: Path | None) -> None:
+    """Fetches timm's checkpoints that a suite's models start from into its cache, where that lacks them."""
+    from lth_bench.errors import SuiteError
+    from lth_bench.experiments.checkpoints import fetch, is_absent
+    from lth_bench.experiments.plan import read_suite
+
+    try:
+        models = read_suite(suite, plugins, root)[1].models
+        for name in dict.fromkeys(model.name for model in models if model.pretrained):
+            if is_absent(name):
+                out.print(f"fetching the checkpoint of {name} into timm's cache", markup=False, soft_wrap=True)
+                fetch(name)
+    except SuiteError as error:
+        refuse(error.faults)
+    except ValueError as error:
+        refuse([str(error)])
+
+
 def download_absent(plugins: Plugins, planned: list[Planned], root: Path | None) -> None:
     """Fetches the absent data sets of these experiments, where a plugin knows how."""
     from lth_bench.running.context import dataset_named
 
-    if root is None:
-        refuse(["--download needs a folder: give --data DIR or LTH_BENCH_DATA"])
     for entry in {str(item.experiment.dataset): item.experiment.dataset for item in planned}.values():
         fetch = dataset_named(plugins.datasets, entry).download
         if fetch is not None:
+            if root is None:
+                refuse(["--download needs a folder: give --data DIR or LTH_BENCH_DATA"])
             out.print(f"fetching {entry.name} into {root}/", markup=False, soft_wrap=True)
             fetch(root)

@@ -28,7 +28,13 @@ from lth_bench.cli.arguments import (
     TrainedOn,
     Workers,
 )
-from lth_bench.cli.preconditions import download_absent, read_limits, refuse_changed, refuse_places
+from lth_bench.cli.preconditions import (
+    download_absent,
+    download_checkpoints,
+    read_limits,
+    refuse_changed,
+    refuse_places,
+)
 from lth_bench.cli.selection import Selection, installed_plugins, select
 from lth_bench.cli.terminal import err, finish, out, print_paths, refuse, say
 
@@ -67,6 +73,8 @@ def run(
     limits = read_limits(time_limit, memory_limit, stall_limit)
     server = _server()
     plugins = installed_plugins()
+    if download:
+        download_checkpoints(suite, plugins, data)
     selected = select(suite, only, plugins, data, redo)
     directory = directory or selected.directory
     code = Code(plugins)

@@ -66,6 +66,11 @@ class BatchOrder:
         order = torch.randperm(len(self.data), generator=generator(self.seed, *purpose))
         return self.data.batch(order[:count].to(self.data.labels.device))
 
+    def part(self, number: int, size: int, purpose: tuple[object, ...]) -> Batch:
+        """The training examples of one part of `size` when all are drawn from the stream of a purpose."""
+        order = torch.randperm(len(self.data), generator=generator(self.seed, *purpose))
+        return self.data.batch(order[number * size : (number + 1) * size].to(self.data.labels.device))
+
     def balanced_sample(self, per_class: int, purpose: tuple[object, ...]) -> Batch:
         """`per_class` training examples of every class, sorted by class.
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from lth_bench.data.augmentation import augmented
-from lth_bench.data.pixels import normalised
+from lth_bench.data.pixels import normalised, scale_and_shift
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.hashing import sha256
 from lth_bench.storage.tensors import serialized
@@ -65,6 +65,9 @@ class Source(Protocol):
     def to(self, device: torch.device) -> Self:
         """The same examples, whose batches are on this device."""
 
+    def renormalised(self, mean: Sequence[float], std: Sequence[float]) -> Self:
+        """The same examples with another normalisation, `mean` and `std` of each channel for pixels in [0, 1]."""
+
     def digest(self) -> str:
         """A hash of the content and of its normalisation."""
 
@@ -107,6 +110,10 @@ class Examples:
         )
         for draw, images, labels in batches:
             yield Batch(self._inputs(augmented(images, draw.recipe, draw.seed, draw.step)), labels)
+
+    def renormalised(self, mean: Sequence[float], std: Sequence[float]) -> Examples:
+        scale, shift = (value.to(self.images.device) for value in scale_and_shift(mean, std))
+        return replace(self, scale=scale, shift=shift)
 
     def digest(self) -> str:
         tensors = {name: value for name, value in vars(self).items() if value is not None}

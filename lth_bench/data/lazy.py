@@ -6,7 +6,7 @@ import random
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,9 @@ class LazyExamples:
 
     def to(self, device: torch.device) -> LazyExamples:
         return LazyExamples(self._listing, self._mean, self._std, self._loaders, self._index, device)
+
+    def renormalised(self, mean: Sequence[float], std: Sequence[float]) -> LazyExamples:
+        return LazyExamples(self._listing, tuple(mean), tuple(std), self._loaders, self._index, self._device)
 
     def digest(self) -> str:
         """A hash of the listing's digest, the chosen examples and their normalisation."""

@@ -10,6 +10,20 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of each channel, for pixels in [0, 1]."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ValueError("mean and std go together, each with a number for every channel")
+        if not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            raise ValueError(f"mean and std must be finite numbers, std above 0; found {self.mean} and {self.std}")
+
+
+@dataclass(frozen=True)
 class Adapters:
     """Options that fit a timm model to its use; an option that the model function has itself goes to that function.
 
@@ -20,6 +34,8 @@ class Adapters:
     `layer_scale`: the value at which LayerScale and its like start (`zero_init.py`).
     `keep`: the layers that are kept dense, that is, not pruned (`layer_roles.py`).
     `weights`: what identifies a file of weights that every seed starts from (`weights.py`, `loading.py`).
+    `weights_from`: "timm" reads the file as timm reads its own checkpoints (`checkpoints.py`, `pretrained.py`).
+    `normalisation`: that of the images that the weights were trained on; None takes the data set's.
     `output_layer`: "new" leaves the file's output layer out and draws another one for every seed.
     """
 
@@ -29,6 +45,8 @@ class Adapters:
     layer_scale: float | None = None
     keep: tuple[Literal["first", "output", "depthwise"], ...] = ()
     weights: str = ""
+    weights_from: Literal["file", "timm"] = "file"
+    normalisation: Normalisation | None = None
     output_layer: Literal["own", "new"] = "own"
 
     def __post_init__(self) -> None:
@@ -36,8 +54,12 @@ class Adapters:
             raise ValueError(f"layer_scale must be a finite number above 0, found {self.layer_scale}")
         if self.weights and not re.fullmatch("sha256:[0-9a-f]{64}", self.weights):
             raise ValueError("weights stand beside the arguments of a suite's model, as in weights = 'PATH'")
+        if self.weights_from == "timm" and not self.weights:
+            raise ValueError("timm's checkpoint is asked for beside the arguments of a model, by pretrained = true")
         if self.output_layer == "new" and not self.weights:
             raise ValueError("output_layer = 'new' replaces that of a file; name it by weights = 'PATH'")
+        if self.normalisation and not self.weights:
+            raise ValueError("mean and std are those of the weights of a file; name it by weights = 'PATH'")
         if self.weights and (changed := self._overwritten()):
             raise ValueError(f"{changed} changes how a network starts, but weights come from a file; leave it out")
 

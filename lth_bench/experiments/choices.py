@@ -22,7 +22,7 @@ from lth_bench.experiments.spelling import known_names
 Instance = TypeVar("Instance")
 Place = tuple[int | str, ...]
 Keys = Callable[[Place], list[str]]
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, Any] = MappingProxyType({})
 SHOWN = len("sha256:01234567")
 
 
@@ -64,7 +64,7 @@ def dataset_choice(plugins: Plugins, name: str, arguments: dict[str, Any]) -> Ch
     return Choice(name, revision=revision_of(plugins.datasets[name]))
 
 
-def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any], start: Mapping[str, str] = _NONE) -> Choice:
+def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any], start: Mapping[str, Any] = _NONE) -> Choice:
     """The identity of a model, without the adapter options that are at their default; `start` are further options.
 
     Raises ValueError with a line for every bad option, but does not ask whether timm has the model.
@@ -82,6 +82,8 @@ def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any], start: 
     changed = without_defaults(adapters)
     if adapters.keep:
         changed["keep"] = sorted(set(adapters.keep))
+    if adapters.normalisation:
+        changed["normalisation"] = {name: list(values) for name, values in changed["normalisation"].items()}
     identity = others | changed
     return Choice(name, {key: identity[key] for key in arguments if key in identity}, revision_of(function))
 
@@ -111,7 +113,10 @@ def label(entry: Choice, title: str = "") -> str:
 
 
 def _shortened(value: Any) -> Any:
-    """A value as tables show it: of what identifies a file, the first digits."""
+    """A value as tables show it: of what identifies a file, the first digits; mean±std of each channel, or of all."""
+    if isinstance(value, dict) and value.keys() == {"mean", "std"}:
+        channels = [f"{mean}±{std}" for mean, std in zip(value["mean"], value["std"], strict=True)]
+        return channels[0] if len(set(channels)) == 1 else " ".join(channels)
     return value[:SHOWN] if isinstance(value, str) and re.fullmatch("sha256:[0-9a-f]{64}", value) else value
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +12,7 @@ from typing import Any, cast
 from pydantic import JsonValue, ValidationError
 
 from lth_bench.errors import UnknownName
+from lth_bench.experiments.checkpoints import cached
 from lth_bench.experiments.choices import choice, dataset_choice, faults_of, model_choice, validated
 from lth_bench.experiments.experiment import Choice, without_defaults
 from lth_bench.experiments.plugins import Plugins
@@ -55,19 +57,30 @@ class Lookup:
         try:
             choose = partial(model_choice, self._plugins, start=self._start(entry))
         except ValueError as error:
-            self.faults.append(f"{place}.weights: {error}")
+            self.faults.append(f"{place}.{'pretrained' if entry.pretrained else 'weights'}: {error}")
             return Choice(entry.name)
         return self._choice(choose, entry, place) or Choice(entry.name)
 
-    def _start(self, entry: ModelEntry) -> dict[str, str]:
+    def _start(self, entry: ModelEntry) -> dict[str, Any]:
         """The options that say what a model starts from. Raises ValueError."""
-        start: dict[str, str] = {"output_layer": entry.output_layer} if entry.output_layer else {}
-        if entry.weights is None:
-            return start
-        path = find_weights(entry.weights, self._folders)
+        if "pretrained" in entry.arguments and entry.name not in self._plugins.models:
+            raise ValueError("pretrained = true stands beside the arguments, not among them")
+        start: dict[str, Any] = {"output_layer": entry.output_layer} if entry.output_layer else {}
+        if entry.mean is not None:
+            start["normalisation"] = {"mean": entry.mean, "std": entry.std}
+        if entry.pretrained:
+            checkpoint = cached(entry.name)
+            own = {} if entry.normalisation else {"normalisation": asdict(checkpoint.normalisation)}
+            return {"weights": self._noted(checkpoint.path), "weights_from": "timm", **own, **start}
+        if entry.weights is not None:
+            return {"weights": self._noted(find_weights(entry.weights, self._folders)), **start}
+        return start
+
+    def _noted(self, path: Path) -> str:
+        """What identifies a file, which `files` then has. Raises ValueError."""
         digest = digest_of(path)
         self.files.setdefault(digest, path)
-        return {"weights": digest, **start}
+        return digest
 
     def recipe(self, place: str, name: str) -> Recipe | None:
         """A recipe of the suite, else a registered one."""

@@ -17,6 +17,8 @@ Initialisation = Literal["own", "kaiming_normal", "glorot_normal"]
 class Recipe:
     """A training recipe; no field belongs to one method alone. Raises ValueError for values that do not go together.
 
+    A `duration` of "0it" trains nothing: methods then prune the network as it starts.
+
     Learning rate: `warmup` is linear; after it, `schedule` "step" multiplies by `factor` at each of the `milestones`,
     counted from the start of training, and "cosine" falls to zero over the remaining steps. Decay: on "all" parameters,
     or on "weights" alone, not on biases and norm layers. Augmentation: images are padded by `crop` black pixels and
@@ -80,9 +82,10 @@ class Recipe:
             yield f"milestones go with schedule 'step', not with {self.schedule!r}"
         if self.schedule == "step" and not self.milestones:
             yield "schedule 'step' needs milestones, such as ['80ep', '120ep']"
-        for name in ("duration", "measure_every"):
-            if not getattr(self, name).strip("0.itep%"):
-                yield f"{name} must be longer than {getattr(self, name)!r}"
+        if not self.measure_every.strip("0.itep%"):
+            yield f"measure_every must be longer than {self.measure_every!r}"
+        if not self.duration.strip("0.itep%") and self.duration != "0it":
+            yield f"duration must be longer than {self.duration!r}; a recipe that trains nothing has the duration '0it'"
         if self.duration.endswith("%"):
             yield f"duration is in 'it' or 'ep', not a share of itself: {self.duration}"
 
@@ -90,7 +93,7 @@ class Recipe:
 class Schedule:
     """The learning rate of a recipe as a function of the step, where an epoch has `epoch` steps.
 
-    Raises ValueError for a warm-up or milestones that do not fit into the recipe.
+    Raises ValueError for a warm-up or milestones that do not fit into the recipe; in one of no steps they mean nothing.
     """
 
     __slots__ = ("_milestones", "_recipe", "_warmup", "total")
@@ -100,31 +103,31 @@ class Schedule:
         self.total = recipe.duration.steps(epoch)
         self._warmup = recipe.warmup.steps(epoch, self.total)
         self._milestones = [milestone.steps(epoch, self.total) for milestone in recipe.milestones]
-        if self._warmup >= max(1, self.total):
+        if self.total and self._warmup >= self.total:
             raise ValueError(f"a warmup of {self._warmup} steps does not fit into the {self.total} of the recipe")
         rising = self._milestones == sorted(set(self._milestones))
-        if not rising or max(self._milestones, default=0) > self.total:
+        if self.total and (not rising or max(self._milestones, default=0) > self.total):
             raise ValueError(
                 f"milestones must rise and lie within the {self.total} steps of the recipe, not {self._milestones}"
             )
 
     def rate(self, step: int) -> float:
         """The learning rate of the update at `step`; after the recipe's end, that of its last step."""
-        recipe, step = self._recipe, min(step, self.total - 1)
+        recipe, step = self._recipe, max(0, min(step, self.total - 1))
         if step < self._warmup:
             return recipe.learning_rate * self._share(step) * (step + 1) / self._warmup
         return recipe.learning_rate * self._share(step)
 
     @property
     def vanishes(self) -> bool:
-        """Whether the learning rate is zero at the end."""
+        """Whether the learning rate is zero at the end; that of a recipe of no steps never falls."""
         return self._share(self.total) == 0
 
     def _share(self, step: int) -> float:
         """The share of the full learning rate, without the warm-up."""
         if self._recipe.schedule == "step":
             return float(self._recipe.factor ** sum(step >= milestone for milestone in self._milestones))
-        if self._recipe.schedule == "constant" or step < self._warmup:
+        if self._recipe.schedule == "constant" or step < self._warmup or not self.total:
             return 1.0
         progress = (step - self._warmup) / (self.total - self._warmup)
         return (1 + math.cos(math.pi * progress)) / 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,7 @@ from pydantic import (
     JsonValue,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
+    model_validator,
 )
 from pydantic_core import core_schema
 
@@ -83,10 +84,29 @@ class Labelled(Named):
 
 
 class ModelEntry(Labelled):
-    """A model; `weights` names a file that it starts from, `output_layer` "new" all of it but the output layer."""
+    """A model; `weights` names a file that it starts from, or `pretrained` takes timm's checkpoint of that name.
+
+    With `output_layer` "new" it starts from all of that but the output layer. `mean` and `std`, per channel and for
+    pixels in [0, 1], normalise what it sees; without them a checkpoint of timm has its own, unless `normalisation` is
+    "data", and other models have those of the data set.
+    """
 
     weights: str | None = Field(default=None, min_length=1)
+    pretrained: bool = False
     output_layer: Literal["new"] | None = None
+    normalisation: Literal["data"] | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> Self:
+        if self.pretrained and self.weights:
+            raise ValueError("weights and pretrained both say what the model starts from; leave one out")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together; give both or none")
+        if self.mean is not None and self.normalisation:
+            raise ValueError("normalisation = 'data' takes the mean and std of the data set; leave it or those out")
+        return self
 
 
 Entry = Annotated[ModelEntry, BeforeValidator(_named)]

@@ -64,15 +64,20 @@ def make_model(name: str, arguments: Mapping[str, Any], shape: Sequence[int], cl
 
     Raises ModelError.
     """
-    function = model_function(name)
-    fitted: dict[str, Any] = {"in_chans": shape[0], "num_classes": classes}
-    if "img_size" in inspect.signature(function).parameters or _fixes_size(name):
-        fitted["img_size"] = tuple(shape[1:])
+    fit = fitted(name, arguments, shape, classes)
     try:
-        return timm.create_model(name, **{**fitted, **arguments})
+        return timm.create_model(name, **fit)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise ModelError(f"timm cannot make {name!r} from {dict(arguments)}: {reason}") from error
+
+
+def fitted(name: str, arguments: Mapping[str, Any], shape: Sequence[int], classes: int) -> dict[str, Any]:
+    """Arguments of a model with those that fit it to images of this shape, C×H×W. Raises ModelError."""
+    fit: dict[str, Any] = {"in_chans": shape[0], "num_classes": classes}
+    if "img_size" in inspect.signature(model_function(name)).parameters or _fixes_size(name):
+        fit["img_size"] = tuple(shape[1:])
+    return {**fit, **arguments}
 
 
 def _fixes_size(name: str) -> bool:

@@ -52,13 +52,24 @@ def pruned(scores: Scores, masks: Masks, sparsity: float | Mapping[str, float], 
     """
     masking.check_scores(scores, masks)
     targets = masking.targets(masks, sparsity)
-    best = {name: _best(scores[name], mask, pattern) for name, mask in masks.items()}
+    best = {name: best_of_groups(scores[name], mask, pattern) for name, mask in masks.items()}
     if sum(targets.values()) <= kept_count(pattern, {name: tuple(mask.shape) for name, mask in masks.items()}):
         return best
     return masking.joined(
         _filled(scores, masking.picked(masks, names), masking.picked(best, names), count)
         for names, count in targets.items()
     )
+
+
+def best_of_groups(scores: Tensor, mask: Tensor, pattern: Pattern) -> Tensor:
+    """The N highest scores of each group, of those that the mask keeps; all of these where there are no groups."""
+    if not pattern.fits(mask.shape):
+        return mask
+    ranked = scores.detach().to(masking.comparable([scores.dtype])).where(mask, -torch.inf)
+    groups = _groups(ranked, pattern)
+    places = groups.argsort(dim=-1, descending=True, stable=True)[..., : pattern.kept]
+    chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, places, True)
+    return chosen.flatten(-2).movedim(-1, 1).logical_and(mask).contiguous()
 
 
 def excess(mask: Tensor, pattern: Pattern) -> int:
@@ -100,17 +111,6 @@ def _filled(scores: Scores, masks: Masks, best: Masks, count: int) -> Masks:
     more = max(0, count - sum(masking.kept(best).values()))
     added = masking.highest(masking.picked(scores, masks), others, more)
     return {name: mask | added[name] for name, mask in best.items()}
-
-
-def _best(scores: Tensor, mask: Tensor, pattern: Pattern) -> Tensor:
-    """The N highest scores of each group, of those that the mask keeps; all of these where there are no groups."""
-    if not pattern.fits(mask.shape):
-        return mask
-    ranked = scores.detach().to(masking.comparable([scores.dtype])).where(mask, -torch.inf)
-    groups = _groups(ranked, pattern)
-    places = groups.argsort(dim=-1, descending=True, stable=True)[..., : pattern.kept]
-    chosen = torch.zeros_like(groups, dtype=torch.bool).scatter_(-1, places, True)
-    return chosen.flatten(-2).movedim(-1, 1).logical_and(mask).contiguous()
 
 
 def _groups(values: Tensor, pattern: Pattern) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from lth_bench.reports import averages, numbers
+from lth_bench.reports import averages, latencies, numbers
 from lth_bench.reports.columns import numbers as all_numbers
 from lth_bench.reports.escaping import markdown
 from lth_bench.reports.formats.markdown import bare
@@ -18,6 +18,7 @@ from lth_bench.reports.table import Column, listing
 from lth_bench.results.averages import averaged
 from lth_bench.results.evidence import Evidence
 from lth_bench.results.frame import Results, rows_of
+from lth_bench.results.latencies import latencies as measured_latencies
 from lth_bench.results.leaderboard import Leaderboards
 from lth_bench.results.ordering import overall
 from lth_bench.results.verdicts import badges
@@ -42,6 +43,7 @@ EARLY_STOP_NOTE = (
     "The early-stop step is that of the lowest validation loss since the last rewind under the final mask; it is "
     "censored where that is the last step."
 )
+ALONE_NOTE = "Where the dense network is not trained, FLOPs of training are no multiples but the FLOPs themselves."
 METHOD = Column("method", "method", notes="marks")
 STANDING = [
     Column("method", "method"),
@@ -77,6 +79,7 @@ COSTS = [
     Column("empty layers", "collapsed_layers", numbers.three_digits),
     Column("training FLOPs, sparse", "training_ratio", numbers.times_apart),
     Column("dense", "training_dense_ratio", numbers.times_apart),
+    Column("training FLOPs", "training_alone", numbers.prefixed),
     Column("steps", "steps", numbers.grouped),
     Column("inference FLOPs", "inference_share", numbers.tenths_percent),
     Column("theoretical speed-up", "theoretical_speedup", numbers.times_apart),
@@ -113,6 +116,7 @@ def report(
         *_checks(leaderboards),
         "## Costs",
         *_costs(leaderboards, rows),
+        *_speed(results),
         *_early_stop(leaderboards, rows),
         *_troubles(results.evidence),
         "## What this rests on",
@@ -158,7 +162,9 @@ def _tickets(leaderboards: Leaderboards, rows: pd.DataFrame) -> Iterator[str]:
     shown = rows[(rows["verdict"] != "") & (rows["verdict"] != "fails")]
     failed = int((rows["verdict"] == "fails").sum())
     rest = f"{failed} others fail; leaderboard.csv says of each why." if failed else ""
-    if shown.empty:
+    if not leaderboards.rows.loc[~leaderboards.rows["has_sequel"], "last_step"].any():
+        yield "Here no method trains, so there are no tickets to judge."
+    elif shown.empty:
         yield f"No ticket wins. {rest}"
     else:
         yield f"{_listed(leaderboards, TICKETS, shown)}\n\n{rest}".strip("\n")
@@ -173,13 +179,20 @@ def _checks(leaderboards: Leaderboards) -> list[str]:
 
 def _costs(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
     least = rows[["bytes_dense", "bytes_bitmap", "bytes_csr"]].min(axis=1, skipna=False)
-    return [_listed(leaderboards, COSTS, rows.assign(least_bytes=least)[rows["n"] > 0]), COSTS_NOTE]
+    note = f"{COSTS_NOTE} {ALONE_NOTE}" if rows["training_alone"].notna().any() else COSTS_NOTE
+    return [_listed(leaderboards, COSTS, rows.assign(least_bytes=least)[rows["n"] > 0]), note]
+
+
+def _speed(results: Results) -> list[str]:
+    """Measured speed-ups next to theoretical ones, where `lth-bench latency` has measured."""
+    table = measured_latencies(results)
+    return [] if table.empty else ["## Measured speed", latencies.formatted(table, "md").strip("\n")]
 
 
 def _early_stop(leaderboards: Leaderboards, rows: pd.DataFrame) -> list[str]:
     """Early-stop steps and accuracies of the methods that were measured before the end of training."""
     shown = rows[(rows["n"] > 0) & (rows["censored"] < rows["n"])]
-    if shown.empty:
+    if shown["early_stop_step"].isna().all():
         return []
     words = [f"{row['censored']} of {row['n']}" for row in rows_of(shown)]
     table = _listed(leaderboards, EARLY_STOP, shown.assign(censored_of=words))

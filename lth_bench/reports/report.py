@@ -74,6 +74,7 @@ def written(directory: Path) -> list[Path]:
         directory / "suites",
         directory / "records",
         *(directory / "records").glob("*.json"),
+        *(directory / "latency").glob("*.json"),
     ]
     newest = max(path.stat().st_mtime for path in sources if path.exists())
     return [*tables, *texts, *figures] if texts[-1].stat().st_mtime > newest else []

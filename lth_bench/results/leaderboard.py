@@ -90,15 +90,19 @@ class Leaderboards:
         }
 
     def relative_costs(self) -> dict[str, Floats]:
-        """Training FLOPs of each row in multiples of the dense network's in its leaderboard, NaN without one.
+        """Training FLOPs of each row in multiples of the dense network's in its leaderboard, NaN where that took none.
 
-        `training_ratio` counts the weights that masks keep, `training_dense_ratio` dense matrices.
+        `training_ratio` counts the weights that masks keep, `training_dense_ratio` dense matrices; `training_alone` are
+        the FLOPs themselves, of rows whose dense network took none.
         """
         dense = dense_rows(self.rows).drop_duplicates(BLOCK)
         once = self.rows[BLOCK].merge(dense[[*BLOCK, "training_flops"]], on=BLOCK, how="left")["training_flops"]
+        alone = self.rows["training_flops"].where(once.eq(0).to_numpy())
+        once = once.where(once > 0)
         return {
             "training_ratio": self.rows["training_flops"].to_numpy() / once.to_numpy(),
             "training_dense_ratio": self.rows["training_flops_dense"].to_numpy() / once.to_numpy(),
+            "training_alone": alone.to_numpy(),
         }
 
 

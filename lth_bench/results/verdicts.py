@@ -30,14 +30,16 @@ class Shown:
 def verdicts(leaderboards: Leaderboards) -> pd.DataFrame:
     """Whether tickets win (Frankle & Carbin 2019, arXiv:1803.03635, section 1); a row for each that is a ticket.
 
-    Tickets are masks over initial weights, or over those of the first quarter of training, that are trained to the end.
+    Tickets are masks over initial weights, or over those of the first quarter of training, that are trained to the end
+    with nothing after it.
     Three parts are tested, each paired by seed and one-sided at 95 %: the ticket is not worse than the dense network by
     more than `MARGIN` points; it reaches its lowest validation loss in no more steps; it is better than its own mask
     with other initial weights. `verdict` is "wins" if all are shown, "fails" if the opposite of one is, else "unknown";
     it is "unknown" too if a seed diverged, failed or is missing. `why` is a sentence.
     """
     rows = leaderboards.rows
-    chosen = rows[(rows["control"] == "") & (rows["target"] > 0) & ~rows["helper"] & _are_tickets(leaderboards)]
+    plain = (rows["control"] == "") & (rows["target"] > 0) & ~rows["helper"] & ~rows["has_sequel"]
+    chosen = rows[plain & _are_tickets(leaderboards)]
     accuracy, steps, redrawn = _accuracy(leaderboards), _steps(leaderboards), _redrawn(leaderboards)
     unharmed = whole(rows)
     lines = []

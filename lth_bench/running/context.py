@@ -24,6 +24,7 @@ from lth_bench.hashing import canonical
 from lth_bench.models.layer_roles import output_weights
 from lth_bench.models.loading import State, load_weights, read_weights
 from lth_bench.models.networks import adapters_of, make_network, prunable_weights
+from lth_bench.models.pretrained import translated
 from lth_bench.models.timm_models import check_name, model_function, register_models
 from lth_bench.running.code import Code
 from lth_bench.storage.source_hash import modules_hash
@@ -80,6 +81,32 @@ class Context:
             self._placed[name] = split.training.to(self.device), split.validation.to(self.device)
         return self._placed[name]
 
+    def examples(self, experiment: Experiment) -> tuple[Source, Source]:
+        """The training and the validation examples as the experiment's model sees them, on the device.
+
+        Raises ModelError.
+        """
+        dataset, normalisation = experiment.dataset, adapters_of(experiment.model).normalisation
+        name = f"{_name(dataset)} {normalisation or ''}"
+        if name not in self._placed:
+            training, validation = self.training(dataset)
+            self._placed[name] = self.seen(training, experiment), self.seen(validation, experiment)
+        return self._placed[name]
+
+    def seen(self, source: Source, experiment: Experiment) -> Source:
+        """Examples as the experiment's model sees them: normalised as those were that its weights are from.
+
+        Raises ModelError.
+        """
+        if (normalisation := adapters_of(experiment.model).normalisation) is None:
+            return source
+        if len(normalisation.mean) != source.shape[0]:
+            raise ModelError(
+                f"{experiment.model.name!r}: its mean and std are for {len(normalisation.mean)} channels, images of "
+                f"{experiment.dataset.name!r} have {source.shape[0]}; give the model others, or normalisation = 'data'"
+            )
+        return source.renormalised(normalisation.mean, normalisation.std)
+
     def read(self, dataset: Choice) -> Training:
         """The training split in main memory; touches no device. Raises DataError."""
         name = _name(dataset)
@@ -121,7 +148,7 @@ class Context:
         if adapters.weights:
             left_out = output_weights(network) if adapters.output_layer == "new" else []
             try:
-                load_weights(network, self._state(adapters.weights), left_out)
+                load_weights(network, self._state(experiment), left_out)
             except ModelError as error:
                 raise ModelError(f"{experiment.model.name!r}: {error}") from error
         return network
@@ -143,7 +170,7 @@ class Context:
 
     def setup(self, experiment: Experiment) -> Setup:
         """What a Session needs for an experiment."""
-        training, validation = self.training(experiment.dataset)
+        training, validation = self.examples(experiment)
         return Setup(
             network=lambda seed: self.network(experiment, seed),
             drawn=lambda seed: self.drawn(experiment, seed),
@@ -169,12 +196,18 @@ class Context:
             "classes": self.classes(dataset),
         }
 
-    def _state(self, digest: str) -> State:
+    def _state(self, experiment: Experiment) -> State:
+        """The weights that a model starts from. Raises ModelError."""
+        model, adapters = experiment.model, adapters_of(experiment.model)
+        digest, shape = adapters.weights, self.read(experiment.dataset).training.shape
         if digest not in self.weights:
             raise ModelError(f"no file is known for the weights {digest}; name it by `weights` in the suite")
-        if digest not in self._loaded:
-            self._loaded[digest] = read_weights(self.weights[digest], digest)
-        return self._loaded[digest]
+        is_timms = adapters.weights_from == "timm"
+        place = f"{_name(model)} {shape}" if is_timms else digest
+        if place not in self._loaded:
+            weights = read_weights(self.weights[digest], digest)
+            self._loaded[place] = translated(weights, model, shape) if is_timms else weights
+        return self._loaded[place]
 
     def _source(self, dataset: Dataset, content: Arrays | Listing) -> Source:
         if isinstance(content, Listing):

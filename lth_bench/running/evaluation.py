@@ -50,9 +50,9 @@ def judge(identity: Identity, outcome: Outcome, directory: Path, context: Contex
     _check(outcome, network, weights)
     notes = {**facts.notes, **_pattern_notes(experiment, outcome)}
     test = context.test(experiment.dataset)
-    results = _test(outcome, network, test, context)
+    results = _test(outcome, network, context.seen(test, experiment), context)
     network.load_state_dict(outcome.states["last"])
-    _check_rebuilt(outcome, network, context.training(experiment.dataset)[1])
+    _check_rebuilt(outcome, network, context.examples(experiment)[1])
     about, pace = described(network, weights, test.shape), latency(network, test.shape)
     joined = on_paths(network, weights, test.shape)
     ticket = Ticket(facts.ticket, outcome.states["start"], outcome.masks, outcome.states["last"], outcome.channels)
@@ -112,10 +112,10 @@ def _pattern_notes(experiment: Experiment, outcome: Outcome) -> dict[str, Any]:
 def _check_rebuilt(outcome: Outcome, network: nn.Module, validation: Source) -> None:
     """Raises InvalidResult if this network, built anew, is not the one that was measured at the end of training.
 
-    One that was pruned after that is not compared.
+    One that was pruned or recalibrated after that is not compared.
     """
     facts, curve = outcome.facts, outcome.facts.curve
-    if not curve.step or curve.step[-1] != facts.step or facts.ticket == facts.step:
+    if not facts.bests or curve.step[-1] != facts.step or facts.ticket == facts.step:
         return
     accuracy, trained = evaluate(network, validation)[1], curve.validation_accuracy[-1]
     if abs(accuracy - trained) * len(validation) > max(1, FLIPPED * len(validation)) + 0.5:

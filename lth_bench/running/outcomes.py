@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,31 +41,35 @@ class Outcome:
     facts: Facts
 
 
-def outcome(session: Session) -> Outcome:
-    """The outcome of a Session whose pruner has returned. Raises Diverged and InvalidResult."""
-    session.finish()
-    assert session.course.ticket is not None
-    monitor = session.course.monitor
+def outcome(sessions: Sequence[Session]) -> Outcome:
+    """The outcome of the finished Sessions of an experiment: its pruner's, and those of what followed the mask.
+
+    Raises InvalidResult.
+    """
+    first, last = sessions[0], sessions[-1]
+    assert first.course.ticket is not None
+    monitor = last.course.monitor
     points = {"best_validation": monitor.accurate, "early_stop": monitor.early_stop}
     bests = {name: best for name, best in points.items() if best}
-    states = {"start": session.course.ticket.state, "last": session.snapshot().state}
+    states = {"start": first.course.ticket.state, "last": last.snapshot().state}
     states |= {name: best.state for name, best in bests.items()}
-    return Outcome(states, session.masks, session.channels, _facts(session, bests))
+    return Outcome(states, last.masks, last.channels, _facts(sessions, bests))
 
 
-def _facts(session: Session, bests: dict[str, Best]) -> Facts:
-    """The facts of a Session. Raises InvalidResult if a plugin put in what JSON cannot hold."""
-    assert session.course.ticket is not None
-    curve = session.course.monitor.curve
+def _facts(sessions: Sequence[Session], bests: dict[str, Best]) -> Facts:
+    """The facts of an experiment. Raises InvalidResult if a plugin put in what JSON cannot hold."""
+    first = sessions[0]
+    assert first.course.ticket is not None
+    curve = [point for session in sessions for point in session.course.monitor.curve]
     last_measured = curve[-1].step if curve else None
     facts = {
-        "step": session.step,
-        "ticket": session.course.ticket.step,
+        "step": sessions[-1].step,
+        "ticket": first.course.ticket.step,
         "bests": {name: _place(best, last_measured) for name, best in bests.items()},
         "curve": _curve(curve),
-        "events": [without_defaults(event) for event in session.account.ledger.events],
-        "notes": session.notes,
-        "elements": session.elements,
+        "events": [without_defaults(event) for session in sessions for event in session.account.ledger.events],
+        "notes": first.notes,
+        "elements": first.elements,
     }
     try:
         return msgspec.json.decode(canonical(facts).encode(), type=Facts)

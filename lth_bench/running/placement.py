@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import torch
 
+from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.machine import processors
 from lth_bench.models.modes import mode
@@ -21,7 +23,7 @@ def room(experiments: Iterable[Experiment], context: Context) -> int:
     """How many of these experiments may run at a time; on a GPU, by the memory that one step of each kind takes."""
     if context.device.type != "cuda":
         return processors()
-    kinds = {f"{e.model} {e.dataset} {e.recipe}": e for e in experiments}
+    kinds = {f"{e.model} {e.dataset} {e.recipe}": e for planned in experiments for e in _phases(planned)}
     try:
         needed = [_needed(experiment, context) for experiment in kinds.values()]
     except torch.OutOfMemoryError:
@@ -29,6 +31,13 @@ def room(experiments: Iterable[Experiment], context: Context) -> int:
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(context.device)
     return packed(needed, free, processors())
+
+
+def _phases(experiment: Experiment) -> Iterator[Experiment]:
+    """The experiment with a recipe of one step; and with that of what follows its mask, if it has one."""
+    for recipe in filter(None, (experiment.recipe, experiment.after.recipe)):
+        one = replace(recipe, duration=Duration("1it"), warmup=Duration("0it"), schedule="constant", milestones=())
+        yield replace(experiment, recipe=one)
 
 
 def packed(needed: Iterable[int], free: int, most: int) -> int:
@@ -44,6 +53,6 @@ def _needed(experiment: Experiment, context: Context) -> int:
     session = context.session(experiment)
     session.compute(1)
     with torch.no_grad(), mode(session.model, training=False):
-        session.model(next(context.training(experiment.dataset)[1].chunks(CHUNK)).inputs)
+        session.model(next(context.examples(experiment)[1].chunks(CHUNK)).inputs)
     state: int = sum(value.nbytes for value in session.model.state_dict().values())
     return torch.cuda.max_memory_reserved(context.device) + COPIES * state

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import torch
 
+from lth_bench.data.examples import Source
 from lth_bench.errors import DataError, ModelError
 from lth_bench.experiments.experiment import Choice, Experiment
 from lth_bench.experiments.patterns import parsed
-from lth_bench.experiments.recipe import Schedule
+from lth_bench.experiments.recipe import Recipe, Schedule
 from lth_bench.pruning.allocation import Shapes, kept_count, sizes_of
 from lth_bench.pruning.doctor import standardised
 from lth_bench.pruning.patterns import misfit
@@ -18,6 +19,7 @@ from lth_bench.pruning.rehearsal import Rehearsal
 from lth_bench.running.context import Context
 from lth_bench.running.first_calls import unsuitable
 from lth_bench.running.transfer import origin_faults
+from lth_bench.training import sequels
 
 
 def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
@@ -39,6 +41,10 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
         if draw not in drawn and not isinstance(shapes[pair], str):
             drawn.add(draw)
             faults += _overwritten(experiment, context)
+        sequel = f"{pair} {experiment.after.batch_norm}"
+        if sequel not in drawn and not isinstance(shapes[pair], str):
+            drawn.add(sequel)
+            faults += _without_sequel(experiment, context)
     unsound = {pair for pair, found in shapes.items() if isinstance(found, str)}
     checked = [e for e in experiments if _pair(e) in shapes]
     sound = [e for e in checked if not {_pair(e), _pair(e.base or e)} & unsound]
@@ -72,9 +78,10 @@ def _data_faults(experiments: list[Experiment], context: Context) -> Iterator[tu
 
 def _prunable_shapes(experiment: Experiment, context: Context) -> Shapes | str:
     """The shapes of the prunable weights, or what is wrong with the model."""
-    batch = context.training(experiment.dataset)[0].batch(slice(0, 2))
-    rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, context.classes(experiment.dataset))
+    classes = context.classes(experiment.dataset)
     try:
+        batch = context.examples(experiment)[0].batch(slice(0, 2))
+        rehearsal = Rehearsal(lambda seed: context.network(experiment, seed), batch, classes)
         fault = rehearsal.fault()
         network = context.network(experiment, 0)
     except ModelError as error:
@@ -116,8 +123,20 @@ def _overwritten(experiment: Experiment, context: Context) -> Iterator[str]:
         )
 
 
+def _without_sequel(experiment: Experiment, context: Context) -> Iterator[str]:
+    """Why what is to follow the mask cannot follow it on this network."""
+    if experiment.after.batch_norm and (fault := sequels.misfit(experiment.after, context.network(experiment, 0))):
+        yield f"after: for {experiment.model.name!r}: {fault}"
+
+
 def _recipe_faults(experiment: Experiment, context: Context) -> Iterator[str]:
-    data, recipe, name = context.training(experiment.dataset)[0], experiment.recipe, experiment.dataset.name
+    """Faults of the recipes of an experiment and of what follows its mask, on its data."""
+    data, name = context.training(experiment.dataset)[0], experiment.dataset.name
+    for recipe in filter(None, (experiment.recipe, experiment.after.recipe)):
+        yield from _unfit(recipe, data, name)
+
+
+def _unfit(recipe: Recipe, data: Source, name: str) -> Iterator[str]:
     if recipe.batch_size > len(data):
         yield f"recipes: batch_size {recipe.batch_size} is more than the {len(data)} training examples of {name!r}"
         return

@@ -44,6 +44,7 @@ from lth_bench.storage.record import (
 from lth_bench.storage.records import outcome_path, read_record, record_path, ticket_path
 from lth_bench.storage.source_hash import file_hash
 from lth_bench.training.ledger import Spent
+from lth_bench.training.sequels import follow, require_fit
 from lth_bench.training.session import Session
 
 LONGEST = 20_000  # characters of a message or traceback in a record
@@ -93,16 +94,23 @@ def train(request: Train, directory: Path, context: Context) -> Trained | Record
 def _trained(request: Train, directory: Path, context: Context) -> Handed:
     experiment = request.identity.experiment
     session = context.session(experiment)
+    sessions = [session]
     try:
+        require_fit(experiment.after, session.model)
         pruner = _pruner(experiment, directory, session, context)
         with session.account.metered():
             pruner(session)
-        return hand_over(outcome_path(directory, request.identity.key, request.generation), outcome(session))
+        session.finish()
+        follow(
+            sessions, experiment.after, lambda recipe: context.session(dataclasses.replace(experiment, recipe=recipe))
+        )
+        return hand_over(outcome_path(directory, request.identity.key, request.generation), outcome(sessions))
     except BaseException:
         session.course.check()
         raise
     finally:
-        request.spent.add(session.account.spent)
+        for each in sessions:
+            request.spent.add(each.account.spent)
 
 
 def evaluate(request: Evaluate, directory: Path, context: Context) -> Record:
@@ -211,7 +219,7 @@ def _with_about(record: Record, context: Context) -> Record:
 def _unfit(experiment: Experiment, context: Context) -> list[str]:
     """The doctor's complaints about an experiment's network, with the initial weights of seed 0."""
     network = context.network(experiment, 0)
-    batch = diagnostic_batch(context.training(experiment.dataset)[0])
+    batch = diagnostic_batch(context.examples(experiment)[0])
     try:
         scores = sensitivities(network, context.prunable(experiment, network), batch)
         return complaints(network, scores, batch)

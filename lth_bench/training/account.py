@@ -70,6 +70,11 @@ class Account:
             self.ledger.charge(Event(self._kind, self._clock.step, 0, self._examples, self._kept))
         self.tick_open, self.loss = False, None
 
+    def recalibrated(self, examples: int) -> None:
+        """Charges a forward pass of `examples` examples for the statistics of batch norms."""
+        self._progress()
+        self.ledger.charge(Event("recalibration", self._clock.step, 0, examples, self._topology.kept))
+
     def trained(self, start: int) -> None:
         """Charges plain training from step `start` up to now, as if every tick of it had been computed here."""
         steps = self._clock.step - start

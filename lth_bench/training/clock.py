@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import torch
 
+from lth_bench.errors import SessionError, Unsuitable
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.recipe import Recipe, Schedule
 from lth_bench.randomness import noise, stream_seed
@@ -61,6 +62,16 @@ class Clock:
         if isinstance(until, str):
             return Duration(until).steps(self._steps_per_epoch, self.total)
         return operator.index(until)
+
+    def check_ahead(self, end: int) -> None:
+        """Raises SessionError for a step that has passed, and Unsuitable for any in a recipe that trains nothing."""
+        if end < self.step:
+            raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
+        if not self.total and end:
+            raise Unsuitable(
+                f"the method trains until step {end}, but the recipe lasts {self.recipe.duration!r} and trains "
+                "nothing; let the method train no steps of its own, or use a longer recipe"
+            )
 
     def rate(self) -> float:
         """The learning rate of this step's update."""

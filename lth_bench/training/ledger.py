@@ -12,9 +12,10 @@ class Event:
     """Work done: `steps` ticks of the clock from `step` on, on `examples` examples in all.
 
     `kind` is "train" (forward, backward, update), "dense_gradients" (the same with gradients of pruned weights too),
-    "score" (everything computed while the clock stands still) or "extra" (in loops over batches, everything beside
-    those). `kept` counts the weights kept by layer meanwhile. Scoring and extra work are measured: `flops` were
-    computed, `sparse_flops` of them for kept weights.
+    "score" (everything computed while the clock stands still), "extra" (in loops over batches, everything beside
+    those) or "recalibration" (forward passes for the statistics of batch norms). `kept` counts the weights kept by
+    layer meanwhile. Scoring and extra work are measured: `flops` were computed, `sparse_flops` of them for kept
+    weights.
     """
 
     kind: str

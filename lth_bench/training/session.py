@@ -351,8 +351,7 @@ class Session:
             self._observer.left()
 
     def _ticks(self, end: int) -> Iterator[Batch]:
-        if end < self.step:
-            raise SessionError(f"cannot train until step {end}: the clock stands at {self.step}")
+        self.clock.check_ahead(end)
         check_trainable(self.optimizer, self.model)
         self._parameters = list(self.model.parameters())
         self.account.loop_open = True
@@ -403,6 +402,7 @@ class Session:
 
     def _recall(self, memory: SharedTraining[Session], end: int) -> None:
         """Trains with a memory; the Session ends the same whether the memory computed or looked up."""
+        self.clock.check_ahead(end)
         check_trainable(self.optimizer, self.model)
         self.course.mark_ticket(self.step)
         try:

@@ -227,3 +227,22 @@ def test_a_recipe_that_does_not_fit_is_told():
     assert "no_such" in data.faults(recipe(transforms={"no_such": 1}))[0]
     assert "mean, patchify cannot be set" in data.faults(recipe(transforms={"patchify": True, "mean": [0.5]}))[0]
     assert "AssertionError" in data.faults(recipe(transforms={"train_crop_mode": "middle"}))[0]
+
+
+@pytest.mark.parametrize("transforms", [{"hflip": 0.5}, {"re_prob": 1.0, "re_mode": "const"}])
+def test_another_normalisation_holds_in_training_and_evaluation(transforms):
+    def pixels(batch, mean, std):
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
+        return batch.inputs * std + mean
+
+    half = (0.5, 0.5, 0.5)
+    plain = streamed()
+    other = plain.renormalised(half, half)
+    draws = [source.training_batch(draw(0, transforms=transforms)) for source in (plain, other)]
+    kept = draws[0].inputs.ne(0) & draws[1].inputs.ne(0)  # what is not erased
+    assert kept.float().mean() > 0.5
+    assert torch.allclose(pixels(draws[0], MEAN, STD)[kept], pixels(draws[1], half, half)[kept], atol=1e-5)
+    centred = [next(source.chunks(23)) for source in (plain, other)]
+    assert torch.allclose(pixels(centred[0], MEAN, STD), pixels(centred[1], half, half), atol=1e-5)
+    assert not torch.allclose(centred[0].inputs, centred[1].inputs, atol=0.1)
+    assert other.digest() != plain.digest()

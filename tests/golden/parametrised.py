@@ -1,14 +1,17 @@
-"""Golden checks of weights that are computed from something else: edge-popup and factorised layers."""
+"""Golden checks of weights that are computed from something else: edge-popup, factorised layers and SR-STE."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
-from golden.agreement import allowance, assert_close
+from golden.agreement import allowance, assert_close, assert_masks_equal, assert_scores_close
 from golden.cases import Case, Difference
-from golden.networks import examples, network_session
+from golden.networks import examples, network_session, weights_session
+from lth_bench.experiments.patterns import Pattern
 from lth_bench.training.session import Session
 from lth_bench_plugins.parametrisations.factors import Factors, squared_norm, unfolded
 from lth_bench_plugins.parametrisations.subnet import Subnet
@@ -85,15 +88,55 @@ def is_cut_otherwise(case: Case) -> bool:
     return inputs > 1 and kernel[0] > 1
 
 
+def check_sr_ste(case: Case) -> None:
+    """Gradients and masks; without a network, gradients are those of weights by what comes from above them."""
+    pattern, whole = Pattern(case.facts["keep"], case.facts["of"]), case.variant.startswith("network.")
+    session = network_session(case, pattern) if whole else weights_session(weights_alone(case), pattern)
+    sr_ste = pruner("sr_ste", {"decay": case.facts["decay"]} if "decay" in case.facts else {})
+    modules = sr_ste.parametrize(session)
+    with session.scoring(training=case.batch_statistics):
+        if whole:
+            batch = examples(case)
+            values = {"logits": session.logits(batch.inputs), "loss": session.loss(batch)}
+            check_values(case, values)
+            values["loss"].backward()
+        else:
+            upstream = case.arrays("gout/")
+            for layer in upstream.keys() & modules.keys():
+                modules[layer](session.weights[layer]).backward(upstream[layer].to(case.dtype))
+        gradients = {layer: weight.grad for layer, weight in session.weights.items() if weight.grad is not None}
+        assert_scores_close(gradients, case.own("grad_w/"), allowance(case))
+    sr_ste.settle(session)
+    for mask in case.masks.values():
+        assert_masks_equal(session, {layer: torch.ones_like(kept) for layer, kept in session.masks.items()} | mask)
+
+
+def weights_alone(case: Case) -> dict[str, Tensor]:
+    return {layer: case.arrays("param/")[layer].to(case.dtype) for layer in case.mask}
+
+
+def is_grouped_otherwise(case: Case) -> bool:
+    """Whether groups run along a kernel of several positions, or on from one output or position to the next."""
+    pattern, flat = Pattern(case.facts["keep"], case.facts["of"]), "Sparse.apply" in case.function
+    shapes = [mask.shape for masks in case.masks.values() for mask in masks.values()]
+    return any(not pattern.fits(shape) or (flat and math.prod(shape[2:]) > 1) for shape in shapes)
+
+
 CHECKS = {
     "edgepopup": check_edge_popup,
     "edgepopup_init": check_edge_popup_initialisation,
     "factorized": check_factorised,
+    "sr_ste": check_sr_ste,
 }
 NOT_COMPARABLE = [
     Difference(
         "factorized",
         is_cut_otherwise,
         "the authors' code cuts the weights of a convolution into a matrix in another order than it reads them",
+    ),
+    Difference(
+        "sr_ste",
+        is_grouped_otherwise,
+        "groups run along the flattened weight; here, along the inputs of one output, at one position of the kernel",
     ),
 ]

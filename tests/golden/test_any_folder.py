@@ -301,6 +301,23 @@ def test_edge_popup_under_norms_without_scales(write):
         judge(write("edgepopup__eval", facts | {"bn_mode": "eval"}, own, given, network=NETWORK))
 
 
+@pytest.mark.parametrize("kernel", [(), (1, 1), (3, 3)])
+@pytest.mark.parametrize("function", ["Sparse.apply(weight, 1, 3)", "Sparse_NHWC.apply(weight, 1, 3)"])
+def test_sr_ste_but_for_groups_along_a_kernel(write, kernel, function):
+    draw = torch.Generator().manual_seed(0)
+    weight, upstream = (torch.randn(2, 6, *kernel, generator=draw, dtype=torch.float64) for _ in range(2))
+    grouped = weight.abs().unflatten(1, (2, 3))
+    kept = (grouped == grouped.amax(2, keepdim=True)).flatten(1, 2)
+    own = {"mask/a.weight": kept.byte(), "grad_w/a.weight": upstream + 0.5 * weight * ~kept}
+    facts = {"function": function, "dtype": "f64", "keep": 1, "of": 3, "decay": 0.5}
+    case = write("sr_ste__tiny", facts, own, {"param/a.weight": weight, "gout/a.weight": upstream})
+    if kernel == (3, 3) and function.startswith("Sparse.apply"):
+        with pytest.raises(AssertionError, match="said not to be comparable, but it agrees"):
+            judge(case)
+    else:
+        judge(case)
+
+
 def test_a_difference_that_is_none_is_told(write):
     steps = np.arange(10)
     facts = {"repo": TFMOT, "begin": 0, "end": 5, "frequency": 1, "initial": 0.5, "final": 0.5, "power": 1}

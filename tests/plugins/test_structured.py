@@ -166,7 +166,8 @@ def test_a_search_that_does_not_settle_ends_at_the_latest_step():
     assert session.notes["settled"] is False and session.notes["epoch"] == pytest.approx(10 / 7)
     assert len(session.notes["distances"]) == 2, "masks after 4, 8 and 10 steps"
     assert (session.course.ticket.step, session.step) == (10, 42)
-    made = outcome(session)
+    session.finish()
+    made = outcome([session])
     assert made.facts.notes["settled"] is False
 
 

@@ -524,7 +524,8 @@ def test_a_ticket_and_an_outcome_hold_the_channels(tmp_path):
     session = residual_session(sparsity=0.8)
     session.prune_channels(scale_scores(session))
     session.train()
-    made = take(tmp_path / "outcome", hand_over(tmp_path / "outcome", outcome(session)))
+    session.finish()
+    made = take(tmp_path / "outcome", hand_over(tmp_path / "outcome", outcome([session])))
     assert states_equal(made.channels, session.channels)
     for name, channel in session.channels.items():
         assert _layer(made, name, None).channels == int(channel.sum())

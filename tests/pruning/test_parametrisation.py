@@ -65,7 +65,8 @@ def test_a_weight_of_few_numbers_counts_for_these(tmp_path):
     session = make_session(sparsity=0.0)
     session.parametrize(lambda name, weight: Product())
     session.train()
-    made = outcome(session)
+    session.finish()
+    made = outcome([session])
     assert made.facts.elements == {"fc1.weight": 12 + 16, "fc2.weight": 8 + 12, "fc3.weight": 3 + 8}
     back = take(tmp_path / "x", hand_over(tmp_path / "x", made))
     assert _layer(back, "fc1.weight", None) == LayerSparsity(size=192, mask=192, kept=28)
@@ -82,7 +83,8 @@ def test_what_was_baked_before_the_end_is_an_ordinary_weight():
     session.bake()
     session.prune({name: weight.detach().abs() for name, weight in session.weights.items()})
     session.train()
-    made = outcome(session)
+    session.finish()
+    made = outcome([session])
     assert made.facts.elements == {}
     for name, mask in session.masks.items():
         assert torch.equal(made.states["last"][name] != 0, mask)
@@ -174,5 +176,6 @@ def test_what_a_method_tells_of_its_search_is_handed_on(tmp_path):
     session = make_session(sparsity=0.0)
     session.note("explored", 0.25)
     session.train()
-    handed = hand_over(tmp_path / "x", outcome(session))
+    session.finish()
+    handed = hand_over(tmp_path / "x", outcome([session]))
     assert take(tmp_path / "x", handed).facts.notes == {"explored": 0.25}

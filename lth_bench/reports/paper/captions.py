@@ -58,6 +58,8 @@ def _protocol(results: Results, rows: list[Any]) -> str:
 def _recipe(fields: dict[str, Any]) -> str:
     """A recipe in words."""
     recipe = Recipe(**fields)
+    if recipe.duration == "0it":
+        return "no training"
     nesterov = "Nesterov " * recipe.nesterov
     parts = [
         OPTIMIZERS[recipe.optimizer] + (f" with {nesterov}momentum {recipe.momentum:g}" if recipe.momentum else ""),

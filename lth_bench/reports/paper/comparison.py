@@ -85,7 +85,7 @@ class Comparison:
     def asked(self) -> list[float]:
         """The sparsities that were chosen; raises ValueError for one that no method was asked for."""
         known = sorted({target for block in self.blocks for target in block.targets})
-        return [_known(text, known) for text in filter(None, map(str.strip, self.choices.at.split(",")))]
+        return [asked_sparsity(text, known) for text in filter(None, map(str.strip, self.choices.at.split(",")))]
 
     @cached_property
     def only(self) -> float | None:
@@ -224,7 +224,7 @@ def _ordered(leaderboards: Leaderboards, order: str, names: list[str], rename: M
             raise ValueError(f"--order: {error}; or give a sparsity or a column of the CSV") from error
 
 
-def _known(text: str, known: list[float]) -> float:
+def asked_sparsity(text: str, known: list[float]) -> float:
     """The sparsity of a text such as "98%" or "0.98" among those that methods were asked for, or as tables write it."""
     sparsity = sparsity_of(text)
     if sparsity is None:
