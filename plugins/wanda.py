@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from lth_bench import Count, Duration, Paper, hookimpl, uniform
 from lth_bench.methods.calibration import input_norms
 from lth_bench.methods.retraining import RetrainingOrNone, prune_trained
+from lth_bench.methods.scores import ByLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -61,13 +62,13 @@ class Wanda:
         else:
             session.prune(self.by_row(scores, session.sparsity), uniform(session.shapes, session.sparsity))
 
-    def scores(self, session: Session, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        norms = input_norms(session, batches)
-        return {name: weight.detach().abs() * norms[name] for name, weight in session.weights.items()}
+    def scores(self, session: Session, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
+        norms, weights = input_norms(session, batches), session.weights
+        return ByLayer(weights, lambda name: weights[name].detach().abs() * norms[name])
 
-    def by_row(self, scores: dict[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    def by_row(self, scores: Mapping[str, Tensor], sparsity: float) -> Mapping[str, Tensor]:
         """Scores for all weights of a layer: 0 for those that every row loses, then one of each row, then the rest."""
-        return {name: _by_row(score, sparsity) for name, score in scores.items()}
+        return ByLayer(scores, lambda name: _by_row(scores[name], sparsity))
 
 
 def _by_row(score: Tensor, sparsity: float) -> Tensor:

@@ -1,0 +1,207 @@
+"""Calibration of transformers and ConvNeXts: every method goes through them, in little memory."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from lth_bench.conformance import small_session
+from lth_bench.data.examples import Batch
+from lth_bench.errors import Unsuitable
+from lth_bench.methods.calibration import gram, input_norms, layer_calls
+from lth_bench.models.timm_models import make_model
+from lth_bench.pruning.patterns import breach
+from support.pairs import kept, pruner
+
+SHAPE = (3, 32, 32)
+NETWORKS = {"test_vit": {}, "test_convnext": {}}
+METHODS = {
+    "magnitude": {"retraining": "learning_rate_rewinding"},
+    "layerwise_magnitude": {},
+    "layerwise_magnitude erk": {"distribution": "erk"},
+    "lamp": {"rate": 0.6},
+    "wanda": {"examples": 8},
+    "woodfisher": {"gradients": 4, "blocks": 2000},
+    "sparsegpt": {"examples": 8},
+    "sparsegpt dense": {"examples": 8, "inputs": "dense"},
+}
+
+
+def session_of(network, count=8, **target):
+    """A Session on random images, in a network whose weights come out of a file."""
+    torch.manual_seed(0)
+    images = torch.rand(count, *SHAPE)
+    return small_session(lambda: network, images, torch.arange(count) % 2, **target)
+
+
+def checkpoint(name, path):
+    torch.manual_seed(1)
+    network = make_model(name, NETWORKS[name], SHAPE, 2)
+    safetensors.torch.save_file(network.state_dict(), path)
+    fresh = make_model(name, NETWORKS[name], SHAPE, 2)
+    fresh.load_state_dict(safetensors.torch.load_file(path))
+    return fresh
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_prunes_checkpoints_of_transformers_and_convnexts(name, method, tmp_path):
+    session = session_of(checkpoint(name, tmp_path / "weights.safetensors"))
+    pruner(method.partition(" ")[0], METHODS[method])(session)
+    session.finish()
+    assert kept(session) == round(0.5 * sum(mask.numel() for mask in session.masks.values()))
+    for layer, weight in session.weights.items():
+        assert not weight[~session.masks[layer]].any()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("method", ["magnitude", "layerwise_magnitude", "lamp", "wanda", "woodfisher", "sparsegpt"])
+def test_they_hold_patterns_too(name, method, tmp_path):
+    session = session_of(checkpoint(name, tmp_path / "weights.safetensors"), pattern="2:4")
+    pruner(method, METHODS[method])(session)
+    session.finish()
+    assert breach(session.masks, session.pattern) is None
+
+
+@pytest.mark.parametrize("method", ["l1_filter", "taylor"])
+def test_methods_of_channels_prune_neurons_of_theirs_or_say_why_not(method, tmp_path):
+    quick = {"batches": 1, "examples": 4, "rounds": 1} if method == "taylor" else {}
+    for name in NETWORKS:
+        session = session_of(checkpoint(name, tmp_path / "weights.safetensors"), sparsity=0.3)
+        with pytest.raises(Unsuitable, match=r"layers to \"all\""):
+            pruner(method, {"layers": "convolutions", **quick})(session)
+        session = session_of(checkpoint(name, tmp_path / "weights.safetensors"), sparsity=0.3)
+        pruner(method, {"layers": "all", **quick, "retraining": "learning_rate_rewinding"})(session)
+        assert session.channels and kept(session) <= 0.7 * sum(mask.numel() for mask in session.masks.values())
+
+
+def peak(call):
+    """The bytes that torch has allocated at most while calling this, beyond those from before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        call()
+    events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return max(accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))
+
+
+def size(tensors):
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto"])
+@pytest.mark.parametrize(
+    ("method", "arguments"), [("wanda", {}), ("sparsegpt", {}), ("sparsegpt", {"inputs": "dense"})], ids=str
+)
+def test_calibration_takes_less_memory_than_a_second_network(name, method, arguments):
+    """Beside the network: its masks, what a plain pass takes, and for SparseGPT the Hessian of the largest layer."""
+    session = session_of(make_model(name, {"patch_size": 4} if "vit" in name else {}, SHAPE, 2))
+    method = pruner(method, {"examples": 8, **arguments})
+    batch, network, masks = session.sample(8), size(session.model.parameters()), size(session.masks.values())
+    with torch.no_grad():
+        activations = peak(lambda: session.model(batch.inputs))
+    columns = max(weight[0].numel() for weight in session.weights.values())
+    hessian = 8 * columns**2 if arguments or method.title == "SparseGPT" else 0
+    taken = peak(lambda: method.prune_all(session) if hessian else method.prune(session))
+    assert kept(session) == round(0.5 * masks)
+    print(name, method.title, arguments, [round(x / 1e6, 1) for x in (network, masks, activations, hessian, taken)])
+    assert network + masks + taken < 2 * network + activations + 3 * hessian
+
+
+class Attention(nn.Module):
+    """Tokens that attend to themselves, or to others, and the sum of what comes of it."""
+
+    def __init__(self, fused, *, crossed):
+        super().__init__()
+        self.attention, self.fused, self.crossed = nn.MultiheadAttention(8, 2, batch_first=True), fused, crossed
+
+    def forward(self, images):
+        tokens = images[:, 0, :4, :8]
+        others = tokens.flip(1) ** 2 if self.crossed else tokens
+        return self.attention(tokens, others, others if self.fused else others + 1)[0].sum(1)[:, :2]
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_fused_projections_of_attention_are_seen_part_by_part(fused, crossed):
+    network = Attention(fused, crossed=crossed)
+    session = session_of(network)
+    batch = session.sample(8)
+    calls = layer_calls(session, batch)
+    tokens = batch.inputs[:, 0, :4, :8].reshape(-1, 8)
+    others = (batch.inputs[:, 0, :4, :8].flip(1) ** 2).reshape(-1, 8) if crossed else tokens
+    expected = [rows.T @ rows for rows in (tokens, others, others if fused else others + 1)]
+    grams = gram(session, [batch], "attention.in_proj_weight", calls)
+    assert len(grams) == (3 if crossed or not fused else 1)
+    for ours, theirs in zip(grams, expected, strict=False):
+        assert torch.allclose(ours, theirs, rtol=1e-4)
+    norms = input_norms(session, [batch])["attention.in_proj_weight"]
+    rows = torch.stack([theirs.diagonal() for theirs in expected]).sqrt().repeat_interleave(8, 0)
+    assert torch.allclose(norms, rows, rtol=1e-4)
+    pruner("sparsegpt", {"examples": 8}).prune_all(session)
+    assert kept(session) == round(0.5 * sum(mask.numel() for mask in session.masks.values()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"padding": 1},
+        {"padding": 2, "stride": 2, "dilation": 2},
+        {"kernel_size": (3, 1), "padding": (1, 0), "groups": 2},
+        {"padding": "same", "dilation": (1, 2), "bias": False},
+        {"padding": 1, "padding_mode": "circular"},
+        {"padding": 1, "groups": 4},
+    ],
+    ids=str,
+)
+def test_grams_of_convolutions_are_those_of_what_filters_see(arguments):
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 8, **{"kernel_size": 3, **arguments}).double()
+    images = torch.randn(5, 4, 6, 7).double()
+    network = nn.Sequential(conv, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    session = small_session(lambda: network, images, torch.zeros(5, dtype=torch.long))
+    grams = gram(session, [Batch(images[:2], None), Batch(images[2:], None)], "0.weight", ["0.weight"])
+    filters = conv.weight.detach().flatten(1).unflatten(0, (conv.groups, -1))
+    outputs = conv(images).detach() - (0 if conv.bias is None else conv.bias.detach().view(1, -1, 1, 1))
+    outputs = outputs.movedim(1, 0).flatten(1).unflatten(0, (conv.groups, -1))
+    assert torch.allclose(filters @ grams @ filters.mT, outputs @ outputs.mT)
+
+
+class Shared(nn.Module):
+    """A layer that is used twice, and one that no pass reaches."""
+
+    def __init__(self):
+        super().__init__()
+        self.twice, self.never = nn.Linear(4, 4, bias=False), nn.Linear(4, 2)
+
+    def forward(self, inputs):
+        return self.twice(self.twice(inputs))[:, :2]
+
+
+def test_a_layer_is_seen_as_often_as_it_is_used_and_one_that_is_not_is_named():
+    network, inputs = Shared(), torch.randn(3, 4)
+    session = small_session(lambda: network, inputs, torch.zeros(3, dtype=torch.long))
+    batch = session.sample(3)
+    rows = torch.cat([batch.inputs, network.twice(batch.inputs).detach()])
+    assert torch.allclose(gram(session, [batch], "twice.weight", ["twice.weight"] * 2)[0], rows.T @ rows)
+    for method in ("wanda", "sparsegpt"):
+        with pytest.raises(Unsuitable, match=r"the inputs of 'never.weight'"):
+            pruner(method, {"examples": 3})(session)
+
+
+def test_calibration_is_charged_and_leaves_the_network_alone():
+    session = session_of(make_model("test_vit", {}, SHAPE, 2))
+    before, noise = {name: v.clone() for name, v in session.model.state_dict().items()}, torch.get_rng_state()
+    batch = session.sample(8)
+    with session.account.metered():
+        calls = layer_calls(session, batch)
+        gram(session, [batch], calls[0], calls)
+        early = session.account.ledger.events[-1].flops
+        gram(session, [batch], calls[-1], calls)
+    late = session.account.ledger.events[-1].flops - early
+    assert 0 < early < late
+    assert all(torch.equal(value, before[name]) for name, value in session.model.state_dict().items())
+    assert torch.equal(noise, torch.get_rng_state()) and session.model.training
