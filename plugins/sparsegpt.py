@@ -89,11 +89,13 @@ class SparseGPT:
         from lth_bench.methods.calibration import gram, layer_calls
 
         sparsities = sparsities or uniform(session.shapes, session.sparsity)
+        count = sum(len(batch.inputs) for batch in batches)
         calls, masks, used = layer_calls(session, batches[0]), dict(session.masks), self.damping
         for name in (name for part in parts for name in reversed(part)):
             if not session.pattern or session.pattern.fits(session.shapes[name]):
-                hessian = gram(session, batches, name, calls).mul_(2 / sum(len(batch.inputs) for batch in batches))
-                masks[name], damping = self.prune_layer(session, name, hessian, sparsities[name])
+                masks[name], damping = self.prune_layer(
+                    session, name, gram(session, batches, name, calls).mul_(2 / count), sparsities[name]
+                )
                 used = max(used, damping)
         if used > self.damping:
             session.note("damping", used)

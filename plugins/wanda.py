@@ -72,12 +72,13 @@ class Wanda:
 
 
 def _by_row(score: Tensor, sparsity: float) -> Tensor:
-    rows = score.flatten(1)
-    places = rows.argsort(dim=1, stable=True).argsort(dim=1)
-    lost = int(rows.shape[1] * sparsity)
-    least, most = 1 + rows, 3 + rows.max()
-    chosen = least.where(places == lost, most)
-    return chosen.where(places >= lost, 0 * least).view_as(score)
+    import torch
+
+    rows, lost = score.flatten(1), int(score[0].numel() * sparsity)
+    order = rows.argsort(dim=1, stable=True)
+    last, chosen = order[:, lost : lost + 1], torch.full_like(rows, 3 + float(rows.max()))
+    chosen.scatter_(1, last, 1 + rows.gather(1, last)).scatter_(1, order[:, :lost], 0.0)
+    return chosen.view_as(score)
 
 
 @hookimpl
