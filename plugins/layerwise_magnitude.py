@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lth_bench import Duration, hookimpl, magnitude
 from lth_bench.methods.retraining import RetrainingOrNone, prune_trained
 from lth_bench.methods.sparse_training import Distribution, layer_sparsities
+from lth_bench_plugins.papers import EVCI_2020
 
 if TYPE_CHECKING:
     from lth_bench.training.session import Session
@@ -24,6 +25,7 @@ class LayerwiseMagnitude:
 
     title = "layer-wise magnitude"
     family = "after training"
+    paper = EVCI_2020
 
     distribution: Distribution = "uniform"
     retraining: RetrainingOrNone = "none"

@@ -207,7 +207,8 @@ class Resolver:
 
     def _check_unique(self) -> None:
         suite = self._suite
-        labels = [entry.label for entry in suite.pruners if entry.label]
+        named = {(entry.label, entry.name, str(entry.arguments), entry.recipe): entry.label for entry in suite.pruners}
+        labels = [label for label in named.values() if label]
         lists: dict[str, list[Any]] = {
             "seeds": suite.seeds,
             "sparsities": suite.sparsities,

@@ -96,9 +96,9 @@ class _Enough(Exception):
 
 def _watch(session: Session, batches: Sequence[Batch], see: Callable[[Product], None]) -> None:
     """Passes batches through the network in evaluation mode; no copy of it is made, as `scoring()` would."""
-    from lth_bench.models.products import Watch
+    from lth_bench.models.products import ProductWatch
 
-    with _evaluating(session), Watch(session.weights, see):
+    with _evaluating(session), ProductWatch(session.weights, see):
         for batch in batches:
             session.account.passed(0)
             session.model(batch.inputs)

@@ -60,7 +60,7 @@ class Product:
             yield seen.reshape(groups, -1, math.prod(seen.shape[1 + spatial :]))
 
 
-class Watch(TorchDispatchMode):
+class ProductWatch(TorchDispatchMode):
     """Tells `see` of every product of inputs with one of the weights, before it is computed; without autograd."""
 
     def __init__(self, weights: Mapping[str, Tensor], see: Callable[[Product], None]) -> None:
@@ -89,7 +89,7 @@ class Watch(TorchDispatchMode):
         """Of a weight that several matrices of inputs are multiplied by, torch makes as many, of stride 0."""
         weight = (matrix[0] if matrix.ndim == 3 and matrix.stride(0) == 0 else matrix).mT
         name = self._name(weight)
-        if name and weight.shape[1:] == self._weights[name][0].flatten().shape:
+        if name and _in_rows(weight, self._weights[name].flatten(1)):
             self._see(Product(name, self._start(name, weight), len(weight), inputs.reshape(-1, inputs.shape[-1])))
 
     def _look_at_convolution(self, inputs: Tensor, weight: Tensor, bias: Any, *options: Any) -> None:
@@ -104,3 +104,8 @@ class Watch(TorchDispatchMode):
 
     def _start(self, name: str, weight: Tensor) -> int:
         return int(weight.storage_offset() - self._weights[name].storage_offset()) // weight[0].numel()
+
+
+def _in_rows(part: Tensor, weight: Tensor) -> bool:
+    """Whether a part of a weight's storage is some of its rows, rather than columns or what a weight was made into."""
+    return part.shape[1:] == weight.shape[1:] and part.stride() == weight.stride()

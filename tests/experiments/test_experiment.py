@@ -6,7 +6,7 @@ import pytest
 from lth_bench.experiments.choices import choice
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Origin
-from lth_bench.experiments.plan import plan, read_suite
+from lth_bench.experiments.plan import plan, read_suite, weight_folders
 from lth_bench.experiments.plugins import load_plugins
 from lth_bench.experiments.recipe import Recipe, Schedule
 from lth_bench.storage.record import builtins, decoder
@@ -63,7 +63,7 @@ def test_every_field_that_differs_changes_the_key():
 def test_an_experiment_survives_json():
     plugins = load_plugins()
     for name in plugins.suites:
-        for planned in plan(read_suite(name, plugins)[1], plugins):
+        for planned in plan(read_suite(name, plugins)[1], plugins, weight_folders(name, plugins)):
             experiment = planned.experiment
             again = READ.decode(json.dumps(builtins(experiment)))
             assert again == experiment and again.key == experiment.key

@@ -1,4 +1,4 @@
-"""SparseGPT: which weights go, how the others make up for them, and what it asks of damping and inputs."""
+"""SparseGPT: groups, blocks, inputs and outputs."""
 
 from __future__ import annotations
 
@@ -7,35 +7,15 @@ import torch
 from torch import nn
 
 from lth_bench.conformance import small_session
-from lth_bench.data.examples import Batch
-from lth_bench.errors import Diverged
 from lth_bench.methods.calibration import gram, layer_calls
 from lth_bench.pruning import patterns
 from lth_bench_plugins.sparsegpt import best, block_counts, operate
 from support.networks import make_session
-from support.pairs import kept, pair_session, pruner
-
-IMAGES = Batch(torch.tensor([[1.0, 2.0], [2.0, 0.0]]), torch.zeros(2, dtype=torch.long))
+from support.pairs import kept, pruner
 
 
 def session_of(*layers, inputs, **target):
     return small_session(lambda: nn.Sequential(*layers), inputs, torch.arange(len(inputs)) % 2, **target)
-
-
-@pytest.mark.parametrize(
-    ("sparsity", "expected"),
-    [(0.25, [[0, -2 + 2 / 4.9], [3, -4]]), (0.5, [[0, 0], [3, -4]]), (0.75, [[0, 0], [0, -4 + 3 * 2 / 4.9]])],
-)
-def test_sparsegpt_by_hand(sparsity, expected):
-    # H = 2/2 Σxxᵀ = [[5, 2], [2, 4]], and a fifth of the mean diagonal 4.5 on it makes [[5.9, 2], [2, 4.9]]. A weight
-    # of the first input costs w² (5.9 - 2²/4.9), one of the second 4.9 w²: 5.1, 19.6, 45.8 and 78.4. Where one of the
-    # first goes, 2 / 4.9 of it is added to the weight behind it.
-    session, sparsegpt = pair_session(), pruner("sparsegpt", {"damping": 0.2})
-    assert gram(session, [IMAGES], "a.weight", ["a.weight", "b.weight"]).tolist() == [[[5, 2], [2, 4]]]
-    sparsegpt.prune(session, [IMAGES], [["a.weight"]], dict.fromkeys(session.weights, sparsity))
-    assert session.weights["a.weight"].tolist() == [pytest.approx(row, abs=1e-6) for row in expected]
-    assert session.masks["a.weight"].tolist() == [[weight != 0 for weight in row] for row in expected]
-    assert session.masks["b.weight"].all()
 
 
 def test_a_group_is_chosen_by_weights_that_the_columns_before_it_have_changed():
@@ -46,38 +26,6 @@ def test_a_group_is_chosen_by_weights_that_the_columns_before_it_have_changed():
     mask = operate(matrix, upper, 4, 2, lambda costs, start: best(costs, 1))
     assert mask.tolist() == [[[True, False, True, False]]]
     assert matrix.tolist() == [[pytest.approx([3, 0, 1.3, 0])]]
-
-
-def test_weights_of_dead_inputs_become_zero():
-    layer = nn.Linear(3, 1, bias=False)
-    layer.weight.data = torch.tensor([[1.0, 9.0, 2.0]])
-    session = session_of(layer, inputs=torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]), sparsity=0.3)
-    sparsegpt = pruner("sparsegpt", {"examples": 2})
-    sparsegpt.prune_all(session)
-    assert layer.weight.tolist() == [[1, 0, 2]]
-    assert session.masks["0.weight"].tolist() == [[True, False, True]]
-
-
-def test_a_damping_that_does_not_suffice_grows_and_is_noted():
-    session = session_of(nn.Linear(4, 2), inputs=torch.ones(2, 4))
-    pruner("sparsegpt", {"examples": 2, "damping": 1e-20})(session)
-    assert session.notes["damping"] > 1e-20 and kept(session) == 4
-    session = session_of(nn.Linear(4, 2), inputs=torch.ones(2, 4))
-    pruner("sparsegpt", {"examples": 2})(session)
-    assert "damping" not in session.notes and kept(session) == 4
-
-
-def test_weights_that_are_not_finite_end_the_experiment():
-    session = make_session()
-    session.weights["fc2.weight"].data[0, 0] = torch.nan
-    with pytest.raises(Diverged, match="not finite"):
-        pruner("sparsegpt", {"examples": 2}).prune_all(session)
-
-
-@pytest.mark.parametrize("value", [0, -1])
-def test_no_examples_are_refused(value):
-    with pytest.raises(ValueError, match="examples"):
-        pruner("sparsegpt", {"examples": value})
 
 
 @pytest.mark.parametrize("columns", [1, 7, 128])
