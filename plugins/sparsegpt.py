@@ -89,11 +89,13 @@ class SparseGPT:
         from lth_bench.methods.calibration import gram, layer_calls
 
         sparsities = sparsities or uniform(session.shapes, session.sparsity)
+        count = sum(len(batch.inputs) for batch in batches)
         calls, masks, used = layer_calls(session, batches[0]), dict(session.masks), self.damping
         for name in (name for part in parts for name in reversed(part)):
             if not session.pattern or session.pattern.fits(session.shapes[name]):
-                hessian = gram(session, batches, name, calls) * (2 / sum(len(batch.inputs) for batch in batches))
-                masks[name], damping = self.prune_layer(session, name, hessian, sparsities[name])
+                masks[name], damping = self.prune_layer(
+                    session, name, gram(session, batches, name, calls).mul_(2 / count), sparsities[name]
+                )
                 used = max(used, damping)
         if used > self.damping:
             session.note("damping", used)
@@ -107,7 +109,7 @@ class SparseGPT:
         order = _by_position(weight) if pattern else torch.arange(weight[0].numel())
         order, groups = order.to(weight.device), len(hessian)
         matrix = weight.flatten(1)[:, order].double().unflatten(0, (groups, -1))
-        upper, damping = self.factor(hessian[:, order][:, :, order], matrix, session.step)
+        upper, damping = self.factor(hessian[:, order[:, None], order] if pattern else hessian, matrix, session.step)
         if pattern:
             width, size = pattern.of, max(1, self.columns // pattern.of) * pattern.of
             kept = operate(matrix, upper, size, width, lambda costs, start: best(costs, pattern.kept))
@@ -128,29 +130,32 @@ class SparseGPT:
 
         if not (hessian.isfinite().all() and matrix.isfinite().all()):
             raise Diverged(step, "inputs or weights of a layer that are not finite")
-        hessian = hessian.double()
-        diagonal = hessian.diagonal(dim1=1, dim2=2)
+        diagonal = hessian.diagonal(dim1=1, dim2=2).double()
         dead = diagonal == 0
         matrix.masked_fill_(dead[:, None], 0.0)
-        diagonal.masked_fill_(dead, 1.0)
-        mean, damping = diagonal.mean(1, keepdim=True), self.damping
-        diagonal += damping * mean
+        diagonal = diagonal.masked_fill(dead, 1.0)
+        damping, mean = self.damping, diagonal.mean(1, keepdim=True)
         for _ in range(TRIES):
-            if (upper := _inverse_factor(hessian)) is not None:
+            if (upper := inverse_factor(hessian, diagonal + damping * mean)) is not None:
                 return upper, damping
-            diagonal += 9 * damping * mean
             damping *= 10
-        raise Diverged(step, f"a layer whose inputs no damping up to {damping:g} makes up for")
+        raise Diverged(step, f"inputs of a layer for which no damping up to {damping:g} of their mean square suffices")
 
 
-def _inverse_factor(hessian: Tensor) -> Tensor | None:
+def inverse_factor(hessian: Tensor, diagonal: Tensor) -> Tensor | None:
+    """The upper Cholesky factor of the inverse of H with another diagonal in float64; no more than two at a time."""
     import torch
 
-    lower, info = torch.linalg.cholesky_ex(hessian)
-    if bool(info.any()):
+    damped = hessian.double() if hessian.dtype != torch.float64 else hessian.clone()
+    damped.diagonal(dim1=1, dim2=2).copy_(diagonal)
+    lower, failed = torch.linalg.cholesky_ex(damped)
+    del damped
+    if bool(failed.any()):
         return None
-    upper, info = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-    return None if bool(info.any()) else upper
+    inverse = torch.cholesky_inverse(lower)
+    del lower
+    upper, failed = torch.linalg.cholesky_ex(inverse, upper=True)
+    return None if bool(failed.any()) else upper
 
 
 def operate(matrix: Tensor, upper: Tensor, size: int, width: int, choice: Choice) -> Tensor:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from lth_bench import Count, Duration, Paper, hookimpl, uniform
 from lth_bench.methods.calibration import input_norms
 from lth_bench.methods.retraining import RetrainingOrNone, prune_trained
+from lth_bench.methods.scores import ByLayer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -61,22 +62,23 @@ class Wanda:
         else:
             session.prune(self.by_row(scores, session.sparsity), uniform(session.shapes, session.sparsity))
 
-    def scores(self, session: Session, batches: Sequence[Batch]) -> dict[str, Tensor]:
-        norms = input_norms(session, batches)
-        return {name: weight.detach().abs() * norms[name] for name, weight in session.weights.items()}
+    def scores(self, session: Session, batches: Sequence[Batch]) -> Mapping[str, Tensor]:
+        norms, weights = input_norms(session, batches), session.weights
+        return ByLayer(weights, lambda name: weights[name].detach().abs() * norms[name])
 
-    def by_row(self, scores: dict[str, Tensor], sparsity: float) -> dict[str, Tensor]:
+    def by_row(self, scores: Mapping[str, Tensor], sparsity: float) -> Mapping[str, Tensor]:
         """Scores for all weights of a layer: 0 for those that every row loses, then one of each row, then the rest."""
-        return {name: _by_row(score, sparsity) for name, score in scores.items()}
+        return ByLayer(scores, lambda name: _by_row(scores[name], sparsity))
 
 
 def _by_row(score: Tensor, sparsity: float) -> Tensor:
-    rows = score.flatten(1)
-    places = rows.argsort(dim=1, stable=True).argsort(dim=1)
-    lost = int(rows.shape[1] * sparsity)
-    least, most = 1 + rows, 3 + rows.max()
-    chosen = least.where(places == lost, most)
-    return chosen.where(places >= lost, 0 * least).view_as(score)
+    import torch
+
+    rows, lost = score.flatten(1), int(score[0].numel() * sparsity)
+    order = rows.argsort(dim=1, stable=True)
+    last, chosen = order[:, lost : lost + 1], torch.full_like(rows, 3 + float(rows.max()))
+    chosen.scatter_(1, last, 1 + rows.gather(1, last)).scatter_(1, order[:, :lost], 0.0)
+    return chosen.view_as(score)
 
 
 @hookimpl

@@ -70,7 +70,7 @@ class Sums:
     sections: dict[tuple[int, int], Tensor] = field(default_factory=dict)
 
     def add(self, product: Product) -> None:
-        section = product.start, len(product.weight)
+        section = product.start, product.rows
         for columns in product.columns():
             found = self.statistic(columns)
             self.sections[section] = self.sections[section].add_(found) if section in self.sections else found
@@ -108,10 +108,11 @@ def _watch(session: Session, batches: Sequence[Batch], see: Callable[[Product], 
 def _evaluating(session: Session) -> Iterator[None]:
     import torch
 
-    from lth_bench.models.modes import mode
+    from lth_bench.models.modes import mode, products_of_attention
     from lth_bench.randomness import kept_noise
 
-    with kept_noise(next(session.model.parameters()).device), torch.no_grad(), mode(session.model, training=False):
+    noise = kept_noise(next(session.model.parameters()).device)
+    with noise, torch.no_grad(), mode(session.model, training=False), products_of_attention():
         session.clock.start_scoring_noise()
         yield
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,3 +22,21 @@ def chance(session: Session) -> dict[str, Tensor]:
         name: weight.new_empty(weight.shape, device="cpu").uniform_(generator=session.rng).to(weight.device)
         for name, weight in session.weights.items()
     }
+
+
+class ByLayer(Mapping[str, "Tensor"]):
+    """Scores that are computed whenever those of a layer are asked for, so that no other layer's take memory."""
+
+    def __init__(self, names: Iterable[str], compute: Callable[[str], Tensor]) -> None:
+        self._names, self._compute = list(names), compute
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._compute(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
-from lth_bench.models.modes import mode
+from lth_bench.models.modes import mode, products_of_attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -180,10 +180,5 @@ def passage(model: nn.Module, weights: Mapping[str, Tensor], shape: tuple[int, .
 @contextmanager
 def _stepwise_attention() -> Iterator[None]:
     """Inside, torch computes attention product by product: fused operators of some future torch hide none of them."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+    with products_of_attention(), sdpa_kernel(SDPBackend.MATH):
+        yield

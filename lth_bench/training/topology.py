@@ -40,6 +40,7 @@ class Topology:
         self.channels: Masks = {}
         self._inverted = False
         self._enforced: list[tuple[nn.Parameter, Tensor]] = []
+        self._factors: list[Tensor] = []  # the same masks as numbers, for gradients; made when there are some
         self._structure: channelling.Structure | None = None
         self._passage: Passage | None = None
         self._count()
@@ -122,30 +123,32 @@ class Topology:
     def enforce(self, optimizer: torch.optim.Optimizer | None) -> None:
         """Brings masks and channels into force on the present weights."""
         self._enforced = [
-            (self.weights[name], mask.to(self.weights[name].dtype))
+            (self.weights[name], mask.clone())
             for (name, mask), count in zip(self.masks.items(), self.kept, strict=True)
             if count < mask.numel()
         ]
         if self.channels:
             gates = channelling.gates(self.structure, self.channels)
-            self._enforced += [(parameter, mask.to(parameter.dtype)) for parameter, mask in gates]
+            self._enforced += [(parameter, mask.bool()) for parameter, mask in gates]
+        self._factors = []
         self.apply(optimizer)
 
     @torch.no_grad()
     def apply(self, optimizer: torch.optim.Optimizer | None) -> None:
         """Zeroes what is pruned, in weights and optimiser state."""
         for weight, mask in self._enforced:
-            weight.masked_fill_(mask == 0, 0.0)
+            weight.masked_fill_(~mask, 0.0)
         if optimizer:
             clean(optimizer, dict(self._enforced))
 
     def mask_gradients(self) -> None:
         """Zeroes the gradients of pruned weights."""
+        self._factors = self._factors or [mask.to(weight.dtype) for weight, mask in self._enforced]
         gradients, masks = [], []
-        for weight, mask in self._enforced:
+        for (weight, _), factor in zip(self._enforced, self._factors, strict=True):
             if (gradient := weight.grad) is not None:
                 gradients.append(gradient)
-                masks.append(mask)
+                masks.append(factor)
         if gradients:
             torch._foreach_mul_(gradients, masks)
 
@@ -169,7 +172,7 @@ class Topology:
         enforced = dict(self._enforced)
         for name, mask in self.masks.items():
             in_force = enforced.get(self.weights[name])
-            intact = mask if in_force is None else mask == in_force.bool()
+            intact = mask if in_force is None else mask == in_force
             if not intact.view(torch.uint8).all():  # as bytes it takes a fifteenth of the time
                 raise SessionError(f"the mask of layer {name!r} was written to; use prune(), adopt() or rewire()")
 
