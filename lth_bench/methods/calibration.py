@@ -100,7 +100,7 @@ def _watch(session: Session, batches: Sequence[Batch], see: Callable[[Product], 
 
     with _evaluating(session), ProductWatch(session.weights, see):
         for batch in batches:
-            session.account.passed(0)
+            session.account.passed(len(batch.inputs))
             session.model(batch.inputs)
 
 
