@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 from lth_bench import Paper, hookimpl
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
     from torch import Tensor
 
     from lth_bench import Study
+    from lth_bench.reports.figures.canvas import Canvas
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,11 @@ class Signs:
     """
 
     title = "Signs"
-    question = "Do kept weights keep the signs that they were drawn with?"
+    question = "Do kept weights end with the signs that they were drawn with?"
+    caption = (
+        "Share of kept weights whose final sign is their initial one, plain and weighted by final size, over all "
+        "layers; a half is chance"
+    )
     paper = Paper(
         "zhou2019deconstructing",
         "Deconstructing lottery tickets: zeros, signs, and the supermask",
@@ -43,6 +50,27 @@ class Signs:
         whole = tuple(torch.cat(parts) for parts in zip(*pairs.values(), strict=True))
         for name, (before, after) in {"all": whole, **pairs}.items():
             yield {"layer": name, **agreement(before, after)}
+
+    def table(self, rows: DataFrame) -> DataFrame:
+        """Means over seeds, of all layers together."""
+        from lth_bench.results.analyses import summary
+
+        whole = rows[rows["layer"] == "all"].drop(columns="layer")
+        return summary(whole)[["method", "target", "agreement", "weighted_agreement", "flips", "n"]]
+
+    def figure(self, rows: DataFrame, canvas: Canvas) -> Figure:
+        """Agreement by layer, at the highest sparsity, plain beside weighted."""
+        rows = rows[rows["target"] == rows["target"].max()]
+        methods = canvas.ordered(set(rows["method"]))
+        figure, panels = canvas.panels(["plain", "weighted by size"], methods)
+        for axes, column in zip(panels, ("agreement", "weighted_agreement"), strict=True):
+            for method in methods:
+                means = rows[rows["method"] == method].groupby("layer", sort=False)[column].mean()
+                look = canvas.looks[method]
+                axes.plot(means.index, means, color=look.colour, marker=look.marker, gid=look.gid)
+            axes.axhline(0.5, color="0.5", linestyle=":")
+            axes.set(ylabel="same sign", ylim=(0, 1.02))
+        return figure
 
 
 def agreement(before: Tensor, after: Tensor) -> dict[str, float]:

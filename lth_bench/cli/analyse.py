@@ -25,12 +25,13 @@ from lth_bench.cli.arguments import (
 )
 from lth_bench.cli.preconditions import read_limits, refuse_changed, refuse_places
 from lth_bench.cli.selection import installed_plugins, matching
-from lth_bench.cli.terminal import err, out, refuse, say
+from lth_bench.cli.terminal import err, out, print_paths, refuse, say
 from lth_bench.cli.working import display, fork_server, work
 
 if TYPE_CHECKING:
     from lth_bench.experiments.experiment import Choice
     from lth_bench.experiments.plugins import Plugins
+    from lth_bench.reports.analyses import ShownAnalysis
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import Identity
 
@@ -88,7 +89,11 @@ def analyse(
         _run_missing(sweep, todo, redone, workers, needs_data=needs_data)
     else:
         out.print(f"{name}: nothing is missing of {len(chosen)} experiments in {folder}/", markup=False)
-    _tell(directory, name, chosen, write=not no_report)
+    if no_report:
+        _print(directory, name)
+    else:
+        _write_report(directory, name)
+    _tell(directory, name, chosen)
 
 
 def _chosen(plugins: Plugins, name: str, options: list[str]) -> Choice:
@@ -144,8 +149,8 @@ def _run_missing(
         pool.dismiss()
 
 
-def _tell(directory: Path, name: str, chosen: list[Identity], *, write: bool) -> None:
-    """Prints what was found, writes the report, and says what failed; exit status 1 if something did."""
+def _tell(directory: Path, name: str, chosen: list[Identity]) -> None:
+    """Says where the analysis does not apply, and what failed; exit status 1 if something did."""
     from lth_bench.cli.display import title
     from lth_bench.running.standing import standing
     from lth_bench.storage.records import analysis_path
@@ -163,3 +168,32 @@ def _tell(directory: Path, name: str, chosen: list[Identity], *, write: bool) ->
         say(err, f"does not apply to {count} experiments: {reason}")
     if failures:
         raise typer.Exit(1)
+
+
+def _print(directory: Path, name: str) -> None:
+    from lth_bench.reports.analyses import shown
+    from lth_bench.results.analyses import analyses
+    from lth_bench.results.frame import load
+
+    _print_tables(shown(analyses(load(directory))), name)
+
+
+def _write_report(directory: Path, name: str) -> None:
+    """Prints the tables of the analysis, and writes the report, where its figure is."""
+    from lth_bench.reports.report import compare, write_report, write_tables
+    from lth_bench.results.frame import load
+
+    report = compare(load(directory))
+    _print_tables(report.analyses, name)
+    print_paths([*write_tables(report, directory), *write_report(report, directory / "report")])
+
+
+def _print_tables(analyses: list[ShownAnalysis], name: str) -> None:
+    from lth_bench.reports.analyses import notes, tables
+    from lth_bench.reports.formats.terminal import document
+
+    for one in analyses:
+        if one.analysis.choice.name == name:
+            for part in document(tables(one), out.width):
+                out.print(part)
+            say(out, " ".join(notes(one)))
