@@ -109,22 +109,20 @@ def _chosen(plugins: Plugins, name: str, options: list[str]) -> Choice:
 
 def _identities(directory: Path, choice: Choice, plugins: Plugins) -> list[Identity]:
     """What the records of an analysis will say of every experiment; ends the program if there is nothing to read."""
-    from lth_bench.running.finished import finished
+    from lth_bench.running.standing import done
     from lth_bench.storage.record import analysis_identity
     from lth_bench.storage.records import ticket_path
 
     if not directory.is_dir():
         refuse([f"there is no run directory {directory}"])
-    done = list(finished(directory))
-    if not done:
+    found = [(item, record.ticket) for item, record in done(directory) if record.ticket]
+    if not found:
         refuse([f"no experiment in {directory} is finished; run its suite first"])
     if getattr(plugins.analyses[choice.name], "reads_ticket", True):
-        done = [one for one in done if ticket_path(directory, one.key).exists()]
-        if not done:
+        found = [(item, ticket) for item, ticket in found if ticket_path(directory, item.key).exists()]
+        if not found:
             refuse([f"no tickets in {directory}/tickets; run the suite first, or without removing them"])
-    return [
-        analysis_identity(choice, one.identity, one.record.ticket.sha256 if one.record.ticket else "") for one in done
-    ]
+    return [analysis_identity(choice, item, ticket.sha256) for item, ticket in found]
 
 
 def _run_missing(

@@ -45,7 +45,8 @@ class ShownAnalysis:
     @property
     def caption(self) -> str:
         """How to read its figure and its table, and what a row of it rests on."""
-        return str(getattr(self.plugin, "caption", ""))
+        said = str(getattr(self.plugin, "caption", "")).rstrip(".")
+        return f"{said}." if said else ""
 
     @property
     def _about(self) -> About:
@@ -89,6 +90,15 @@ def tables(one: ShownAnalysis) -> list[Table]:
     return list(labelled(_table(one, title, rows) for title, rows in one.blocks()))
 
 
+def asked(analyses: Sequence[Analysis], name: str) -> list[ShownAnalysis]:
+    """The analyses of this name. Raises ValueError, with those that there are."""
+    found = shown([one for one in analyses if name in (one.choice.name, one.label)])
+    if not found:
+        there = ", ".join(dict.fromkeys(one.choice.name for one in analyses)) or "none"
+        raise ValueError(f"no analysis {name!r} in these results; there are: {there}; `lth-bench analyse` makes others")
+    return found
+
+
 def _table(one: ShownAnalysis, title: str, rows: pd.DataFrame) -> Table:
     try:
         table = one.table(rows)
@@ -98,7 +108,11 @@ def _table(one: ShownAnalysis, title: str, rows: pd.DataFrame) -> Table:
         left = len(table) - LONGEST
         note = f"The records have {left} rows more." if left > 0 else ""
     heads = {**ABOUT, **getattr(one.plugin, "columns", {})}
-    columns = [_column(str(name), table[name], heads) for name in table.columns]
+    names = [*(name for name in ABOUT if name != "n"), *heads, *table.columns]
+    columns = [
+        _column(name, table[name], heads) for name in dict.fromkeys(names) if name in table.columns and name != "n"
+    ]
+    columns += [_column("n", table["n"], heads)] if "n" in table.columns else []
     body = [Row([column.cell(record) for column in columns]) for record in rows_of(table.head(LONGEST))]
     full = f"{one.title}: {title}" if title else one.title
     caption = " ".join(filter(None, [one.caption, note]))
@@ -113,8 +127,8 @@ def _column(name: str, values: pd.Series[Any], heads: Mapping[str, str]) -> Colu
 
 
 def _number(value: float) -> str:
-    """A number to three digits; whole numbers below a million with all of theirs."""
-    return f"{value:.0f}" if value == round(value) and abs(value) < 1e6 else numbers.three_digits(value)
+    """A number to three digits, or whole from a thousand on."""
+    return numbers.grouped(value) if 1e3 <= abs(value) < 1e9 else numbers.three_digits(value)
 
 
 def notes(one: ShownAnalysis) -> list[str]:

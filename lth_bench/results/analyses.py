@@ -89,7 +89,11 @@ def _current(results: Results, records: Iterable[Record]) -> list[Record]:
         return []
     tickets = {one.key: one.ticket.sha256 for one in results.records() if one.ticket}
     places = {key: place for place, key in enumerate(results.frame["key"])}
-    current = [one for one in found.values() if one.analysis and tickets.get(one.analysis.key) == one.analysis.ticket]
+    current = [
+        one
+        for one in found.values()
+        if one.analysis and one.analysis.key in places and tickets.get(one.analysis.key) == one.analysis.ticket
+    ]
     return sorted(current, key=lambda one: places[one.analysis.key] if one.analysis else 0)
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lth_bench.errors import Damaged, FileFault
+from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.guarded import NoTicket
-from lth_bench.storage.record import Identity, Record, identity_of
-from lth_bench.storage.records import read_plan, read_record, record_path, recorded, ticket_path
+from lth_bench.running.standing import done
+from lth_bench.storage.record import Identity, Record
+from lth_bench.storage.records import ticket_path
 
 
 @dataclass(frozen=True)
@@ -44,22 +45,5 @@ class Finished:
 
 
 def finished(directory: Path) -> Iterator[Finished]:
-    """The finished experiments of a run directory, in the order of its plan; helpers and unusable records are left out.
-
-    Raises FileFault where there are no records.
-    """
-    try:
-        planned = {entry.key: entry for entry in read_plan(directory)}
-    except Damaged:
-        planned = {}
-    keys = recorded(directory)
-    if not keys:
-        raise FileFault(f"no records in {directory}: run a suite into it first")
-    order = {key: number for number, key in enumerate(planned)}
-    for key in sorted(keys, key=lambda key: order.get(key, len(order))):
-        try:
-            record = read_record(record_path(directory, key))
-        except FileFault:  # `lth-bench status` tells
-            continue
-        if record.status == "done" and not (entry := planned.get(key, identity_of(record))).helper:
-            yield Finished(directory, entry, record)
+    """The finished experiments of a run directory, as `standing.done` gives them."""
+    return (Finished(directory, identity, record) for identity, record in done(directory))
