@@ -68,12 +68,12 @@ def hidden_units(model: nn.Module, shape: tuple[int, ...]) -> list[Units]:
 def permuted(state: Mapping[str, Tensor], groups: Sequence[Units], orders: Sequence[Tensor]) -> dict[str, Tensor]:
     """Tensors by name, in which unit number i of a group has become the one that the group's order has at i.
 
-    Of what the units use, tensors may be absent; tensors that no unit uses stay as they are.
+    Of what the units use, tensors may be absent, or vectors of output channels; what no unit uses stays as it is.
     """
     moved = {name: value.clone() for name, value in state.items()}
     for units, order in zip(groups, orders, strict=True):
         for use in units.uses:
-            if (value := moved.get(use.tensor)) is not None:
+            if (value := moved.get(use.tensor)) is not None and use.axis < value.dim():
                 places = use.places.to(value.device)
                 chosen = value.index_select(use.axis, places[order.to(value.device)].flatten())
                 moved[use.tensor] = value.index_copy(use.axis, places.flatten(), chosen)
@@ -82,7 +82,7 @@ def permuted(state: Mapping[str, Tensor], groups: Sequence[Units], orders: Seque
 
 def _sites(model: nn.Module, layers: Mapping[str, int], found: list[Read]) -> Iterator[_Site]:
     """Where units are used; channels that are read at one place are one unit."""
-    sizes: dict[str | Reader, int] = dict(layers)
+    sizes: dict[str | Reader, int] = {name: size for name, size in layers.items()}
     sizes |= {entry.reader: len(entry.channels) for entry in found}
     first = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     edges = [

@@ -16,8 +16,10 @@ from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import Provider, load_plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.pruning import masks
+from lth_bench.pruning.alignment import matched
 from lth_bench.pruning.allocation import kept_count
 from lth_bench.pruning.channels import structure, thin
+from lth_bench.pruning.hidden_units import hidden_units, permuted
 from lth_bench.results.frame import results
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
@@ -33,7 +35,7 @@ from support.networks import RECIPES, examples, make_session, network, states_eq
 from support.pairs import pair_session
 
 PLUGINS = load_plugins()
-CONTROLS = ["shuffle", "redraw", "sign", "random_layerwise", "invert", "transfer"]
+CONTROLS = ["shuffle", "redraw", "sign", "random_layerwise", "invert", "transfer", "aligned", "winning_signs"]
 RESET = ("imp", {"rate": 0.5})
 LATE = ("imp", {"rate": 0.5, "rewind_to": "3it"})
 FINE_TUNED = ("magnitude", {})
@@ -76,7 +78,7 @@ def test_every_control_meets_the_target_and_trains_as_long_as_the_ticket(name, b
     found, session = based(base)
     made = controlled(name, found)
     assert sum(masks.kept(made.masks).values()) == kept_count(0.75, 312)
-    assert made.step == (30 if name in ("redraw", "random_layerwise") else session.step)
+    assert made.step == (30 if name in ("redraw", "random_layerwise", "winning_signs") else session.step)
 
 
 @every_base
@@ -171,6 +173,36 @@ def test_a_ticket_whose_weights_were_never_trained_stays_as_it_is():
     assert steps(controlled("transfer", found)) == 30, "fine-tuning lasts as long again"
 
 
+@every_base
+def test_aligned_permutes_hidden_units_of_the_mask_and_trains_other_weights(base):
+    found, _ = based(base)
+    made = controlled("aligned", found)
+    assert masks.kept(made.masks) == masks.kept(found.ticket.masks) and differ(made.masks, found.ticket.masks)
+    first, mine = (values["fc1.weight"].tolist() for values in (found.ticket.masks, made.masks))
+    assert sorted(first) == sorted(mine), "whole units change places"
+    other = session_of()
+    other.redraw()
+    other.train(until=found.ticket.step)
+    for layer, mask in made.masks.items():
+        assert torch.equal(made.course.ticket.state[layer], other.weights[layer] * mask)
+    assert made.course.ticket.step == found.ticket.step
+    before, after = made.notes["likeness"]
+    assert before < after < 1
+
+
+@every_base
+def test_winning_signs_keeps_the_mask_and_the_trained_signs_and_draws_the_magnitudes_of_redraw(base):
+    found, _ = based(base)
+    made, fresh = controlled("winning_signs", found), controlled("redraw", found).course.ticket.state
+    assert states_equal(made.masks, found.ticket.masks) and made.course.ticket.step == 0 and steps(made) == 30
+    start = made.course.ticket.state
+    for name in [*found.ticket.masks, "fc1.bias", "fc2.bias", "fc3.bias"]:
+        assert torch.equal(start[name].abs(), fresh[name].abs()) and not torch.equal(start[name], fresh[name])
+        kept = start[name] != 0
+        assert torch.equal(start[name][kept].sign(), found.ticket.final[name][kept].sign())
+    assert torch.equal(start["norm.weight"], fresh["norm.weight"]) and not start["norm.bias"].any()
+
+
 # ---- by hand: two layers of 2×2 weights, 1, -2, 3, -4 and 5, -6, 0.5, 2.5 --------------------------------------------
 
 
@@ -214,6 +246,33 @@ def test_sign_by_hand():
     instantiate(PLUGINS.controls, "sign", {})(session, base)
     a, b = round(7.25**0.5, 4), round(16.625**0.5, 4)
     assert rows(session.model.state_dict()) == [[0, 0, a, -a], [b, -b, 0, 0]]
+
+
+def test_aligned_by_hand():
+    # The other network is the first with its hidden units reversed: so is the mask, its input side and its output side.
+    first, found = session_of(), based(RESET)[0].ticket
+    first.train()
+    orders = [torch.arange(12).flip(0), torch.arange(8).flip(0)]
+    units = hidden_units(first.model, first.input_shape)
+    reversed_ = permuted(first.model.state_dict(), units, orders)
+    back = matched(units, first.model.state_dict(), reversed_, torch.Generator())
+    assert [order.tolist() for order in back] == [order.tolist() for order in orders]
+    mask = permuted(found.masks, units, back)
+    assert torch.equal(mask["fc1.weight"], found.masks["fc1.weight"].flip(0))
+    assert torch.equal(mask["fc2.weight"], found.masks["fc2.weight"].flip(0, 1))
+    assert torch.equal(mask["fc3.weight"], found.masks["fc3.weight"].flip(1))
+
+
+def test_winning_signs_by_hand():
+    # The pruner keeps 3, -4, 5 and -6; training has turned the first and the last; new weights are the old ones.
+    base = pair_base("magnitude", prune_at="initialisation")
+    final = {name: value.clone() for name, value in base.ticket.final.items()}
+    final["a.weight"].view(-1)[2], final["b.weight"].view(-1)[1] = -0.1, 0.2
+    session = pair_session()
+    signed = instantiate(PLUGINS.controls, "winning_signs", {}).signed(
+        session.model.state_dict(), Base(base.pruner, dataclasses.replace(base.ticket, final=final))
+    )
+    assert rows(signed) == [[0, 0, -3, -4], [5, 6, 0, 0]]
 
 
 def test_shuffle_by_hand():
@@ -264,6 +323,20 @@ def test_redraw_is_unsuitable_for_a_model_that_draws_nothing():
         instantiate(PLUGINS.controls, "redraw", {})(pair_session(), pair_base("magnitude", prune_at="initialisation"))
 
 
+@pytest.mark.parametrize("name", ["aligned", "winning_signs"])
+def test_controls_on_new_weights_are_unsuitable_for_a_model_that_draws_nothing(name):
+    base = pair_base("magnitude", prune_at="initialisation")
+    base = Base(base.pruner, dataclasses.replace(base.ticket, final=base.ticket.start))
+    with pytest.raises(Unsuitable, match=r"left the kept weights of all 2 layers as they were: .* for every seed"):
+        instantiate(PLUGINS.controls, name, {})(pair_session(), base)
+
+
+def test_aligned_is_unsuitable_for_a_ticket_of_other_weights_than_the_dense_network_has():
+    found, _ = based(("imp", {"rate": 0.5, "retraining": "learning_rate_rewinding"}))
+    with pytest.raises(Unsuitable, match="from weights that the dense network does not have"):
+        controlled("aligned", found)
+
+
 def test_sign_is_unsuitable_for_weights_that_have_these_magnitudes():
     found, _ = based(RESET)
     sizes = {name: weight.detach().std(correction=0) for name, weight in session_of().weights.items()}
@@ -288,7 +361,7 @@ def channel_base():
     return Base(lambda session: None, Ticket(0, session.course.ticket.state, session.masks, start, channels))
 
 
-@pytest.mark.parametrize("name", ["shuffle", "random_layerwise"])
+@pytest.mark.parametrize("name", ["shuffle", "random_layerwise", "aligned"])
 def test_of_a_ticket_of_channels_others_are_kept(name):
     base = channel_base()
     made = controlled(name, base)
@@ -305,7 +378,7 @@ def test_of_a_ticket_of_channels_others_are_kept(name):
     assert not made.model.state_dict()["norm.weight"][~kept].any()
 
 
-@pytest.mark.parametrize("name", ["redraw", "sign", "transfer"])
+@pytest.mark.parametrize("name", ["redraw", "sign", "transfer", "winning_signs"])
 def test_a_ticket_of_channels_keeps_them(name):
     base = channel_base()
     made = controlled(name, base)
