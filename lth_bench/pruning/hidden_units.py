@@ -82,7 +82,7 @@ def permuted(state: Mapping[str, Tensor], groups: Sequence[Units], orders: Seque
 
 def _sites(model: nn.Module, layers: Mapping[str, int], found: list[Read]) -> Iterator[_Site]:
     """Where units are used; channels that are read at one place are one unit."""
-    sizes: dict[str | Reader, int] = {name: size for name, size in layers.items()}
+    sizes: dict[str | Reader, int] = dict(layers.items())
     sizes |= {entry.reader: len(entry.channels) for entry in found}
     first = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     edges = [
