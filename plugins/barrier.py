@@ -1,0 +1,158 @@
+"""The analysis of error barriers: whether two trainings of a ticket end in one valley."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from annotated_types import Ge
+
+from lth_bench import Duration, Paper, Unsuitable, hookimpl
+from lth_bench.methods.controls import start_from, train_on
+from lth_bench.methods.interpolation import barrier, between
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from lth_bench import Study
+    from lth_bench.reports.figures.canvas import Canvas
+    from lth_bench.storage.tensors import State
+
+STABLE = 2.0  # points
+Points = Annotated[int, Ge(2)]
+
+
+@dataclass(frozen=True)
+class Barrier:
+    """Test error and training loss on the line between two trainings of a ticket on the data in two orders.
+
+    Both start from the ticket's weights and step, or with `rewind_to` from those of the dense network at that step,
+    under the ticket's mask; augmentation and noise differ too. The barrier is the highest of `points` values from one
+    end to the other, less the mean of both ends; below 2 points of error, a network is stable. Where batch norms keep
+    running statistics, these are estimated anew at every point ("recomputed"), and interpolated like the weights
+    ("interpolated").
+
+    With `ends = "initialisations"` the second training starts from newly drawn weights under the same mask, at step 0;
+    with "aligned" its hidden units are then permuted to match the first by weights (arXiv:2209.04836).
+    """
+
+    points: Points = 30
+    rewind_to: Duration | None = None
+    ends: Literal["orders", "initialisations", "aligned"] = "orders"
+
+    title = "Barrier"
+    question = "Do two trainings of one ticket end in one valley?"
+    caption = (
+        "On the line between two trainings that differ in the order of the data: highest test error, in points, and "
+        "highest training loss, in nats, above the mean of both ends; below 2 points a network is stable"
+    )
+    columns: ClassVar = {
+        "batch_norm": "batch norm",
+        "barrier": "barrier, points",
+        "loss_barrier": "barrier of loss, nats",
+        "end_error": "error of the ends, %",
+    }
+    paper = Paper(
+        "frankle2020linear",
+        "Linear Mode Connectivity and the Lottery Ticket Hypothesis",
+        "Jonathan Frankle and Gintare Karolina Dziugaite and Daniel M. Roy and Michael Carbin",
+        "ICML",
+        2020,
+        arxiv="1912.05671",
+    )
+
+    def __call__(self, study: Study) -> Iterator[dict[str, Any]]:
+        one, other = self.trained(study, 0), self.trained(study, 1)
+        if all(bool((one[name] == other[name]).all()) for name in study.ticket.masks):
+            raise Unsuitable("the ticket's weights are not trained under its mask, so that two trainings are one")
+        yield from line(study, one, aligned(study, other, one) if self.ends == "aligned" else other, self.points)
+
+    def trained(self, study: Study, order: int) -> State:
+        """The end of one training."""
+        session, ticket = study.session(order=order), study.ticket
+        if order and self.ends != "orders":
+            session.adopt(ticket.masks, ticket.channels)
+            session.redraw()
+            session.train()
+        elif self.rewind_to is None:
+            start_from(session, ticket, {})
+            train_on(session, ticket)
+        else:
+            return rewound(study, self.rewind_to, order)
+        return session.snapshot().state
+
+    def table(self, rows: DataFrame) -> DataFrame:
+        """Means over seeds of the barriers."""
+        from lth_bench.results.analyses import summary
+
+        whole = rows[rows["alpha"].isna()].drop(columns=["alpha", "error", "loss"])
+        return summary(whole).drop(columns=["dataset", "model", "recipe"])
+
+    def figure(self, rows: DataFrame, canvas: Canvas) -> Figure:
+        """Barriers by sparsity, and the error along the line at the highest sparsity."""
+        rows = rows[rows["batch_norm"] != "interpolated"]
+        methods, points = canvas.ordered(set(rows["method"])), rows["alpha"].notna()
+        figure, (barriers, errors) = canvas.panels(["Barrier", "Error along the line, highest sparsity"], methods)
+        for method in methods:
+            look, mine = canvas.looks[method], rows["method"] == method
+            means = rows[mine & ~points].groupby("target")["barrier"].mean()
+            barriers.plot(100 * means.index, means, color=look.colour, marker=look.marker, gid=look.gid)
+            last = mine & points & (rows["target"] == rows.loc[mine, "target"].max())
+            means = rows[last].groupby("alpha")["error"].mean()
+            errors.plot(means.index, means, color=look.colour, gid=look.gid)
+        barriers.axhline(STABLE, color="0.5", linestyle=":")
+        barriers.set(xlabel="Sparsity (%)", ylabel="Barrier (points)")
+        errors.set(xlabel="Share of the second training", ylabel="Test error (%)")
+        return figure
+
+
+def rewound(study: Study, step: Duration | int, order: int) -> State:
+    """The end of a training under the ticket's mask from the dense network's weights at a step, in some order."""
+    dense, session = study.session(), study.session(order=order)
+    dense.train(step)
+    session.adopt(study.ticket.masks, study.ticket.channels)
+    session.rewind(dense.snapshot())
+    session.train()
+    return session.snapshot().state
+
+
+def aligned(study: Study, state: State, target: State) -> State:
+    """A state whose hidden units are in the order that matches the target's weights best. Raises Unsuitable."""
+    from lth_bench.pruning.alignment import matched
+    from lth_bench.pruning.hidden_units import hidden_units, permuted
+
+    units = hidden_units(study.network(), study.session().input_shape)
+    return permuted(state, units, matched(units, state, target, study.rng))
+
+
+def line(study: Study, one: State, other: State, points: int) -> Iterator[dict[str, Any]]:
+    """A row for every point between two states, and one with the barriers; the same for both kinds of batch norm."""
+    from lth_bench.training.sequels import recalibrate
+    from lth_bench.training.state import copied, load
+
+    session = study.session()
+
+    def recomputed(state: State) -> State:
+        load(session.model, state)
+        recalibrate(session)
+        return copied(session.model)
+
+    kinds = {"recomputed": recomputed, "interpolated": dict}
+    has_statistics = any(name.endswith("running_mean") for name in one)
+    for name, kind in (kinds if has_statistics else {"none": dict}).items():
+        errors, losses = [], []
+        for alpha in np.linspace(0, 1, points).tolist():
+            state = kind(between(one, other, alpha))
+            errors.append(100 * study.test(state).error)
+            losses.append(study.training(state).loss)
+            yield {"batch_norm": name, "alpha": alpha, "error": errors[-1], "loss": losses[-1]}
+        ends = {"end_error": (errors[0] + errors[-1]) / 2}
+        yield {"batch_norm": name, "barrier": barrier(errors), "loss_barrier": barrier(losses), **ends}
+
+
+@hookimpl
+def register_analyses(register):
+    register("barrier", Barrier)
