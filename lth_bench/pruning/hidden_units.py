@@ -104,7 +104,7 @@ def _sites(model: nn.Module, layers: Mapping[str, int], found: list[Read]) -> It
 
 def _joined(size: int, edges: list[tuple[Numbers, Numbers]]) -> Numbers:
     """The number of the part of a graph of this size in which each node is, -1 for those without edges."""
-    one, other = (np.concatenate([np.zeros(0, dtype=np.int64), *ends]) for ends in zip(*edges, strict=True))
+    one, other = np.concatenate([np.zeros((2, 0), dtype=np.int64), *map(np.stack, edges)], axis=1)
     graph = scipy.sparse.coo_array((np.ones(len(one)), (one, other)), shape=(size, size))
     units = np.asarray(scipy.sparse.csgraph.connected_components(graph, directed=False)[1], dtype=np.int64)
     return np.where(np.isin(np.arange(size), [one, other]), units, -1)
@@ -133,9 +133,9 @@ def _uses(sites: list[_Site], members: Numbers) -> Iterator[Use]:
 
 def _check_read(sites: list[_Site], hidden: set[str]) -> None:
     """Raises Unsuitable for a hidden layer with a channel that no layer reads."""
-    read = np.concatenate([site.units for site in sites if site.axis == 1])
+    read = np.unique([unit for site in sites if site.axis == 1 for unit in site.units if unit >= 0])
     for site in sites:
-        if site.tensors[0] in hidden and site.axis == 0 and not np.isin(site.units, read[read >= 0]).all():
+        if site.tensors[0] in hidden and site.axis == 0 and not np.isin(site.units, read).all():
             raise fixed(site.tensors[0], "has channels that no layer reads one by one")
 
 

@@ -67,13 +67,14 @@ def _read(name: str, size: int, tracer: _Tracer) -> Iterator[Read]:
     numbers, digits = torch.arange(size), range((size - 1).bit_length())
     halves = [half for digit in digits for half in (numbers >> digit & 1 == 1, numbers >> digit & 1 == 0)]
     rows = torch.stack([numbers < 0, numbers >= 0, *halves])
-    for reader, (_, everywhere, *reached) in tracer.reached(name, rows).items():
-        channels = np.where(everywhere, 0, -1)
-        for digit, ones, zeros in zip(digits, reached[::2], reached[1::2], strict=True):
-            if (ones == zeros)[everywhere].any():
+    for reader, reached in tracer.reached(name, rows).items():
+        somewhere = reached.any(axis=0)
+        channels = np.where(somewhere, 0, -1)
+        for digit, ones, zeros in zip(digits, reached[2::2], reached[3::2], strict=True):
+            if (ones == zeros)[somewhere].any():
                 raise fixed(name, f"has channels of which {reader.name!r} reads a mixture")
             channels[ones] += 1 << digit
-        if everywhere.any():
+        if somewhere.any():
             yield Read(reader, name, channels)
 
 

@@ -175,6 +175,10 @@ def test_units_that_cannot_change_places_are_refused(model, words):
     assert len(hidden_units(convolutions(), (1, 4, 4))) == 2
 
 
+def test_a_network_without_hidden_layers_has_no_hidden_units():
+    assert hidden_units(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), (1, 4, 4)) == []
+
+
 def test_the_transformers_of_timm_are_refused():
     with pytest.raises(Unsuitable, match="cannot change places; take the control redraw"):
         hidden_units(timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=3, depth=1), (3, 32, 32))
