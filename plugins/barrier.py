@@ -68,7 +68,10 @@ class Barrier:
         one, other = self.trained(study, 0), self.trained(study, 1)
         if all(bool((one[name] == other[name]).all()) for name in study.ticket.masks):
             raise Unsuitable("the ticket's weights are not trained under its mask, so that two trainings are one")
-        yield from line(study, one, aligned(study, other, one) if self.ends == "aligned" else other, self.points)
+        if self.ends == "aligned":
+            other = aligned(study, other, one)
+        for batch_norm in batch_norms(one):
+            yield from ({"batch_norm": batch_norm, **row} for row in self.line(study, one, other, batch_norm))
 
     def trained(self, study: Study, order: int) -> State:
         """The end of one training."""
@@ -83,6 +86,18 @@ class Barrier:
         else:
             return rewound(study, self.rewind_to, order)
         return session.snapshot().state
+
+    def line(self, study: Study, one: State, other: State, batch_norm: str) -> Iterator[dict[str, float]]:
+        """A row for every point of the line, and one with the barriers."""
+        errors, losses = [], []
+        for state in states(study, one, other, self.points, batch_norm):
+            errors.append(100 * study.test(state).error)
+            losses.append(study.training(state).loss)
+        for alpha, error, loss in zip(np.linspace(0, 1, self.points).tolist(), errors, losses, strict=True):
+            yield {"alpha": alpha, "error": error, "loss": loss}
+        yield {
+            "barrier": barrier(errors), "loss_barrier": barrier(losses), "end_error": (errors[0] + errors[-1]) / 2
+        }  # fmt: skip
 
     def table(self, rows: DataFrame) -> DataFrame:
         """Means over seeds of the barriers."""
@@ -128,29 +143,24 @@ def aligned(study: Study, state: State, target: State) -> State:
     return permuted(state, units, matched(units, state, target, study.rng))
 
 
-def line(study: Study, one: State, other: State, points: int) -> Iterator[dict[str, Any]]:
-    """A row for every point between two states, and one with the barriers; the same for both kinds of batch norm."""
+def batch_norms(state: State) -> tuple[str, ...]:
+    """The ways to get running statistics on a line between states like this one."""
+    return ("recomputed", "interpolated") if any(name.endswith("running_mean") for name in state) else ("none",)
+
+
+def states(study: Study, one: State, other: State, points: int, batch_norm: str) -> Iterator[State]:
+    """States on the line between two, evenly spaced and with both ends."""
     from lth_bench.training.sequels import recalibrate
     from lth_bench.training.state import copied, load
 
     session = study.session()
-
-    def recomputed(state: State) -> State:
-        load(session.model, state)
-        recalibrate(session)
-        return copied(session.model)
-
-    kinds = {"recomputed": recomputed, "interpolated": dict}
-    has_statistics = any(name.endswith("running_mean") for name in one)
-    for name, kind in (kinds if has_statistics else {"none": dict}).items():
-        errors, losses = [], []
-        for alpha in np.linspace(0, 1, points).tolist():
-            state = kind(between(one, other, alpha))
-            errors.append(100 * study.test(state).error)
-            losses.append(study.training(state).loss)
-            yield {"batch_norm": name, "alpha": alpha, "error": errors[-1], "loss": losses[-1]}
-        ends = {"end_error": (errors[0] + errors[-1]) / 2}
-        yield {"batch_norm": name, "barrier": barrier(errors), "loss_barrier": barrier(losses), **ends}
+    for alpha in np.linspace(0, 1, points).tolist():
+        state = between(one, other, alpha)
+        if batch_norm == "recomputed":
+            load(session.model, state)
+            recalibrate(session)
+            state = copied(session.model)
+        yield state
 
 
 @hookimpl

@@ -164,7 +164,7 @@ class Scaled(nn.Module):
     [
         (attention(), "'mix.in_proj_weight' belongs to attention, so that its hidden units cannot change places"),
         (convolutions(groups=2), "'1.weight' is a grouped convolution"),
-        (normed(), "'1.weight' has channels that no layer reads one by one"),
+        (normed(), "'1.weight' has channels of which '3.weight' reads a mixture"),
         (Scaled(scaled=False), "'a.weight' has channels of which 'b.weight' reads a mixture"),
         (Scaled(scaled=True), "'a.weight' or a later layer passes on its channels in an unknown way"),
     ],
