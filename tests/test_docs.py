@@ -60,6 +60,7 @@ PUBLIC = [
     "Retraining",
     "Session",
     "Share",
+    "Study",
     "Ticket",
     "Unsuitable",
     "chance",
