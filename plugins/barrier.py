@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
     from lth_bench.storage.tensors import State
 
 STABLE = 2.0  # points
+EXAMPLES = 1000  # for the loss
 Points = Annotated[int, Ge(2)]
 
 
 @dataclass(frozen=True)
 class Barrier:
-    """Test error and training loss on the line between two trainings of a ticket on the data in two orders.
+    """Test error and training loss on the line between two trainings of a ticket, on the data in two orders.
 
-    Both start from the ticket's weights and step, or with `rewind_to` from those of the dense network at that step,
-    under the ticket's mask; augmentation and noise differ too. The barrier is the highest of `points` values from one
-    end to the other, less the mean of both ends; below 2 points of error, a network is stable. Where batch norms keep
-    running statistics, these are estimated anew at every point ("recomputed"), and interpolated like the weights
-    ("interpolated").
+    The loss is that of 1,000 training examples. Both start from the ticket's weights and step, or with `rewind_to`
+    from those of the dense network at that step, under the ticket's mask; augmentation and noise differ too. The
+    barrier is the highest of `points` values from one end to the other, less the mean of both ends; below 2 points
+    of error, a network is stable. Where batch norms keep running statistics, these are estimated anew at every
+    point ("recomputed"), and interpolated like the weights ("interpolated").
 
     With `ends = "initialisations"` the second training starts from newly drawn weights under the same mask, at step 0;
     with "aligned" its hidden units are then permuted to match the first by weights (arXiv:2209.04836).
@@ -46,8 +47,8 @@ class Barrier:
     title = "Barrier"
     question = "Do two trainings of one ticket end in one valley?"
     caption = (
-        "On the line between two trainings that differ in the order of the data: highest test error, in points, and "
-        "highest training loss, in nats, above the mean of both ends; below 2 points a network is stable"
+        "Highest test error, in points, and training loss, in nats, on the line between two trainings, above the mean "
+        "of both ends; below 2 points a network is stable. Ends: what the trainings differ in"
     )
     columns: ClassVar = {
         "batch_norm": "batch norm",
@@ -71,7 +72,8 @@ class Barrier:
         if self.ends == "aligned":
             other = aligned(study, other, one)
         for batch_norm in batch_norms(one):
-            yield from ({"batch_norm": batch_norm, **row} for row in self.line(study, one, other, batch_norm))
+            label = {"ends": self.ends, "batch_norm": batch_norm}
+            yield from ({**label, **row} for row in self.line(study, one, other, batch_norm))
 
     def trained(self, study: Study, order: int) -> State:
         """The end of one training."""
@@ -89,12 +91,12 @@ class Barrier:
 
     def line(self, study: Study, one: State, other: State, batch_norm: str) -> Iterator[dict[str, float]]:
         """A row for every point of the line, and one with the barriers."""
-        errors, losses = [], []
+        errors, losses, loss = [], [], training_loss(study)
         for state in states(study, one, other, self.points, batch_norm):
             errors.append(100 * study.test(state).error)
-            losses.append(study.training(state).loss)
-        for alpha, error, loss in zip(np.linspace(0, 1, self.points).tolist(), errors, losses, strict=True):
-            yield {"alpha": alpha, "error": error, "loss": loss}
+            losses.append(loss(state))
+        for alpha, *measured in zip(np.linspace(0, 1, self.points).tolist(), errors, losses, strict=True):
+            yield {"alpha": alpha, **dict(zip(("error", "loss"), measured, strict=True))}
         yield {
             "barrier": barrier(errors), "loss_barrier": barrier(losses), "end_error": (errors[0] + errors[-1]) / 2
         }  # fmt: skip
@@ -161,6 +163,23 @@ def states(study: Study, one: State, other: State, points: int, batch_norm: str)
             recalibrate(session)
             state = copied(session.model)
         yield state
+
+
+def training_loss(study: Study) -> Callable[[State], float]:
+    """The loss of a state on EXAMPLES training examples, or on all if there are fewer."""
+    import torch
+
+    from lth_bench.training.state import load
+
+    network = study.network()
+    batch = study.examples(min(EXAMPLES, len(study.session().order.data)))
+
+    @torch.no_grad()
+    def loss(state: State) -> float:
+        load(network, state)
+        return float(torch.nn.functional.cross_entropy(network(batch.inputs), batch.labels))
+
+    return loss
 
 
 @hookimpl

@@ -59,6 +59,7 @@ class Study:
         self.sessions: list[tuple[Experiment, Session]] = []
         self._context = context
         self._tests: dict[str, Source] = {}
+        self._measuring: dict[str, nn.Module] = {}
 
     @property
     def key(self) -> str:
@@ -171,7 +172,10 @@ class Study:
         return self._context.watch.progress
 
     def _measured(self, weights: State, data: Source, dataset: Choice | str | None) -> Measured:
-        return Measured(*evaluate(self.network(weights, dataset), data, self.progress))
+        if (name := str(dataset)) not in self._measuring:
+            self._measuring[name] = self.network(dataset=dataset)
+        state.load(self._measuring[name], weights)
+        return Measured(*evaluate(self._measuring[name], data, self.progress))
 
     def _variant(
         self, seed: int | None = None, recipe: Recipe | None = None, dataset: Choice | str | None = None
