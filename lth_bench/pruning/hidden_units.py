@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lth_bench.models.layer_roles import output_weights, prunable
 from lth_bench.models.modes import mode
-from lth_bench.pruning.reading import Numbers, Read, Reader, fixed, reads
+from lth_bench.pruning.reading import Numbers, Read, Consumer, fixed, reads
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def permuted(state: Mapping[str, Tensor], groups: Sequence[Units], orders: Seque
 
 def _sites(model: nn.Module, layers: Mapping[str, int], found: list[Read]) -> Iterator[_Site]:
     """Where units are used; channels that are read at one place are one unit."""
-    sizes: dict[str | Reader, int] = dict(layers.items())
-    sizes |= {entry.reader: len(entry.channels) for entry in found}
+    sizes: dict[str | Consumer, int] = dict(layers.items())
+    sizes |= {entry.consumer: len(entry.channels) for entry in found}
     first = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     edges = [
-        (first[entry.layer] + entry.channels[at], first[entry.reader] + at)
+        (first[entry.layer] + entry.channels[at], first[entry.consumer] + at)
         for entry in found
         for at in [np.flatnonzero(entry.channels >= 0)]
     ]
@@ -94,7 +94,7 @@ def _sites(model: nn.Module, layers: Mapping[str, int], found: list[Read]) -> It
     state = model.state_dict()
     for place, size in sizes.items():
         mine = units[first[place] : first[place] + size]
-        if isinstance(place, Reader):
+        if isinstance(place, Consumer):
             norm = [name for name, value in state.items() if name.rpartition(".")[0] == place.name and value.dim()]
             yield _Site(tuple(norm), 0, mine) if place.is_norm else _Site((place.name,), 1, mine)
         else:

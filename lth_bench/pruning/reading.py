@@ -22,7 +22,7 @@ Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
-class Reader:
+class Consumer:
     """What reads channels: a layer, by the name of its weight, or a batch norm, by its own."""
 
     name: str
@@ -31,9 +31,9 @@ class Reader:
 
 @dataclass(frozen=True)
 class Read:
-    """The channel of a layer that a reader reads at each place of its input, -1 where it reads none of them."""
+    """The channel of a layer that a consumer reads at each place of its input, -1 where it reads none of them."""
 
-    reader: Reader
+    consumer: Consumer
     layer: str
     channels: Numbers
 
@@ -67,15 +67,15 @@ def _read(name: str, size: int, tracer: _Tracer) -> Iterator[Read]:
     numbers, digits = torch.arange(size), range((size - 1).bit_length())
     halves = [half for digit in digits for half in (numbers >> digit & 1 == 1, numbers >> digit & 1 == 0)]
     rows = torch.stack([numbers < 0, numbers >= 0, *halves])
-    for reader, reached in tracer.reached(name, rows).items():
+    for consumer, reached in tracer.reached(name, rows).items():
         somewhere = reached.any(axis=0)
         channels = np.where(somewhere, 0, -1)
         for digit, ones, zeros in zip(digits, reached[2::2], reached[3::2], strict=True):
             if (ones == zeros)[somewhere].any():
-                raise fixed(name, f"has channels of which {reader.name!r} reads a mixture")
+                raise fixed(name, f"has channels of which {consumer.name!r} reads a mixture")
             channels[ones] += 1 << digit
         if somewhere.any():
-            yield Read(reader, name, channels)
+            yield Read(consumer, name, channels)
 
 
 class _Tracer:
@@ -89,18 +89,18 @@ class _Tracer:
         self._model = copy.deepcopy(model).cpu().double()
         self._image = torch.ones(1, *shape, dtype=torch.float64)
         self._speaks, self._rows = "", torch.zeros(0)
-        self._reached: dict[Reader, Any] = {}
+        self._reached: dict[Consumer, Any] = {}
         self._shapes: dict[tuple[str, torch.Size], torch.Size] = {}
         for parameter in self._model.parameters():
             parameter.abs_().add_(0.5)
         for name, norm in self._model.named_modules():
             if has_scales(norm):
-                norm.register_forward_pre_hook(partial(self._note, Reader(name, is_norm=True), 1), with_kwargs=True)
+                norm.register_forward_pre_hook(partial(self._note, Consumer(name, is_norm=True), 1), with_kwargs=True)
                 norm.register_forward_hook(_identity, with_kwargs=True)
         self._replace(layers)
 
-    def reached(self, name: str, rows: Tensor) -> dict[Reader, Any]:
-        """By reader, rows × places, where its input differs from that of the first row of channels."""
+    def reached(self, name: str, rows: Tensor) -> dict[Consumer, Any]:
+        """By consumer, rows × places, where its input differs from that of the first row of channels."""
         self._speaks, self._rows, self._reached = name, rows, {}
         run(self._model, self._image.repeat(len(rows), *(1 for _ in self._image.shape[1:])))
         return self._reached
@@ -114,7 +114,7 @@ class _Tracer:
             hook.remove()
         for name, layer in layers.items():
             axis = -1 if isinstance(layer, nn.Linear) else 1
-            layer.register_forward_pre_hook(partial(self._note, Reader(name, is_norm=False), axis), with_kwargs=True)
+            layer.register_forward_pre_hook(partial(self._note, Consumer(name, is_norm=False), axis), with_kwargs=True)
             layer.forward = partial(self._speak, name, axis)
 
     def _measure(self, name: str, layer: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -129,10 +129,10 @@ class _Tracer:
         rows = self._rows.view(len(value), *(1 for _ in shape[1:]), -1).movedim(-1, axis)
         return rows.to(value).expand(len(value), *shape).clone()
 
-    def _note(self, reader: Reader, axis: int, module: nn.Module, inputs: Any, named: Mapping[str, Any]) -> None:
+    def _note(self, consumer: Consumer, axis: int, module: nn.Module, inputs: Any, named: Mapping[str, Any]) -> None:
         value = first_input(inputs, named).movedim(axis, 1)
         reached = ((value - value[:1]).abs() > SAME).reshape(*value.shape[:2], -1).any(2).numpy()
-        self._reached[reader] = reached | self._reached.get(reader, False)
+        self._reached[consumer] = reached | self._reached.get(consumer, False)
 
 
 def _identity(norm: nn.Module, inputs: Any, named: Mapping[str, Any], output: Tensor) -> Tensor:
