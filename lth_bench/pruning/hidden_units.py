@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lth_bench.models.layer_roles import output_weights, prunable
 from lth_bench.models.modes import mode
-from lth_bench.pruning.reading import Numbers, Read, Consumer, fixed, reads
+from lth_bench.pruning.reading import Consumer, Numbers, Read, fixed, reads
 
 
 @dataclass(frozen=True)
