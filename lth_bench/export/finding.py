@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lth_bench.errors import Damaged, FileFault
 from lth_bench.pruning.tickets import Ticket, read_ticket
-from lth_bench.storage.record import Network, Record, Sparsity
+from lth_bench.storage.record import Record, Sparsity
 from lth_bench.storage.records import read_record, record_path, recorded, ticket_path
+from lth_bench.storage.work import Network
 
 SHOWN = 5
 

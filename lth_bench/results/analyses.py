@@ -16,8 +16,9 @@ from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import canonical
 from lth_bench.results.costs import shapes, training
 from lth_bench.results.frame import BLOCK, Results, rows_of
+from lth_bench.storage.findings import RESERVED, AnalysisFindings
 from lth_bench.storage.reading import names
-from lth_bench.storage.record import RESERVED, AnalysisFindings, Record
+from lth_bench.storage.record import Record
 from lth_bench.storage.records import analysis_path, read_record, record_paths
 
 OTHER = {"method": "other_method", "target": "other_target", "seed": "other_seed"}

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from lth_bench.results.excerpts import NOWHERE, Excerpt
-from lth_bench.storage.record import Network, RecordedEvent
+from lth_bench.storage.work import Network, RecordedEvent
 
 NUMBER = 4  # bytes of a weight, and of an index
 PASSES = 3  # forward, and backward for inputs and for weights

@@ -16,13 +16,13 @@ from lth_bench.storage.record import (
     Evaluation,
     Methods,
     RecordedError,
-    RecordedEvent,
     Sparsity,
     Status,
     TicketReference,
     Timing,
 )
 from lth_bench.storage.records import decoded, plan_path, read_record
+from lth_bench.storage.work import RecordedEvent
 
 NOWHERE = float("nan")
 

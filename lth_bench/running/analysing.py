@@ -14,23 +14,15 @@ from lth_bench.errors import Unsuitable
 from lth_bench.experiments.experiment import Experiment, without_defaults
 from lth_bench.running.context import Context, instance
 from lth_bench.running.environment import environment, peak_memory
-from lth_bench.running.finished import Finished
+from lth_bench.running.finished import FinishedExperiment
 from lth_bench.running.guarded import guarded
 from lth_bench.running.messages import Train
 from lth_bench.running.metrics import described
 from lth_bench.running.study import Study
-from lth_bench.storage.record import (
-    RESERVED,
-    AnalysisFindings,
-    Identity,
-    Record,
-    RecordedError,
-    RecordedEvent,
-    TrainingWork,
-    ended,
-    failed,
-)
+from lth_bench.storage.findings import RESERVED, AnalysisFindings, TrainingWork
+from lth_bench.storage.record import Identity, Record, RecordedError, ended, failed
 from lth_bench.storage.records import analysed_directory, read_record, record_path
+from lth_bench.storage.work import RecordedEvent
 from lth_bench.training.notes import fault, unpacked
 from lth_bench.training.session import Session
 
@@ -58,10 +50,10 @@ def _findings(request: Train, directory: Path, context: Context) -> AnalysisFind
             request.spent.add(session.account.spent)
 
 
-def _subject(identity: Identity, directory: Path) -> Finished:
+def _subject(identity: Identity, directory: Path) -> FinishedExperiment:
     assert identity.analysis is not None
     own = structs.replace(identity, key=identity.analysis.key, analysis=None)
-    return Finished(directory, own, read_record(record_path(directory, own.key)))
+    return FinishedExperiment(directory, own, read_record(record_path(directory, own.key)))
 
 
 def _found(identity: Identity, study: Study, context: Context) -> AnalysisFindings:

@@ -1,4 +1,4 @@
-"""Finished experiments of a run directory: what their records and tickets say."""
+"""FinishedExperiment experiments of a run directory: what their records and tickets say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lth_bench.storage.records import ticket_path
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedExperiment:
     """A finished experiment: its identity, with the labels of the plan, its record, and its ticket."""
 
     directory: Path
@@ -44,6 +44,6 @@ class Finished:
             raise NoTicket(f"the analysis needs the ticket of experiment {self.key}: {error}") from error
 
 
-def finished(directory: Path) -> Iterator[Finished]:
+def finished(directory: Path) -> Iterator[FinishedExperiment]:
     """The finished experiments of a run directory, as `standing.done` gives them."""
-    return (Finished(directory, identity, record) for identity, record in done(directory))
+    return (FinishedExperiment(directory, identity, record) for identity, record in done(directory))

@@ -19,7 +19,8 @@ from lth_bench.hashing import canonical
 from lth_bench.running.code import Fingerprint
 from lth_bench.running.limits import Limits
 from lth_bench.storage.lines import parsed
-from lth_bench.storage.record import Curve, Environment, Identity, Record, RecordedEvent, Timing, builtins, decoder
+from lth_bench.storage.record import Curve, Environment, Identity, Record, Timing, builtins, decoder
+from lth_bench.storage.work import RecordedEvent
 from lth_bench.training.ledger import Spent
 
 

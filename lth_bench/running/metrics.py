@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lth_bench.data.examples import Source
 from lth_bench.models.modes import mode
 from lth_bench.models.predictions import nothing, predictions
-from lth_bench.storage.record import Network, RecordedLayer
+from lth_bench.storage.work import Network, RecordedLayer
 
 BINS = 15  # of the calibration error
 TOP = 5

@@ -19,7 +19,7 @@ from lth_bench.models.predictions import evaluate
 from lth_bench.pruning.tickets import Ticket
 from lth_bench.randomness import generator, stream_seed
 from lth_bench.running.context import Context
-from lth_bench.running.finished import Finished, finished
+from lth_bench.running.finished import FinishedExperiment, finished
 from lth_bench.running.transfer import fitted
 from lth_bench.storage.record import Record
 from lth_bench.storage.tensors import State
@@ -53,7 +53,7 @@ class Study:
     and charged to the record of the analysis.
     """
 
-    def __init__(self, subject: Finished, context: Context) -> None:
+    def __init__(self, subject: FinishedExperiment, context: Context) -> None:
         self.subject = subject
         self.rng = generator(subject.experiment.seed, "analysis")
         self.sessions: list[tuple[Experiment, Session]] = []
@@ -82,12 +82,12 @@ class Study:
         return self.subject.ticket
 
     @property
-    def peers(self) -> Iterator[Finished]:
+    def peers(self) -> Iterator[FinishedExperiment]:
         """The other finished experiments of the run directory, with their records and tickets."""
         return (one for one in finished(self.subject.directory) if one.key != self.key)
 
     @cached_property
-    def dense(self) -> Finished | None:
+    def dense(self) -> FinishedExperiment | None:
         """The dense experiment of the same data set, model, recipe and seed, if it is among the peers."""
         mine = self.experiment
         same = {"dataset": mine.dataset, "model": mine.model, "recipe": mine.recipe, "seed": mine.seed}

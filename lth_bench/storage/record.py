@@ -14,6 +14,8 @@ from lth_bench.experiments.about import About
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
 from lth_bench.hashing import canonical, sha256
+from lth_bench.storage.findings import Analysed, AnalysisFindings
+from lth_bench.storage.work import Network, RecordedEvent
 
 SCHEMA: Literal[1] = 1
 Status = Literal["done", "diverged", "failed"]
@@ -69,23 +71,6 @@ class Sparsity(Struct, frozen=True):
     collapsed: list[str]
 
 
-class RecordedLayer(Struct, frozen=True):
-    """A prunable weight, and the FLOPs of one image's forward pass through its dense layer."""
-
-    name: str
-    shape: list[int]
-    flops: int
-
-
-class Network(Struct, frozen=True):
-    """What the costs of a network depend on; `left_out` counts the matrix weights that no method prunes."""
-
-    layers: list[RecordedLayer]
-    other_flops: int
-    parameters: int
-    left_out: int | UnsetType = UNSET
-
-
 class Point(Struct, frozen=True, omit_defaults=True):
     """The network of one step on the test split: loss in nats, shares from 0 to 1."""
 
@@ -120,18 +105,6 @@ class Curve(Struct, frozen=True):
     training_loss: list[float | None]
     validation_loss: list[float]
     validation_accuracy: list[float]
-
-
-class RecordedEvent(Struct, frozen=True, omit_defaults=True):
-    """Consecutive ticks of one kind; or work while the clock stood still or beside ticks, with its measured FLOPs."""
-
-    kind: str
-    step: int
-    steps: int
-    examples: int
-    kept: list[int]
-    flops: int | None = None
-    sparse_flops: int = 0
 
 
 class TicketReference(Struct, frozen=True):
@@ -182,14 +155,6 @@ class Timing(Struct, frozen=True, omit_defaults=True):
     latency: float | None = None
 
 
-class Analysed(Struct, frozen=True):
-    """An analysis, the key of the experiment that it is of, and the SHA-256 of that experiment's ticket."""
-
-    choice: Choice
-    key: str
-    ticket: str
-
-
 class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of an experiment before it runs: an entry of a plan.
 
@@ -209,25 +174,6 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     dataset_label: str = ""
     model_label: str = ""
     analysis: Analysed | None = None
-
-
-class TrainingWork(Struct, frozen=True):
-    """What an analysis has trained of one network: its costs, and its events."""
-
-    network: Network
-    events: list[RecordedEvent]
-
-
-RESERVED = ("key", "dataset", "model", "recipe", "method", "family", "control", "target", "sparsity", "seed")
-"""Columns of the tables of analyses that tell the experiment; rows have none of these names."""
-
-
-class AnalysisFindings(Struct, frozen=True, omit_defaults=True):
-    """The rows of an analysis and what it has trained; or the reason why it does not apply to the experiment."""
-
-    rows: list[dict[str, Any]] = []
-    reason: str = ""
-    work: list[TrainingWork] = []
 
 
 class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):

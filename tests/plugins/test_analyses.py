@@ -16,7 +16,8 @@ from lth_bench.reports.figures.analysed import pictures_of
 from lth_bench.results.analyses import analyses
 from lth_bench.results.frame import load
 from lth_bench.results.leaderboard import summarise
-from lth_bench.storage.record import RESERVED, builtins
+from lth_bench.storage.findings import RESERVED
+from lth_bench.storage.record import builtins
 from lth_bench.storage.records import analysis_path, record_path
 from lth_bench.storage.sealed import publish_json
 from support.analyses import analysed, study_of

@@ -30,7 +30,8 @@ from lth_bench.results.excerpts import Excerpt
 from lth_bench.running.metrics import calibration_error, described, on_paths
 from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
-from lth_bench.storage.record import RecordedEvent, builtins, identity
+from lth_bench.storage.record import builtins, identity
+from lth_bench.storage.work import RecordedEvent
 from lth_bench.training.metering import PausableMeter
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup

@@ -21,9 +21,10 @@ from lth_bench.results.costs import Shapes, training
 from lth_bench.running.context import Context
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
-from lth_bench.storage.record import RecordedEvent, identity
+from lth_bench.storage.record import identity
 from lth_bench.storage.records import ticket_path
 from lth_bench.storage.store import Store
+from lth_bench.storage.work import RecordedEvent
 
 PLUGINS = load_plugins()
 NOTHING_TRAINED = Recipe(Duration("0it"), 60, 0.1, schedule="cosine")

@@ -11,7 +11,7 @@ from lth_bench.experiments.choices import choice
 from lth_bench.pruning.tickets import Ticket, write_ticket
 from lth_bench.running.analysing import analyse
 from lth_bench.running.context import Context
-from lth_bench.running.finished import Finished
+from lth_bench.running.finished import FinishedExperiment
 from lth_bench.running.messages import Train
 from lth_bench.running.standing import done
 from lth_bench.running.study import Study
@@ -37,7 +37,7 @@ def study_of(
     item, record = next((item, record) for item, record, e in named if sparsity in (None, e.sparsity))
     if ticket is not None:
         record = _with_ticket(directory, record, ticket)
-    return Study(Finished(directory, item, record), site(directory))
+    return Study(FinishedExperiment(directory, item, record), site(directory))
 
 
 def _with_ticket(directory: Path, record: Record, ticket: Ticket) -> Record:
