@@ -39,6 +39,7 @@ GATED = [
     ("variational_dropout", {}),
     ("l0", {}),
     ("dst", {}),
+    ("str", {}),
 ]
 CRITERIA = [
     ("mask_criteria", {"rate": 0.5}),
@@ -155,6 +156,7 @@ def test_a_layer_of_zeros_that_is_never_trained_is_refused(name):
         ("l0", {"coefficient": -0.1}),
         ("l0", {"initial_share": 1.0}),
         ("dst", {"coefficient": -5e-6}),
+        ("str", {"decay": -0.06}),
         ("lowrank", {"decay": "none"}),
     ],
     ids=str,
