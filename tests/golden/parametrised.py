@@ -1,4 +1,6 @@
-"""Golden checks of weights that are computed from something else: edge-popup, factorised layers, SR-STE and STR."""
+"""Golden checks of weights that are computed from something else: edge-popup, factorised layers, powers,
+SR-STE and STR.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,21 @@ from golden.agreement import (
     assert_close,
     assert_masks_equal,
     assert_scores_close,
+    layer_sparsities,
+    share_pruned,
 )
 from golden.cases import Case, Difference
 from golden.networks import examples, network_session, weights_session
 from lth_bench.experiments.patterns import Pattern
+from lth_bench.methods.scores import magnitude
+from lth_bench.pruning.allocation import kept_count
 from lth_bench.training.session import Session
 from lth_bench_plugins.parametrisations.factors import Factors, squared_norm, unfolded
+from lth_bench_plugins.parametrisations.power import Power
 from lth_bench_plugins.parametrisations.selection import Selection
 from lth_bench_plugins.parametrisations.soft_thresholded import SoftThresholded
 from lth_bench_plugins.parametrisations.subnet import Subnet
+from lth_bench_plugins.powerprop import sparsities
 from support.pairs import pruner
 
 INITIALISATIONS = {"xavier_constant": "glorot_constant"}
@@ -114,6 +122,37 @@ def check_sr_ste(case: Case) -> None:
         assert_masks_equal(session, {layer: torch.ones_like(kept) for layer, kept in session.masks.items()} | mask)
 
 
+def check_powerprop(case: Case) -> None:
+    """Initial values; or gradients of what is trained, weights and masks."""
+    power = Power(case.facts["alpha"])
+    if case.value("theta") is not None:
+        check_values(case, {"theta": power.right_inverse(case.arrays("u")[""].to(case.dtype))})
+        return
+    for mask in case.masks.values() or [{}]:
+        session = network_session(case)
+        trained = {layer: weight.detach().clone() for layer, weight in session.weights.items()}
+        session.parametrize(lambda layer, weight: power)
+        for layer, weight in session.weights.items():
+            weight.data.copy_(trained[layer])
+        with session.scoring(training=case.batch_statistics):
+            check_passes(case, session)
+            assert_scores_close(gradients(session.weights), case.own("grad_theta/"), allowance(case))
+        session.bake()
+        weights = {layer: weight.detach() for layer, weight in session.weights.items()}
+        assert_scores_close(weights, case.own("w/"), allowance(case))
+        check_shares(session, mask)
+
+
+def check_shares(session: Session, mask: dict[str, Tensor]) -> None:
+    """The largest weights of each layer; their numbers, rounded down one by one there, agree to one weight."""
+    shares = sparsities(session, share_pruned(mask)) if mask else {}
+    for layer, sparsity in shares.items():
+        assert abs(kept_count(sparsity, mask[layer].numel()) - int(mask[layer].count_nonzero())) <= 1, layer
+    if mask:
+        session.prune(magnitude(session), layer_sparsities(mask))
+        assert_masks_equal(session, mask)
+
+
 def check_str(case: Case) -> None:
     """Gradients, weights and masks; without a network, gradients are those by what comes from above the weights."""
     whole, starts = case.variant.startswith("network."), case.own("s/")
@@ -177,6 +216,7 @@ CHECKS = {
     "edgepopup": check_edge_popup,
     "edgepopup_init": check_edge_popup_initialisation,
     "factorized": check_factorised,
+    "powerprop": check_powerprop,
     "sr_ste": check_sr_ste,
     "str": check_str,
 }
