@@ -21,7 +21,7 @@ class Powerprop:
     Schwarz et al. 2021, arXiv:2110.00296, sections 2 and 4.1: θ starts as the root of the initial weights, which are
     those of other methods, and its gradient is that of the weight times α · |θ|^(α - 1). As in the authors' notebook,
     every layer keeps the same share of its weights, and the output layer twice that share. Biases and norm layers are
-    trained as they are. With `alpha` = 1 it is magnitude pruning.
+    trained as they are. The notebook compares α from 1, which is magnitude pruning, to 5.
 
     Deviations:
     - The shares are such that the whole network meets its target (in the notebook, the hidden layers do).
