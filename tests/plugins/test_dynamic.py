@@ -1,5 +1,6 @@
-"""Dynamic sparse training and gradual pruning: RigL, SET, static, GMP, GraNet."""
+"""Dynamic sparse training and gradual pruning: RigL, SET, static, GMP, AC/DC, GraNet."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -44,6 +45,8 @@ VARIANTS = [
     ("static", {"distribution": "er"}),
     ("gmp", {}),
     ("gmp", {"begin": "0it", "scope": "global", **OFTEN}),
+    ("acdc", {}),
+    ("acdc", {"momentum": "kept", "warmup": "0it", "phase": "4it"}),
     ("granet", {}),
     ("granet", {"begin": "2it", **OFTEN}),
 ]
@@ -404,6 +407,57 @@ def test_gmp_is_looked_up_when_it_was_computed_before(tmp_path):
     assert spent == [(30, 0), (0, 30)]
 
 
+def test_acdc_by_hand():
+    # Of all eight weights 3, -4, 5 and -6 are the largest. The first step hardly moves them: A·x = (0, -1), y = (6, 0)
+    # and g = 1/(1 + exp(6)), dL/dA = ((-5g, -5g), (6g, 6g)), dL/dB = ((0, g), (0, -g)). All weights take the second
+    # step, 1.2/g long, the pruned ones from zero: A is (6, 6), (-4.2, -11.2) and B (5, -7.2), (0, 1.2), of which the
+    # largest are others. At y = (80.6, 0), the third step does nothing.
+    data = Examples(torch.ones(1, 2), torch.zeros(1, dtype=torch.int64))
+    growth = {"schedule": "step", "milestones": (Duration("1it"),), "factor": 1.2e12 * (1 + math.exp(6))}
+    recipe = Recipe(Duration("3it"), 1, 1e-12, measure_every=Duration("3it"), **growth)
+    session = Session(Setup(lambda _: Pair(), data, data, recipe, 0.5, 0))
+    pruner("acdc", {"warmup": "0it", "phase": "1it", "last": "1it"})(session)
+    assert left(session) == [[[1, 1], [0, 1]], [[0, 1], [0, 0]]]
+    assert session.weights["a.weight"].tolist() == [
+        pytest.approx([6, 6], abs=1e-3),
+        pytest.approx([0, -11.2], abs=1e-3),
+    ]
+    assert session.weights["b.weight"].tolist() == [pytest.approx([0, -7.2], abs=1e-3), [0, 0]]
+    assert [(event.kind, event.step, event.steps, event.kept) for event in session.account.ledger.events] == [
+        ("train", 0, 1, (2, 2)),
+        ("train", 1, 1, (4, 4)),
+        ("train", 2, 1, (3, 1)),
+    ]
+
+
+def test_acdc_has_as_many_cycles_as_fit_and_lengthens_the_last_dense_phase():
+    session = make_session(sparsity=0.8)
+    method = pruner("acdc", {"warmup": "10%", "phase": "4it", "last": "4it"})
+    assert method.compressed(session) == [(3, 7), (11, 15), (26, 30)]
+    method(session)
+    assert [(event.step, sum(event.kept)) for event in session.account.ledger.events] == [
+        (0, 312),
+        (3, 62),
+        (7, 312),
+        (11, 62),
+        (15, 312),
+        (26, 62),
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("momentum", ["reset", "kept"])
+def test_weights_that_acdc_revives_start_at_zero(momentum, optimizer):
+    session = Watched(RECIPES[optimizer])
+    pruner("acdc", {"momentum": momentum, "phase": "5it"})(session)
+    assert [step for step, *_ in session.seen] == [7, 17]
+    for _, old, before, new, after in session.seen:
+        for layer, mask in new.items():
+            assert mask.all()
+            assert not after[layer][0][~old[layer]].any()
+            assert torch.equal(after[layer][0], before[layer][0])
+
+
 def test_pruning_that_cannot_be_done_in_time_is_refused_before_training():
     for name, span in (("gmp", {"end": "100%"}), ("gmp", {"begin": "80%"}), ("granet", {"end": "900it"})):
         session = make_session(sparsity=0.8)
@@ -411,6 +465,9 @@ def test_pruning_that_cannot_be_done_in_time_is_refused_before_training():
             pruner(name, span)(session)
         assert session.step == 0
     session = make_session(sparsity=0.5)
+    with pytest.raises(Unsuitable, match=r"AC/DC needs .* of 13 steps .* leave steps 2 to 26 of 30; shorten"):
+        pruner("acdc", {"phase": "13it"})(session)
+    assert session.step == 0
     with pytest.raises(Unsuitable, match=r"an initial sparsity of 0\.6 is above the target of 0\.5; lower it"):
         pruner("granet", {"initial_sparsity": 0.6})(session)
 
