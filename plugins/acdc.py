@@ -22,8 +22,8 @@ class ACDC:
     Peste et al. 2021, arXiv:2106.12379, algorithm 1. After `warmup`, a compressed and a dense phase of length `phase`
     follow each other as often as both fit; then the last compressed phase takes `last`, and what is left over lengthens
     the last dense phase. In every compressed phase the largest weights of all layers together are trained; after it
-    the others start at zero. The default spans are those of the authors' CIFAR-10 configuration (epochs 10, 20 and 30
-    of 200); that for ImageNet has 10, 5 and 15 %. At the start of a dense phase all momentum is reset, as in the
+    the others start at zero. The default spans are those of the authors' configurations for CIFAR (10, 20 and 30 epochs
+    of 200); those for ImageNet have 10, 5 and 15 %. At the start of a dense phase all momentum is reset, as in the
     authors' scripts; with `momentum` "kept", the default of their code, it goes on, and that of revived weights with
     what their phase without gradients has left of it.
 
