@@ -1,4 +1,4 @@
-"""Dynamic sparse training and gradual pruning: RigL, SET, static, GMP, AC/DC, GraNet."""
+"""Dynamic sparse training and gradual pruning: RigL, SET, MEST, static, GMP, AC/DC, GraNet."""
 
 import math
 from itertools import pairwise
@@ -41,6 +41,8 @@ VARIANTS = [
     ("set", {"drop": "magnitude", "distribution": "erk", "annealing": "linear", **OFTEN}),
     ("itop", OFTEN),
     ("itop", {"growth": "random", **OFTEN}),
+    ("mest", {}),
+    ("mest", {"bound": "soft", "mutation": 0.5, "gradients": 0.1, **OFTEN}),
     ("static", {}),
     ("static", {"distribution": "er"}),
     ("gmp", {}),
@@ -152,6 +154,7 @@ def test_scores_that_are_not_finite_end_an_experiment_as_diverged():
         ("set", {"until": "100%"}, 10),
         ("granet", {}, 9),
         ("itop", {}, 9),
+        ("mest", {}, 10),
         ("itop", {"growth": "random"}, 10),
     ):
         session = make_session(recipe(learning_rate=1e30, measure_every="30it"), 0.8)
@@ -160,7 +163,7 @@ def test_scores_that_are_not_finite_end_an_experiment_as_diverged():
 
 
 def test_an_interval_must_last():
-    for name in ("rigl", "set", "itop", "gmp", "granet"):
+    for name in ("rigl", "set", "itop", "mest", "gmp", "granet"):
         session = make_session(sparsity=0.8)
         with pytest.raises(Unsuitable, match="an interval of '0it' is less than one step"):
             pruner(name, {"interval": "0it"})(session)
@@ -357,6 +360,49 @@ def test_set_grows_random_weights_after_every_epoch_without_gradients():
         new = pruner("set", {"drop": "magnitude"}).masks(session, chance(session), 0.5)
         grown_by_seed.add(str(new["a.weight"].int().tolist()))
     assert grown_by_seed == {"[[1, 0], [1, 0]]", "[[0, 1], [1, 0]]", "[[0, 0], [1, 1]]"}, "-2 goes, one of three comes"
+
+
+MEST_OFTEN = {"interval": "1it", "mutation": 0.5, "halved": "100%", "until": "2it"}
+
+
+def test_mest_by_hand():
+    # A keeps 3 and -4, B 5 and -6; of two the smaller one goes, and one of three pruned ones comes, at zero.
+    came = set()
+    for seed in range(30):
+        session = pair_session(0.5, 3, seed)
+        pruner("mest", MEST_OFTEN)(session)
+        assert weights_left(session) == [[[0, 0], [0, -4]], [[0, -6], [0, 0]]]
+        assert [masks.kept(session.masks)[layer] for layer in session.masks] == [2, 2]
+        assert [(event.steps, event.kept) for event in session.account.ledger.events] == [(3, (2, 2))]
+        came.add(str(left(session)[0]))
+    assert came == {"[[1, 0], [0, 1]]", "[[0, 1], [0, 1]]", "[[0, 0], [1, 1]]"}
+
+
+def test_mest_with_a_soft_bound_by_hand():
+    # Half more than the target: at first -2, 3, -4 and 5, -6, 2.5, then the two largest and a new one each.
+    session = pair_session(0.5, 3)
+    pruner("mest", {**MEST_OFTEN, "bound": "soft"})(session)
+    assert weights_left(session) == [[[0, 0], [3, -4]], [[5, -6], [0, 0]]]
+    assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 0]]]
+    assert [(event.steps, event.kept) for event in session.account.ledger.events] == [(2, (3, 3)), (1, (2, 2))]
+
+
+def test_mest_weighs_gradients_by_hand():
+    session = pair_session(0.5, 3)
+    for weight in session.weights.values():
+        weight.grad = torch.tensor([[4.0, 0.0], [-2.0, 0.0]])
+    assert pruner("mest", {"gradients": 0.5}).importance(session)["a.weight"].tolist() == [[3, 2], [4, 4]]
+
+
+def test_mest_exchanges_fewer_weights_from_half_way_on_and_none_in_the_end():
+    for bound in ("hard", "soft"):
+        session = Watched(sparsity=0.5)
+        pruner("mest", {"interval": "5it", "bound": bound})(session)
+        assert [step for step, *_ in session.seen] == [5, 5, 10, 10, 15, 15, 20, 20, 22, 22]
+        # Of the 96 weights that the first layer keeps, 19 change, and 9 from step 17 on.
+        growths = [masks.kept(new)["fc1.weight"] - masks.kept(old)["fc1.weight"] for _, old, _, new, _ in session.seen]
+        assert growths[1::2] == [19, 19, 19, 9, 0]
+        assert kept(session) == 156
 
 
 def test_static_by_hand():
