@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from lth_bench import Study
     from lth_bench.reports.figures.canvas import Canvas
     from lth_bench.storage.tensors import State
+    from lth_bench.training.state import Snapshot
 
 STABLE = 2.0  # points
+STYLES = {"interpolated": ":"}
 EXAMPLES = 1000  # for the loss
 Points = Annotated[int, Ge(2)]
 
@@ -48,7 +50,7 @@ class Barrier:
     question = "Do two trainings of one ticket end in one valley?"
     caption = (
         "Highest test error, in points, and training loss, in nats, on the line between two trainings, above the mean "
-        "of both ends; below 2 points a network is stable. Ends: what the trainings differ in"
+        "of both ends; below 2 points a network is stable; dotted: with batch norm interpolated"
     )
     columns: ClassVar = {
         "batch_norm": "batch norm",
@@ -72,8 +74,7 @@ class Barrier:
         if self.ends == "aligned":
             other = aligned(study, other, one)
         for batch_norm in batch_norms(one):
-            label = {"ends": self.ends, "batch_norm": batch_norm}
-            yield from ({**label, **row} for row in self.line(study, one, other, batch_norm))
+            yield from ({"batch_norm": batch_norm, **row} for row in self.line(study, one, other, batch_norm))
 
     def trained(self, study: Study, order: int) -> State:
         """The end of one training."""
@@ -86,7 +87,9 @@ class Barrier:
             start_from(session, ticket, {})
             train_on(session, ticket)
         else:
-            return rewound(study, self.rewind_to, order)
+            dense = study.session()
+            dense.train(self.rewind_to)
+            return rewound(study, dense.snapshot(), order)
         return session.snapshot().state
 
     def line(self, study: Study, one: State, other: State, batch_norm: str) -> Iterator[dict[str, float]]:
@@ -109,29 +112,30 @@ class Barrier:
         return summary(whole).drop(columns=["dataset", "model", "recipe"])
 
     def figure(self, rows: DataFrame, canvas: Canvas) -> Figure:
-        """Barriers by sparsity, and the error along the line at the highest sparsity."""
-        rows = rows[rows["batch_norm"] != "interpolated"]
-        methods, points = canvas.ordered(set(rows["method"])), rows["alpha"].notna()
+        """Barriers by sparsity, and the error along the line at the highest sparsity of each method."""
+        methods = canvas.ordered(set(rows["method"]))
         figure, (barriers, errors) = canvas.panels(["Barrier", "Error along the line, highest sparsity"], methods)
         for method in methods:
-            look, mine = canvas.looks[method], rows["method"] == method
-            means = rows[mine & ~points].groupby("target")["barrier"].mean()
-            barriers.plot(100 * means.index, means, color=look.colour, marker=look.marker, gid=look.gid)
-            last = mine & points & (rows["target"] == rows.loc[mine, "target"].max())
-            means = rows[last].groupby("alpha")["error"].mean()
-            errors.plot(means.index, means, color=look.colour, gid=look.gid)
-        barriers.axhline(STABLE, color="0.5", linestyle=":")
+            look = canvas.looks[method]
+            for batch_norm, part in rows[rows["method"] == method].groupby("batch_norm"):
+                style = STYLES.get(batch_norm, "-")
+                means = part[part["alpha"].isna()].groupby("target")["barrier"].mean()
+                barriers.plot(
+                    100 * means.index, means, color=look.colour, marker=look.marker, gid=look.gid, linestyle=style
+                )
+                means = part[part["target"] == part["target"].max()].groupby("alpha")["error"].mean()
+                errors.plot(means.index, means, color=look.colour, gid=look.gid, linestyle=style)
+        barriers.axhline(STABLE, color="0.5", linestyle="--")
         barriers.set(xlabel="Sparsity (%)", ylabel="Barrier (points)")
         errors.set(xlabel="Share of the second training", ylabel="Test error (%)")
         return figure
 
 
-def rewound(study: Study, step: Duration | int, order: int) -> State:
-    """The end of a training under the ticket's mask from the dense network's weights at a step, in some order."""
-    dense, session = study.session(), study.session(order=order)
-    dense.train(step)
+def rewound(study: Study, start: Snapshot, order: int) -> State:
+    """The end of a training under the ticket's mask from a snapshot of the dense training, in some order."""
+    session = study.session(order=order)
     session.adopt(study.ticket.masks, study.ticket.channels)
-    session.rewind(dense.snapshot())
+    session.rewind(start)
     session.train()
     return session.snapshot().state
 

@@ -48,15 +48,16 @@ class RewindSweep:
     paper = Barrier.paper
 
     def __call__(self, study: Study) -> Iterator[dict[str, Any]]:
-        dense = study.session()
-        dense.train()
-        whole = study.test(dense.snapshot().state).accuracy
+        whole, dense = study.session(), study.session()
+        whole.train()
+        best = study.test(whole.snapshot().state).accuracy
         steps = {round(share * dense.total_steps): share for share in sorted(self.shares, reverse=True)}
         for step, share in sorted(steps.items()):
-            one, other = (rewound(study, step, order) for order in (0, 1))
+            dense.train(step)
+            one, other = (rewound(study, dense.snapshot(), order) for order in (0, 1))
             accuracy = (study.test(one).accuracy + study.test(other).accuracy) / 2
             errors = [study.test(state).error for state in states(study, one, other, self.points, batch_norms(one)[0])]
-            found = {"accuracy": accuracy, "lost": whole - accuracy, "barrier": barrier(errors)}
+            found = {"accuracy": accuracy, "lost": best - accuracy, "barrier": barrier(errors)}
             yield {"share": 100 * share, "step": step} | {name: 100 * value for name, value in found.items()}
 
     def table(self, rows: DataFrame) -> DataFrame:

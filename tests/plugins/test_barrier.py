@@ -144,7 +144,7 @@ def test_from_a_later_step_both_trainings_share_the_dense_weights_of_that_step(d
     session.adopt(study.ticket.masks)
     session.rewind(snapshot)
     session.train()
-    assert states_equal(rewound(study, Duration("1ep"), 1), session.snapshot().state)
+    assert states_equal(rewound(study, snapshot, 1), session.snapshot().state)
     assert states_equal(Barrier(rewind_to=Duration("1ep")).trained(study, 1), session.snapshot().state)
     late = [*Barrier(points=5, rewind_to=Duration("95%"))(study)][-1]["barrier"]
     assert 0 <= late < 2, "near the end, little is left to differ"
@@ -157,7 +157,7 @@ def test_the_sweep_trains_the_mask_from_every_step_and_compares_with_the_dense_n
     assert [row["step"] for row in rows] == [0, round(total / 2)], "shares of one step are one row"
     assert [row["share"] for row in rows] == [0, 50]
     dense = study.test(study_of(directory, "dense").ticket.final).accuracy
-    ends = [rewound(study, 0, order) for order in (0, 1)]
+    ends = [rewound(study, study.session().snapshot(), order) for order in (0, 1)]
     assert states_equal(ends[0], study.ticket.final)
     accuracy = sum(study.test(end).accuracy for end in ends) / 2
     assert rows[0]["accuracy"] == pytest.approx(100 * accuracy)
