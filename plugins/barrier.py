@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lth_bench.training.state import Snapshot
 
 STABLE = 2.0  # points
-STYLES = {"interpolated": ":"}
+STYLES = {"interpolated": {"linestyle": ":", "fillstyle": "none"}}
 EXAMPLES = 1000  # for the loss
 Points = Annotated[int, Ge(2)]
 
@@ -50,7 +50,7 @@ class Barrier:
     question = "Do two trainings of one ticket end in one valley?"
     caption = (
         "Highest test error, in points, and training loss, in nats, on the line between two trainings, above the mean "
-        "of both ends; below 2 points a network is stable; dotted: with batch norm interpolated"
+        "of both ends; below 2 points a network is stable; dotted and hollow: batch norm interpolated"
     )
     columns: ClassVar = {
         "batch_norm": "batch norm",
@@ -118,13 +118,11 @@ class Barrier:
         for method in methods:
             look = canvas.looks[method]
             for batch_norm, part in rows[rows["method"] == method].groupby("batch_norm"):
-                style = STYLES.get(batch_norm, "-")
+                style = {"color": look.colour, "gid": look.gid, **STYLES.get(batch_norm, {})}
                 means = part[part["alpha"].isna()].groupby("target")["barrier"].mean()
-                barriers.plot(
-                    100 * means.index, means, color=look.colour, marker=look.marker, gid=look.gid, linestyle=style
-                )
+                barriers.plot(100 * means.index, means, marker=look.marker, **style)
                 means = part[part["target"] == part["target"].max()].groupby("alpha")["error"].mean()
-                errors.plot(means.index, means, color=look.colour, gid=look.gid, linestyle=style)
+                errors.plot(means.index, means, **style)
         barriers.axhline(STABLE, color="0.5", linestyle="--")
         barriers.set(xlabel="Sparsity (%)", ylabel="Barrier (points)")
         errors.set(xlabel="Share of the second training", ylabel="Test error (%)")
