@@ -1,4 +1,4 @@
-"""Golden checks of SNIP, GraSP and SynFlow."""
+"""Golden checks of SNIP, GraSP, SynFlow and ProsPr."""
 
 from __future__ import annotations
 
@@ -100,9 +100,40 @@ def rounds_of(case: Case) -> int:
     return int(case.called_with(r"epochs=(\d+)") or (1 if counts is None else len(counts)))
 
 
+def check_prospr(case: Case) -> None:
+    """The official code may score channels; the gradient of a channel's connection is the sum of its weights'."""
+    facts, whole, size = case.facts, examples(case), case.meta["batch_size"]
+    prospr = pruner(
+        "prospr",
+        {
+            "steps": facts["num_steps"],
+            "learning_rate": facts["inner_lr"],
+            "momentum": facts["inner_momentum"],
+            "gradients": facts["method"],
+        },
+    )
+    starts = [size * number * facts["new_data_in_inner"] for number in range(prospr.steps + 1)]
+    parts = [Batch(whole.inputs[start : start + size], whole.labels[start : start + size]) for start in starts]
+    session, official = network_session(case), case.own("score/")
+    if "structured=True" in case.function:
+        gradients = prospr.meta_gradients(session, parts)
+        scores = {name: gradients[name].flatten(1).sum(1).abs() for name in official}
+        assert_scores_close(scores, {name: score.flatten() for name, score in official.items()}, allowance(case))
+        return
+    scores = prospr.scores(session, parts)
+    assert_scores_close(scores, official, allowance(case))
+    check_choices(case, scores, allowance(case))
+
+
 def normalises_by_batch(case: Case) -> bool:
     return case.batch_statistics and any(node["op"] == "batchnorm2d" for node in case.meta["network"]["nodes"])
 
 
-CHECKS = {"snip": check_snip, "snip_original": check_snip, "grasp": check_grasp, "synflow": check_synflow}
+CHECKS = {
+    "snip": check_snip,
+    "snip_original": check_snip,
+    "grasp": check_grasp,
+    "synflow": check_synflow,
+    "prospr": check_prospr,
+}
 NOT_COMPARABLE = [Difference("synflow", normalises_by_batch, "SynFlow here uses the running statistics of batch norm")]
