@@ -1,8 +1,9 @@
-"""Golden checks of SNIP, GraSP, SynFlow and ProsPr."""
+"""Golden checks of SNIP, GraSP, SynFlow, ProsPr and NTK-SAP."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from golden.agreement import CANCELLED, allowance, assert_chosen, assert_scores_
 from golden.cases import Case, Difference, Unchecked
 from golden.networks import examples, network_session
 from lth_bench.data.examples import Batch
+from lth_bench.models.modes import tracking_norms
+from lth_bench.training.session import Session
 from lth_bench_plugins.synflow import kept_counts
 from support.pairs import pruner
 
@@ -125,6 +128,32 @@ def check_prospr(case: Case) -> None:
     check_choices(case, scores, allowance(case))
 
 
+def check_ntk_sap(case: Case) -> None:
+    """On the draws of the official code: in rounds, one for each, under the official mask of the round before."""
+    session, ntk_sap = network_session(case), pruner("ntk_sap", {"epsilon": case.facts["epsilon"]})
+    in_rounds = "rounds" in case.facts
+    numbers = [[number] for number in range(case.facts["rounds"])] if in_rounds else [case.facts["draws"]]
+    masks, allowed = list(case.masks.values()), allowance(case)
+    for number, (draws, mask) in enumerate(zip(numbers, masks, strict=True), 1):
+        scores = ntk_sap.scores(session, given_draws(case, session, draws))
+        assert_scores_close(scores, case.own(f"score_{number}/" if in_rounds else "score/"), allowed)
+        session.prune(scores, share_pruned(mask))
+        assert_chosen(session, mask, scores, allowed)
+
+
+def given_draws(case: Case, session: Session, numbers: list[int]) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """The recorded draws, in the order of their numbers; the official code resets batch norm too, but no biases."""
+    for number in numbers:
+        with torch.no_grad():
+            for name, value in case.arrays(f"init/{number}/").items():
+                session.weights[name].copy_(value * session.masks[name])
+        for norm in tracking_norms(session.model):
+            norm.reset_parameters()
+        noise = case.arrays(f"noise_w/{number}/").items()
+        inputs = case.arrays(f"noise_x/{number}")[""].to(case.dtype)
+        yield inputs, {name: value.to(case.dtype) for name, value in noise}
+
+
 def normalises_by_batch(case: Case) -> bool:
     return case.batch_statistics and any(node["op"] == "batchnorm2d" for node in case.meta["network"]["nodes"])
 
@@ -135,5 +164,6 @@ CHECKS = {
     "grasp": check_grasp,
     "synflow": check_synflow,
     "prospr": check_prospr,
+    "ntk_sap": check_ntk_sap,
 }
 NOT_COMPARABLE = [Difference("synflow", normalises_by_batch, "SynFlow here uses the running statistics of batch norm")]
