@@ -1,4 +1,4 @@
-"""Golden checks of SNIP, GraSP, SynFlow, ProsPr and NTK-SAP."""
+"""Golden checks of SNIP, GraSP, SynFlow, ProsPr, NTK-SAP and PHEW."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from golden.agreement import CANCELLED, allowance, assert_chosen, assert_scores_close, kept, share_pruned
+from golden.agreement import (
+    CANCELLED,
+    allowance,
+    assert_chosen,
+    assert_close,
+    assert_masks_equal,
+    assert_scores_close,
+    kept,
+    share_pruned,
+)
 from golden.cases import Case, Difference, Unchecked
 from golden.networks import examples, network_session
 from lth_bench.data.examples import Batch
 from lth_bench.models.modes import tracking_norms
+from lth_bench.pruning.wiring import wiring
 from lth_bench.training.session import Session
+from lth_bench_plugins.phew import Map
 from lth_bench_plugins.synflow import kept_counts
 from support.pairs import pruner
 
@@ -154,6 +165,21 @@ def given_draws(case: Case, session: Session, numbers: list[int]) -> Iterator[tu
         yield inputs, {name: value.to(case.dtype) for name, value in noise}
 
 
+def check_phew(case: Case) -> None:
+    """The official walks draw the same numbers; they stop behind a walk, so that ours end at their count."""
+    session = network_session(case)
+    if not case.masks:
+        found = Map(session.weights, wiring(session.topology.structure))
+        for table, ours in (("forward", found.forward), ("backward", found.backward)):
+            for name, official in case.own(f"{table}/").items():
+                assert_close(torch.from_numpy(ours[name]), official.cumsum(1), allowance(case))
+        return
+    session.sparsity = share_pruned(case.mask)
+    phew = pruner("phew", {"kernels": case.facts["kernel_conserved"]})
+    session.prune(phew.scores(session, iter(case.arrays("uniforms")[""].tolist())))
+    assert_masks_equal(session, case.mask)
+
+
 def normalises_by_batch(case: Case) -> bool:
     return case.batch_statistics and any(node["op"] == "batchnorm2d" for node in case.meta["network"]["nodes"])
 
@@ -165,5 +191,6 @@ CHECKS = {
     "synflow": check_synflow,
     "prospr": check_prospr,
     "ntk_sap": check_ntk_sap,
+    "phew": check_phew,
 }
 NOT_COMPARABLE = [Difference("synflow", normalises_by_batch, "SynFlow here uses the running statistics of batch norm")]
