@@ -5,15 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy  # type: ignore[import-untyped]
 import torch
 from torch import Tensor, nn
 
-from lth_bench.models.layer_roles import output_weights, prunable
+from lth_bench.models.layer_roles import prunable
 from lth_bench.models.modes import mode
-from lth_bench.pruning.reading import Consumer, Numbers, Read, fixed, reads
+from lth_bench.pruning.channels import Structure
+from lth_bench.pruning.wiring import Wiring, untold, wiring
+from lth_bench.pruning.zero_flow import layer_of
+
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -57,9 +62,11 @@ def hidden_units(model: nn.Module, shape: tuple[int, ...]) -> list[Units]:
 
     Raises Unsuitable where those of some layer may not, as in attention and in grouped convolutions.
     """
-    layers = {name: len(weight) for name, weight in prunable(model).items()}
-    sites = list(_sites(model, layers, list(reads(model, layers, shape))))
-    _check_read(sites, set(layers) - set(output_weights(model)))
+    whole = Structure(model, prunable(model), {}, shape)
+    for name in whole.weights:
+        if getattr(layer_of(model, name), "groups", 1) > 1:
+            raise untold(name, "is a grouped convolution")
+    sites = list(_sites(whole, wiring(whole)))
     groups = [Units(tuple(_uses(sites, members))) for members in _kinds(sites)]
     _check_symmetric(model, groups, shape)
     return groups
@@ -80,26 +87,33 @@ def permuted(state: Mapping[str, Tensor], groups: Sequence[Units], orders: Seque
     return moved
 
 
-def _sites(model: nn.Module, layers: Mapping[str, int], found: list[Read]) -> Iterator[_Site]:
+def _sites(whole: Structure, found: Wiring) -> Iterator[_Site]:
     """Where units are used; channels that are read at one place are one unit."""
-    sizes: dict[str | Consumer, int] = dict(layers.items())
-    sizes |= {entry.consumer: len(entry.channels) for entry in found}
+    read = {(name, 1): writers for name, writers in found.channels.items()}
+    read |= {(name, 0): writers for name, writers in found.norms.items()}
+    sizes: dict[Any, int] = {name: len(weight) for name, weight in whole.weights.items()}
+    sizes |= {place: len(channels) for place, writers in read.items() for channels in writers.values()}
     first = dict(zip(sizes, np.cumsum([0, *sizes.values()]).tolist(), strict=False))
     edges = [
-        (first[entry.layer] + entry.channels[at], first[entry.consumer] + at)
-        for entry in found
-        for at in [np.flatnonzero(entry.channels >= 0)]
+        (first[writer] + channels.numpy()[at], first[place] + at)
+        for place, writers in read.items()
+        for writer, channels in writers.items()
+        for at in [np.flatnonzero(channels.numpy() >= 0)]
     ]
     units = _joined(sum(sizes.values()), edges)
-    state = model.state_dict()
     for place, size in sizes.items():
-        mine = units[first[place] : first[place] + size]
-        if isinstance(place, Consumer):
-            norm = [name for name, value in state.items() if name.rpartition(".")[0] == place.name and value.dim()]
-            yield _Site(tuple(norm), 0, mine) if place.is_norm else _Site((place.name,), 1, mine)
-        else:
-            bias = f"{place.removesuffix('weight')}bias"
-            yield _Site((place, bias) if bias in state else (place,), 0, mine)
+        name, axis = place if isinstance(place, tuple) else (place, 0)
+        yield _Site(_tensors(whole, name, axis), axis, units[first[place] : first[place] + size])
+
+
+def _tensors(whole: Structure, name: str, axis: int) -> tuple[str, ...]:
+    """What a unit uses where it is written or read: of a layer that reads it the weight alone; else all vectors too."""
+    if axis == 1:
+        return (name,)
+    module = name.removesuffix(".weight") if name in whole.weights else name
+    return tuple(
+        key for key, value in whole.model.state_dict().items() if key.rpartition(".")[0] == module and value.dim()
+    )
 
 
 def _joined(size: int, edges: list[tuple[Numbers, Numbers]]) -> Numbers:
@@ -131,14 +145,6 @@ def _uses(sites: list[_Site], members: Numbers) -> Iterator[Use]:
             yield from (Use(tensor, site.axis, torch.from_numpy(places)) for tensor in site.tensors)
 
 
-def _check_read(sites: list[_Site], hidden: set[str]) -> None:
-    """Raises Unsuitable for a hidden layer with a channel that no layer reads."""
-    read = np.unique([unit for site in sites if site.axis == 1 for unit in site.units if unit >= 0])
-    for site in sites:
-        if site.tensors[0] in hidden and site.axis == 0 and not np.isin(site.units, read).all():
-            raise fixed(site.tensors[0], "has channels that no layer reads one by one")
-
-
 @torch.no_grad()
 def _check_symmetric(model: nn.Module, groups: list[Units], shape: tuple[int, ...]) -> None:
     """Raises Unsuitable if a network of random weights computes something else once its units have changed places."""
@@ -154,7 +160,7 @@ def _check_symmetric(model: nn.Module, groups: list[Units], shape: tuple[int, ..
         other.load_state_dict(permuted(other.state_dict(), groups, orders))
         after = other(images)
     if not torch.allclose(before, after, rtol=1e-6, atol=1e-9 * float(before.abs().max())):
-        raise fixed(next(iter(prunable(model))), "or a later layer passes on its channels in an unknown way")
+        raise untold(next(iter(prunable(model))), "or a later one does more to its channels than pass them on")
 
 
 def _random(shape: torch.Size, draws: torch.Generator) -> Tensor:

@@ -7,6 +7,7 @@ from golden import (
     channels,
     criteria,
     densities,
+    fan_in,
     foresight,
     magnitude,
     parametrised,
@@ -17,7 +18,19 @@ from golden import (
 from golden.cases import Case, Unchecked
 from lth_bench.errors import MaskError
 
-MODULES = [calibrated, channels, criteria, densities, foresight, magnitude, parametrised, phases, schedules, topology]
+MODULES = [
+    calibrated,
+    channels,
+    criteria,
+    densities,
+    fan_in,
+    foresight,
+    magnitude,
+    parametrised,
+    phases,
+    schedules,
+    topology,
+]
 CHECKS = {family: check for module in MODULES for family, check in module.CHECKS.items()}
 NOT_COMPARABLE = [difference for module in MODULES for difference in module.NOT_COMPARABLE]
 

@@ -81,6 +81,7 @@ MODELS = [
     ("lenet_300_100", (1, 28, 28), {}),
     ("lenet_5", (1, 28, 28), {"norm": True}),
     ("cifar_resnet20", (3, 32, 32), {}),
+    ("wrn_22_2", (3, 32, 32), {}),
     ("resnet10t", (3, 32, 32), {}),
 ]
 
@@ -162,11 +163,11 @@ class Scaled(nn.Module):
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (attention(), "'mix.in_proj_weight' belongs to attention, so that its hidden units cannot change places"),
+        (attention(), "'head.weight' sees more than the image and what other layers put out"),
         (convolutions(groups=2), "'1.weight' is a grouped convolution"),
-        (normed(), "'1.weight' has channels of which '3.weight' reads a mixture"),
-        (Scaled(scaled=False), "'a.weight' has channels of which 'b.weight' reads a mixture"),
-        (Scaled(scaled=True), "'a.weight' or a later layer passes on its channels in an unknown way"),
+        (normed(), "'3.weight' sees more than the image and what other layers put out"),
+        (Scaled(scaled=False), "'a.weight' puts out channels that 'b.weight' does not see one by one"),
+        (Scaled(scaled=True), "'a.weight' or a later one does more to its channels than pass them on"),
     ],
 )
 def test_units_that_cannot_change_places_are_refused(model, words):
@@ -180,5 +181,7 @@ def test_a_network_without_hidden_layers_has_no_hidden_units():
 
 
 def test_the_transformers_of_timm_are_refused():
-    with pytest.raises(Unsuitable, match="cannot change places; take the control redraw"):
+    with pytest.raises(
+        Unsuitable, match=r"cannot be told, as layer .* take a network of linear and convolution layers"
+    ):
         hidden_units(timm.create_model("vit_tiny_patch16_224", img_size=32, num_classes=3, depth=1), (3, 32, 32))
