@@ -23,6 +23,7 @@ from .methods.scores import magnitude as magnitude
 from .pruning.allocation import erk as erk
 from .pruning.allocation import uniform as uniform
 from .pruning.tickets import Ticket as Ticket
+from .running.study import Study as Study
 from .training.session import Session as Session
 
 __version__: str

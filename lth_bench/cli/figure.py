@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from lth_bench.cli.terminal import finish, out, print_paths, refuse, say
 
 if TYPE_CHECKING:
     from lth_bench.reports.figures.pictures import Picture
+    from lth_bench.reports.figures.style import Setting
+    from lth_bench.reports.report import Report
 
 NARROWEST = 24.0  # times the size of text
 LEAST, LARGEST = 7.0, 24.0  # points
@@ -42,6 +45,7 @@ class Group(StrEnum):
 def figure(
     directories: RunDirectories,
     kind: Annotated[PictureKind, typer.Option(help="What to draw.")] = PictureKind.accuracy,
+    analysis: Annotated[str, typer.Option(metavar="NAME", help="Draw what this analysis found instead.")] = "",
     width: Annotated[
         str, typer.Option(metavar="LENGTH", help="The printed width: a number with in, cm, mm or pt (of TeX).")
     ] = "6.75in",
@@ -79,12 +83,15 @@ def figure(
         chosen = named(methods, list(dict.fromkeys(report.leaderboards.rows["method"]))) if methods else None
     except ValueError as error:
         refuse([f"--methods: {error}"])
-    drawn = pictures(report.results, report.leaderboards, matrices(report.overlaps), setting, chosen)
-    drawn = [picture for picture in drawn if picture.kind == kind]
+    if analysis:
+        drawn = _analysed(report, analysis, setting, chosen)
+    else:
+        drawn = pictures(report.results, report.leaderboards, matrices(report.overlaps), setting, chosen)
+        drawn = [picture for picture in drawn if picture.kind == kind]
     if not drawn:
         among = " among these methods" if methods else ""
-        where = ", ".join(map(str, directories))
-        refuse([f"there is nothing to draw as {kind} in {where}: that needs {KINDS[kind].needs}{among}"])
+        where, needs = ", ".join(map(str, directories)), "a figure of its own" if analysis else KINDS[kind].needs
+        refuse([f"there is nothing to draw as {analysis or kind} in {where}: that needs {needs}{among}"])
     paths = _paths(drawn, file, ending)
     for picture, path in zip(drawn, paths, strict=True):
         publish(path, content(picture.draw(), ending))
@@ -92,6 +99,22 @@ def figure(
     for picture in drawn:
         say(out, picture.caption)
     finish(report.results)
+
+
+def _analysed(report: Report, name: str, setting: Setting, methods: list[str] | None) -> list[Picture]:
+    """The figures of an analysis, of these methods if some are given; ends the program if there is no such analysis."""
+    from lth_bench.reports.analyses import asked
+    from lth_bench.reports.figures.analysed import pictures_of
+    from lth_bench.results.analyses import analyses
+
+    frame = report.results.frame
+    if methods is not None:
+        frame = frame[frame["method"].isin(methods) | (frame["asked"] == 0)].reset_index(drop=True)
+    try:
+        found = asked(analyses(replace(report.results, frame=frame)), name)
+    except ValueError as error:
+        refuse([str(error)])
+    return [picture for drawn in pictures_of(found, report.leaderboards, setting).values() for picture in drawn]
 
 
 def _inches(text: str, font_size: float) -> float:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lth_bench.cli import plugin, store
+from lth_bench.cli.analyse import analyse
 from lth_bench.cli.arguments import RunDirectory
 from lth_bench.cli.doctor import doctor
 from lth_bench.cli.export import export
@@ -43,6 +44,7 @@ class Kind(StrEnum):
     datasets = "datasets"
     recipes = "recipes"
     suites = "suites"
+    analyses = "analyses"
 
 
 def main() -> None:
@@ -111,7 +113,7 @@ def status(directory: RunDirectory) -> None:
         raise typer.Exit(1)
 
 
-for command in (run, status, plan, leaderboard, report, table, figure, latency, doctor, export):
+for command in (run, status, plan, analyse, leaderboard, report, table, figure, latency, doctor, export):
     app.command()(command)
 app.command("list")(list_)
 app.add_typer(store.app, name="store")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lth_bench.cli.selection import Selection
 from lth_bench.cli.terminal import out, refuse
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from lth_bench.running.code import Code
     from lth_bench.running.limits import Limits
     from lth_bench.running.sweep import Sweep
+    from lth_bench.storage.record import Identity
 
 LONGEST_SUITE = 200  # bytes of a suite's name; a file name has 255, of which writing takes some
 
@@ -33,18 +33,22 @@ def read_limits(time: str | None, memory: str | None, stall: str) -> Limits:
         refuse([f"a limit cannot be read: {error}"])
 
 
-def refuse_changed(directory: Path, selected: Selection, code: Code) -> None:
-    """Ends the program if the code of these experiments is not that of records that would stay beside theirs."""
+def planned_before(directory: Path) -> list[Identity]:
+    """The experiments of a run directory's plan; none if it is damaged."""
     from lth_bench.errors import Damaged
-    from lth_bench.running.code import changes
     from lth_bench.storage.records import read_plan
 
     try:
-        planned = read_plan(directory)
+        return read_plan(directory)
     except Damaged:  # set aside when the plan is written again
-        planned = []
-    known = {item.key: item for item in [*planned, *selected.identities] if item.key not in selected.redone}
-    if faults := changes(directory, known.values(), selected.identities, code):
+        return []
+
+
+def refuse_changed(directory: Path, known: Iterable[Identity], using: list[Identity], code: Code) -> None:
+    """Ends the program if the code that experiments are `using` is not that of the records of `known` ones."""
+    from lth_bench.running.code import changes
+
+    if faults := changes(directory, {item.key: item for item in known}.values(), using, code):
         refuse(faults)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -31,18 +31,17 @@ from lth_bench.cli.arguments import (
 from lth_bench.cli.preconditions import (
     download_absent,
     download_checkpoints,
+    planned_before,
     read_limits,
     refuse_changed,
     refuse_places,
 )
 from lth_bench.cli.selection import Selection, installed_plugins, select
 from lth_bench.cli.terminal import err, finish, out, print_paths, refuse, say
+from lth_bench.cli.working import display, fork_server, work
 
 if TYPE_CHECKING:
     from lth_bench.results.frame import Results
-    from lth_bench.running.pool import WorkerPool
-    from lth_bench.running.processes import ForkServer
-    from lth_bench.running.queue import Tell
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import Identity
 
@@ -71,7 +70,7 @@ def run(
     from lth_bench.running.sweep import Sweep
 
     limits = read_limits(time_limit, memory_limit, stall_limit)
-    server = _server()
+    server = fork_server()
     plugins = installed_plugins()
     if download:
         download_checkpoints(suite, plugins, data)
@@ -79,10 +78,13 @@ def run(
     directory = directory or selected.directory
     code = Code(plugins)
     if not mix_code:
-        refuse_changed(directory, selected, code)
+        known = [*planned_before(directory), *selected.identities]
+        refuse_changed(
+            directory, [item for item in known if item.key not in selected.redone], selected.identities, code
+        )
     if todo := missing(directory, selected.identities, selected.redone):
         shared = None if no_store else store or directory / "store"
-        as_now = code.fingerprints(item.experiment for item in todo)
+        as_now = code.fingerprints(todo)
         sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, selected.weights, server)
         refuse_places(sweep, selected.suite)
         if download:
@@ -93,15 +95,6 @@ def run(
         _tell_complete(directory, selected)
     results = _print_results(directory) if no_report else _report(directory)
     _tell_failures(results, selected, directory)
-
-
-def _server() -> ForkServer:
-    """A fork server that has begun to import, which takes as long as planning and longer."""
-    from lth_bench.running.processes import ForkServer
-
-    server = ForkServer()
-    server.start()
-    return server
 
 
 def _run_missing(
@@ -127,8 +120,9 @@ def _run_missing(
         crowd = f"{count} worker{'s' * (count > 1)}"
         what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"
         out.print(f"{selected.suite}: {what}, into {sweep.directory}/")
-        with _display(len(todo)) as tell:
-            _work(sweep, selected, todo, pool, tell)
+        with display(len(todo)) as tell:
+            same = "the same command" + (" without --redo" if selected.redone else "")
+            work(sweep, todo, pool, tell, f"{sweep.directory}/ keeps what was finished, and {same} goes on from there")
         if preparing:
             preparing.join()
     finally:
@@ -153,27 +147,6 @@ def _write_plan(directory: Path, selected: Selection) -> None:
     copy, text = suite_copy(directory, selected.suite), selected.path.read_bytes()
     if not copy.exists() or copy.read_bytes() != text:
         publish(copy, text)
-
-
-def _work(sweep: Sweep, selected: Selection, todo: list[Identity], pool: WorkerPool, tell: Tell) -> None:
-    """Runs a sweep; the first Ctrl-C or SIGTERM stops it at checkpoints, the second at once."""
-    from lth_bench.running.interrupts import stopping
-    from lth_bench.running.supervisor import run_all
-
-    queue = sweep.queue(todo)
-    with stopping(queue, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
-        run_all(sweep, queue, pool, tell)
-    if received:
-        same = "the same command" + (" without --redo" if selected.redone else "")
-        text = f"\nStopped; {sweep.directory}/ keeps what was finished, and {same} goes on from there."
-        err.print(text, markup=False, soft_wrap=True)
-        raise typer.Exit(128 + received[0])
-
-
-def _display(total: int) -> Any:
-    from lth_bench.cli.display import bar, lines
-
-    return bar(out, total) if out.is_terminal else lines(total)
 
 
 def _preparation() -> Thread:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +63,8 @@ def select(
     except SuiteError as error:
         refuse(error.faults)
     path = suite_path(suite, plugins)
-    chosen = planned if only is None else _with_bases(planned, _keys(planned, "--only", only))
-    redone = frozenset[str]() if redo is None else _with_controls(planned, _keys(chosen, "--redo", redo))
+    chosen = planned if only is None else _with_bases(planned, matching(planned, "--only", only))
+    redone = frozenset[str]() if redo is None else _with_controls(planned, matching(chosen, "--redo", redo))
     keys = {item.experiment.key for item in chosen} | redone
     return Selection(name, path, planned, _among(planned, keys), methods(planned, plugins), redone)
 
@@ -84,18 +84,18 @@ def installed_plugins() -> Plugins:
     return plugins
 
 
-def _keys(planned: list[Planned], option: str, condition: str) -> set[str]:
+def matching(items: Sequence[Planned | Identity], option: str, condition: str) -> set[str]:
     """The keys of the experiments for which the condition of an option holds; ends the program if there are none."""
     import pandas as pd
 
-    frame = pd.DataFrame([_columns(item) for item in planned])
+    frame = pd.DataFrame([_columns(item) for item in items])
     try:
         rows = frame.query(condition).index
     except Exception as error:
         refuse([f"{option} {condition!r}: {error}; columns: {', '.join(frame.columns)}"])
     if rows.empty:
-        refuse([f"{option} {condition!r} leaves none of the {len(planned)} experiments"])
-    return {planned[index].experiment.key for index in rows}
+        refuse([f"{option} {condition!r} leaves none of the {len(items)} experiments"])
+    return {items[index].experiment.key for index in rows}
 
 
 def _with_bases(planned: list[Planned], keys: set[str]) -> list[Planned]:
@@ -114,8 +114,8 @@ def _among(planned: list[Planned], keys: Set[str]) -> list[Planned]:
     return [item for item in planned if item.experiment.key in keys]
 
 
-def _columns(item: Planned) -> dict[str, Any]:
-    e = item.experiment
+def _columns(item: Planned | Identity) -> dict[str, Any]:
+    e, analysis = item.experiment, getattr(item, "analysis", None)
     return {
         "dataset": e.dataset.name,
         "model": e.model.name,
@@ -127,4 +127,5 @@ def _columns(item: Planned) -> dict[str, Any]:
         "pattern": e.pattern,
         "seed": e.seed,
         "key": e.key,
+        **({"analysis": analysis.choice.name} if analysis else {}),
     }

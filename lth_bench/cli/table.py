@@ -45,6 +45,9 @@ def table(
     average: Annotated[
         bool | None, typer.Option("--average", help="Add improvability, Elo and intervals to the columns of models.")
     ] = None,
+    analysis: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What this analysis found, in place of a leaderboard.")
+    ] = None,
     equivalence: Annotated[
         float | None, typer.Option(metavar="POINTS", help="Differences to the best mean that do not count.")
     ] = None,
@@ -78,6 +81,7 @@ def table(
     from lth_bench.reports.formats.documents import document
     from lth_bench.reports.formats.venues import venue
     from lth_bench.reports.methods import bibliography
+    from lth_bench.reports.paper.analysed import tables_of
     from lth_bench.reports.paper.choices import chosen
     from lth_bench.reports.paper.layouts import tables
     from lth_bench.results.merging import load_all
@@ -92,7 +96,7 @@ def table(
     results = load_all(choices.directories, choices.all_revisions, stand_apart=True)
     print_superseded(results)
     try:
-        papers = tables(results, choices)
+        papers = tables_of(results, choices) if choices.analysis else tables(results, choices)
         entries = bibliography(results.methods, papers) if choices.bib else ""
     except ValueError as error:
         refuse([str(error)])

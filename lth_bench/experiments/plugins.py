@@ -20,8 +20,17 @@ from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.spelling import known_names
 
 GROUP = "lth_bench"
-KINDS = ("pruners", "controls", "models", "datasets", "recipes", "suites")
-METHODS = ("pruners", "controls")
+KINDS = {
+    "pruners": "pruner",
+    "controls": "control",
+    "models": "model",
+    "datasets": "dataset",
+    "recipes": "recipe",
+    "suites": "suite",
+    "analyses": "analysis",
+}
+"""What plugins register, and the word for one of each."""
+CALLED = ("pruners", "controls", "analyses")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -51,26 +60,29 @@ class Registry:
     items: dict[str, Any] = field(default_factory=dict)
     providers: dict[str, Provider] = field(default_factory=dict)
 
+    @property
+    def one(self) -> str:
+        """The word for one of this kind."""
+        return KINDS[self.kind]
+
     def add(self, name: str, item: Any, provider: Provider) -> None:
         """Registers an item. Raises ValueError for a bad or taken name and for an item of another kind."""
         if not NAME.fullmatch(name):
             raise ValueError(f"the name {name!r} does not match {NAME.pattern}")
         if (expected := _expected_instead(self.kind, item)) is not None:
-            raise ValueError(f"{self.kind[:-1]} {name!r} must be {expected}, not {item!r}")
+            raise ValueError(f"{self.one} {name!r} must be {expected}, not {item!r}")
         about(item)
         if type(revision := revision_of(item)) is not int or revision < 1:
-            raise ValueError(
-                f"the revision of {self.kind[:-1]} {name!r} must be a whole number from 1, not {revision!r}"
-            )
+            raise ValueError(f"the revision of {self.one} {name!r} must be a whole number from 1, not {revision!r}")
         if name in self.items:
             owner = self.providers[name]
-            raise ValueError(f"{self.kind[:-1]} {name!r} is already registered by {owner.distribution}")
+            raise ValueError(f"{self.one} {name!r} is already registered by {owner.distribution}")
         self.items[name], self.providers[name] = item, provider
 
     def __getitem__(self, name: str) -> Any:
         """The item of this name. Raises UnknownName, with close names."""
         if name not in self.items:
-            raise UnknownName(f"no {self.kind[:-1]} {name!r}; {known_names(name, self)}")
+            raise UnknownName(f"no {self.one} {name!r}; {known_names(name, self)}")
         return self.items[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -85,7 +97,7 @@ def revision_of(item: Any) -> int:
 def _expected_instead(kind: str, item: Any) -> str | None:
     """What an item of this kind has to be; None if it is."""
     is_class = isinstance(item, type) and dataclasses.is_dataclass(item)
-    if kind in METHODS:
+    if kind in CALLED:
         return None if is_class else "a dataclass"
     if kind == "datasets":
         return None if is_class or isinstance(item, Dataset) else "a Dataset or a dataclass that makes one"
@@ -106,7 +118,13 @@ class Plugins:
     datasets: Registry = field(default_factory=lambda: Registry("datasets"))
     recipes: Registry = field(default_factory=lambda: Registry("recipes"))
     suites: Registry = field(default_factory=lambda: Registry("suites"))
+    analyses: Registry = field(default_factory=lambda: Registry("analyses"))
     broken: list[Broken] = field(default_factory=list)
+
+    def of_one(self, kind: str) -> Registry:
+        """The registry of a kind, given by the word for one."""
+        registries: list[Registry] = [getattr(self, name) for name in KINDS]
+        return next(registry for registry in registries if registry.one == kind)
 
     def forget(self, point: EntryPoint) -> None:
         """Removes what a plugin registered before it failed."""

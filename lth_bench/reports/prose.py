@@ -98,9 +98,13 @@ EARLY_STOP = [
 
 
 def report(
-    results: Results, leaderboards: Leaderboards, suites: Sequence[SuiteText], figures: Sequence[tuple[str, str]]
+    results: Results,
+    leaderboards: Leaderboards,
+    suites: Sequence[SuiteText],
+    figures: Sequence[tuple[str, str]],
+    analyses: Sequence[str] = (),
 ) -> str:
-    """The report as Markdown; `figures` are pairs of file stem and caption."""
+    """The report as Markdown; `figures` are pairs of file stem and caption, `analyses` the parts of their sections."""
     rows = all_numbers(leaderboards).assign(**leaderboards.relative_costs())
     parts = [
         f"# Report: {markdown(', '.join(suite.title for suite in suites))}",
@@ -117,6 +121,7 @@ def report(
         "## Costs",
         *_costs(leaderboards, rows),
         *_speed(results),
+        *analyses,
         *_early_stop(leaderboards, rows),
         *_troubles(results.evidence),
         "## What this rests on",

@@ -8,8 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from lth_bench.reports import prose
+from lth_bench.reports.analyses import ShownAnalysis, sections, shown
 from lth_bench.reports.leaderboards import FORMATS, formatted
 from lth_bench.reports.suites import suite_texts
+from lth_bench.results.analyses import analyses
 from lth_bench.results.frame import Results
 from lth_bench.results.leaderboard import Leaderboards, summarise
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
@@ -19,11 +21,12 @@ from lth_bench.storage.files import publish
 
 @dataclass(frozen=True)
 class Report:
-    """Results, their leaderboards, and the overlaps of their masks."""
+    """Results, their leaderboards, the overlaps of their masks, and what analyses found."""
 
     results: Results
     leaderboards: Leaderboards
     overlaps: pd.DataFrame
+    analyses: list[ShownAnalysis]
 
 
 def compare(results: Results, equivalence: float = 0.0) -> Report:
@@ -31,7 +34,7 @@ def compare(results: Results, equivalence: float = 0.0) -> Report:
 
     Raises FileFault for tickets that do not belong to their records.
     """
-    return Report(results, summarise(results.frame, equivalence), overlaps(results))
+    return Report(results, summarise(results.frame, equivalence), overlaps(results), shown(analyses(results)))
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:
@@ -44,21 +47,31 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
 
 def write_report(report: Report, folder: Path) -> list[Path]:
     """Writes report.md, report.html and the figures; returns the paths, those of the figures as PNG."""
+    from lth_bench.reports.figures.analysed import pictures_of
     from lth_bench.reports.figures.pictures import pictures, save_all
-    from lth_bench.reports.page.content import PageContent
+    from lth_bench.reports.page.content import AnalysisSection, PageContent
     from lth_bench.reports.page.render import page
 
     results, leaderboards, suites = report.results, report.leaderboards, suite_texts(report.results)
-    drawn = pictures(results, leaderboards, matrices(report.overlaps))
+    boards = pictures(results, leaderboards, matrices(report.overlaps))
+    analysed = pictures_of(report.analyses, leaderboards)
+    drawn = [*boards, *(picture for found in analysed.values() for picture in found)]
     files = save_all(drawn, folder)
     text = folder / "report.md"
-    captions = [(picture.stem, picture.caption) for picture in drawn]
-    publish(text, prose.report(results, leaderboards, suites, captions).encode())
-    figures = [
-        (picture.caption, picture.kind, picture.block, (folder / f"{picture.stem}.svg").read_text(encoding="utf-8"))
-        for picture in drawn
+    captions = [(picture.stem, picture.caption) for picture in boards]
+    found = sections(
+        report.analyses, {name: [(one.stem, one.caption) for one in those] for name, those in analysed.items()}
+    )
+    publish(text, prose.report(results, leaderboards, suites, captions, found).encode())
+    svg = {picture.stem: (folder / f"{picture.stem}.svg").read_text(encoding="utf-8") for picture in drawn}
+    figures = [(picture.caption, picture.kind, picture.block, svg[picture.stem]) for picture in boards]
+    shown_sections = [
+        AnalysisSection(one, [(picture.caption, svg[picture.stem]) for picture in analysed[one.analysis.label]])
+        for one in report.analyses
     ]
-    content = PageContent(results, leaderboards, verdicts(leaderboards), badges(leaderboards), figures, suites)
+    content = PageContent(
+        results, leaderboards, verdicts(leaderboards), badges(leaderboards), figures, suites, shown_sections
+    )
     publish(folder / "report.html", page(content).encode())
     return [text, folder / "report.html", *(paths[0] for paths in files)]
 
@@ -75,6 +88,7 @@ def written(directory: Path) -> list[Path]:
         directory / "records",
         *(directory / "records").glob("*.json"),
         *(directory / "latency").glob("*.json"),
+        *(directory / "analyses").glob("*/records/*.json"),
     ]
     newest = max(path.stat().st_mtime for path in sources if path.exists())
     return [*tables, *texts, *figures] if texts[-1].stat().st_mtime > newest else []

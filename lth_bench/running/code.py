@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from lth_bench.errors import FileFault
 from lth_bench.experiments.datasets import Dataset
-from lth_bench.experiments.experiment import Choice, Experiment
+from lth_bench.experiments.experiment import Choice
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.hashing import canonical, sha256
 from lth_bench.storage.record import Identity
@@ -24,6 +24,7 @@ from lth_bench.storage.records import code_of_record, record_path
 from lth_bench.storage.source_hash import modules_hash, part_hash
 
 KINDS = ("pruner", "control", "model", "dataset")
+OF_ANALYSES = ("model", "dataset")
 Used = tuple[str, str]  # a kind and the canonical text of a Choice
 
 
@@ -42,9 +43,9 @@ class Code:
         self._plugins = plugins
         self._known: dict[Used, str | None] = {}
 
-    def of(self, experiment: Experiment) -> dict[str, str]:
+    def of(self, identity: Identity) -> dict[str, str]:
         """Fingerprints by kind, of what plugins registered."""
-        hashes = {kind: self.hash(kind, choice) for kind, choice in named(experiment).items()}
+        hashes = {kind: self.hash(kind, choice) for kind, choice in named(identity).items()}
         return {kind: digest for kind, digest in hashes.items() if digest is not None}
 
     def hash(self, kind: str, choice: Choice) -> str | None:
@@ -53,9 +54,9 @@ class Code:
             self._known[used] = self._hashed(kind, choice)
         return self._known[used]
 
-    def fingerprints(self, experiments: Iterable[Experiment]) -> list[Fingerprint]:
+    def fingerprints(self, identities: Iterable[Identity]) -> list[Fingerprint]:
         """The fingerprints of all that some experiments name."""
-        choices = {_used(*pair): pair for experiment in experiments for pair in named(experiment).items()}
+        choices = {_used(*pair): pair for identity in identities for pair in named(identity).items()}
         hashes = ((kind, choice, self.hash(kind, choice)) for kind, choice in choices.values())
         return [Fingerprint(kind, choice, digest) for kind, choice, digest in hashes if digest is not None]
 
@@ -68,7 +69,7 @@ class Code:
         ]
 
     def _hashed(self, kind: str, choice: Choice) -> str | None:
-        registry = getattr(self._plugins, f"{kind}s")
+        registry = self._plugins.of_one(kind)
         if choice.name not in registry.items:
             return None
         code = _code_hash(registry.items[choice.name], registry.providers[choice.name].module)
@@ -76,9 +77,11 @@ class Code:
         return sha256(canonical([code, files] if files else code).encode())
 
 
-def named(experiment: Experiment) -> dict[str, Choice]:
-    """What an experiment names, by kind."""
-    choices = {kind: getattr(experiment, kind) for kind in KINDS}
+def named(identity: Identity) -> dict[str, Choice]:
+    """What an experiment names, by kind; an analysis of one names itself, and not the method."""
+    own = {"analysis": identity.analysis.choice} if identity.analysis else {}
+    kinds = OF_ANALYSES if identity.analysis else KINDS
+    choices = own | {kind: getattr(identity.experiment, kind) for kind in kinds}
     return {kind: choice for kind, choice in choices.items() if choice is not None}
 
 
@@ -117,10 +120,10 @@ def changes(directory: Path, identities: Iterable[Identity], using: Iterable[Ide
     """
     using = list(using)
     keys = {identity.key for identity in using}
-    present = {_used(*pair): code.hash(*pair) for identity in using for pair in named(identity.experiment).items()}
+    present = {_used(*pair): code.hash(*pair) for identity in using for pair in named(identity).items()}
     stale, others = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
     for identity, recorded in _recorded(directory, identities):
-        for kind, choice in named(identity.experiment).items():
+        for kind, choice in named(identity).items():
             now, then = present.get(_used(kind, choice)), recorded.get(kind)
             if now and then and now != then:
                 stale[kind, choice.name] += 1
@@ -146,7 +149,7 @@ def mixtures(directory: Path, identities: Iterable[Identity]) -> list[str]:
     counts: dict[Used, Counter[str]] = defaultdict(Counter)
     titles: dict[Used, str] = {}
     for identity, recorded in _recorded(directory, identities):
-        for kind, choice in named(identity.experiment).items():
+        for kind, choice in named(identity).items():
             if kind in recorded:
                 titles[_used(kind, choice)] = _title(kind, choice.name)
                 counts[_used(kind, choice)][recorded[kind]] += 1

@@ -17,7 +17,7 @@ from lth_bench.running.messages import (
     Train,
     Trained,
 )
-from lth_bench.storage.record import OF_RESULTS, Record
+from lth_bench.storage.record import OF_ANALYSES, OF_RESULTS, Record
 
 STARTUP = 600.0  # seconds for imports and for reading data, before the limits of an experiment count
 
@@ -55,7 +55,8 @@ class Exchange:
 def _answers(request: Train | Evaluate, message: Answer) -> bool:
     """Whether a message is a whole answer to a request; a plugin may have sent what it likes."""
     if isinstance(message, Ended):
-        return _is_whole(message.record) and (message.record.status != "done" or isinstance(request, Evaluate))
+        record, last = message.record, isinstance(request, Evaluate) or request.identity.analysis is not None
+        return _is_whole(record) and (record.status != "done" or last)
     return isinstance(message, CannotGoOn) or (
         isinstance(request, Train) and isinstance(message, Trained | MustWait | Checkpointed)
     )
@@ -64,4 +65,5 @@ def _answers(request: Train | Evaluate, message: Answer) -> bool:
 def _is_whole(record: Record) -> bool:
     if record.status != "done":
         return record.error is not None and record.timing is not None
-    return record.error is None and all(getattr(record, name) is not None for name in OF_RESULTS)
+    needed = OF_ANALYSES if record.analysis else OF_RESULTS
+    return record.error is None and all(getattr(record, name) is not None for name in needed)

@@ -50,10 +50,14 @@ class Stop(Struct, frozen=True, tag=True):
 
 
 class Check(Struct, frozen=True, tag=True):
-    """Asks for the faults of experiments; with `room`, also how many of them may run at a time."""
+    """Asks for the faults of experiments; with `room`, also how many of them may run at a time.
+
+    Of those that are `finished`, the pruners are not called.
+    """
 
     experiments: list[Experiment]
     room: bool
+    finished: bool = False
 
 
 class Train(Struct, frozen=True, tag=True):

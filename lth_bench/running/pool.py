@@ -54,7 +54,7 @@ class WorkerPool:
     def _answer(self, identities: list[Identity]) -> Checked:
         """The first worker's findings. Raises Died."""
         first = self.processes[0]
-        first.ask(Check([identity.experiment for identity in identities], room=self.workers is None))
+        first.ask(_check(identities, room=self.workers is None))
         checked: Checked | None = None
         while True:
             message = first.answer(POLL)
@@ -65,3 +65,9 @@ class WorkerPool:
                 return checked
             if isinstance(message, Idle):
                 raise Died(message.code)
+
+
+def _check(identities: list[Identity], *, room: bool) -> Check:
+    """What asks for the faults of experiments, or of what analyses of them need."""
+    finished = all(identity.analysis is not None for identity in identities)
+    return Check([identity.experiment for identity in identities], room, finished)

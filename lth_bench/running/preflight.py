@@ -25,6 +25,11 @@ from lth_bench.training import sequels
 def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
     """Faults of data, models, sparsities and, if there are none of these, pruners, one sentence each."""
     experiments = list(experiments)
+    return faults_of(experiments, context) or list(unsuitable(experiments, context))
+
+
+def faults_of(experiments: list[Experiment], context: Context) -> list[str]:
+    """Faults of data, models and sparsities, one sentence each."""
     data_faults = list(_data_faults(experiments, context))
     absent, faults = [dataset for dataset, _ in data_faults], [fault for _, fault in data_faults]
     shapes: dict[str, Shapes | str] = {}
@@ -48,8 +53,7 @@ def preflight(experiments: Iterable[Experiment], context: Context) -> list[str]:
     unsound = {pair for pair, found in shapes.items() if isinstance(found, str)}
     checked = [e for e in experiments if _pair(e) in shapes]
     sound = [e for e in checked if not {_pair(e), _pair(e.base or e)} & unsound]
-    faults = list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
-    return faults or list(unsuitable(experiments, context))
+    return list(dict.fromkeys([*faults, *_misfits(sound, absent, context)]))
 
 
 def _pair(experiment: Experiment) -> str:

@@ -3,73 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import platform
-import resource
-import time
-import traceback
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import cast
 
-import torch
-from msgspec import UNSET, structs
+from msgspec import structs
 
-from lth_bench.errors import DataError, DiskFault, Diverged, FileFault, Interrupted, ModelError, Unsuitable
+from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Experiment
 from lth_bench.methods.controls import Base
 from lth_bench.pruning.doctor import complaints
 from lth_bench.pruning.initial_scores import diagnostic_batch, sensitivities
 from lth_bench.pruning.tickets import Ticket, read_ticket
 from lth_bench.running.context import Context, instance
+from lth_bench.running.environment import environment, peak_memory
 from lth_bench.running.evaluation import judge
+from lth_bench.running.guarded import NoTicket, guarded, message_of, utf8
 from lth_bench.running.messages import Evaluate, Handed, Train, Trained
-from lth_bench.running.outcomes import InvalidResult, hand_over, outcome, take
-from lth_bench.running.plugin_lines import plugin_line
+from lth_bench.running.outcomes import hand_over, outcome, take
 from lth_bench.running.transfer import fitted
 from lth_bench.storage.files import remove
-from lth_bench.storage.record import (
-    DataHashes,
-    Environment,
-    Identity,
-    Record,
-    RecordedError,
-    RecordedPlugin,
-    Timing,
-    failed,
-)
+from lth_bench.storage.record import DataHashes, Identity, Record, RecordedError, failed
 from lth_bench.storage.records import outcome_path, read_record, record_path, ticket_path
-from lth_bench.storage.source_hash import file_hash
 from lth_bench.training.ledger import Spent
 from lth_bench.training.sequels import follow, require_fit
 from lth_bench.training.session import Session
-
-LONGEST = 20_000  # characters of a message or traceback in a record
-OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "Cannot allocate memory",
-    "out of memory",
-    "not enough memory",
-    "STATUS_ALLOC_FAILED",
-)
-
-T = TypeVar("T")
-
-
-class NoTicket(Exception):
-    """The base of a control has no ticket."""
-
-
-KINDS: dict[type[BaseException], str] = {
-    InvalidResult: "invalid",
-    NoTicket: "no_ticket",
-    Unsuitable: "unsuitable",
-    DataError: "data",
-    ModelError: "model",
-}
 
 
 def run(identity: Identity, directory: Path, context: Context) -> Record:
@@ -83,12 +42,12 @@ def train(request: Train, directory: Path, context: Context) -> Trained | Record
 
     Adds to what earlier tries have spent. Raises Interrupted and DiskFault, for which the pruner is not responsible.
     """
-    result, timing = _guarded(lambda: _trained(request, directory, context))
-    timing = structs.replace(timing, **vars(request.spent), peak_memory=_peak_memory(context))
-    environment = _environment(request.identity.experiment, context)
+    result, timing = guarded(lambda: _trained(request, directory, context))
+    timing = structs.replace(timing, **vars(request.spent), peak_memory=peak_memory(context))
+    surroundings = environment(request.identity, context)
     if isinstance(result, RecordedError):
-        return _with_about(failed(request.identity, result, environment=environment, timing=timing), context)
-    return Trained(result, environment, timing)
+        return _with_about(failed(request.identity, result, environment=surroundings, timing=timing), context)
+    return Trained(result, surroundings, timing)
 
 
 def _trained(request: Train, directory: Path, context: Context) -> Handed:
@@ -124,57 +83,12 @@ def evaluate(request: Evaluate, directory: Path, context: Context) -> Record:
             return RecordedError(kind="lost", message=f"the file of the outcome cannot be used: {error}", traceback="")
         return judge(request.identity, taken, directory, context)
 
-    result, timing = _guarded(work)
+    result, timing = guarded(work)
     remove(path)
     record, pace = (failed(request.identity, result), None) if isinstance(result, RecordedError) else result
     seconds = trained.timing.seconds + timing.seconds
     timing = structs.replace(trained.timing, seconds=seconds, latency=pace)
     return _with_about(structs.replace(record, environment=trained.environment, timing=timing), context)
-
-
-def _guarded(work: Callable[[], T]) -> tuple[T | RecordedError, Timing]:
-    """The result of some work, or the error that it ends in; with its timing."""
-    started, clock = datetime.now(UTC), time.perf_counter()
-    try:
-        result: T | RecordedError = work()
-    except (Interrupted, DiskFault):
-        raise
-    except Diverged as error:
-        result = RecordedError(kind="diverged", message=_text(str(error)), step=error.step)
-    except BaseException as error:
-        result = _error(error)
-    return result, Timing(started.isoformat(timespec="seconds"), time.perf_counter() - clock)
-
-
-def _error(error: BaseException) -> RecordedError:
-    return RecordedError(
-        kind=_kind(error),
-        message=_text(_words(error))[:LONGEST],
-        traceback=_text("".join(traceback.format_exception(error)))[-LONGEST:],
-        exception=type(error).__name__,
-        place=None if (line := plugin_line(error)) is None else _text(line),
-    )
-
-
-def _kind(error: BaseException) -> str:
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, (RuntimeError, OSError)) and any(words in _words(error) for words in OUT_OF_MEMORY)
-    ):
-        return "oom"
-    return KINDS.get(type(error), "plugin_error")
-
-
-def _words(error: BaseException) -> str:
-    """The message of an exception; that of a plugin may fail even at this."""
-    try:
-        return str(error)
-    except Exception:
-        return "its message cannot be made"
-
-
-def _text(text: str) -> str:
-    """A text with escapes for what UTF-8 cannot hold."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _pruner(experiment: Experiment, directory: Path, session: Session, context: Context) -> Callable[[Session], None]:
@@ -224,35 +138,4 @@ def _unfit(experiment: Experiment, context: Context) -> list[str]:
         scores = sensitivities(network, context.prunable(experiment, network), batch)
         return complaints(network, scores, batch)
     except Exception as error:  # a network that can be trained must not fail here
-        return [f"the doctor could not examine it ({type(error).__name__}: {_text(_words(error))[:200]})"]
-
-
-def _peak_memory(context: Context) -> int:
-    """The peak memory of training in bytes: of the GPU if there is one, else of this process."""
-    if context.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(context.device)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if platform.system() == "Darwin" else 1024 * most
-
-
-def _environment(experiment: Experiment, context: Context) -> Environment:
-    chosen = {"pruner": (context.plugins.pruners, experiment.pruner.name)}
-    if experiment.control:
-        chosen["control"] = (context.plugins.controls, experiment.control.name)
-    gpu = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else None
-    return Environment(
-        python=platform.python_version(),
-        lth_bench=version("lth-bench"),
-        torch=version("torch"),
-        timm=version("timm"),
-        numpy=version("numpy"),
-        system=f"{platform.system()} {platform.machine()}",
-        device=gpu or context.device.type,
-        threads=torch.get_num_threads(),
-        processors=os.cpu_count(),
-        plugins={
-            kind: RecordedPlugin(**dataclasses.asdict(registry.providers[name]), sha256=file_hash(registry[name]))
-            for kind, (registry, name) in chosen.items()
-        },
-        code=context.code.of(experiment) or UNSET,
-    )
+        return [f"the doctor could not examine it ({type(error).__name__}: {utf8(message_of(error))[:200]})"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from lth_bench.errors import Damaged, FileFault
-from lth_bench.storage.record import Record, Status, builtins
-from lth_bench.storage.records import read_record, record_path
+from lth_bench.storage.record import Identity, Record, Status, builtins, identity_of
+from lth_bench.storage.records import read_plan, read_record, record_path, recorded
 
 State = Status | Literal["quarantined", "damaged", "unreadable", "missing"]
 FINAL = ("done", "diverged", "quarantined")
@@ -67,3 +68,19 @@ def fingerprint(standing: Standing) -> str | None:
     if standing.record is None or standing.state in FINAL:
         return None
     return json.dumps(builtins([standing.record.error, standing.record.timing]))
+
+
+def done(directory: Path) -> Iterator[tuple[Identity, Record]]:
+    """The finished experiments of a run directory, in the order of its plan and with its labels; no helpers.
+
+    Records that cannot be used are left out; `survey` tells of them.
+    """
+    try:
+        planned = {entry.key: entry for entry in read_plan(directory)}
+    except FileFault:
+        planned = {}
+    order = {key: number for number, key in enumerate(planned)}
+    for key in sorted(recorded(directory), key=lambda key: order.get(key, len(order))):
+        record = standing(directory, key).record
+        if record and record.status == "done" and not (entry := planned.get(key, identity_of(record))).helper:
+            yield entry, record

@@ -19,6 +19,7 @@ import torch
 
 from lth_bench.errors import Busy, DiskFault, FileFault, Stopped
 from lth_bench.experiments.plugins import Plugins, load_plugins
+from lth_bench.running.analysing import analyse
 from lth_bench.running.context import Context
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import (
@@ -40,7 +41,7 @@ from lth_bench.running.messages import (
     Train,
 )
 from lth_bench.running.placement import room
-from lth_bench.running.preflight import preflight
+from lth_bench.running.preflight import faults_of, preflight
 from lth_bench.running.run import evaluate, train
 from lth_bench.storage.record import Identity, Record
 from lth_bench.storage.store import Store
@@ -227,14 +228,14 @@ def _worked(request: Request, directory: Path, context: Context) -> Answer:
 
 
 def _checked(request: Check, context: Context) -> Checked:
-    faults = preflight(request.experiments, context)
+    faults = (faults_of if request.finished else preflight)(request.experiments, context)
     return Checked(faults, room(request.experiments, context) if request.room and not faults else 0)
 
 
 def _trained(request: Train, directory: Path, context: Context) -> Answer:
-    """The answer of `train`, or that the experiment waits for a segment or was stopped."""
+    """The answer of `train` or `analyse`, or that the experiment waits for a segment or was stopped."""
     try:
-        trained = train(request, directory, context)
+        trained = (analyse if request.identity.analysis else train)(request, directory, context)
     except Busy as error:
         return MustWait(error.key, request.spent)
     except Stopped:

@@ -12,7 +12,8 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from lth_bench.experiments.about import About
 from lth_bench.experiments.durations import Duration
-from lth_bench.experiments.experiment import Experiment, Planned
+from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
+from lth_bench.hashing import canonical, sha256
 
 SCHEMA: Literal[1] = 1
 Status = Literal["done", "diverged", "failed"]
@@ -181,11 +182,20 @@ class Timing(Struct, frozen=True, omit_defaults=True):
     latency: float | None = None
 
 
+class Analysed(Struct, frozen=True):
+    """An analysis, the key of the experiment that it is of, and the SHA-256 of that experiment's ticket."""
+
+    choice: Choice
+    key: str
+    ticket: str
+
+
 class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of an experiment before it runs: an entry of a plan.
 
     A `helper` is no experiment of its suite: it only finds the tickets of others. Labels are presentation: those of the
-    plan count, not those of the record.
+    plan count, not those of the record. What is known of an `analysis` is that, under a key of its own, and the
+    experiment that it is of.
     """
 
     schema: Literal[1]
@@ -198,6 +208,26 @@ class Identity(Struct, frozen=True, kw_only=True, omit_defaults=True):
     helper: bool = False
     dataset_label: str = ""
     model_label: str = ""
+    analysis: Analysed | None = None
+
+
+class TrainingWork(Struct, frozen=True):
+    """What an analysis has trained of one network: its costs, and its events."""
+
+    network: Network
+    events: list[RecordedEvent]
+
+
+RESERVED = ("key", "dataset", "model", "recipe", "method", "family", "control", "target", "sparsity", "seed")
+"""Columns of the tables of analyses that tell the experiment; rows have none of these names."""
+
+
+class AnalysisFindings(Struct, frozen=True, omit_defaults=True):
+    """The rows of an analysis and what it has trained; or the reason why it does not apply to the experiment."""
+
+    rows: list[dict[str, Any]] = []
+    reason: str = ""
+    work: list[TrainingWork] = []
 
 
 class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):
@@ -216,10 +246,13 @@ class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):
     ticket: TicketReference | None = None
     environment: Environment | None = None
     timing: Timing | None = None
+    findings: AnalysisFindings | None = None
 
 
 OF_RESULTS = ("sparsity", "network", "test", "data", "curve", "events", "ticket", "environment", "timing")
-"""Fields of every record whose status is "done"; one with another status has an `error`."""
+"""Fields of every record of an experiment whose status is "done"; one with another status has an `error`."""
+OF_ANALYSES = ("findings", "environment", "timing")
+"""The same of an analysis."""
 
 
 Methods = dict[str, dict[str, About]]
@@ -248,6 +281,12 @@ def identity(suite: str, planned: Planned) -> Identity:
         model_label=planned.model_label,
         experiment=planned.experiment,
     )
+
+
+def analysis_identity(choice: Choice, planned: Identity, ticket: str) -> Identity:
+    """What is known of an analysis of an experiment before it runs."""
+    key = sha256(canonical([without_defaults(choice), planned.key, ticket]).encode())[:20]
+    return structs.replace(planned, key=key, analysis=Analysed(choice, planned.key, ticket))
 
 
 def ended(identity: Identity, status: Status, **fields: Any) -> Record:

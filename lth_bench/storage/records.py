@@ -40,6 +40,16 @@ def record_path(directory: Path, key: str) -> Path:
     return directory / "records" / f"{key}.json"
 
 
+def analysis_path(directory: Path, name: str) -> Path:
+    """The folder of an analysis in a run directory; it has records, leases and a journal as that has."""
+    return directory / "analyses" / name
+
+
+def analysed_directory(folder: Path) -> Path:
+    """The run directory in which the folder of an analysis lies."""
+    return folder.parents[1]
+
+
 def ticket_path(directory: Path, key: str) -> Path:
     return directory / "tickets" / f"{key}.safetensors"
 

@@ -23,23 +23,24 @@ def plain(name: str, value: Value) -> Scalar | list[Scalar]:
     """
     if not isinstance(name, str):
         raise SessionError(f"the name of a note must be a text, not {name!r}")
-    content = _unpacked(value)
+    content = unpacked(value)
     if isinstance(content, (list, tuple)):
-        return [_scalar(name, _unpacked(item)) for item in content]
+        return [_scalar(name, unpacked(item)) for item in content]
     return _scalar(name, content)
 
 
-def _unpacked(value: Any) -> Any:
+def unpacked(value: Any) -> Any:
+    """A tensor or an array as numbers and lists of them; other values as they are."""
     return value.tolist() if isinstance(value, ARRAYS) else value
 
 
 def _scalar(name: str, value: object) -> Scalar:
-    if fault := _fault(value):
-        raise SessionError(f"note {name!r} {fault}; wanted a finite number, a text or a list of these")
+    if wrong := fault(value):
+        raise SessionError(f"note {name!r} {wrong}; wanted a finite number, a text or a list of these")
     return cast(Scalar, value)
 
 
-def _fault(value: object) -> str | None:
+def fault(value: object) -> str | None:
     """Why a record cannot hold a value, if so."""
     if isinstance(value, list):
         return "has more than one dimension"

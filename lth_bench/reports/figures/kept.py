@@ -33,12 +33,12 @@ class KeptFigure(Struct, frozen=True):
 def shown(view: View, setting: Setting, kinds: Iterable[str]) -> dict[str, str]:
     """A hash for each kind of all that decides a figure's files: leaderboard, setting, kind, and what draws it."""
     values = {field.name: _plain(getattr(view, field.name)) for field in fields(view)}
-    common = sha256(repr([_drawing(), setting, values]).encode())
+    common = sha256(repr([drawing(), setting, values]).encode())
     return {kind: sha256(f"{common} {kind}".encode()) for kind in kinds}
 
 
 @cache
-def _drawing() -> list[str]:
+def drawing() -> list[str]:
     """The code and the libraries that draw figures."""
     code = sha256(path.read_bytes() for path in sorted(CODE.rglob("*.py")))
     return [code, *(version(package) for package in DRAWING)]

@@ -62,7 +62,7 @@ def pictures(
         hashes = shown(view, setting, KINDS)
         for kind, figure_kind in KINDS.items():
             if sketched := figure_kind.sketch(view, setting):
-                stem = _unused(escaping.slug(f"{kind} {view.title}"), taken)
+                stem = unused(escaping.slug(f"{kind} {view.title}"), taken)
                 caption, draw = sketched
                 drawn.append(Picture(kind, view.block, stem, caption, hashes[kind], draw))
     return drawn
@@ -89,7 +89,7 @@ def save_all(drawn: list[Picture], folder: Path) -> list[list[Path]]:
     if figures:
         keep(folder, figures)
     saved = [[folder / f"{picture.stem}.{kind}" for kind in FILES] for picture in drawn]
-    kinds = tuple(f"{kind}-" for kind in KINDS)
+    kinds = tuple(f"{kind}-" for kind in (*KINDS, "analysis"))
     ours = {path for kind in FILES for path in folder.glob(f"*.{kind}") if path.name.startswith(kinds)}
     for path in ours.difference(*saved):
         remove(path)
@@ -115,7 +115,8 @@ def _save_inherited(number: int) -> None:
     save(drawn[number], folder)
 
 
-def _unused(stem: str, taken: set[str]) -> str:
+def unused(stem: str, taken: set[str]) -> str:
+    """A stem that is not taken, which it is then."""
     number, name = 1, stem
     while name in taken:
         number += 1
@@ -133,7 +134,7 @@ def _views(
     targets = {block: _middle(rows) for block, rows in boards.items()}
     interval = mean_interval(leaderboards.samples.early_stop_step)
     early = pd.DataFrame({"lower": interval.lower, "upper": interval.upper}, index=every.index)
-    looks = _looks(every)
+    looks = method_marks(every)
     measured = _measured(results, targets)
     titles = leaderboards.names()
     for block, rows in boards.items():
@@ -145,7 +146,7 @@ def _views(
         yield View(block, titles[block], rows, looks, early, targets[block], layers, curves, table.loc[kept, kept])
 
 
-def _looks(rows: pd.DataFrame) -> dict[str, Mark]:
+def method_marks(rows: pd.DataFrame) -> dict[str, Mark]:
     """A mark for every method of all leaderboards."""
     methods = rows.groupby("method", sort=False).agg({"target": "max", "family": "first"})
     return marks(dict(zip(methods.index, methods["family"], strict=True)), set(methods.index[methods["target"] == 0]))

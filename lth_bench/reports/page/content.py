@@ -7,9 +7,18 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from lth_bench.reports.analyses import ShownAnalysis
 from lth_bench.reports.suites import SuiteText
 from lth_bench.results.frame import Results
 from lth_bench.results.leaderboard import Leaderboards, Place
+
+
+@dataclass(frozen=True)
+class AnalysisSection:
+    """An analysis and its figures, each a caption and the text of an SVG."""
+
+    shown: ShownAnalysis
+    figures: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -26,6 +35,7 @@ class PageContent:
     badges: pd.DataFrame
     figures: Sequence[tuple[str, str, Place, str]]
     suites: Sequence[SuiteText]
+    analyses: Sequence[AnalysisSection] = ()
 
     @property
     def files(self) -> list[SuiteText]:

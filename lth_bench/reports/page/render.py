@@ -13,12 +13,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from lth_bench.reports import analyses
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.numbers import time_spent
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.boards import boards, placed
 from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.listings import listed
+from lth_bench.reports.page.svg import cleaned
 from lth_bench.results.frame import rows_of
 from lth_bench.results.leaderboard import OUTCOMES
 
@@ -41,7 +43,7 @@ def page(content: PageContent) -> str:
     templates = files("lth_bench.reports.page") / "templates"
     texts = {name: (templates / f"page.{name}").read_text("utf-8") for name in ("css", "js")}
     environment.filters["minus"] = lambda text: text.replace("-", "−")
-    parts = {**_head(content), **boards(content), **_experiments(content), **_sources(content)}
+    parts = {**_head(content), **boards(content), **_analyses(content), **_experiments(content), **_sources(content)}
     sources = {name: Markup(text) for name, text in texts.items()}
     rendered = environment.get_template("page.html").render(
         policy=_policy(texts), sources=sources, tones=TONES, **parts
@@ -106,6 +108,26 @@ def _preformatted(text: str) -> Markup:
     """Text with its lines and white space."""
     lines = (" ".join(plain(part) for part in line.split(" ")) for line in text.expandtabs(4).splitlines())
     return escape("\n".join(lines))
+
+
+def _analyses(content: PageContent) -> dict[str, Any]:
+    """A section for every analysis, with the anchor that links name."""
+    return {
+        "analyses": [
+            {
+                "anchor": f"analysis-{number}",
+                "title": section.shown.title,
+                "question": section.shown.question,
+                "notes": analyses.notes(section.shown),
+                "tables": analyses.tables(section.shown),
+                "figures": [
+                    (caption, cleaned(svg, caption, f"a{number}-{place}-"))
+                    for place, (caption, svg) in enumerate(section.figures)
+                ],
+            }
+            for number, section in enumerate(content.analyses)
+        ]
+    }
 
 
 def _experiments(content: PageContent) -> dict[str, Any]:

@@ -46,8 +46,9 @@ class TableChoices(BaseModel):
     """What a table shows, of which `methods` and sparsities, in which order and width, and where it is written.
 
     `at` are sparsities such as "98%" or 0.98. Methods are renamed from what tables call them, and so are models and
-    data sets. Differences to the best mean of `equivalence` points do not count. With `bib`, a file, methods are cited
-    by the keys of their papers. Paths are those of the process that reads them.
+    data sets. With an `analysis`, its table takes the place of the leaderboard's. Differences to the best mean of
+    `equivalence` points do not count. With `bib`, a file, methods are cited by the keys of their papers. Paths are
+    those of the process that reads them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -62,6 +63,7 @@ class TableChoices(BaseModel):
     controls: bool = True
     published: bool = False
     average: bool = False
+    analysis: str = ""
     equivalence: float = Field(default=0.0, ge=0)
     all_revisions: bool = False
     spread: Spread = "ci"
