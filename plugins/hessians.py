@@ -13,6 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import cross_entropy
 
 from lth_bench.models.modes import mode
+from lth_bench.models.predictions import nothing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -27,12 +28,14 @@ PRECISION = 1e-3
 class Surface:
     """The mean cross-entropy of a network on fixed examples as a function of its kept weights, which are one vector.
 
-    The network is in evaluation mode; weights without a mask, biases and norm layers stay as they are.
+    The network is in evaluation mode; weights without a mask, biases and norm layers stay as they are. `progress` is
+    called at every pass.
     """
 
     network: nn.Module
     masks: dict[str, Tensor]
     batches: Sequence[Batch]
+    progress: Callable[[], None] = nothing
 
     @property
     def point(self) -> Tensor:
@@ -72,6 +75,7 @@ class Surface:
 
     def _share(self, point: Tensor, batch: Batch) -> Tensor:
         """What a batch adds to the mean over all examples."""
+        self.progress()
         count = sum(len(other.labels) for other in self.batches)
         with ExitStack() as contexts:
             contexts.enter_context(mode(self.network, training=False))
@@ -88,22 +92,19 @@ class Surface:
 
 
 def trace(surface: Surface, draws: torch.Generator) -> tuple[float, float]:
-    """The trace of the Hessian and its standard error, by Hutchinson's estimate with at most 100 Rademacher vectors.
+    """The trace of the Hessian and its standard error, by Hutchinson's estimate with Rademacher vectors.
 
-    It ends earlier where the standard error falls below a thousandth of the trace. PyHessian (Yao et al. 2020,
-    arXiv:1912.07145) ends where the mean changes by less than that, as happens by luck after a few vectors.
+    It ends with the vector that changes the mean by less than a thousandth, at the latest with the hundredth
+    (PyHessian: Yao et al. 2020, arXiv:1912.07145).
     """
-    values = torch.empty(0)
-    for count in range(1, TRIES + 1):
+    values, means = torch.empty(0), list[float]()
+    for _ in range(TRIES):
         vector = torch.randint(2, surface.point.shape, generator=draws).to(surface.point) * 2 - 1
         values = torch.cat([values, (vector @ surface.product(vector)).cpu().view(1)])
-        if count > 1 and _error(values) <= PRECISION * abs(float(values.mean())):
+        means.append(float(values.mean()))
+        if len(means) > 1 and _is_settled(*means[-2:]):
             break
-    return float(values.mean()), _error(values)
-
-
-def _error(values: Tensor) -> float:
-    return float(values.std() / len(values) ** 0.5)
+    return means[-1], float(values.std() / len(values) ** 0.5)
 
 
 def largest_eigenvalue(surface: Surface, draws: torch.Generator) -> float:
