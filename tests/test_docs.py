@@ -60,6 +60,7 @@ PUBLIC = [
     "Retraining",
     "Session",
     "Share",
+    "Study",
     "Ticket",
     "Unsuitable",
     "chance",
@@ -307,6 +308,14 @@ def test_the_numbers_of_experiments_and_families_in_the_readme():
     assert f"[{len(rows) - 1} families of models](docs/families.md)" in readme
 
 
+def accuracy(suite, method, model, target):
+    """The mean accuracy of a published row."""
+    with (ROOT / "leaderboards" / suite / "leaderboard.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if (row["method"], row["target"]) == (method, target)]
+    (row,) = (row for row in rows if row["model_choice"].startswith(model))
+    return float(row["accuracy"])
+
+
 @pytest.mark.parametrize(
     ("method", "model", "target", "words"),
     [
@@ -322,10 +331,48 @@ def test_the_numbers_of_experiments_and_families_in_the_readme():
 )
 def test_accuracies_that_the_page_of_methods_quotes_are_those_of_the_leaderboard(method, model, target, words):
     page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
-    with (ROOT / "leaderboards" / "methods-mnist" / "leaderboard.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if (row["method"], row["target"]) == (method, target)]
-    (row,) = (row for row in rows if row["model_choice"].startswith(model))
-    assert words.format(float(row["accuracy"])) in page
+    assert words.format(accuracy("methods-mnist", method, model, target)) in page
+
+
+@pytest.mark.parametrize(
+    ("method", "model", "target", "words"),
+    [
+        ("SparseGPT", "lenet_300_100", "0.9", "SparseGPT reaches {:.1f} %"),
+        ("Wanda", "lenet_300_100", "0.9", "Wanda {:.1f} %, magnitude"),
+        ("magnitude, uniform", "lenet_300_100", "0.9", "magnitude {:.1f} %. How"),
+        ("magnitude", "lenet_300_100", "0.9", "global magnitude reaches {:.1f} %"),
+        ("WoodFisher", "lenet_300_100", "0.9", "WoodFisher {:.1f} %,"),
+        ("magnitude, ERK", "lenet_300_100", "0.9", "ERK {:.1f} %,"),
+        ("LAMP, one-shot", "lenet_300_100", "0.9", "LAMP {:.1f} %. WoodFisher"),
+        ("magnitude, then one_epoch", "lenet_300_100", "0.9", "ends at {:.1f} % on LeNet-300-100"),
+        ("magnitude, then one_epoch", "lenet_5", "0.9", "at {:.1f} % instead of"),
+        ("magnitude", "lenet_5", "0.9", "instead of {:.1f} % on LeNet-5"),
+        ("LAMP, one-shot, then one_epoch", "lenet_5", "0.9", "LAMP at {:.1f} % instead of"),
+        ("LAMP, one-shot", "lenet_5", "0.9", "LAMP at 98.8 % instead of {:.1f} %"),
+        ("magnitude, batch norm recalibrated", "lenet_5", "0.9", "bring magnitude to {:.1f} %"),
+        ("LAMP, one-shot, batch norm recalibrated", "lenet_5", "0.9", "and LAMP to {:.1f} %"),
+    ],
+)
+def test_accuracies_that_the_page_of_methods_quotes_of_trained_networks(method, model, target, words):
+    page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
+    assert words.format(accuracy("pretrained-mnist", method, model, target)) in page
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("lenet_300_100", "LeNet-300-100 {:.1f} points by magnitude, {:.1f} by Wanda, {:.1f} by SparseGPT"),
+        ("lenet_5", "the narrow LeNet-5 {:.1f}, {:.1f} and {:.1f} points"),
+    ],
+)
+def test_costs_of_a_pattern_that_the_page_of_methods_quotes(model, words):
+    page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
+    dense = accuracy("pretrained-mnist", "dense", model, "0")
+    names = [f"{name}, 2:4" for name in ("magnitude", "Wanda", "SparseGPT")]
+    costs = [dense - accuracy("pretrained-mnist", name, model, "0.5") for name in names]
+    trained = [dense - accuracy("pretrained-mnist", f"{name}, then one_epoch", model, "0.5") for name in names]
+    assert words.format(*costs) in page
+    assert max(trained) < {"lenet_300_100": 0.25, "lenet_5": 0.05}[model]
 
 
 BOARDS = ROOT / "leaderboards"
@@ -336,6 +383,7 @@ BOARDS = ROOT / "leaderboards"
     [
         ("methods-mnist", "docs/methods.md", "{count} experiments in {minutes} minutes on two cores"),
         ("methods-mnist", "plugins/suites/methods-mnist.toml", "{minutes} minutes on two cores"),
+        ("pretrained-mnist", "docs/methods.md", "{count} experiments in {minutes} minutes on two cores"),
         ("lenet-mnist-lite", "plugins/suites/lenet-mnist-lite.toml", "in {minutes} minutes on two cores"),
         (
             "quickstart",

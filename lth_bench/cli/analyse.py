@@ -192,6 +192,6 @@ def _print_tables(analyses: list[ShownAnalysis], name: str) -> None:
 
     for one in analyses:
         if one.analysis.choice.name == name:
-            for part in document(tables(one), out.width):
+            for part in document(found, out.width) if (found := tables(one)) else ():
                 out.print(part)
             say(out, " ".join(notes(one)))

@@ -45,14 +45,14 @@ def register_recipes(register: Callable[[str, Recipe], None]) -> None:
 
 
 @hookspec
+def register_suites(register: Callable[[str, Path], None]) -> None:
+    """Call `register(name, path)` with the path of a suite file."""
+
+
+@hookspec
 def register_analyses(register: Callable[[str, type], None]) -> None:
     """Call `register(name, analysis)`: a frozen dataclass whose instances are called with a Study and yield rows.
 
     Class attributes, if it has them: `question`, what it asks of tickets; `caption`, how to read its figure and table;
     and `reads_ticket = False` or `reads_data = False`, if records are enough, or tickets.
     """
-
-
-@hookspec
-def register_suites(register: Callable[[str, Path], None]) -> None:
-    """Call `register(name, path)` with the path of a suite file."""

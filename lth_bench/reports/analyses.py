@@ -65,9 +65,14 @@ class ShownAnalysis:
 
     def table(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows as the plugin sums them up, or means over seeds."""
-        if own := getattr(self.plugin, "table", None):
-            return pd.DataFrame(own(rows))
-        return summary(rows, getattr(self.plugin, "labels", ())).drop(columns=BLOCK)
+        own = getattr(self.plugin, "table", None)
+        return pd.DataFrame(own(rows)) if own else _means(self, rows)
+
+
+def _means(one: ShownAnalysis, rows: pd.DataFrame) -> pd.DataFrame:
+    """Means over seeds; with the leaderboard, if the rows are of several."""
+    table = summary(rows, getattr(one.plugin, "labels", ()))
+    return table if getattr(one.plugin, "spans_boards", False) else table.drop(columns=BLOCK)
 
 
 def shown(analyses: Sequence[Analysis]) -> list[ShownAnalysis]:
@@ -103,10 +108,12 @@ def _table(one: ShownAnalysis, title: str, rows: pd.DataFrame) -> Table:
     try:
         table = one.table(rows)
     except Exception as error:  # of a plugin, whose fault must not take the report with it
-        table, note = pd.DataFrame(), f"The table could not be made: {type(error).__name__}: {error}."
+        table = _means(one, rows)
+        note = f"These are plain means, as its own table could not be made: {type(error).__name__}: {error}."
     else:
-        left = len(table) - LONGEST
-        note = f"The records have {left} rows more." if left > 0 else ""
+        note = ""
+    if (left := len(table) - LONGEST) > 0:
+        note = f"{note} The records have {left} rows more.".strip()
     heads = {**ABOUT, **getattr(one.plugin, "columns", {})}
     names = [*(name for name in ABOUT if name != "n"), *heads, *table.columns]
     columns = [

@@ -30,7 +30,7 @@ ENGINES = {
     "2:4": "sparse tensor cores in float16, beside the dense network in float16",
 }
 COLUMNS = [
-    Column("method"),
+    Column("method", "method"),
     Column("sparsity", form=numbers.percentage),
     Column("engine"),
     Column("batch"),

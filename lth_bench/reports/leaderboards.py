@@ -46,8 +46,12 @@ def marks(row: Any) -> tuple[str, ...]:
 
 
 def with_missed_targets(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a leaderboard and, at its target, once more each that ended below it."""
-    return [*records, *({**row, "place": row["target"]} for row in records if row["place"] < row["target"])]
+    """The rows of a leaderboard and, at its target, once more each that ended below it, but for those of a pattern.
+
+    A pattern is the target of its rows, whatever sparsity comes of it.
+    """
+    missed = [row for row in records if row["place"] < row["target"] and not row["pattern"]]
+    return [*records, *({**row, "place": row["target"]} for row in missed)]
 
 
 def is_below(row: Any) -> bool:
@@ -156,8 +160,13 @@ def doubts(rows: pd.DataFrame) -> Iterator[str]:
 
 def below_targets(rows: pd.DataFrame) -> Iterator[str]:
     """Which rows ended below their targets, at which sparsity, and why if their methods say that."""
+    missed = rows[rows["place"] < rows["target"]]
+    patterned = missed[missed["pattern"] != ""].drop_duplicates(["model", "pattern", "off_target"])
+    for row in rows_of(patterned):
+        why = escaping.shortened(row["off_target"])
+        yield f"The pattern {row['pattern']} leaves {row['model']} at {tenths_percent(row['sparsity'])}: {why}."
     words = []
-    for row in rows_of(rows[rows["place"] < rows["target"]]):
+    for row in rows_of(missed[missed["pattern"] == ""]):
         reason = f": {escaping.shortened(row['off_target'])}" if row["off_target"] else ""
         target, sparsity = distinct_percents((row["target"], row["sparsity"]))
         words.append(f"{_whose(row, rows)} at {target} ({sparsity}{reason})")

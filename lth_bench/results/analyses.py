@@ -24,6 +24,10 @@ OTHER = {"method": "other_method", "target": "other_target", "seed": "other_seed
 """Columns that tell the experiment whose key is in the column `other` of a row."""
 
 
+About = Mapping[str, Mapping[str, Any]]
+"""The rows of experiments by key, in their order."""
+
+
 @dataclass(frozen=True)
 class Analysis:
     """What one analysis, with its parameters, found: its rows behind the columns that tell the experiments.
@@ -102,13 +106,10 @@ def _choice(record: Record) -> Choice:
     return record.analysis.choice
 
 
-def _analysis(records: Sequence[Record], about: Mapping[str, Mapping[str, Any]]) -> Analysis:
+def _analysis(records: Sequence[Record], about: About) -> Analysis:
     done = [(record, record.findings) for record in records if record.findings]
     rows = [
-        {**_experiment(about[record.analysis.key]), **row}
-        for record, findings in done
-        for row in findings.rows
-        if record.analysis
+        {"key": record.analysis.key, **row} for record, findings in done for row in findings.rows if record.analysis
     ]
     table = pd.DataFrame(_paired(rows, about))
     return Analysis(
@@ -127,17 +128,26 @@ def _experiment(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row["asked" if name == "target" else name] for name in RESERVED}
 
 
-def _paired(rows: Iterable[dict[str, Any]], about: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The rows; those of a pair of experiments, of which both may have found them, once, with what tells the other."""
+def _paired(rows: Iterable[dict[str, Any]], about: About) -> Iterator[dict[str, Any]]:
+    """The rows with the columns that tell their experiments, without those about one that is not shown.
+
+    Of a pair, the experiment whose method comes first has the row, whoever found it, and of two records that have found
+    a pair the first one counts.
+    """
+    places: dict[str, int] = {}
+    ranks = {
+        key: (places.setdefault(row["method"], len(places)), rank) for rank, (key, row) in enumerate(about.items())
+    }
     owners: dict[frozenset[str], str] = {}
     for row in rows:
-        if "other" not in row:
-            yield row
-        elif (
-            row["other"] in about and owners.setdefault(frozenset([row["key"], row["other"]]), row["key"]) == row["key"]
-        ):
-            other = _experiment(about[row["other"]])
-            yield {**row, **{column: other[name] for name, column in OTHER.items()}}
+        finder, other = row["key"], row.get("other")
+        if other is None:
+            yield {**_experiment(about[finder]), **row}
+        elif other in about and owners.setdefault(frozenset([finder, other]), finder) == finder:
+            first, second = sorted([finder, other], key=lambda key: ranks[key])
+            named = _experiment(about[second])
+            others = {column: named[name] for name, column in OTHER.items()}
+            yield {**_experiment(about[first]), **row, "key": first, "other": second, **others}
 
 
 def _flops(findings: AnalysisFindings) -> float:

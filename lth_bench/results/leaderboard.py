@@ -42,7 +42,7 @@ WORDS = ("environment", "data", "unfit", "off_target", "method_code", "network_c
 """Columns that hold all distinct texts behind a row."""
 FIRSTS = (
     *("trained_with", "recipe_hash", "own_recipe", "helper", "pruner", "control", "family", "meaning", "base"),
-    "has_sequel",
+    *("has_sequel", "pattern"),
     *("dataset_choice", "model_choice", "pruner_choice", "control_choice"),
 )
 

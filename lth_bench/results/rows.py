@@ -32,7 +32,7 @@ class MethodColumns(NamedTuple):
     """The columns that are the same at all sparsities and seeds of a method.
 
     `names` and `revisions` are those of the data set, the model, the pruner and the control; `has_sequel` tells whether
-    something follows the mask.
+    something follows the mask, and `pattern` is such as "2:4", or empty.
     """
 
     dataset_choice: str
@@ -47,6 +47,7 @@ class MethodColumns(NamedTuple):
     names: tuple[str, ...]
     revisions: tuple[int, ...]
     has_sequel: bool
+    pattern: str
 
 
 class Measures(NamedTuple):
@@ -189,6 +190,7 @@ class Reader:
             names=tuple(choice.name for choice in choices),
             revisions=tuple(choice.revision for choice in choices),
             has_sequel=experiment.after != NOTHING,
+            pattern=experiment.pattern,
         )
 
     def _environment(self, environment: bytes) -> EnvironmentWords:

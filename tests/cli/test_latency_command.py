@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import time
 
 import pytest
@@ -14,6 +15,7 @@ from lth_bench.cli.main import app
 from lth_bench.machine import processors
 from lth_bench.reports.latencies import formatted, tables
 from lth_bench.reports.prose import report
+from lth_bench.reports.report import compare, write_report
 from lth_bench.results.frame import load
 from lth_bench.results.latencies import latencies
 from lth_bench.results.leaderboard import summarise
@@ -70,6 +72,16 @@ def test_methods_and_sparsities_are_chosen(directory, tmp_path):
     assert [(row["method"], row["sparsity"], row["batch"]) for row in found] == [
         ("magnitude", pytest.approx(0.9, abs=1e-3), batch) for batch in (1, 64)
     ]
+
+
+def test_the_page_shows_measured_speed_only_where_it_was_measured(directory, tmp_path):
+    assert call(directory, "--methods", "magnitude", "--engine", "csr", "--batch", 1).exit_code == 0
+    write_report(compare(load(directory)), tmp_path)
+    shown = (tmp_path / "report.html").read_text()
+    assert "<h2>Measured speed</h2>" in shown and "pruned linear layers as sparse matrices" in shown
+    without = shutil.copytree(directory, tmp_path / "run", ignore=shutil.ignore_patterns("latency"))
+    write_report(compare(load(without)), tmp_path)
+    assert "Measured speed" not in (tmp_path / "report.html").read_text()
 
 
 def test_one_experiment_is_measured_by_its_key_on_threads_of_its_own(directory, tmp_path):

@@ -28,10 +28,13 @@ def site(directory: Path) -> Context:
     return make_context(None, "cpu", Store(directory / "store"))
 
 
-def study_of(directory: Path, label: str, seed: int = 0, ticket: Ticket | None = None) -> Study:
-    """The study of the first experiment of this label and seed; with another ticket, if one is given."""
-    found = done(directory)
-    item, record = next(pair for pair in found if (pair[0].label, pair[0].experiment.seed) == (label, seed))
+def study_of(
+    directory: Path, label: str, seed: int = 0, ticket: Ticket | None = None, sparsity: float | None = None
+) -> Study:
+    """The study of the first experiment of this label and seed, at this sparsity and with this ticket if given."""
+    found = ((item, record, item.experiment) for item, record in done(directory))
+    named = ((item, record, e) for item, record, e in found if (item.label, e.seed) == (label, seed))
+    item, record = next((item, record) for item, record, e in named if sparsity in (None, e.sparsity))
     if ticket is not None:
         record = _with_ticket(directory, record, ticket)
     return Study(Finished(directory, item, record), site(directory))

@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from lth_bench.reports import analyses
+from lth_bench.reports import analyses, latencies
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.numbers import time_spent
 from lth_bench.reports.page import listings
@@ -22,6 +22,7 @@ from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.listings import listed
 from lth_bench.reports.page.svg import cleaned
 from lth_bench.results.frame import rows_of
+from lth_bench.results.latencies import latencies as measured_latencies
 from lth_bench.results.leaderboard import OUTCOMES
 
 EMBEDDED = 2_000  # experiments at most whose records the page holds
@@ -81,6 +82,7 @@ def _head(content: PageContent) -> dict[str, Any]:
         "steps": (f"{evidence.computed:,}", f"{evidence.charged:,}") if evidence.charged else None,
         "work": time_spent(evidence.seconds),
         "troubles": listed("What did not finish", listings.TROUBLES, troubles) if troubles else None,
+        "speeds": latencies.tables(measured_latencies(content.results)),
     }
 
 
