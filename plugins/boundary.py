@@ -45,7 +45,7 @@ class Boundary:
     title = "Decision boundary"
     question = "Does the decision boundary of a ticket keep the shape of the dense network's?"
     caption = (
-        "The polygon dual to the decision boundary, the hull of two zonotopes, with test accuracy; normals of its edges "
+        "The polygon dual to the decision boundary, the hull of two zonotopes, with test accuracy; normals of edges "
         "between them are the rays in which the boundary goes to infinity; distance: Hausdorff distance to the dense "
         "polygon of the same seed, in its radii; in shape: the same after both are moved to one centre and scaled to a "
         "mean radius of 1; rows of two dense networks compare seeds"

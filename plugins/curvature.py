@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from annotated_types import Gt
 
-from lth_bench import Count, Paper, hookimpl
+from lth_bench import Count, Paper, Unsuitable, hookimpl
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,6 +77,8 @@ class Curvature:
         parts = zip(batch.inputs.split(BATCH), batch.labels.split(BATCH), strict=True)
         network = study.network(study.ticket.final).requires_grad_(False)
         surface = Surface(network, study.ticket.masks, [Batch(*part) for part in parts], study.progress)
+        if not len(surface.point):
+            raise Unsuitable("the ticket keeps no weight")
         in_all, error = trace(surface, study.rng)
         row = {
             "loss": surface.height(surface.point),
