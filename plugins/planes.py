@@ -113,14 +113,19 @@ def _window(points: np.ndarray) -> tuple[tuple[float, float], tuple[float, float
 
 
 def _plane(axes: Axes, dense: Any, tickets: dict[float, Any], colours: dict[float, Any]) -> None:
-    """The examples, and the boundaries of the tickets and of the dense network."""
-    points = np.array(json.loads((dense or next(iter(tickets.values())))["points"]))
+    """The examples of both classes, and the boundaries of the dense network and of all tickets with these features.
+
+    Features are those of the sparsest ticket: layers before the last ones give others to every network.
+    """
+    features = tickets[max(tickets)]["points"]
+    points = np.array(json.loads(features))
     window = _window(points[:, :2])
-    for label, colour in enumerate(SIDES):
-        axes.plot(*points[points[:, 2] == label, :2].T, ".", color=colour, markersize=2, alpha=0.6)
+    for label, colour in zip(tickets[max(tickets)]["pair"].split("–"), SIDES, strict=True):
+        axes.plot(*points[points[:, 2] == int(label), :2].T, ".", color=colour, markersize=2, alpha=0.6)
     for target, row in tickets.items():
-        _line(axes, from_text(row["network"]), window, colors=[colours[target]], linewidths=0.9)
-    if dense is not None:
+        if row["points"] == features:
+            _line(axes, from_text(row["network"]), window, colors=[colours[target]], linewidths=0.9)
+    if dense is not None and dense["points"] == features:
         _line(axes, from_text(dense["network"]), window, colors=[DENSE], linewidths=1.1, linestyles="dashed")
     axes.set(xlim=window[0], ylim=window[1])
 

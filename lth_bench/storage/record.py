@@ -123,7 +123,10 @@ class Curve(Struct, frozen=True):
 
 
 class RecordedEvent(Struct, frozen=True, omit_defaults=True):
-    """Consecutive ticks of one kind; or work while the clock stood still or beside ticks, with its measured FLOPs."""
+    """Consecutive ticks of one kind; or work while the clock stood still or beside ticks, with its measured FLOPs.
+
+    `gradients` counts the weights whose gradients were computed, where these are others than those kept.
+    """
 
     kind: str
     step: int
@@ -132,6 +135,7 @@ class RecordedEvent(Struct, frozen=True, omit_defaults=True):
     kept: list[int]
     flops: int | None = None
     sparse_flops: int = 0
+    gradients: list[int] | None = None
 
 
 class TicketReference(Struct, frozen=True):
