@@ -152,6 +152,11 @@ class Study:
         """Loss and accuracy of a state on the whole training split, in evaluation mode, without augmentation."""
         return self._measured(weights, self._context.examples(self._variant(dataset=dataset))[0], dataset)
 
+    @property
+    def training_examples(self) -> int:
+        """How many there are."""
+        return len(self._context.examples(self.experiment)[0])
+
     def examples(self, count: int) -> Batch:
         """`count` training examples, the same for all experiments on the data set. Raises Unsuitable."""
         data = self._context.examples(self.experiment)[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, make_moons
 from torchvision import datasets
 
 from lth_bench.data.batches import BatchOrder
@@ -149,6 +149,14 @@ def test_digits_are_read_without_the_import_of_scikit_learn():
         "assert not {'sklearn', 'scipy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_moons_are_those_of_scikit_learn_in_steps_of_a_64th():
+    for split, count, seed in (("train", 1400, 0), ("test", 1000, 1)):
+        images, labels = DATASETS["moons"].read(split, None)
+        points, classes = make_moons(count, noise=0.15, random_state=seed)
+        assert (images.dtype, images.shape) == (np.uint8, (count, 2, 1, 1)) and (labels == classes).all()
+        assert np.abs((images[:, :, 0, 0] - 128.0) / 64 + [0.5, 0.25] - points).max() <= 1 / 128
 
 
 def test_a_data_set_that_reads_something_else_is_refused():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+from functools import cache
 
 import pytest
 from matplotlib.figure import Figure
@@ -27,25 +28,33 @@ from support.suites import finish, pruner, write_suite
 NAMES = list(load_plugins().analyses)
 
 
+SETUPS = {"boundary": {"model": '{ name = "mlp", arguments = { widths = [20] } }', "dataset": "moons"}}
+"""Of analyses that do not apply to any network."""
+
+
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory):
+def directory_of(tmp_path_factory):
     """Tickets of a method that trains them from step 0, of one that prunes at the end, and of a dense network."""
-    folder = tmp_path_factory.mktemp("contract")
-    pruners = pruner("dense", sparsities=[0]) + pruner("magnitude") + pruner("snip")
-    finish(write_suite(folder / "s.toml", pruners, duration="1ep", sparsities=[0.9], seeds=[0, 1]), folder / "run")
-    return folder / "run"
+
+    @cache
+    def made(name):
+        folder = tmp_path_factory.mktemp("contract")
+        pruners = pruner("dense", sparsities=[0]) + pruner("magnitude") + pruner("snip")
+        changes = {"duration": "1ep", "sparsities": [0.9], "seeds": [0, 1], **SETUPS.get(name, {})}
+        finish(write_suite(folder / "s.toml", pruners, **changes), folder / "run")
+        return folder / "run"
+
+    return lambda name: made(name if name in SETUPS else "any")
 
 
 @pytest.fixture(scope="module")
-def found(directory):
+def found(directory_of):
     """By name: the records of an analysis of every experiment, computed once."""
-    kept = {}
 
+    @cache
     def records(name):
-        if name not in kept:
-            labels = [(label, seed) for label in ("dense", "magnitude", "SNIP") for seed in (0, 1)]
-            kept[name] = [analysed(study_of(directory, *place), name) for place in labels]
-        return kept[name]
+        labels = [(label, seed) for label in ("dense", "magnitude", "SNIP") for seed in (0, 1)]
+        return [analysed(study_of(directory_of(name), *place), name) for place in labels]
 
     return records
 
@@ -56,7 +65,10 @@ def files(directory):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_analysis_yields_the_same_plain_rows_each_time_and_leaves_records_and_tickets_alone(name, directory, found):
+def test_an_analysis_yields_the_same_plain_rows_each_time_and_leaves_records_and_tickets_alone(
+    name, directory_of, found
+):
+    directory = directory_of(name)
     before = files(directory)
     records = found(name)
     assert [record.status for record in records] == ["done"] * 6, [record.error for record in records]
@@ -72,7 +84,8 @@ def test_an_analysis_yields_the_same_plain_rows_each_time_and_leaves_records_and
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_analysis_is_shown_with_a_table_and_a_figure_of_its_own(name, directory, found):
+def test_an_analysis_is_shown_with_a_table_and_a_figure_of_its_own(name, directory_of, found):
+    directory = directory_of(name)
     for record in found(name):
         publish_json(record_path(analysis_path(directory, name), record.key), builtins(record))
     results = load(directory)

@@ -1,4 +1,4 @@
-"""Small suites on digits, run in this process, and the records that come of them."""
+"""Small suites, mostly on digits, run in this process, and the records that come of them."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from support.documents import read_documents
 
 HEAD = """
 title = "faults"
-models = ["lenet_300_100"]
-datasets = ["digits"]
+models = [{model}]
+datasets = ["{dataset}"]
 seeds = {seeds}
 sparsities = {sparsities}
 recipe = "r"
@@ -38,7 +38,8 @@ measure_every = "1ep"
 
 
 def write_suite(path: Path, pruners: str, **changes) -> Path:
-    fields = {"seeds": [0], "sparsities": [0.5, 0.9], "duration": "3ep", "rate": 0.1, **changes}
+    setup = {"model": '"lenet_300_100"', "dataset": "digits"}
+    fields = {**setup, "seeds": [0], "sparsities": [0.5, 0.9], "duration": "3ep", "rate": 0.1, **changes}
     path.write_text(HEAD.format(**fields) + pruners)
     return path
 
