@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from lth_bench.reports import escaping
 from lth_bench.reports.figures.sheet import MARGIN, Heading, headed, placed_axes
 from lth_bench.reports.figures.style import COLOURS, DENSE, TEXT
-from lth_bench_plugins.boundary import Layers, from_text
+from lth_bench_plugins.last_layers import Layers, from_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

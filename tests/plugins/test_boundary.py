@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from lth_bench import Unsuitable
-from lth_bench_plugins.boundary import Boundary, Layers, from_text, last_layers
+from lth_bench_plugins.boundary import Boundary
+from lth_bench_plugins.last_layers import Layers, from_text, last_layers
 from lth_bench_plugins.polygons import dual_polygon, hausdorff, radius
 from support.analyses import study_of
 from support.suites import finish, pruner, write_suite
