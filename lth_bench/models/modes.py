@@ -1,12 +1,13 @@
-"""Training and evaluation mode of a network, and how its attention is computed."""
+"""Training and evaluation mode of a network, statistics of its batch norms, and how its attention is computed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @contextmanager
@@ -20,6 +21,28 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
         model.train()  # drops what some attention layers cache in evaluation mode
         for module, flag in flags:
             module.training = flag
+
+
+def tracking_norms(model: nn.Module) -> list[_BatchNorm]:
+    """The batch norms that keep running statistics."""
+    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
+
+
+@contextmanager
+def fresh_statistics(model: nn.Module) -> Iterator[list[_BatchNorm]]:
+    """Inside, batch norms estimate their running statistics anew, of all batches; all else computes as in evaluation.
+
+    Gives these batch norms, possibly none.
+    """
+    norms = tracking_norms(model)
+    with ExitStack() as stack:
+        stack.enter_context(mode(model, training=False))
+        for norm in norms:
+            stack.callback(setattr, norm, "momentum", norm.momentum)
+            norm.reset_running_stats()
+            norm.momentum = None  # of all batches, each counts the same
+            norm.train()
+        yield norms
 
 
 @contextmanager

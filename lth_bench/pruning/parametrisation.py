@@ -14,6 +14,8 @@ from lth_bench.models.modes import mode
 from lth_bench.storage.tensors import State
 
 Make = Callable[[str, nn.Parameter], nn.Module]
+DENSITIES = ("forward_density", "backward_density")
+"""What a module may declare: the share of weights that a training pass reads, and of those with gradients."""
 
 
 def parametrised(model: nn.Module) -> bool:
@@ -45,6 +47,24 @@ def _made(make: Make, name: str, weight: nn.Parameter) -> nn.Module:
             f"{type(module).__name__!r}, not an nn.Module; write the computation as the forward() of a module"
         )
     return module
+
+
+def declaring(modules: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """The modules that declare how many weights a training pass uses, forward or backward, by layer."""
+    return {name: module for name, module in modules.items() if any(hasattr(module, each) for each in DENSITIES)}
+
+
+def used(layer: str, modules: Mapping[str, nn.Module], size: int, kept: int) -> tuple[int, int]:
+    """The number of weights of a layer that passes read, and of those that get gradients. Raises SessionError."""
+    densities = {each: getattr(modules.get(layer), each, kept / size) for each in DENSITIES}
+    for name, density in densities.items():
+        if not (isinstance(density, float | int) and 0 <= density <= 1):
+            raise SessionError(
+                f"{name} of the module that computes layer {layer!r} must be the share of its weights that a pass "
+                f"uses, from 0 to 1, not {density!r}"
+            )
+    forward, backward = (round(density * size) for density in densities.values())
+    return forward, backward
 
 
 @torch.no_grad()

@@ -66,15 +66,15 @@ class Probe:
         layer.register_forward_hook(partial(self._write, name))
 
     def _read(self, name: str, layer: nn.Module, inputs: Any, named: Mapping[str, Any]) -> None:
-        _note(self._inputs, name, first_input(inputs, named), _axis(layer))
+        _note(self._inputs, name, first_input(inputs, named), channel_axis(layer))
 
     def _write(self, name: str, layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         """Keeps outputs positive and at most one, so that none vanishes in a ReLU or overflows in a deep network."""
         output = output.abs() / output.abs().amax().clamp(min=torch.finfo(output.dtype).tiny)
         if name in self._channels:
             kept = self._channels[name].to(output.device)
-            output = output.movedim(_axis(layer), -1).mul(kept).movedim(-1, _axis(layer))
-        _note(self._outputs, name, output, _axis(layer))
+            output = output.movedim(channel_axis(layer), -1).mul(kept).movedim(-1, channel_axis(layer))
+        _note(self._outputs, name, output, channel_axis(layer))
         return output
 
     def _pass_on(self, path: str, norm: nn.Module, *passed: Any) -> Tensor:
@@ -115,7 +115,7 @@ def _note(alive_channels: Masks, name: str, value: Tensor, axis: int) -> None:
     alive_channels[name] = alive_channels[name] | alive if name in alive_channels else alive
 
 
-def _axis(layer: nn.Module) -> int:
+def channel_axis(layer: nn.Module) -> int:
     """The axis of a layer's channels: the last for linear layers."""
     return -1 if isinstance(layer, nn.Linear) else 1
 

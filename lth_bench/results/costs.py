@@ -84,8 +84,9 @@ def training(network: Shapes, events: Iterable[RecordedEvent]) -> tuple[float, f
     """FLOPs of training and search: of the kept weights alone, and of the same work with dense matrices.
 
     A pass forward and backward is three times the forward pass (Evci et al. 2020, arXiv:1911.11134, appendix H). One
-    with the gradients of pruned weights too is two passes at the current sparsity and one dense pass. Recalibration of
-    batch norms is forward passes alone. FLOPs of scoring and of extra work were measured.
+    with the gradients of pruned weights too is two passes at the current sparsity and one dense pass, or one through
+    the weights whose gradients were computed. Recalibration of batch norms is forward passes alone. FLOPs of scoring
+    and of extra work were measured.
     """
     sparse = dense = 0.0
     for event in events:
@@ -94,7 +95,7 @@ def training(network: Shapes, events: Iterable[RecordedEvent]) -> tuple[float, f
             continue
         examples, forward = event.examples, network.flops(event.kept)
         passes = 1 if event.kind == "recalibration" else PASSES
-        weights = network.dense if event.kind == "dense_gradients" else forward
+        weights = network.dense if event.kind == "dense_gradients" else network.flops(event.gradients or event.kept)
         sparse += examples * ((passes - 1) * forward + weights)
         dense += examples * passes * network.dense
     return sparse, dense

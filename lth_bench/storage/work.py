@@ -23,7 +23,10 @@ class Network(Struct, frozen=True):
 
 
 class RecordedEvent(Struct, frozen=True, omit_defaults=True):
-    """Consecutive ticks of one kind; or work while the clock stood still or beside ticks, with its measured FLOPs."""
+    """Consecutive ticks of one kind; or work while the clock stood still or beside ticks, with its measured FLOPs.
+
+    `gradients` counts the weights whose gradients were computed, where these are others than those kept.
+    """
 
     kind: str
     step: int
@@ -32,3 +35,4 @@ class RecordedEvent(Struct, frozen=True, omit_defaults=True):
     kept: list[int]
     flops: int | None = None
     sparse_flops: int = 0
+    gradients: list[int] | None = None

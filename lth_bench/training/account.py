@@ -12,7 +12,7 @@ from lth_bench.errors import SessionError
 from lth_bench.training.clock import Clock
 from lth_bench.training.ledger import EXTRA, Event, Ledger, Spent
 from lth_bench.training.metering import PausableMeter
-from lth_bench.training.topology import Topology
+from lth_bench.training.topology import Topology, Used
 
 T = TypeVar("T")
 
@@ -29,13 +29,13 @@ class Account:
         self.loop_open = self.tick_open = self.scoring = False
         self._clock, self._topology, self._progress = clock, topology, progress
         self.loss: Tensor | None = None
-        self._examples, self._kind, self._kept = 0, "train", topology.kept
+        self._examples, self._kind, self._used = 0, "train", Used(topology.kept)
         self._meter = PausableMeter(lambda: topology.weights, self._charge_flops)
 
     def open_tick(self) -> None:
         """Starts a tick; its passes are charged with the masks at its start."""
         self.tick_open, self.loss, self._examples = True, None, 0
-        self._kind, self._kept = "train", self._topology.kept
+        self._kind, self._used = "train", self._topology.used
 
     def own_pass(self, call: Callable[..., T], *arguments: Any) -> T:
         """The result of the network's own pass: in a tick, neither it nor its first backward pass is extra work."""
@@ -62,12 +62,12 @@ class Account:
         if not self._examples:  # a pass has reported progress already
             self._progress()
         self.spent.steps_computed += 1
-        self.ledger.charge(Event(self._kind, self._clock.step, 1, self._examples, self._kept))
+        self._charge_tick(steps=1)
 
     def abandon_tick(self) -> None:
         """Charges the passes of a tick that ended without an update; they count as no step."""
         if self.tick_open and self._examples:
-            self.ledger.charge(Event(self._kind, self._clock.step, 0, self._examples, self._kept))
+            self._charge_tick(steps=0)
         self.tick_open, self.loss = False, None
 
     def recalibrated(self, examples: int) -> None:
@@ -136,6 +136,10 @@ class Account:
     def _untimed(self) -> str:
         """The kind of work that takes no tick."""
         return EXTRA if self.loop_open else "score"
+
+    def _charge_tick(self, steps: int) -> None:
+        kept, gradients = self._used
+        self.ledger.charge(Event(self._kind, self._clock.step, steps, self._examples, kept, gradients=gradients))
 
     def _charge_flops(self, name: str, flops: int) -> None:
         """Charges a product beside the passes of ticks, and the share of it that belongs to kept weights."""

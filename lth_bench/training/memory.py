@@ -167,11 +167,11 @@ class Memory:
     def _apart(self, session: Session) -> Iterator[Monitor]:
         """Inside, measurements go into a monitor of their own, and nothing is charged."""
         own, session.course.monitor = session.course.monitor, Monitor()
-        events, session.account.ledger.events = session.account.ledger.events, []
         try:
-            yield session.course.monitor
+            with session.account.ledger.aside():
+                yield session.course.monitor
         finally:
-            session.course.monitor, session.account.ledger.events = own, events
+            session.course.monitor = own
 
     def _advance(self, session: Session, key: str, end: int) -> None:
         """Trains in pieces of about PIECE seconds; between them it writes checkpoints and hears requests to stop."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from lth_bench.errors import Unsuitable
 from lth_bench.experiments.experiment import After
 from lth_bench.experiments.recipe import Recipe
-from lth_bench.models.modes import mode
+from lth_bench.models.modes import fresh_statistics, tracking_norms
 from lth_bench.training import state
 from lth_bench.training.session import Session
 
@@ -22,7 +20,7 @@ BATCH = 500  # images, fewer where the training split has fewer; a last batch of
 
 def misfit(after: After, model: nn.Module) -> str:
     """Why this cannot follow a mask on this network; "" if it can."""
-    if not after.batch_norm or _norms(model):
+    if not after.batch_norm or tracking_norms(model):
         return ""
     return (
         "after = 'batch_norm' takes new running statistics of batch norms, but this network has none; leave "
@@ -59,15 +57,9 @@ def recalibrate(session: Session) -> None:
     They are means over batches of BATCH training images without augmentation, IMAGES at most, drawn from a stream of
     the seed; all else computes as in evaluation.
     """
-    norms, data = _norms(session.model), session.order.data
+    data = session.order.data
     size = min(BATCH, len(data))
-    with ExitStack() as stack, torch.no_grad():
-        stack.enter_context(mode(session.model, training=False))
-        for norm in norms:
-            stack.callback(setattr, norm, "momentum", norm.momentum)
-            norm.reset_running_stats()
-            norm.momentum = None  # of all batches, each counts the same
-            norm.train()
+    with fresh_statistics(session.model), torch.no_grad():
         for number in range(min(IMAGES, len(data)) // size):
             batch = session.order.part(number, size, ("batch norm",))
             session.account.recalibrated(len(batch.inputs))
@@ -92,8 +84,3 @@ def _require_plain(session: Session) -> None:
             f"the method computes the weights of {computed[0]!r} from fewer numbers, and training by a recipe after it "
             "would make them weights of their own; leave recipes out of `after` for it"
         )
-
-
-def _norms(model: nn.Module) -> list[_BatchNorm]:
-    """The batch norms that keep running statistics."""
-    return [module for module in model.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]

@@ -209,14 +209,15 @@ class Session:
 
         In evaluation mode such a module gives the weight that is evaluated. `weights` then holds the tensors from
         which weights are computed, except where a weight is computed from several. Under a pattern, modules that give
-        weights in it have it as their attribute `pattern`; Unsuitable is raised where none does.
+        weights in it have it as their attribute `pattern`; Unsuitable is raised where none does. Modules whose training
+        passes use only some weights declare the shares `forward_density` and `backward_density` (those with gradients).
         """
         self.account.refuse("parametrize()")
         if self.optimizer is not None:
             raise SessionError("parametrize() after the first update; call it before")
         with self._at_work(), self.account.unmetered():
             modules = parametrisation.register(self.model, self.weights, make)
-            self.topology.check_computed(modules)
+            self.topology.compute_by(modules)
             self._parameters = list(self.model.parameters())
         return modules
 
@@ -302,7 +303,10 @@ class Session:
 
         Inside `scoring()` the weights are drawn again and the clock stands still.
         """
-        fresh = self._network(stream_seed(self.seed, "initialisation", round)).state_dict()
+        if parametrisation.parametrised(self.model):
+            raise SessionError("redraw() while modules compute weights; call it before parametrize() or after bake()")
+        with self.account.unmetered():
+            fresh = self._network(stream_seed(self.seed, "initialisation", round)).state_dict()
         if self.account.scoring:
             state.load(self.model, fresh)
             self.topology.apply(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,18 @@ from lth_bench.experiments.patterns import Pattern
 from lth_bench.models.flops import Passage, passage
 from lth_bench.pruning import channels as channelling
 from lth_bench.pruning import masks as masking
-from lth_bench.pruning import patterns
+from lth_bench.pruning import parametrisation, patterns
 from lth_bench.pruning.masks import Masks, Scores
 from lth_bench.training.optimizers import clean
 
 Sparsity = float | Mapping[str, float]
+
+
+class Used(NamedTuple):
+    """Numbers of weights by layer: those that a training pass reads, and those with gradients, where they differ."""
+
+    kept: tuple[int, ...]
+    gradients: tuple[int, ...] | None = None
 
 
 class Topology:
@@ -39,6 +47,7 @@ class Topology:
         self.weights, self.masks = weights, masking.full(weights)
         self.channels: Masks = {}
         self._inverted = False
+        self._computed: Mapping[str, nn.Module] = {}
         self._enforced: list[tuple[nn.Parameter, Tensor]] = []
         self._factors: list[Tensor] = []  # the same masks as numbers, for gradients; made when there are some
         self._structure: channelling.Structure | None = None
@@ -94,10 +103,21 @@ class Topology:
                 f"{self.pattern} out for it"
             )
 
-    def check_computed(self, modules: Mapping[str, nn.Module]) -> None:
-        """Raises Unsuitable under a pattern if no module that weights are computed by gives them in that pattern."""
+    def compute_by(self, modules: Mapping[str, nn.Module]) -> None:
+        """Notes the modules that weights are computed by. Raises Unsuitable under a pattern if none gives it."""
         if not any(getattr(module, "pattern", None) == self.pattern for module in modules.values()):
             self.require_no_pattern("computes weights by modules without that `pattern`")
+        self._computed = {**self._computed, **parametrisation.declaring(modules)}
+
+    @property
+    def used(self) -> Used:
+        """The weights that a training pass uses: those kept, or as many as modules that compute weights declare."""
+        if not self._computed:
+            return Used(self.kept)
+        counted = zip(self.masks.items(), self.kept, strict=True)
+        counts = [parametrisation.used(name, self._computed, mask.numel(), kept) for (name, mask), kept in counted]
+        forward, backward = zip(*counts, strict=True)
+        return Used(forward, None if backward == forward else backward)
 
     def within(self, masks: Masks, channels: Masks) -> Masks:
         """These masks without the weights that are pruned already; keeps only these channels. Raises MaskError.
@@ -165,6 +185,7 @@ class Topology:
         """Finds the prunable weights again after parametrisations have ended, and masks them."""
         parameters = dict(self._model.named_parameters())
         self.weights, self._structure = {name: parameters[name] for name in self.masks}, None
+        self._computed = {}
         self.enforce(None)
 
     def check_unwritten(self) -> None:

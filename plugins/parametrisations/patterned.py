@@ -30,11 +30,12 @@ class SparseRefined(torch.autograd.Function):
 
 
 class Patterned(nn.Module):
-    """Keeps the largest weights of each group of a pattern, in training as in evaluation mode."""
+    """Keeps the largest weights of each group of a pattern, in training as in evaluation mode; all have gradients."""
 
     def __init__(self, pattern: Pattern, decay: float) -> None:
         super().__init__()
         self.pattern, self.decay = pattern, decay
+        self.forward_density = pattern.kept / pattern.of
 
     def forward(self, weight: Tensor) -> Tensor:
         unpruned = torch.ones_like(weight, dtype=torch.bool)

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from golden import calibrated, channels, criteria, densities, foresight, magnitude, parametrised, schedules, topology
+from golden import (
+    calibrated,
+    channels,
+    criteria,
+    densities,
+    fan_in,
+    foresight,
+    magnitude,
+    parametrised,
+    phases,
+    schedules,
+    topology,
+)
 from golden.cases import Case, Unchecked
 from lth_bench.errors import MaskError
 
-MODULES = [calibrated, channels, criteria, densities, foresight, magnitude, parametrised, schedules, topology]
+MODULES = [
+    calibrated,
+    channels,
+    criteria,
+    densities,
+    fan_in,
+    foresight,
+    magnitude,
+    parametrised,
+    phases,
+    schedules,
+    topology,
+]
 CHECKS = {family: check for module in MODULES for family, check in module.CHECKS.items()}
 NOT_COMPARABLE = [difference for module in MODULES for difference in module.NOT_COMPARABLE]
 

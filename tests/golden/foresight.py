@@ -1,16 +1,30 @@
-"""Golden checks of SNIP, GraSP and SynFlow."""
+"""Golden checks of SNIP, GraSP, SynFlow, ProsPr, NTK-SAP and PHEW."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from golden.agreement import CANCELLED, allowance, assert_chosen, assert_scores_close, kept, share_pruned
+from golden.agreement import (
+    CANCELLED,
+    allowance,
+    assert_chosen,
+    assert_close,
+    assert_masks_equal,
+    assert_scores_close,
+    kept,
+    share_pruned,
+)
 from golden.cases import Case, Difference, Unchecked
 from golden.networks import examples, network_session
 from lth_bench.data.examples import Batch
+from lth_bench.models.modes import tracking_norms
+from lth_bench.pruning.wiring import wiring
+from lth_bench.training.session import Session
+from lth_bench_plugins.phew import Map
 from lth_bench_plugins.synflow import kept_counts
 from support.pairs import pruner
 
@@ -100,9 +114,83 @@ def rounds_of(case: Case) -> int:
     return int(case.called_with(r"epochs=(\d+)") or (1 if counts is None else len(counts)))
 
 
+def check_prospr(case: Case) -> None:
+    """The official code may score channels; the gradient of a channel's connection is the sum of its weights'."""
+    facts, whole, size = case.facts, examples(case), case.meta["batch_size"]
+    prospr = pruner(
+        "prospr",
+        {
+            "steps": facts["num_steps"],
+            "learning_rate": facts["inner_lr"],
+            "momentum": facts["inner_momentum"],
+            "gradients": facts["method"],
+        },
+    )
+    starts = [size * number * facts["new_data_in_inner"] for number in range(prospr.steps + 1)]
+    parts = [Batch(whole.inputs[start : start + size], whole.labels[start : start + size]) for start in starts]
+    session, official = network_session(case), case.own("score/")
+    if "structured=True" in case.function:
+        gradients = prospr.meta_gradients(session, parts)
+        scores = {name: gradients[name].flatten(1).sum(1).abs() for name in official}
+        assert_scores_close(scores, {name: score.flatten() for name, score in official.items()}, allowance(case))
+        return
+    scores = prospr.scores(session, parts)
+    assert_scores_close(scores, official, allowance(case))
+    check_choices(case, scores, allowance(case))
+
+
+def check_ntk_sap(case: Case) -> None:
+    """On the draws of the official code: in rounds, one for each, under the official mask of the round before."""
+    session, ntk_sap = network_session(case), pruner("ntk_sap", {"epsilon": case.facts["epsilon"]})
+    in_rounds = "rounds" in case.facts
+    numbers = [[number] for number in range(case.facts["rounds"])] if in_rounds else [case.facts["draws"]]
+    masks, allowed = list(case.masks.values()), allowance(case)
+    for number, (draws, mask) in enumerate(zip(numbers, masks, strict=True), 1):
+        scores = ntk_sap.scores(session, given_draws(case, session, draws))
+        assert_scores_close(scores, case.own(f"score_{number}/" if in_rounds else "score/"), allowed)
+        session.prune(scores, share_pruned(mask))
+        assert_chosen(session, mask, scores, allowed)
+
+
+def given_draws(case: Case, session: Session, numbers: list[int]) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """The recorded draws, in the order of their numbers; the official code resets batch norm too, but no biases."""
+    for number in numbers:
+        with torch.no_grad():
+            for name, value in case.arrays(f"init/{number}/").items():
+                session.weights[name].copy_(value * session.masks[name])
+        for norm in tracking_norms(session.model):
+            norm.reset_parameters()
+        noise = case.arrays(f"noise_w/{number}/").items()
+        inputs = case.arrays(f"noise_x/{number}")[""].to(case.dtype)
+        yield inputs, {name: value.to(case.dtype) for name, value in noise}
+
+
+def check_phew(case: Case) -> None:
+    """The official walks draw the same numbers; they stop behind a walk, so that ours end at their count."""
+    session = network_session(case)
+    if not case.masks:
+        found = Map(session.weights, wiring(session.topology.structure))
+        for table, ours in (("forward", found.forward), ("backward", found.backward)):
+            for name, official in case.own(f"{table}/").items():
+                assert_close(torch.from_numpy(ours[name]), official.cumsum(1), allowance(case))
+        return
+    session.sparsity = share_pruned(case.mask)
+    phew = pruner("phew", {"kernels": case.facts["kernel_conserved"]})
+    session.prune(phew.scores(session, iter(case.arrays("uniforms")[""].tolist())))
+    assert_masks_equal(session, case.mask)
+
+
 def normalises_by_batch(case: Case) -> bool:
     return case.batch_statistics and any(node["op"] == "batchnorm2d" for node in case.meta["network"]["nodes"])
 
 
-CHECKS = {"snip": check_snip, "snip_original": check_snip, "grasp": check_grasp, "synflow": check_synflow}
+CHECKS = {
+    "snip": check_snip,
+    "snip_original": check_snip,
+    "grasp": check_grasp,
+    "synflow": check_synflow,
+    "prospr": check_prospr,
+    "ntk_sap": check_ntk_sap,
+    "phew": check_phew,
+}
 NOT_COMPARABLE = [Difference("synflow", normalises_by_batch, "SynFlow here uses the running statistics of batch norm")]

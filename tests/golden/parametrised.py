@@ -1,24 +1,42 @@
-"""Golden checks of weights that are computed from something else: edge-popup, factorised layers and SR-STE."""
+"""Golden checks of weights that are computed from something else: edge-popup, factorised layers, powers,
+SR-STE and STR.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, linear
 
-from golden.agreement import allowance, assert_close, assert_masks_equal, assert_scores_close
+from golden.agreement import (
+    allowance,
+    assert_close,
+    assert_masks_equal,
+    assert_scores_close,
+    layer_sparsities,
+    share_pruned,
+)
 from golden.cases import Case, Difference
 from golden.networks import examples, network_session, weights_session
 from lth_bench.experiments.patterns import Pattern
+from lth_bench.methods.scores import magnitude
+from lth_bench.pruning.allocation import kept_count
 from lth_bench.training.session import Session
 from lth_bench_plugins.parametrisations.factors import Factors, squared_norm, unfolded
+from lth_bench_plugins.parametrisations.power import Power
+from lth_bench_plugins.parametrisations.selection import Selection
+from lth_bench_plugins.parametrisations.soft_thresholded import SoftThresholded
 from lth_bench_plugins.parametrisations.subnet import Subnet
+from lth_bench_plugins.powerprop import sparsities
 from support.pairs import pruner
 
 INITIALISATIONS = {"xavier_constant": "glorot_constant"}
 """Our words for those of the authors of edge-popup, where they differ."""
+NO_THRESHOLD = -1000.0
+"""Of which the sigmoid is zero."""
 
 
 def check_edge_popup(case: Case) -> None:
@@ -34,10 +52,7 @@ def check_edge_popup(case: Case) -> None:
 
 def check_gradients(case: Case, session: Session, subnets: dict[str, Subnet]) -> None:
     with session.scoring(training=case.batch_statistics):
-        batch = examples(case)
-        values = {"logits": session.logits(batch.inputs), "loss": session.loss(batch)}
-        values["loss"].backward()
-        check_values(case, values)
+        check_passes(case, session)
         for layer, gradient in case.own("score_grad/").items():
             assert_close(subnets[layer].scores.grad, gradient, allowance(case))
 
@@ -96,19 +111,94 @@ def check_sr_ste(case: Case) -> None:
     modules = sr_ste.parametrize(session)
     with session.scoring(training=case.batch_statistics):
         if whole:
-            batch = examples(case)
-            values = {"logits": session.logits(batch.inputs), "loss": session.loss(batch)}
-            check_values(case, values)
-            values["loss"].backward()
+            check_passes(case, session)
         else:
             upstream = case.arrays("gout/")
             for layer in upstream.keys() & modules.keys():
                 modules[layer](session.weights[layer]).backward(upstream[layer].to(case.dtype))
-        gradients = {layer: weight.grad for layer, weight in session.weights.items() if weight.grad is not None}
-        assert_scores_close(gradients, case.own("grad_w/"), allowance(case))
+        assert_scores_close(gradients(session.weights), case.own("grad_w/"), allowance(case))
     sr_ste.settle(session)
     for mask in case.masks.values():
         assert_masks_equal(session, {layer: torch.ones_like(kept) for layer, kept in session.masks.items()} | mask)
+
+
+def check_powerprop(case: Case) -> None:
+    """Initial values; or gradients of what is trained, weights and masks."""
+    power = Power(case.facts["alpha"])
+    if case.value("theta") is not None:
+        check_values(case, {"theta": power.right_inverse(case.arrays("u")[""].to(case.dtype))})
+        return
+    for mask in case.masks.values() or [{}]:
+        session = network_session(case)
+        trained = {layer: weight.detach().clone() for layer, weight in session.weights.items()}
+        session.parametrize(lambda layer, weight: power)
+        for layer, weight in session.weights.items():
+            weight.data.copy_(trained[layer])
+        with session.scoring(training=case.batch_statistics):
+            check_passes(case, session)
+            assert_scores_close(gradients(session.weights), case.own("grad_theta/"), allowance(case))
+        session.bake()
+        weights = {layer: weight.detach() for layer, weight in session.weights.items()}
+        assert_scores_close(weights, case.own("w/"), allowance(case))
+        check_shares(session, mask)
+
+
+def check_shares(session: Session, mask: dict[str, Tensor]) -> None:
+    """The largest weights of each layer; their numbers, rounded down one by one there, agree to one weight."""
+    shares = sparsities(session, share_pruned(mask)) if mask else {}
+    for layer, sparsity in shares.items():
+        assert abs(kept_count(sparsity, mask[layer].numel()) - int(mask[layer].count_nonzero())) <= 1, layer
+    if mask:
+        session.prune(magnitude(session), layer_sparsities(mask))
+        assert_masks_equal(session, mask)
+
+
+def check_str(case: Case) -> None:
+    """Gradients, weights and masks; without a network, gradients are those by what comes from above the weights."""
+    whole, starts = case.variant.startswith("network."), case.own("s/")
+    session = network_session(case) if whole else weights_session(weights_alone(case))
+    gates = Selection(lambda: {layer: module.excess(session.weights[layer]) for layer, module in modules.items()}, 0.0)
+
+    def thresholded(layer: str, weight: Tensor) -> SoftThresholded:
+        start = float(starts[layer]) if layer in starts else case.facts.get("s", NO_THRESHOLD)
+        return SoftThresholded(layer, weight, gates, start)
+
+    modules = session.parametrize(thresholded)
+    with session.scoring(training=case.batch_statistics):
+        for module in modules.values():
+            module.train()  # in evaluation mode they keep an exact number of weights
+        if whole:
+            check_passes(case, session)
+        else:
+            check_shrunk(case, session, modules)
+        assert_scores_close(gradients(session.weights), case.own("grad_w/"), allowance(case))
+        thresholds = {layer: module.s for layer, module in modules.items()}
+        found = {layer: gradient.view(1) for layer, gradient in gradients(thresholds).items()}
+        assert_scores_close(found, case.own("grad_s/"), allowance(case))
+
+
+def check_shrunk(case: Case, session: Session, modules: dict[str, SoftThresholded]) -> None:
+    shrunk = {layer: module(session.weights[layer]) for layer, module in modules.items()}
+    assert_scores_close(
+        {layer: weight.detach() for layer, weight in shrunk.items()}, case.own("w_sparse/"), allowance(case)
+    )
+    for layer, weight in shrunk.items():
+        assert torch.equal(weight != 0, case.mask[layer]), layer
+        check_values(case, {"threshold": modules[layer].s.sigmoid()})
+        weight.backward(case.arrays("gout/")[layer].to(case.dtype))
+
+
+def gradients(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of those that have some."""
+    return {layer: tensor.grad for layer, tensor in tensors.items() if tensor.grad is not None}
+
+
+def check_passes(case: Case, session: Session) -> None:
+    """Outputs and loss, whose gradients are left on the network; for inside `scoring`."""
+    batch = examples(case)
+    values = {"logits": session.logits(batch.inputs), "loss": session.loss(batch)}
+    check_values(case, values)
+    values["loss"].backward()
 
 
 def weights_alone(case: Case) -> dict[str, Tensor]:
@@ -126,7 +216,9 @@ CHECKS = {
     "edgepopup": check_edge_popup,
     "edgepopup_init": check_edge_popup_initialisation,
     "factorized": check_factorised,
+    "powerprop": check_powerprop,
     "sr_ste": check_sr_ste,
+    "str": check_str,
 }
 NOT_COMPARABLE = [
     Difference(

@@ -318,6 +318,48 @@ def test_sr_ste_but_for_groups_along_a_kernel(write, kernel, function):
         judge(case)
 
 
+@pytest.mark.parametrize("kernel", [(), (3, 3)])
+def test_soft_thresholds_of_another_start(write, kernel):
+    draw = torch.Generator().manual_seed(0)
+    weight, upstream = (torch.randn(2, 6, *kernel, generator=draw, dtype=torch.float64) for _ in range(2))
+    threshold = 1 / (1 + math.exp(1.5))
+    kept = weight.abs() > threshold
+    own = {
+        "mask/a.weight": kept.byte(),
+        "w_sparse/a.weight": (weight - threshold * weight.sign()) * kept,
+        "grad_w/a.weight": upstream * kept,
+        "grad_s/a.weight": [-threshold * (1 - threshold) * float((weight.sign() * upstream)[kept].sum())],
+    }
+    given, facts = {"param/a.weight": weight, "gout/a.weight": upstream}, {"dtype": "f64", "s": -1.5}
+    judge(write("str__tiny", facts, own, given))
+    with pytest.raises(AssertionError):
+        judge(write("str__straight", facts, own | {"grad_w/a.weight": upstream}, given))
+
+
+def test_powers_of_another_network(write):
+    values = inputs()
+    trained = {name: value.double() for name, value in values.items() if name.endswith(".weight")}
+    plain = Plain(values | {name: theta * theta.abs() ** 1.5 for name, theta in trained.items()})
+    logits = plain.logits(plain.x)
+    functional.cross_entropy(logits, plain.y).backward()
+    slopes = [2.5 * theta.abs() ** 1.5 for theta in trained.values()]
+    gradients = plain.named([weight.grad * slope for weight, slope in zip(plain.weights, slopes, strict=True)])
+    weights = plain.named([weight.detach() for weight in plain.weights])
+    # Of 180 weights and the 72 of the output layer, a quarter and a half.
+    counts = {"stem.conv.weight": 45, "blocks.0.fc.weight": 36}
+    mask = {name: highest({name: weights[name].abs()}, count)[name] for name, count in counts.items()}
+    own = {"logits": logits.detach(), **below("w", weights), **below("mask_keep0.25", mask)}
+    facts = {"dtype": "f64", "alpha": 2.5}
+    judge(write("powerprop__tiny", facts, own | below("grad_theta", gradients), values, network=NETWORK))
+    with pytest.raises(AssertionError):
+        judge(write("powerprop__cubic", facts | {"alpha": 3.0}, own, values, network=NETWORK))
+    even = below(
+        "mask", {name: highest({name: weight.abs()}, weight.numel() // 3)[name] for name, weight in weights.items()}
+    )
+    with pytest.raises(AssertionError):
+        judge(write("powerprop__even", facts, even, values, network=NETWORK))
+
+
 def test_a_difference_that_is_none_is_told(write):
     steps = np.arange(10)
     facts = {"repo": TFMOT, "begin": 0, "end": 5, "frequency": 1, "initial": 0.5, "final": 0.5, "power": 1}

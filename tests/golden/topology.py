@@ -6,16 +6,22 @@ import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 from golden.agreement import assert_masks_equal
 from golden.cases import Case, Difference, Unchecked
-from golden.networks import Weights, session_on
+from golden.networks import Weights, examples, session_on
+from golden.phases import followed
 from golden.schedules import check_schedule
+from lth_bench.experiments.durations import Duration
+from lth_bench.experiments.recipe import Recipe
 from lth_bench.methods.scores import magnitude
 from lth_bench.methods.sparse_training import dropped, exchanged, grown
+from lth_bench.pruning.allocation import kept_count
 from lth_bench.training.session import Session
+from lth_bench_plugins import mest
 from support.pairs import pruner
 
 Masks = dict[str, Tensor]
@@ -74,6 +80,55 @@ def check_set(case: Case) -> None:
         assert (more & (weight > 0)).count_nonzero() == 1 and (more & (weight < 0)).count_nonzero() <= 1, name
 
 
+def check_mest(case: Case) -> None:
+    (check_bounds if case.value("lower") is not None else check_mutation)(case)
+
+
+def check_mutation(case: Case) -> None:
+    """At the official counts: a percentile leaves them, and growth is up to a share of zeros or by one of weights."""
+    weights = {name: weight.to(case.dtype) for name, weight in case.arrays("w/").items()}
+    session = session_on(Weights(weights))
+    session.adopt({name: mask.bool() for name, mask in case.arrays("mask_in/").items()})
+    percentile, method = case.facts["lower"] * 100, pruner("mest", {"gradients": case.facts["sp_lmd"]})
+    for _ in session.batches():
+        for name, weight in session.weights.items():
+            gradient = case.arrays("grad/")[name].to(case.dtype) * case.facts["gradients_present"]
+            weight.grad = gradient * session.masks[name]
+        importance = method.importance(session)
+        left = {n: int((score > np.percentile(score.numpy(), percentile)).sum()) for n, score in importance.items()}
+        session.rewire(mest.pruned(session.masks, importance, left))
+        counts = {n: left[n] + grown_by_mest(case, mask.numel(), left[n]) for n, mask in session.masks.items()}
+        session.rewire(mest.regrown(session.masks, case.arrays("rand/"), counts))
+    assert_masks_equal(session, case.mask)
+    for name, weight in case.own("w_after/").items():
+        assert torch.equal(session.weights[name], weight), name
+
+
+def check_bounds(case: Case) -> None:
+    """Sparsities of 10,000 weights at every change; the decay after the first is a half, as in the official scripts."""
+    lower, upper = ([float(part) for part in case.facts[f"{name}_bound"].split("-")] for name in ("lower", "upper"))
+    target, bound = upper[-1], "soft" if upper[0] < upper[-1] else "hard"
+    halved, until = case.facts["mask_update_decay_epoch"].split("-")
+    mutation = round((lower[0] - upper[0]) / (1 - target), 12)
+    spans = {"interval": f"{case.facts['freq']}it", "halved": f"{halved}it", "until": f"{until}it"}
+    method = pruner("mest", {**spans, "bound": bound, "mutation": mutation})
+    recipe = Recipe(Duration(f"{case.facts['epochs']}it"), 1, 0.1)
+    session = followed(Weights({"layer.weight": torch.ones(100, 100)}), examples(case), recipe, target)
+    official = zip(*(case.own(name)[""].tolist() for name in ("lower", "upper")), strict=True)
+    due = dict(zip(case.own("epoch")[""].tolist(), official, strict=True))
+    for _ in session.batches():
+        if session.step in due:
+            counts = method.counts(session, {"layer.weight": kept_count(target, 10_000)})
+            assert [1 - count["layer.weight"] / 10_000 for count in counts] == pytest.approx(due[session.step])
+
+
+def grown_by_mest(case: Case, size: int, left: int) -> int:
+    lower, upper = case.facts["lower"], case.facts["upper"]
+    if lower == upper:
+        return 0
+    return int((lower - upper) * size) if case.facts["sp_global_magnitude"] else int(size - left - upper * size)
+
+
 def drop_counts(case: Case, session: Session) -> dict[str, int]:
     if (counts := case.value("num_removed")) is not None:
         return dict(zip(case.facts.get("layer_order", session.masks), counts.tolist(), strict=True))
@@ -106,7 +161,13 @@ def growth_of(case: Case) -> dict[str, Tensor]:
     return {name: score.abs() for name, score in scores.items()}
 
 
-CHECKS = {"dst_tf": check_topology, "dst_torch": check_topology, "dst_jax": check_topology, "set_keras": check_set}
+CHECKS = {
+    "dst_tf": check_topology,
+    "dst_torch": check_topology,
+    "dst_jax": check_topology,
+    "mest": check_mest,
+    "set_keras": check_set,
+}
 NOT_COMPARABLE = [
     Difference(
         "dst_torch",

@@ -1,5 +1,6 @@
-"""Dynamic sparse training and gradual pruning: RigL, SET, static, GMP, GraNet."""
+"""Dynamic sparse training and gradual pruning: RigL, SET, MEST, static, GMP, AC/DC, GraNet."""
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -40,10 +41,14 @@ VARIANTS = [
     ("set", {"drop": "magnitude", "distribution": "erk", "annealing": "linear", **OFTEN}),
     ("itop", OFTEN),
     ("itop", {"growth": "random", **OFTEN}),
+    ("mest", {}),
+    ("mest", {"bound": "soft", "mutation": 0.5, "gradients": 0.1, **OFTEN}),
     ("static", {}),
     ("static", {"distribution": "er"}),
     ("gmp", {}),
     ("gmp", {"begin": "0it", "scope": "global", **OFTEN}),
+    ("acdc", {}),
+    ("acdc", {"momentum": "kept", "warmup": "0it", "phase": "4it"}),
     ("granet", {}),
     ("granet", {"begin": "2it", **OFTEN}),
 ]
@@ -149,6 +154,7 @@ def test_scores_that_are_not_finite_end_an_experiment_as_diverged():
         ("set", {"until": "100%"}, 10),
         ("granet", {}, 9),
         ("itop", {}, 9),
+        ("mest", {}, 10),
         ("itop", {"growth": "random"}, 10),
     ):
         session = make_session(recipe(learning_rate=1e30, measure_every="30it"), 0.8)
@@ -157,7 +163,7 @@ def test_scores_that_are_not_finite_end_an_experiment_as_diverged():
 
 
 def test_an_interval_must_last():
-    for name in ("rigl", "set", "itop", "gmp", "granet"):
+    for name in ("rigl", "set", "itop", "mest", "gmp", "granet"):
         session = make_session(sparsity=0.8)
         with pytest.raises(Unsuitable, match="an interval of '0it' is less than one step"):
             pruner(name, {"interval": "0it"})(session)
@@ -356,6 +362,49 @@ def test_set_grows_random_weights_after_every_epoch_without_gradients():
     assert grown_by_seed == {"[[1, 0], [1, 0]]", "[[0, 1], [1, 0]]", "[[0, 0], [1, 1]]"}, "-2 goes, one of three comes"
 
 
+MEST_OFTEN = {"interval": "1it", "mutation": 0.5, "halved": "100%", "until": "2it"}
+
+
+def test_mest_by_hand():
+    # A keeps 3 and -4, B 5 and -6; of two the smaller one goes, and one of three pruned ones comes, at zero.
+    came = set()
+    for seed in range(30):
+        session = pair_session(0.5, 3, seed)
+        pruner("mest", MEST_OFTEN)(session)
+        assert weights_left(session) == [[[0, 0], [0, -4]], [[0, -6], [0, 0]]]
+        assert [masks.kept(session.masks)[layer] for layer in session.masks] == [2, 2]
+        assert [(event.steps, event.kept) for event in session.account.ledger.events] == [(3, (2, 2))]
+        came.add(str(left(session)[0]))
+    assert came == {"[[1, 0], [0, 1]]", "[[0, 1], [0, 1]]", "[[0, 0], [1, 1]]"}
+
+
+def test_mest_with_a_soft_bound_by_hand():
+    # Half more than the target: at first -2, 3, -4 and 5, -6, 2.5, then the two largest and a new one each.
+    session = pair_session(0.5, 3)
+    pruner("mest", {**MEST_OFTEN, "bound": "soft"})(session)
+    assert weights_left(session) == [[[0, 0], [3, -4]], [[5, -6], [0, 0]]]
+    assert left(session) == [[[0, 0], [1, 1]], [[1, 1], [0, 0]]]
+    assert [(event.steps, event.kept) for event in session.account.ledger.events] == [(2, (3, 3)), (1, (2, 2))]
+
+
+def test_mest_weighs_gradients_by_hand():
+    session = pair_session(0.5, 3)
+    for weight in session.weights.values():
+        weight.grad = torch.tensor([[4.0, 0.0], [-2.0, 0.0]])
+    assert pruner("mest", {"gradients": 0.5}).importance(session)["a.weight"].tolist() == [[3, 2], [4, 4]]
+
+
+def test_mest_exchanges_fewer_weights_from_half_way_on_and_none_in_the_end():
+    for bound in ("hard", "soft"):
+        session = Watched(sparsity=0.5)
+        pruner("mest", {"interval": "5it", "bound": bound})(session)
+        assert [step for step, *_ in session.seen] == [5, 5, 10, 10, 15, 15, 20, 20, 22, 22]
+        # Of the 96 weights that the first layer keeps, 19 change, and 9 from step 17 on.
+        growths = [masks.kept(new)["fc1.weight"] - masks.kept(old)["fc1.weight"] for _, old, _, new, _ in session.seen]
+        assert growths[1::2] == [19, 19, 19, 9, 0]
+        assert kept(session) == 156
+
+
 def test_static_by_hand():
     session = Watched(sparsity=0.5)
     pruner("static", {})(session)
@@ -404,6 +453,57 @@ def test_gmp_is_looked_up_when_it_was_computed_before(tmp_path):
     assert spent == [(30, 0), (0, 30)]
 
 
+def test_acdc_by_hand():
+    # Of all eight weights 3, -4, 5 and -6 are the largest. The first step hardly moves them: A·x = (0, -1), y = (6, 0)
+    # and g = 1/(1 + exp(6)), dL/dA = ((-5g, -5g), (6g, 6g)), dL/dB = ((0, g), (0, -g)). All weights take the second
+    # step, 1.2/g long, the pruned ones from zero: A is (6, 6), (-4.2, -11.2) and B (5, -7.2), (0, 1.2), of which the
+    # largest are others. At y = (80.6, 0), the third step does nothing.
+    data = Examples(torch.ones(1, 2), torch.zeros(1, dtype=torch.int64))
+    growth = {"schedule": "step", "milestones": (Duration("1it"),), "factor": 1.2e12 * (1 + math.exp(6))}
+    recipe = Recipe(Duration("3it"), 1, 1e-12, measure_every=Duration("3it"), **growth)
+    session = Session(Setup(lambda _: Pair(), data, data, recipe, 0.5, 0))
+    pruner("acdc", {"warmup": "0it", "phase": "1it", "last": "1it"})(session)
+    assert left(session) == [[[1, 1], [0, 1]], [[0, 1], [0, 0]]]
+    assert session.weights["a.weight"].tolist() == [
+        pytest.approx([6, 6], abs=1e-3),
+        pytest.approx([0, -11.2], abs=1e-3),
+    ]
+    assert session.weights["b.weight"].tolist() == [pytest.approx([0, -7.2], abs=1e-3), [0, 0]]
+    assert [(event.kind, event.step, event.steps, event.kept) for event in session.account.ledger.events] == [
+        ("train", 0, 1, (2, 2)),
+        ("train", 1, 1, (4, 4)),
+        ("train", 2, 1, (3, 1)),
+    ]
+
+
+def test_acdc_has_as_many_cycles_as_fit_and_lengthens_the_last_dense_phase():
+    session = make_session(sparsity=0.8)
+    method = pruner("acdc", {"warmup": "10%", "phase": "4it", "last": "4it"})
+    assert method.compressed(session) == [(3, 7), (11, 15), (26, 30)]
+    method(session)
+    assert [(event.step, sum(event.kept)) for event in session.account.ledger.events] == [
+        (0, 312),
+        (3, 62),
+        (7, 312),
+        (11, 62),
+        (15, 312),
+        (26, 62),
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("momentum", ["reset", "kept"])
+def test_weights_that_acdc_revives_start_at_zero(momentum, optimizer):
+    session = Watched(RECIPES[optimizer])
+    pruner("acdc", {"momentum": momentum, "phase": "5it"})(session)
+    assert [step for step, *_ in session.seen] == [7, 17]
+    for _, old, before, new, after in session.seen:
+        for layer, mask in new.items():
+            assert mask.all()
+            assert not after[layer][0][~old[layer]].any()
+            assert torch.equal(after[layer][0], before[layer][0])
+
+
 def test_pruning_that_cannot_be_done_in_time_is_refused_before_training():
     for name, span in (("gmp", {"end": "100%"}), ("gmp", {"begin": "80%"}), ("granet", {"end": "900it"})):
         session = make_session(sparsity=0.8)
@@ -411,6 +511,9 @@ def test_pruning_that_cannot_be_done_in_time_is_refused_before_training():
             pruner(name, span)(session)
         assert session.step == 0
     session = make_session(sparsity=0.5)
+    with pytest.raises(Unsuitable, match=r"AC/DC needs .* of 13 steps .* leave steps 2 to 26 of 30; shorten"):
+        pruner("acdc", {"phase": "13it"})(session)
+    assert session.step == 0
     with pytest.raises(Unsuitable, match=r"an initial sparsity of 0\.6 is above the target of 0\.5; lower it"):
         pruner("granet", {"initial_sparsity": 0.6})(session)
 

@@ -39,6 +39,8 @@ GATED = [
     ("variational_dropout", {}),
     ("l0", {}),
     ("dst", {}),
+    ("str", {}),
+    ("continuous_sparsification", {}),
 ]
 CRITERIA = [
     ("mask_criteria", {"rate": 0.5}),
@@ -155,6 +157,10 @@ def test_a_layer_of_zeros_that_is_never_trained_is_refused(name):
         ("l0", {"coefficient": -0.1}),
         ("l0", {"initial_share": 1.0}),
         ("dst", {"coefficient": -5e-6}),
+        ("str", {"decay": -0.06}),
+        ("continuous_sparsification", {"coefficient": -1e-8}),
+        ("continuous_sparsification", {"temperature": 0.5}),
+        ("continuous_sparsification", {"rounds": 0}),
         ("lowrank", {"decay": "none"}),
     ],
     ids=str,

@@ -16,6 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from lth_bench.data.examples import Examples
+from lth_bench.errors import SessionError
 from lth_bench.experiments.choices import instantiate
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
@@ -265,6 +266,51 @@ def test_the_ledger_of_rigl_by_hand():
     assert {event.kept for event in session.account.ledger.events} == {(6, 3)}
     assert sparse == BATCH * ((8 - dense_ticks) * 3 * thin + dense_ticks * (2 * thin + DENSE))
     assert dense == BATCH * 8 * 3 * DENSE
+
+
+class Partial(nn.Module):
+    """Declares what its layer's passes use; the first layer reads a quarter, and has gradients for half."""
+
+    def __init__(self, **densities):
+        super().__init__()
+        vars(self).update(densities)
+
+    def forward(self, weight):
+        return weight
+
+
+@pytest.mark.parametrize(
+    ("first", "counted", "gradients"),
+    [
+        ({}, (12, 6), None),
+        ({"forward_density": 0.25}, (3, 6), (12, 6)),
+        ({"backward_density": 0.5}, (12, 6), (6, 6)),
+        ({"forward_density": 0.25, "backward_density": 0.5}, (3, 6), (6, 6)),
+        ({"forward_density": 0.25, "backward_density": 0.25}, (3, 6), None),
+    ],
+)
+def test_passes_through_some_weights_with_gradients_of_others_by_hand(first, counted, gradients):
+    session = two_layers(0.5)
+    session.parametrize(lambda layer, weight: Partial(**first) if layer == "first.weight" else nn.Identity())
+    session.train(until=6)
+    session.bake()
+    session.train()
+    events = session.account.ledger.events
+    assert [(event.steps, event.kept, event.gradients) for event in events] == (
+        [(6, counted, gradients), (2, (12, 6), None)] if first else [(8, (12, 6), None)]
+    )
+    recorded = msgspec.convert([without_defaults(event) for event in events], list[RecordedEvent])
+    sparse, dense = training(network_shapes(session.model, session.weights, session.input_shape), recorded)
+    assert sparse == BATCH * (6 * (2 * forward(counted) + forward(gradients or counted)) + 2 * 3 * DENSE)
+    assert dense == BATCH * 8 * 3 * DENSE
+
+
+@pytest.mark.parametrize("density", [1.5, -0.1, "half", None, math.nan])
+def test_a_density_that_is_no_share_is_refused(density):
+    session = two_layers(0.5)
+    session.parametrize(lambda layer, weight: Partial(forward_density=density))
+    with pytest.raises(SessionError, match=r"^forward_density of the module that computes layer 'first.weight' must"):
+        session.train()
 
 
 def test_scoring_is_measured_by_hand():

@@ -96,6 +96,69 @@ def test_what_runs_in_every_tick_is_measured(beside, flops):
         assert measured(beside) == flops
 
 
+class Wrapped(nn.Module):
+    """A network that calls another in its forward pass."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        return self.network(inputs)
+
+
+def in_a_hook(session, inputs):
+    """A pass of a teacher that a module of the method calls when it is called."""
+    outer, teacher = nn.Identity(), copy.deepcopy(session.model)
+    outer.register_forward_hook(lambda module, given, made: teacher(made))
+    return outer(inputs)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda session, inputs: copy.deepcopy(session.model)(inputs),
+        lambda session, inputs: Wrapped(copy.deepcopy(session.model)).eval()(inputs),
+        lambda session, inputs: torch.func.vmap(copy.deepcopy(session.model))(inputs),
+        lambda session, inputs: torch.utils.checkpoint.checkpoint(session.model, inputs, use_reentrant=False),
+        in_a_hook,
+    ],
+    ids=["copy", "wrapped", "vmap", "checkpoint", "hook"],
+)
+def test_a_copy_of_the_network_is_charged_wherever_it_is_called(call):
+    assert measured(silent(call)) == PASS
+
+
+def test_a_teacher_is_charged_between_ticks_and_before_the_first_loss():
+    trained = session()
+    teacher = copy.deepcopy(trained.model)
+    with trained.account.metered():
+        for batch in trained.batches():
+            teacher(batch.inputs)
+            trained.loss(batch).backward()
+            teacher(batch.inputs)
+            trained.update()
+            teacher(batch.inputs)
+    assert [(event.kind, event.flops) for event in trained.account.ledger.events] == [
+        ("extra", 3 * STEPS * PASS),
+        ("train", 0),
+    ]
+
+
+def test_extra_work_is_one_event_whatever_kinds_of_ticks_it_lies_between():
+    trained = session()
+    with trained.account.metered():
+        for batch in trained.batches():
+            TEACHER(batch.inputs)
+            if trained.step % 2:
+                trained.dense_gradients(batch)
+            trained.loss(batch).backward()
+            trained.update()
+    kinds = [event.kind for event in trained.account.ledger.events]
+    assert kinds == ["extra", *["train", "dense_gradients"] * (STEPS // 2)]
+    assert trained.account.ledger.events[0].flops == STEPS * PASS
+
+
 def test_a_teacher_in_some_ticks_is_charged_for_these():
     def beside(session, batch):
         return silent(lambda session, inputs: TEACHER(inputs))(session, batch) if session.step % 3 == 2 else 0.0

@@ -491,6 +491,68 @@ def test_redrawing_inside_scoring_gives_the_weights_that_redrawing_gives():
         assert states_equal(copy.deepcopy(state(session)), copy.deepcopy(state(other)))
 
 
+def kaiming(session, generator):
+    for weight in session.weights.values():
+        nn.init.kaiming_normal_(weight.data, generator=generator)
+
+
+@pytest.mark.parametrize("precision", [None, torch.float64])
+@pytest.mark.parametrize("training", [False, True])
+def test_many_draws_of_weights_inside_scoring_leave_nothing_behind(training, precision):
+    session, other = make_session(), make_session()
+    session.prune(chance(session))
+    other.adopt(session.masks)
+    for each in (session, other):
+        each.train(until=7)
+    before, drawn = everything(session), []
+    with session.scoring(training=training, precision=precision):
+        for round in (1, 2, 1):
+            session.redraw(round)
+            drawn.append(copy.deepcopy(state(session)))
+            with session.scoring(training=training):
+                kaiming(session, torch.Generator().manual_seed(round))
+                session.redraw(9)
+                session.loss(session.sample(10, round)).backward()
+            assert states_equal(drawn[-1], state(session)), "the inner scoring is undone"
+            session.loss(session.sample(10, round)).backward()
+            assert outside(session) == 0
+        noise = torch.rand(3)
+    assert states_equal(drawn[0], drawn[2]) and not states_equal(drawn[0], drawn[1])
+    assert same(everything(session), before)
+    with other.scoring(training=training, precision=precision):
+        for round in (1, 2, 1):
+            with other.scoring(training=training):
+                other.loss(other.sample(10, round)).backward()
+            other.loss(other.sample(10, round)).backward()
+        assert torch.equal(noise, torch.rand(3)), "drawing weights draws from no stream of the passes"
+    assert session.account.ledger.events == other.account.ledger.events, "and costs nothing"
+    for each in (session, other):
+        each.train()
+    assert states_equal(state(session), state(other))
+
+
+def test_draws_inside_scoring_leave_computed_weights_alone():
+    class Scaled(nn.Module):
+        def __init__(self, weight):
+            super().__init__()
+            self.scale = nn.Parameter(torch.full_like(weight, 0.5))
+
+        def forward(self, weight):
+            return weight * self.scale
+
+    session = make_session()
+    session.parametrize(lambda layer, weight: Scaled(weight))
+    session.train(until=7)
+    before = everything(session)
+    with session.scoring():
+        for seed in range(3):
+            kaiming(session, torch.Generator().manual_seed(seed))
+            session.loss(session.sample(10, seed)).backward()
+        with pytest.raises(SessionError, match=r"^redraw\(\) while modules compute weights; call it before"):
+            session.redraw()
+    assert same(everything(session), before)
+
+
 def test_the_parts_of_a_session_are_read_through_it():
     session = make_session()
     for name in ("step", "recipe", "schedule", "total_steps", "weights", "masks", "channels", "seed"):
