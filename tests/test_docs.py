@@ -38,11 +38,13 @@ from lth_bench.running.run import run
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
+from support.analyses import study_of
 from support.checkpoints import in_hub_cache
 from support.documents import read_documents
 from support.fresh import fresh
 from support.networks import make_session
 from support.places import ROOT
+from support.suites import finish, pruner, write_suite
 
 SHORT = Recipe(Duration("60it"), 64, 0.05, momentum=0.9)
 PUBLIC = [
@@ -128,11 +130,19 @@ def example(tmp_path_factory):
 
 def test_pruners_in_the_documentation_run(example):
     assert set(example.pruners) == {"early", "gated", "gradient", "shuffled", "signed"}
-    for pruner in example.pruners.values():
+    for kind in example.pruners.values():
         session = make_session(sparsity=0.75)
-        pruner()(session)
+        kind()(session)
         session.finish()
         assert sum(masks.kept(session.masks).values()) == 78
+
+
+def test_the_analysis_of_the_documentation_runs(example, tmp_path):
+    finish(write_suite(tmp_path / "s.toml", pruner("snip"), duration="1ep", sparsities=[0.9]), tmp_path / "run")
+    own = [name for name, of in example.plugins.analyses.providers.items() if of.distribution == "documentation"]
+    rows = list(example.plugins.analyses[own[0]](orders=2)(study_of(tmp_path / "run", "SNIP")))
+    assert own == ["spread"] and [row["order"] for row in rows] == [1, 2]
+    assert rows[0]["error"] != rows[1]["error"] and all(0 < row["error"] < 90 for row in rows)
 
 
 @pytest.mark.parametrize("block", list(blocks("toml")))

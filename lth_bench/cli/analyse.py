@@ -83,7 +83,8 @@ def analyse(
     if todo := missing(folder, chosen, redone):
         shared = None if no_store else store or directory / "store"
         as_now = code.fingerprints(todo)
-        sweep = Sweep(folder, data, device.value, shared, limits, loaders, as_now, server=fork_server())
+        weights = _weights(todo, plugins, directory, data)
+        sweep = Sweep(folder, data, device.value, shared, limits, loaders, as_now, weights, fork_server())
         refuse_places(sweep, name)
         needs_data = getattr(plugins.analyses[name], "reads_data", True)
         _run_missing(sweep, todo, redone, workers, needs_data=needs_data)
@@ -123,6 +124,24 @@ def _identities(directory: Path, choice: Choice, plugins: Plugins) -> list[Ident
         if not found:
             refuse([f"no tickets in {directory}/tickets; run the suite first, or without removing them"])
     return [analysis_identity(choice, item, ticket.sha256) for item, ticket in found]
+
+
+def _weights(todo: list[Identity], plugins: Plugins, directory: Path, data: Path | None) -> dict[str, Path]:
+    """The files of weights that models start from, as far as the suites of these experiments still find them."""
+    from lth_bench.errors import SuiteError
+    from lth_bench.experiments.plan import plan, read_suite, weight_folders
+    from lth_bench.storage.records import suite_copy
+
+    found: dict[str, Path] = {}
+    for suite in dict.fromkeys(item.suite for item in todo if "weights" in item.experiment.model.arguments):
+        name = suite if suite in plugins.suites else str(suite_copy(directory, suite))
+        try:
+            folders = [*weight_folders(name, plugins, data), Path()]
+            planned = plan(read_suite(name, plugins, data)[1], plugins, folders)
+        except SuiteError:  # the worker says which file it lacks
+            continue
+        found |= {item.experiment.model.arguments["weights"]: item.weights for item in planned if item.weights}
+    return found
 
 
 def _run_missing(
