@@ -134,8 +134,8 @@ class Winning:
             raise Unsuitable("it prunes nothing; tickets are compared with it")
         if experiment.after.recipe:
             raise Unsuitable("its mask is trained by another recipe than the dense network")
-        if len(_measured(study.record)[0]) < 2:
-            raise Unsuitable("its final mask was measured less than twice; give the recipe a smaller measure_every")
+        if not _measured(study.record)[0]:
+            raise Unsuitable("its record has no measurement under the final mask")
 
     def _rivals(self, study: Study) -> Iterator[tuple[str, Record]]:
         """The records to compare with, each with what the table calls it. Raises Unsuitable if there are none."""

@@ -29,10 +29,15 @@ NAMES = list(load_plugins().analyses)
 
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
-    """Tickets of a method that trains them from step 0, of one that prunes at the end, and of a dense network."""
+    """Tickets of a method that trains them from step 0, of one that prunes at the end, and of a dense network.
+
+    On two data sets, as there are analyses of both.
+    """
     folder = tmp_path_factory.mktemp("contract")
     pruners = pruner("dense", sparsities=[0]) + pruner("magnitude") + pruner("snip")
-    finish(write_suite(folder / "s.toml", pruners, duration="1ep", sparsities=[0.9], seeds=[0, 1]), folder / "run")
+    suite = write_suite(folder / "s.toml", pruners, duration="1ep", sparsities=[0.9], seeds=[0, 1])
+    suite.write_text(suite.read_text().replace('["digits"]', '["digits", "digits_0_4"]'))
+    finish(suite, folder / "run")
     return folder / "run"
 
 

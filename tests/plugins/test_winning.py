@@ -87,8 +87,8 @@ def test_without_a_dense_network_or_a_control_their_rows_are_absent(directory, t
     assert row["steps"] == row["rival_steps"] == 20
     with pytest.raises(Unsuitable, match=r"neither a dense experiment .* nor its control 'redraw'"):
         list(Winning()(given(directory, tmp_path, ticket=DENSE, dense=None, redraw=None)))
-    with pytest.raises(Unsuitable, match="measured less than twice"):
-        list(Winning()(given(directory, tmp_path, ticket=([40], [0.5]))))
+    with pytest.raises(Unsuitable, match="no measurement under the final mask"):
+        list(Winning()(given(directory, tmp_path, ticket=([], []))))
 
 
 @pytest.mark.parametrize(("label", "reason"), [("dense", "it prunes nothing"), ("IMP, redraw", "it is a control")])
