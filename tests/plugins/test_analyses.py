@@ -28,7 +28,10 @@ from support.suites import finish, pruner, write_suite
 NAMES = list(load_plugins().analyses)
 
 
-SETUPS = {"boundary": {"model": '{ name = "mlp", arguments = { widths = [20] } }', "dataset": "moons"}}
+SETUPS = {
+    "boundary": {"model": '{ name = "mlp", arguments = { widths = [20] } }', "datasets": ["moons"]},
+    "transfer_matrix": {"datasets": ["digits", "digits_0_4"]},
+}
 """Of analyses that do not apply to any network."""
 
 

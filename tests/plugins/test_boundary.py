@@ -22,7 +22,7 @@ def directory(tmp_path_factory):
     folder = tmp_path_factory.mktemp("boundary")
     pruners = pruner("dense", sparsities=[0]) + pruner("imp", label="IMP", controls=["redraw"], arguments={"rate": 0.5})
     model = '{ name = "mlp", arguments = { widths = [10] } }'
-    changes = {"model": model, "dataset": "moons", "duration": "5ep", "sparsities": [0.5, 0.75], "seeds": [0, 1]}
+    changes = {"model": model, "datasets": ["moons"], "duration": "5ep", "sparsities": [0.5, 0.75], "seeds": [0, 1]}
     finish(write_suite(folder / "s.toml", pruners, **changes), folder / "run")
     return folder / "run"
 

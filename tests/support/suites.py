@@ -23,7 +23,7 @@ from support.documents import read_documents
 HEAD = """
 title = "faults"
 models = [{model}]
-datasets = ["{dataset}"]
+datasets = {datasets}
 seeds = {seeds}
 sparsities = {sparsities}
 recipe = "r"
@@ -38,7 +38,7 @@ measure_every = "1ep"
 
 
 def write_suite(path: Path, pruners: str, **changes) -> Path:
-    setup = {"model": '"lenet_300_100"', "dataset": "digits"}
+    setup = {"model": '"lenet_300_100"', "datasets": ["digits"]}
     fields = {**setup, "seeds": [0], "sparsities": [0.5, 0.9], "duration": "3ep", "rate": 0.1, **changes}
     path.write_text(HEAD.format(**fields) + pruners)
     return path
