@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from lth_bench.data.examples import Batch, Examples
+from lth_bench.training.ledger import Ledger
 from lth_bench.training.session import Session
 from lth_bench.training.setup import Setup
 from support.networks import CLASSES, examples, make_session, recipe, states_equal
@@ -80,12 +81,12 @@ def test_the_network_is_as_before_and_every_pass_is_charged():
     before = {key: value.clone() for key, value in session.model.state_dict().items()}
     cost = {}
     for gradients in ("first_order", "full"):
-        session.account.ledger.events.clear()
+        session.account.ledger = Ledger()
         pruner("prospr", {"examples": 8, "gradients": gradients}).scores(session, [session.sample(8)] * 4)
         cost[gradients] = sum(event.flops for event in session.account.ledger.events if event.kind == "score")
         assert sum(event.examples for event in session.account.ledger.events) == 4 * 8
     assert states_equal(before, session.model.state_dict())
-    session.account.ledger.events.clear()
+    session.account.ledger = Ledger()
     pruner("snip", {"batch_statistics": True}).scores(session, [session.sample(8)])
     snip = sum(event.flops for event in session.account.ledger.events)
     assert cost["first_order"] == 4 * snip > 0

@@ -40,7 +40,7 @@ measure_every = "1ep"
 def write_suite(path: Path, pruners: str, **changes) -> Path:
     setup = {"model": '"lenet_300_100"', "datasets": ["digits"]}
     fields = {**setup, "seeds": [0], "sparsities": [0.5, 0.9], "duration": "3ep", "rate": 0.1, **changes}
-    path.write_text(HEAD.format(**fields) + pruners)
+    path.write_text(HEAD.format(**{**fields, "datasets": json.dumps(fields["datasets"])}) + pruners)
     return path
 
 
