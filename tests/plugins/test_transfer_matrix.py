@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shutil
 
 import numpy as np
@@ -30,8 +29,7 @@ def directory(tmp_path_factory):
     """SNIP on three data sets, and its ticket of digits on each of them by the control `transfer`."""
     folder = tmp_path_factory.mktemp("transfer")
     pruners = pruner("dense", sparsities=[0]) + pruner("snip") + CONTROLS
-    suite = write_suite(folder / "s.toml", pruners, duration="2ep", sparsities=[0.9])
-    suite.write_text(suite.read_text().replace('["digits"]', json.dumps(list(PLACES))))
+    suite = write_suite(folder / "s.toml", pruners, duration="2ep", sparsities=[0.9], datasets=list(PLACES))
     finish(suite, folder / "run")
     return folder / "run"
 
