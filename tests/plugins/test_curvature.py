@@ -17,7 +17,7 @@ from support.suites import finish, pruner, write_suite
 def directory(tmp_path_factory):
     folder = tmp_path_factory.mktemp("curvature")
     model = '{ name = "mlp", arguments = { widths = [6] } }'
-    changes = {"model": model, "dataset": "moons", "duration": "2ep", "sparsities": [0.5]}
+    changes = {"model": model, "datasets": ["moons"], "duration": "2ep", "sparsities": [0.5]}
     finish(write_suite(folder / "s.toml", pruner("snip"), **changes), folder / "run")
     return folder / "run"
 
