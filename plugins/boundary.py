@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from lth_bench import Study
     from lth_bench.reports.figures.canvas import Canvas
-    from lth_bench.storage.tensors import State
     from lth_bench_plugins.polygons import Polygon
 
 PICTURED = ("network", "points")
@@ -96,7 +95,7 @@ class Boundary:
     def _others(self, study: Study, inputs: Tensor) -> Iterator[tuple[str, Layers]]:
         """The dense network of the same seed, under no key; or, of a dense network, those of other seeds."""
         if study.experiment.sparsity:
-            yield "", last_layers(study.network(_dense(study)), inputs)[0]
+            yield "", last_layers(study.network(study.dense_end), inputs)[0]
             return
         for peer in study.peers:
             if replace(peer.experiment, seed=study.experiment.seed) == study.experiment:
@@ -123,15 +122,6 @@ def compared_to(polygon: Polygon, dense: Polygon) -> dict[str, float]:
     reach, shape = radius(dense.hull), shape_distance(polygon.hull, dense.hull)
     distances = {"distance": hausdorff(polygon.hull, dense.hull) / reach} if reach else {}
     return {**distances, **({"shape_distance": shape} if np.isfinite(shape) else {})}
-
-
-def _dense(study: Study) -> State:
-    """The weights of the dense network of the same seed, which is trained if the run directory has none."""
-    if study.dense is not None:
-        return study.dense.ticket.final
-    session = study.session()
-    session.train()
-    return session.snapshot().state
 
 
 @hookimpl

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from lth_bench import Study
     from lth_bench.reports.figures.canvas import Canvas
-    from lth_bench.storage.tensors import State
 
 AUCS = {
     "auc": "the ticket",
@@ -73,7 +72,7 @@ class Movement:
         masks, initial = study.ticket.masks, study.initial
         if all(bool(mask.all()) for mask in masks.values()):
             raise Unsuitable("the ticket prunes nothing, so that there are no pruned weights to compare with")
-        trained = _trained(study)
+        trained = study.dense_end
         layers = {name: _Layer(initial[name], trained[name], mask) for name, mask in masks.items()}
         pairs = {name: layer.compared(self.bins, study.rng) for name, layer in layers.items()}
         whole = _Layer(*(_joined(getattr(layer, part) for layer in layers.values()) for part in _Layer.PARTS))
@@ -160,15 +159,6 @@ def _joined(parts: Iterable[Tensor]) -> Tensor:
     import torch
 
     return torch.cat(list(parts))
-
-
-def _trained(study: Study) -> State:
-    """The weights at the end of the dense training."""
-    if study.dense is not None:
-        return study.dense.ticket.final
-    session = study.session()
-    session.train()
-    return {name: value.cpu() for name, value in session.snapshot().state.items()}
 
 
 def _own(study: Study) -> dict[str, float]:

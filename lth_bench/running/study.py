@@ -97,6 +97,15 @@ class Study:
         return dense[0] if dense else None
 
     @cached_property
+    def dense_end(self) -> State:
+        """The state at the end of the dense training, on the CPU; trained where there is no dense experiment."""
+        if self.dense is not None:
+            return self.dense.ticket.final
+        session = self.session()
+        session.train()
+        return {name: value.cpu() for name, value in session.snapshot().state.items()}
+
+    @cached_property
     def initial(self) -> State:
         """The state before the first step, on the CPU, as those of tickets are."""
         return {name: value.cpu() for name, value in state.copied(self.network()).items()}
