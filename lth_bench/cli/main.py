@@ -15,6 +15,7 @@ from rich.text import Text
 from lth_bench.cli import plugin, store
 from lth_bench.cli.analyse import analyse
 from lth_bench.cli.arguments import RunDirectory
+from lth_bench.cli.claims import claims
 from lth_bench.cli.doctor import doctor
 from lth_bench.cli.export import export
 from lth_bench.cli.figure import figure
@@ -113,7 +114,7 @@ def status(directory: RunDirectory) -> None:
         raise typer.Exit(1)
 
 
-for command in (run, status, plan, analyse, leaderboard, report, table, figure, latency, doctor, export):
+for command in (run, status, plan, analyse, leaderboard, claims, report, table, figure, latency, doctor, export):
     app.command()(command)
 app.command("list")(list_)
 app.add_typer(store.app, name="store")

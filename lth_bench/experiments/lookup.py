@@ -18,7 +18,8 @@ from lth_bench.experiments.experiment import Choice, without_defaults
 from lth_bench.experiments.plugins import Plugins
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.experiments.spelling import known_names, suggestion
-from lth_bench.experiments.suite import ControlEntry, ModelEntry, Named, PrunerEntry
+from lth_bench.experiments.strict import Named
+from lth_bench.experiments.suite import ControlEntry, ModelEntry, PrunerEntry
 from lth_bench.experiments.weights import digest_of, find_weights
 
 Table = Mapping[str, JsonValue]

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from lth_bench.experiments import claims
 from lth_bench.experiments.choices import label, titled, with_revision
 from lth_bench.experiments.experiment import NOTHING, After, Choice, Experiment, Origin, Planned
 from lth_bench.experiments.lookup import Lookup
@@ -72,6 +73,11 @@ class SuiteRow:
     after: After = NOTHING
     control: PlacedControl | None = None
 
+    @property
+    def control_name(self) -> str:
+        """The name of its control; "" without one."""
+        return self.control.choice.name if self.control else ""
+
     def experiment(self, dataset: Choice, model: Choice, seed: int) -> Experiment:
         """The row's experiment without its control."""
         return Experiment(
@@ -97,6 +103,8 @@ class Resolver:
         self._model_labels = _labels(self._plugins.models, zip(models, suite.models, strict=True))
         rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(f"pruners[{i}]", entry)]
         self._check_origins(rows, datasets)
+        names = (_names(entries) for entries in (suite.models, suite.datasets))
+        self.faults += claims.faults(suite.claims, claims.Rows(rows, *names), self._plugins)
         for seed, dataset, model, row in product(suite.seeds, datasets, models, rows):
             if model.name in row.models:
                 yield from self._experiments(row, row.experiment(dataset, model, seed))
@@ -243,6 +251,11 @@ def _labels(registry: Registry, entries: Iterable[tuple[Choice | None, Labelled]
     """What tables call data sets or models, where that is not how experiments name them."""
     labels = [(choice, _label(registry, choice, entry.label)) for choice, entry in entries if choice]
     return {str(choice): text for choice, text in labels if text != label(choice)}
+
+
+def _names(entries: Iterable[Labelled]) -> list[str]:
+    """All names of models or data sets that a claim may use."""
+    return [name for entry in entries for name in (entry.label, entry.name) if name]
 
 
 def _label(registry: Registry, choice: Choice, given: str | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -10,7 +9,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetPydanticSchema,
     JsonValue,
@@ -20,7 +18,9 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from lth_bench.experiments.claims import Claim, Subject
 from lth_bench.experiments.patterns import parsed
+from lth_bench.experiments.strict import Named, Strict, finite, named
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
@@ -39,33 +39,13 @@ Target = Annotated[
 """A sparsity, or a pattern such as "2:4"."""
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-def _finite(arguments: dict[str, Any]) -> dict[str, Any]:
-    json.dumps(arguments, allow_nan=False)
-    return arguments
-
-
-class Named(Strict):
-    """A name with arguments; a bare string is a name without arguments."""
-
-    name: str
-    arguments: Annotated[dict[str, JsonValue], AfterValidator(_finite)] = {}
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
 def _located(value: Any, info: ValidationInfo) -> Any:
     """`{ parquet = "photos", validation = 9 }`, in short, is `parquet` with the arguments `path` and `validation`.
 
     The first key that the context lists among the names of data sets is the name, else the first of all.
     """
     if not isinstance(value, dict) or not value or "name" in value or "arguments" in value:
-        return _named(value)
+        return named(value)
     names = (info.context or {}).get("datasets", ())
     name = next((key for key in value if key in names), next(iter(value)))
     others = {key: argument for key, argument in value.items() if key not in (name, "label")}
@@ -109,7 +89,7 @@ class ModelEntry(Labelled):
         return self
 
 
-Entry = Annotated[ModelEntry, BeforeValidator(_named)]
+Entry = Annotated[ModelEntry, BeforeValidator(named)]
 Located = Annotated[Labelled, BeforeValidator(_located)]
 
 
@@ -120,7 +100,7 @@ class ControlEntry(Named):
     found_with: str | None = None
 
 
-Control = Annotated[ControlEntry, BeforeValidator(_named)]
+Control = Annotated[ControlEntry, BeforeValidator(named)]
 
 
 class PrunerEntry(Named):
@@ -137,7 +117,8 @@ class PrunerEntry(Named):
 class Suite(Strict):
     """Experiments as a product: models × data sets × pruners × sparsities × seeds × controls.
 
-    `after` says what follows the final mask: "nothing", "batch_norm", or the name of a recipe, each in turn.
+    `after` says what follows the final mask: "nothing", "batch_norm", or the name of a recipe, each in turn. `claims`
+    are about the rows that come of it, and change no experiment.
     """
 
     title: str
@@ -145,12 +126,13 @@ class Suite(Strict):
     models: list[Entry] = Field(min_length=1)
     datasets: list[Located] = Field(min_length=1)
     recipe: str
-    recipes: dict[str, Annotated[dict[str, JsonValue], AfterValidator(_finite)]] = {}
-    pruners: list[Annotated[PrunerEntry, BeforeValidator(_named)]] = Field(min_length=1)
+    recipes: dict[str, Annotated[dict[str, JsonValue], AfterValidator(finite)]] = Field(default_factory=dict)
+    pruners: list[Annotated[PrunerEntry, BeforeValidator(named)]] = Field(min_length=1)
     sparsities: list[Target] = Field(min_length=1)
     seeds: list[Seed] = Field(min_length=1)
-    controls: list[Control] = []
+    controls: list[Control] = Field(default_factory=list)
     after: list[str] = Field(default=["nothing"], min_length=1)
+    claims: list[Claim] = Field(default_factory=list)
 
 
 _TABLES: dict[int | str, type[BaseModel]] = {
@@ -159,6 +141,9 @@ _TABLES: dict[int | str, type[BaseModel]] = {
     "found_on": Named,
     "pruners": PrunerEntry,
     "controls": ControlEntry,
+    "claims": Claim,
+    "left": Subject,
+    "right": Subject,
 }
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lth_bench.reports import escaping, numbers
-from lth_bench.reports.formats import markdown
+from lth_bench.reports.formats import markdown, spreadsheet
 from lth_bench.reports.table import Cell, Column, Row, Table, labelled
 from lth_bench.results.frame import BLOCK, rows_of
 
@@ -86,13 +86,7 @@ def formatted(latencies: pd.DataFrame, form: str) -> str:
     """Latencies in one of `FORMATS`: "md" as tables, "csv" and "json" with all numbers, times in seconds."""
     makers: dict[str, Callable[[], str]] = {
         "md": lambda: markdown.document(tables(latencies)),
-        "csv": lambda: _safe(latencies).to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        "csv": lambda: spreadsheet.csv(latencies),
         "json": lambda: latencies.to_json(orient="records", indent=1, double_precision=10) + "\n",
     }
     return makers[form]()
-
-
-def _safe(latencies: pd.DataFrame) -> pd.DataFrame:
-    """The rows with texts that no spreadsheet takes for formulas."""
-    texts = latencies.select_dtypes(["object", "string"]).columns
-    return latencies.assign(**{name: latencies[name].map(lambda value: escaping.csv(str(value))) for name in texts})

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lth_bench.reports import escaping
 from lth_bench.reports.columns import TEXTS, numbers
-from lth_bench.reports.formats import html, latex, markdown
+from lth_bench.reports.formats import html, latex, markdown, spreadsheet
 from lth_bench.reports.numbers import distinct_percents, half, hundredths, percentage, signed, tenths_percent
 from lth_bench.reports.table import Cell, Column, Mark, Row, Table, grid, labelled
 from lth_bench.results.controls import named_rivals
@@ -221,15 +221,10 @@ def formatted(leaderboards: Leaderboards, form: str) -> str:
         "md": lambda: markdown.document(tables(leaderboards)),
         "tex": lambda: latex.document(tables(leaderboards)),
         "html": lambda: html.document(tables(leaderboards), "Leaderboard"),
-        "csv": lambda: _safe(numbers(leaderboards)).to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        "csv": lambda: spreadsheet.csv(numbers(leaderboards), TEXTS),
         "json": lambda: numbers(leaderboards).to_json(orient="records", indent=1, double_precision=10) + "\n",
     }
     return makers[form]()
-
-
-def _safe(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows with texts that no spreadsheet takes for formulas."""
-    return table.assign(**{name: table[name].map(escaping.csv) for name in TEXTS})
 
 
 def verdict_sentence() -> str:

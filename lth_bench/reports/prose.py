@@ -104,7 +104,7 @@ def report(
     figures: Sequence[tuple[str, str]],
     analyses: Sequence[str] = (),
 ) -> str:
-    """The report as Markdown; `figures` are pairs of file stem and caption, `analyses` the parts of their sections."""
+    """The report as Markdown; `figures` are pairs of file stem and caption, `analyses` the parts of further sections."""
     rows = all_numbers(leaderboards).assign(**leaderboards.relative_costs())
     parts = [
         f"# Report: {markdown(', '.join(suite.title for suite in suites))}",

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from lth_bench.reports import prose
+from lth_bench.reports import claims, prose
 from lth_bench.reports.analyses import ShownAnalysis, sections, shown
 from lth_bench.reports.leaderboards import FORMATS, formatted
-from lth_bench.reports.suites import suite_texts
+from lth_bench.reports.suites import SuiteText, suite_texts
 from lth_bench.results.analyses import analyses
+from lth_bench.results.claims import Judged
 from lth_bench.results.frame import Results
 from lth_bench.results.leaderboard import Leaderboards, summarise
 from lth_bench.results.overlap import matrices, overlaps, write_overlaps
@@ -21,12 +22,14 @@ from lth_bench.storage.files import publish
 
 @dataclass(frozen=True)
 class Report:
-    """Results, their leaderboards, the overlaps of their masks, and what analyses found."""
+    """Results, their leaderboards, the overlaps of their masks, what analyses found, and what became of claims."""
 
     results: Results
     leaderboards: Leaderboards
     overlaps: pd.DataFrame
     analyses: list[ShownAnalysis]
+    suites: list[SuiteText]
+    claims: list[Judged]
 
 
 def compare(results: Results, equivalence: float = 0.0) -> Report:
@@ -34,7 +37,9 @@ def compare(results: Results, equivalence: float = 0.0) -> Report:
 
     Raises FileFault for tickets that do not belong to their records.
     """
-    return Report(results, summarise(results.frame, equivalence), overlaps(results), shown(analyses(results)))
+    suites, found = suite_texts(results), analyses(results)
+    judged = claims.judgements(results, suites, found)
+    return Report(results, summarise(results.frame, equivalence), overlaps(results), shown(found), suites, judged)
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:
@@ -52,7 +57,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     from lth_bench.reports.page.content import AnalysisSection, PageContent
     from lth_bench.reports.page.render import page
 
-    results, leaderboards, suites = report.results, report.leaderboards, suite_texts(report.results)
+    results, leaderboards, suites = report.results, report.leaderboards, report.suites
     boards = pictures(results, leaderboards, matrices(report.overlaps))
     analysed = pictures_of(report.analyses, leaderboards)
     drawn = [*boards, *(picture for found in analysed.values() for picture in found)]
@@ -62,7 +67,9 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     found = sections(
         report.analyses, {name: [(one.stem, one.caption) for one in those] for name, those in analysed.items()}
     )
-    publish(text, prose.report(results, leaderboards, suites, captions, found).encode())
+    publish(
+        text, prose.report(results, leaderboards, suites, captions, [*claims.section(report.claims), *found]).encode()
+    )
     svg = {picture.stem: (folder / f"{picture.stem}.svg").read_text(encoding="utf-8") for picture in drawn}
     figures = [(picture.caption, picture.kind, picture.block, svg[picture.stem]) for picture in boards]
     shown_sections = [
@@ -70,7 +77,14 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         for one in report.analyses
     ]
     content = PageContent(
-        results, leaderboards, verdicts(leaderboards), badges(leaderboards), figures, suites, shown_sections
+        results,
+        leaderboards,
+        verdicts(leaderboards),
+        badges(leaderboards),
+        figures,
+        suites,
+        shown_sections,
+        report.claims,
     )
     publish(folder / "report.html", page(content).encode())
     return [text, folder / "report.html", *(paths[0] for paths in files)]

@@ -6,6 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lth_bench.errors import FileFault
 from lth_bench.results.frame import Results
@@ -33,12 +34,17 @@ def suite_texts(results: Results) -> list[SuiteText]:
 
 def _suite_text(results: Results, name: str) -> SuiteText:
     text = next((text for place in results.directories if (text := _copy(suite_copy(place, name)))), "")
-    try:
-        fields = {} if _is_dotted(text) else tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
-        fields = {}
+    fields = fields_of(text)
     title, description = (str(fields.get(field, "")) for field in ("title", "description"))
     return SuiteText(name, title or name, description, text)
+
+
+def fields_of(text: str) -> dict[str, Any]:
+    """The fields of a suite's text; none if it cannot be read."""
+    try:
+        return {} if _is_dotted(text) else tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return {}
 
 
 def _copy(path: Path) -> str:

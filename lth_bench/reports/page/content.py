@@ -9,6 +9,7 @@ import pandas as pd
 
 from lth_bench.reports.analyses import ShownAnalysis
 from lth_bench.reports.suites import SuiteText
+from lth_bench.results.claims import Judged
 from lth_bench.results.frame import Results
 from lth_bench.results.leaderboard import Leaderboards, Place
 
@@ -36,6 +37,7 @@ class PageContent:
     figures: Sequence[tuple[str, str, Place, str]]
     suites: Sequence[SuiteText]
     analyses: Sequence[AnalysisSection] = ()
+    claims: Sequence[Judged] = ()
 
     @property
     def files(self) -> list[SuiteText]:

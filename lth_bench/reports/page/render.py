@@ -13,7 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from lth_bench.reports import analyses, latencies
+from lth_bench.reports import analyses, claims, latencies
 from lth_bench.reports.escaping import plain
 from lth_bench.reports.numbers import time_spent
 from lth_bench.reports.page import listings
@@ -28,7 +28,7 @@ from lth_bench.results.leaderboard import OUTCOMES
 EMBEDDED = 2_000  # experiments at most whose records the page holds
 LISTED = 10_000  # experiments at most that it lists all; of more, those that did not finish
 LONGEST = 600  # characters of a text; the record has all of it
-TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear", "not comparable")
+TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear", "not comparable", *claims.TONES)
 
 
 def page(content: PageContent) -> str:
@@ -82,6 +82,7 @@ def _head(content: PageContent) -> dict[str, Any]:
         "steps": (f"{evidence.computed:,}", f"{evidence.charged:,}") if evidence.charged else None,
         "work": time_spent(evidence.seconds),
         "troubles": listed("What did not finish", listings.TROUBLES, troubles) if troubles else None,
+        "claims": claims.tables(content.claims),
         "speeds": latencies.tables(measured_latencies(content.results)),
     }
 

@@ -1,0 +1,73 @@
+"""`lth-bench claims`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from lth_bench.cli.arguments import RunDirectories
+from lth_bench.cli.selection import installed_plugins
+from lth_bench.cli.terminal import finish, out, refuse
+
+if TYPE_CHECKING:
+    from lth_bench.experiments.claims import Claim
+
+STYLES = {"shown": "green", "contradicted": "red", "not told": "dim"}
+WIDTH = max(map(len, STYLES))
+
+
+class Format(StrEnum):
+    md = "md"
+    csv = "csv"
+    json = "json"
+
+
+def claims(
+    directories: RunDirectories,
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SUITE", help="Judge the claims of this suite, built-in or a .toml file, not those of the runs."
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is contradicted.")] = False,
+    format: Annotated[Format | None, typer.Option(help="Print a table in this format instead.")] = None,
+) -> None:
+    """Judge the claims of suites by the results of run directories: shown, contradicted or not told."""
+    from lth_bench.reports import claims as shown
+    from lth_bench.reports.suites import suite_texts
+    from lth_bench.results.analyses import analyses
+    from lth_bench.results.claims import judged
+    from lth_bench.results.merging import load_all
+
+    results = load_all(directories)
+    stated = _stated(suite) if suite else shown.claims_of(results, suite_texts(results))
+    if not stated:
+        refuse([f"no claims in {suite or 'the suites of these runs'}; a suite states them as [[claims]]"])
+    found = list(judged(stated, results.frame, analyses(results)))
+    if format is None:
+        for one, words, measured in shown.lines(found):
+            out.print(Text.assemble((f"{one.verdict:{WIDTH}}  ", STYLES[one.verdict]), words), soft_wrap=True)
+            out.print(Text(f"{'':{WIDTH}}  {measured}"), soft_wrap=True, style="dim")
+        counts = ", ".join(f"{sum(one.verdict == name for one in found)} {name}" for name in STYLES)
+        out.print(f"\n{counts}", markup=False)
+    else:
+        sys.stdout.write(shown.formatted(found, format.value))
+    if strict and any(one.verdict == "contradicted" for one in found):
+        raise typer.Exit(1)
+    finish(results)
+
+
+def _stated(suite: str) -> list[Claim]:
+    """The claims of a suite; ends the program if it is unusable."""
+    from lth_bench.errors import SuiteError
+    from lth_bench.experiments.plan import read_suite
+
+    try:
+        return list(read_suite(suite, installed_plugins())[1].claims)
+    except SuiteError as error:
+        refuse(error.faults)
