@@ -158,7 +158,7 @@ def _row_faults(place: str, subject: Subject, suite: Rows) -> Iterator[str]:
     if not rows:
         labels = dict.fromkeys(row.label for row in suite.rows)
         asked = subject.method + (f" with the control {subject.control}" if subject.control else "")
-        yield f"{place}: no row {asked!r} in this suite; {suggestion(asked, labels)}there are: {', '.join(labels)}"
+        yield f"{place}: no row {asked!r} in this suite; {suggestion(asked, labels)}there are: {'; '.join(labels)}"
         return
     sparsities = sorted({row.sparsity for row in rows})
     there = ", ".join(f"{sparsity:g}" for sparsity in sparsities)
@@ -185,10 +185,9 @@ def _metric_faults(place: str, subject: Subject, plugins: Plugins) -> Iterator[s
     except (LookupError, ValueError) as error:
         yield f"{place}.analysis: {error}"
         return
-    if subject.metric in METRICS and subject.metric not in getattr(
-        plugins.analyses[subject.analysis.name], "columns", ()
-    ):
-        yield f"{place}.metric: {subject.analysis.name!r} finds no {subject.metric!r}; name one of its columns"
+    columns = getattr(plugins.analyses[subject.analysis.name], "columns", {})
+    if subject.metric in METRICS and subject.metric not in columns:
+        yield f"{place}.metric: {subject.analysis.name!r} finds no {subject.metric!r}, but {', '.join(columns)}"
 
 
 def unit(subject: Subject) -> str:

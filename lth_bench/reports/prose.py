@@ -102,9 +102,9 @@ def report(
     leaderboards: Leaderboards,
     suites: Sequence[SuiteText],
     figures: Sequence[tuple[str, str]],
-    analyses: Sequence[str] = (),
+    further: Sequence[str] = (),
 ) -> str:
-    """The report as Markdown; `figures` are pairs of file stem and caption, `analyses` the parts of further sections."""
+    """The report as Markdown; `figures` are pairs of file stem and caption, `further` more parts."""
     rows = all_numbers(leaderboards).assign(**leaderboards.relative_costs())
     parts = [
         f"# Report: {markdown(', '.join(suite.title for suite in suites))}",
@@ -121,7 +121,7 @@ def report(
         "## Costs",
         *_costs(leaderboards, rows),
         *_speed(results),
-        *analyses,
+        *further,
         *_early_stop(leaderboards, rows),
         *_troubles(results.evidence),
         "## What this rests on",

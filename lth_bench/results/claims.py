@@ -177,19 +177,23 @@ def _verdict(claim: Claim, left: Floats, right: Floats) -> Verdict:
     return "shown" if shown else "contradicted" if contradicted else "not told"
 
 
+MEASURED = ("place", "left", "right", "difference", "lower", "upper", "n", "verdict", "why")
+COLUMNS_OF_CLAIMS = ("claim", "source", "metric", "relation", "by", "level", *MEASURED)
+
+
 def claims_frame(found: Sequence[Judged]) -> pd.DataFrame:
     """The verdicts as a table, a row for each."""
-    return pd.DataFrame([_record(one) for one in found], columns=[*_NAMES])
-
-
-_NAMES = (
-    *("claim", "source", "place", "metric", "relation", "by", "level", "left", "right"),
-    *("difference", "lower", "upper", "n", "verdict", "why"),
-)
+    return pd.DataFrame([_record(one) for one in found], columns=[*COLUMNS_OF_CLAIMS])
 
 
 def _record(one: Judged) -> Mapping[str, object]:
     claim = one.claim
-    stated = {"claim": claim.text, "source": claim.source, "metric": claim.subjects["left"].metric}
-    asked = {"relation": claim.relation, "by": "" if claim.by is None else str(claim.by), "level": claim.level}
-    return {**stated, **asked, **{name: getattr(one, name) for name in _NAMES if hasattr(one, name)}}
+    return {
+        "claim": claim.text,
+        "source": claim.source,
+        "metric": claim.subjects["left"].metric,
+        "relation": claim.relation,
+        "by": "" if claim.by is None else str(claim.by),
+        "level": claim.level,
+        **{name: getattr(one, name) for name in MEASURED},
+    }

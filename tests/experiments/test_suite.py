@@ -383,3 +383,56 @@ def test_patterns_and_sequels_are_targets_and_endings_of_every_method(tmp_path):
 )
 def test_bad_patterns_and_sequels_are_told(tmp_path, changes, words):
     assert words in faults(tmp_path, **changes)
+
+
+CLAIM = """
+[[claims]]
+text = "tickets win"
+left = { method = "IMP", sparsity = 0.9 }
+relation = ">"
+right = { method = "IMP", control = "redraw", sparsity = 0.9 }
+"""
+
+
+def test_claims_change_no_experiment(tmp_path):
+    assert planned(tmp_path, pruners=GOOD["pruners"] + CLAIM) == planned(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            'method = "IMP", sparsity',
+            'method = "IPM", sparsity',
+            "claims[0].left: no row 'IPM' in this suite; did you mean 'IMP'? there are: dense; IMP; IMP, redraw",
+        ),
+        (
+            '"IMP", control = "redraw"',
+            '"IMP", control = "sign"',
+            "claims[0].right: no row 'IMP with the control sign'",
+        ),
+        (
+            "sparsity = 0.9 }\nrel",
+            "sparsity = 0.8 }\nrel",
+            "claims[0].left.sparsity: 'IMP' is not asked for at 0.8, but at 0.5, 0.9",
+        ),
+        (
+            ", sparsity = 0.9 }\nrel",
+            " }\nrel",
+            "claims[0].left.sparsity: 'IMP' has several sparsities; choose one of 0.5, 0.9",
+        ),
+        (
+            "text",
+            'model = "lenet_5"\ntext',
+            "claims[0].left.model: 'lenet_5' is not a model of this suite; did you mean 'lenet_300_100'?",
+        ),
+        ("text", 'metric = "accurracy"\ntext', "claims[0].metric: no number 'accurracy'; did you mean 'accuracy'?"),
+        ("text", 'analysis = "sings"\ntext', "claims[0].analysis: no analysis 'sings'"),
+        ("text", 'analysis = "signs"\ntext', "claims[0].metric: 'signs' finds no 'accuracy', but agreement"),
+        ("text", 'where = { layer = "all" }\ntext', "claims[0].where: it chooses among the rows of an analysis"),
+        ("text", "colour = 1\ntext", "claims[0].colour: no such key"),
+        ('">"', '"more than"', "claims[0].relation"),
+    ],
+)
+def test_claims_about_what_the_suite_does_not_have(tmp_path, old, new, words):
+    assert words in faults(tmp_path, pruners=GOOD["pruners"] + CLAIM.replace(old, new, 1))
