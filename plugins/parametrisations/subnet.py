@@ -14,6 +14,7 @@ class Subnet(nn.Module):
     def __init__(self, scores: Tensor, kept: int) -> None:
         super().__init__()
         self.scores, self.kept = nn.Parameter(scores), kept
+        self.forward_density = kept / scores.numel()
 
     def forward(self, weight: Tensor) -> Tensor:
         size = self.scores.abs()
