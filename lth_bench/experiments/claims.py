@@ -108,8 +108,6 @@ class Claim(Strict):
         """A side with what it leaves to the claim."""
         taken = {name: getattr(self, name) for name in ("metric", "analysis", "where", "model", "dataset")}
         own = {name: value for name in taken if (value := getattr(side, name)) is not None}
-        if "metric" in own and "analysis" not in own and own["metric"] in METRICS:
-            taken |= {"analysis": None, "where": {}}
         return side.model_copy(update={**taken, **own})
 
     @property

@@ -130,12 +130,7 @@ def _column(name: str, values: pd.Series[Any], heads: Mapping[str, str]) -> Colu
     head = heads.get(name, name.replace("_", " "))
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return Column(head, name)
-    return Column(head, name, FORMS.get(name, _number))
-
-
-def _number(value: float) -> str:
-    """A number to three digits, or whole from a thousand on."""
-    return numbers.grouped(value) if 1e3 <= abs(value) < 1e9 else numbers.three_digits(value)
+    return Column(head, name, FORMS.get(name, numbers.short))
 
 
 def notes(one: ShownAnalysis) -> list[str]:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from lth_bench.errors import FileFault
 from lth_bench.experiments.choices import faults_of
-from lth_bench.experiments.claims import Claim, Published, Subject, unit
+from lth_bench.experiments.claims import Claim, Subject, unit
 from lth_bench.reports import numbers
 from lth_bench.reports.formats import markdown, spreadsheet
 from lth_bench.reports.suites import SuiteText, fields_of
@@ -34,8 +34,8 @@ COLUMNS = [
     Column("verdict", "verdict"),
 ]
 CAPTION = (
-    "Left and right are what the claim compares: means over the seeds that both have, or a published number; the "
-    "difference is paired by seed, with its 95 % interval unless said otherwise. Shown: all of the interval is as "
+    "Left and right are what the claim compares: means over the seeds that both have, or a number that the claim "
+    "states; the difference is paired by seed, with its 95 % interval unless said otherwise. Shown: all of the interval is as "
     "claimed; contradicted: none of it is; not told: some of it, or numbers are missing."
 )
 
@@ -69,12 +69,10 @@ def _cells(one: Judged) -> list[Cell]:
     difference = _number(one.difference, subject, one.claim.is_relative)
     bounds = [_number(bound, subject, one.claim.is_relative).text for bound in (one.lower, one.upper)]
     interval = f"[{', '.join(bounds)}]" if numbers.MISSING not in bounds else ""
-    published = isinstance(one.claim.right, Published)
-    right = _number(one.right, subject)
     return [
         *map(Cell, words),
         _number(one.left, subject),
-        Cell(right.text, notes=("(published)",), value=right.value) if published else right,
+        _number(one.right, subject),
         Cell(difference.text, interval, value=difference.value),
         Cell(claimed(one.claim)),
         Cell(str(one.n), value=one.n),
@@ -96,7 +94,7 @@ def _number(value: float, subject: Subject, is_share: bool = False) -> Cell:
     elif kind in GROUPED:
         text = numbers.grouped(value) if abs(value) < 1e6 else f"{'-' * (value < 0)}{numbers.prefixed(abs(value))}"
     else:
-        text = numbers.hundredths(value) if kind == "points" else numbers.three_digits(value)
+        text = numbers.hundredths(value) if kind == "points" else numbers.short(value)
     return Cell(text, value=value)
 
 
@@ -139,5 +137,5 @@ def _measured(one: Judged) -> str:
     kind = unit(one.claim.subjects["left"])
     difference = " ".join(filter(None, [cells["difference"].text, cells["difference"].interval]))
     seeds = f"{one.n} seed{'s' if one.n > 1 else ''}"
-    sides = f"{cells['left'].text} and {cells['right'].shown}" + (f" {kind}" if kind else "")
+    sides = f"{cells['left'].text} and {cells['right'].text}" + (f" {kind}" if kind else "")
     return f"{place}{sides}; difference {difference}, claimed {cells['claimed'].text}; {seeds}"

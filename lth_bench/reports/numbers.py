@@ -91,6 +91,11 @@ def three_digits(value: float) -> str:
     return f"{value:.3g}"
 
 
+def short(value: float) -> str:
+    """A number to three digits, or whole from a thousand on."""
+    return grouped(value) if 1e3 <= abs(value) < 1e9 else three_digits(value)
+
+
 def times(ratio: float) -> str:
     return f"{ratio:.3g}×" if ratio < math.inf else "∞"
 
