@@ -45,6 +45,7 @@ leaderboards: $(VENV)/.installed
 	for suite in $(SUITES); do \
 		$(BIN)/lth-bench report leaderboards/$$suite --tables leaderboards/$$suite --out reports/$$suite || exit 1; \
 	done
+	$(BIN)/lth-bench claims $(SUITES:%=leaderboards/%) --format md > reports/claims.md
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

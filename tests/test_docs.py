@@ -29,8 +29,10 @@ from lth_bench.experiments.plan import plan, read_suite
 from lth_bench.experiments.plugins import KINDS, Provider, load_plugins
 from lth_bench.experiments.suite import Suite
 from lth_bench.pruning import masks
+from lth_bench.reports.claims import formatted, judgements
 from lth_bench.reports.columns import NUMBERS
 from lth_bench.reports.paper.choices import TableChoices
+from lth_bench.results.frame import load
 from lth_bench.results.overlap import COLUMNS as OVERLAPS
 from lth_bench.results.statistics import mean_interval
 from lth_bench.running.preflight import preflight
@@ -154,6 +156,9 @@ def test_files_in_the_documentation_are_valid(block, example):
     if "project" in content:
         assert list(content["project"]["entry-points"]) == ["lth_bench"]
         return
+    if list(content) == ["claims"]:
+        suite = tomllib.loads((ROOT / "plugins" / "suites" / "lenet-mnist-lite.toml").read_text())
+        content = {**suite, **content}
     assert plan(Suite.model_validate(content), example.plugins, [example.folder])
 
 
@@ -369,6 +374,46 @@ def test_accuracies_that_the_page_of_methods_quotes_of_trained_networks(method, 
 
 
 @pytest.mark.parametrize(
+    ("methods", "target", "words"),
+    [
+        (["dense"], "0", "as it is reaches {:.1f} % on these"),
+        (
+            ["dense, batch norm recalibrated", "dense, then one_epoch"],
+            "0",
+            "{:.1f} % with new statistics of batch norm, {:.1f} % after",
+        ),
+        (["magnitude", "magnitude, batch norm recalibrated"], "0.7", "at 70 % goes from {:.1f} to {:.1f} %"),
+        (["SparseGPT, then one_epoch", "Wanda, then one_epoch"], "0.9", "SparseGPT ({:.1f} %) and Wanda ({:.1f} %)"),
+        (["magnitude, uniform, then one_epoch"], "0.9", "with the same share ({:.1f} %)"),
+        (
+            ["magnitude, then one_epoch", "WoodFisher, then one_epoch"],
+            "0.9",
+            "magnitude ({:.1f} %) and WoodFisher ({:.1f} %)",
+        ),
+    ],
+)
+def test_accuracies_that_the_page_of_methods_quotes_of_the_resnet(methods, target, words):
+    page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
+    found = [accuracy("pretrained-cifar10-jpeg", method, "cifar_resnet20", target) for method in methods]
+    assert words.format(*found) in page
+
+
+def test_costs_of_a_resnet_that_the_page_of_methods_quotes():
+    page = " ".join((ROOT / "docs" / "methods.md").read_text().split())
+    read = partial(accuracy, "pretrained-cifar10-jpeg", model="cifar_resnet20")
+    dense = read("dense, then one_epoch", target="0")
+    costs = [dense - read("magnitude, then one_epoch", target=target) for target in ("0.5", "0.7", "0.9")]
+    pattern = dense - read("magnitude, 2:4, then one_epoch", target="0.5")
+    assert f"50 % of weights cost magnitude {costs[0]:.1f} points and the pattern 2:4 {pattern:.1f}; " in page
+    assert f"70 % cost {costs[1]:.1f}, and 90 % {costs[2]:.1f}." in page
+    records = read_records(BOARDS / "pretrained-cifar10-jpeg")
+    minutes = sum(record.timing.seconds for record in records) / 60
+    trained = [r.timing.seconds for r in records if r.experiment.after.recipe and not r.timing.steps_looked_up]
+    assert f"{len(records)} experiments in {minutes:.0f} minutes of one core" in page
+    assert f"{np.median(trained):.0f} seconds at the median" in page
+
+
+@pytest.mark.parametrize(
     ("model", "words"),
     [
         ("lenet_300_100", "LeNet-300-100 {:.1f} points by magnitude, {:.1f} by Wanda, {:.1f} by SparseGPT"),
@@ -479,3 +524,48 @@ def test_scripts_that_the_readme_names_for_its_speeds_are_there():
     speed = (ROOT / "README.md").read_text().partition("## Speed")[2].partition("\n## ")[0]
     scripts = re.findall(r"`(\w+\.py)`", speed)
     assert len(scripts) > 5 and all((ROOT / "benchmarks" / name).exists() for name in scripts)
+
+
+STATEMENTS = [
+    ("lenet-mnist-lite", "The weights of winning tickets move more", "in {left:.0%} of pairs"),
+    (
+        "lenet-mnist-lite",
+        "The weights of one-shot tickets move more",
+        "has {left:.1%}; of these, the choice of large weights alone makes {right:.1%}",
+    ),
+    (
+        "lenet-mnist-lite",
+        "Tickets reach a low loss earlier",
+        "loss after {left:,.0f} steps, the dense network after {right:,.0f}: {verdict}",
+    ),
+    ("lenet-mnist-lite", "Masks on new weights reach it later", "masks on new weights take {left:,.0f} steps"),
+    ("lenet-mnist-lite", "LeNet is stable at step 0", "LeNet-300-100 on MNIST has {left:.2f} at step 0"),
+    ("lenet-mnist-lite", "Weights of tickets keep the signs", "in {left:.0%} of cases, on new weights in {right:.0%}"),
+    (
+        "transfer-digits",
+        "A ticket of digits works on the classes 5",
+        "are {left:.1f} points above random masks on the classes 5 to 9",
+    ),
+    ("transfer-digits", "A ticket of digits works on the classes 0", "and {left:.1f} on 0 to 4"),
+    ("transfer-digits", "A ticket is better than a random mask", "{left:.1f} where they were found: {verdict}"),
+    ("transfer-digits", "A ticket of digits works on digits with", "On permuted pixels, {left:.1f}: {verdict}"),
+    ("quickstart", "A residual network is unstable", "a barrier of {left:.2f} points at step 0"),
+    ("quickstart", "It is stable once a tenth", "and {left:.2f} from 10% on"),
+    ("moons", "A ticket's decision polygon", "after one round {left:.2f} and {right:.2f}"),
+    ("moons", "A ticket's polygon keeps form", "{verdict}"),
+]
+
+
+@pytest.mark.parametrize(("suite", "claim", "words"), STATEMENTS)
+def test_what_the_page_of_analyses_says_was_found_are_judged_claims(suite, claim, words):
+    page = " ".join((ROOT / "docs" / "analyses.md").read_text().split()).replace(" %", "%")
+    (one,) = (found for found in judgements(load(BOARDS / suite)) if found.claim.text.startswith(claim))
+    said = words.format(left=one.left, right=one.right, verdict=one.verdict)
+    assert said in page
+
+
+def test_published_claims_are_those_that_the_boards_judge():
+    boards = re.search(r"^SUITES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+    judged = [one for suite in boards for one in judgements(load(BOARDS / suite))]
+    assert (ROOT / "reports" / "claims.md").read_text() == formatted(judged, "md")
+    assert len(judged) >= 40

@@ -14,13 +14,13 @@ from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import finish, out, refuse
 
 if TYPE_CHECKING:
-    from lth_bench.experiments.claims import Claim
+    from lth_bench.experiments.claims import ClaimEntry
 
 STYLES = {"shown": "green", "contradicted": "red", "not told": "dim"}
 WIDTH = max(map(len, STYLES))
 
 
-class Format(StrEnum):
+class ClaimFormat(StrEnum):
     md = "md"
     csv = "csv"
     json = "json"
@@ -35,20 +35,17 @@ def claims(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is contradicted.")] = False,
-    format: Annotated[Format | None, typer.Option(help="Print a table in this format instead.")] = None,
+    format: Annotated[ClaimFormat | None, typer.Option(help="Print a table in this format instead.")] = None,
 ) -> None:
-    """Judge the claims of suites by the results of run directories: shown, contradicted or not told."""
+    """Judge the claims of suites by the results of run directories, each by itself: shown, contradicted or not told."""
     from lth_bench.reports import claims as shown
-    from lth_bench.reports.suites import suite_texts
-    from lth_bench.results.analyses import analyses
-    from lth_bench.results.claims import judged
-    from lth_bench.results.merging import load_all
+    from lth_bench.results.frame import load
 
-    results = load_all(directories)
-    stated = _stated(suite) if suite else shown.claims_of(results, suite_texts(results))
-    if not stated:
+    stated = _stated(suite) if suite else None
+    every = [load(directory) for directory in directories]
+    found = [one for results in every for one in shown.judgements(results, stated)]
+    if not found:
         refuse([f"no claims in {suite or 'the suites of these runs'}; a suite states them as [[claims]]"])
-    found = list(judged(stated, results.frame, analyses(results)))
     if format is None:
         for one, words, measured in shown.lines(found):
             out.print(Text.assemble((f"{one.verdict:{WIDTH}}  ", STYLES[one.verdict]), words), soft_wrap=True)
@@ -59,10 +56,13 @@ def claims(
         sys.stdout.write(shown.formatted(found, format.value))
     if strict and any(one.verdict == "contradicted" for one in found):
         raise typer.Exit(1)
-    finish(results)
+    first, *others = every
+    for other in others:
+        first.evidence.include(other.evidence)
+    finish(first)
 
 
-def _stated(suite: str) -> list[Claim]:
+def _stated(suite: str) -> list[ClaimEntry]:
     """The claims of a suite; ends the program if it is unusable."""
     from lth_bench.errors import SuiteError
     from lth_bench.experiments.plan import read_suite

@@ -45,7 +45,7 @@ class Published(Strict):
     seeds: int | None = Field(default=None, ge=2)
 
 
-class Subject(Strict):
+class Side(Strict):
     """A row of the tables, and the number of it that counts; what is left out is taken from the claim.
 
     `method` is its name in tables, or with `control` that of the method whose control it is.
@@ -65,7 +65,7 @@ def _side(value: Any) -> Any:
     return {"value": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-class Claim(Strict):
+class ClaimEntry(Strict):
     """Two sides, the number that is compared, and the relation that is said to hold between them.
 
     Without a `model` or a `dataset`, the claim is judged on each that the suite has both rows on.
@@ -78,10 +78,10 @@ class Claim(Strict):
     where: dict[str, str | int | float] = Field(default_factory=dict)
     model: str | None = None
     dataset: str | None = None
-    left: Subject
+    left: Side
     relation: Literal[">", "<", "≈", "at least by", "at most by"]
     by: Amount | None = None
-    right: Annotated[Subject | Published, BeforeValidator(_side)]
+    right: Annotated[Side | Published, BeforeValidator(_side)]
     level: float = Field(default=0.95, gt=0, lt=1)
 
     @model_validator(mode="after")
@@ -104,17 +104,17 @@ class Claim(Strict):
         """Whether the amount is a share of the right side."""
         return isinstance(self.by, str)
 
-    def subject(self, side: Subject) -> Subject:
+    def subject(self, side: Side) -> Side:
         """A side with what it leaves to the claim."""
         taken = {name: getattr(self, name) for name in ("metric", "analysis", "where", "model", "dataset")}
         own = {name: value for name in taken if (value := getattr(side, name)) is not None}
         return side.model_copy(update={**taken, **own})
 
     @property
-    def subjects(self) -> dict[str, Subject]:
+    def subjects(self) -> dict[str, Side]:
         """The sides that are rows, by name."""
         sides = {"left": self.left, "right": self.right}
-        return {name: self.subject(side) for name, side in sides.items() if isinstance(side, Subject)}
+        return {name: self.subject(side) for name, side in sides.items() if isinstance(side, Side)}
 
 
 class ClaimedRow(Protocol):
@@ -139,7 +139,7 @@ class Rows:
     datasets: Sequence[str]
 
 
-def faults(claims: Iterable[Claim], suite: Rows, plugins: Plugins) -> Iterator[str]:
+def faults(claims: Iterable[ClaimEntry], suite: Rows, plugins: Plugins) -> Iterator[str]:
     """What is wrong with claims: sentences, each with its place."""
     for number, claim in enumerate(claims):
         for name, subject in claim.subjects.items():
@@ -148,7 +148,7 @@ def faults(claims: Iterable[Claim], suite: Rows, plugins: Plugins) -> Iterator[s
             yield from _metric_faults(f"claims[{number}]", subject, plugins)
 
 
-def _row_faults(place: str, subject: Subject, suite: Rows) -> Iterator[str]:
+def _row_faults(place: str, subject: Side, suite: Rows) -> Iterator[str]:
     for kind, names in (("model", suite.models), ("dataset", suite.datasets)):
         if (given := getattr(subject, kind)) is not None and given not in names:
             yield f"{place}.{kind}: {given!r} is not a {kind} of this suite; {known_names(given, dict.fromkeys(names))}"
@@ -166,12 +166,12 @@ def _row_faults(place: str, subject: Subject, suite: Rows) -> Iterator[str]:
         yield f"{place}.sparsity: {rows[0].label!r} is not asked for at {subject.sparsity:g}, but at {there}"
 
 
-def is_named(label: str, method: str, control: str, subject: Subject) -> bool:
+def is_named(label: str, method: str, control: str, subject: Side) -> bool:
     """Whether a row is the one that a claim names, by its own name, or by its method's and its control's."""
     return subject.method == method and subject.control == control if subject.control else subject.method == label
 
 
-def _metric_faults(place: str, subject: Subject, plugins: Plugins) -> Iterator[str]:
+def _metric_faults(place: str, subject: Side, plugins: Plugins) -> Iterator[str]:
     if subject.analysis is None:
         if subject.metric not in METRICS:
             yield f"{place}.metric: no number {subject.metric!r}; {known_names(str(subject.metric), METRICS)}"
@@ -188,6 +188,6 @@ def _metric_faults(place: str, subject: Subject, plugins: Plugins) -> Iterator[s
         yield f"{place}.metric: {subject.analysis.name!r} finds no {subject.metric!r}, but {', '.join(columns)}"
 
 
-def unit(subject: Subject) -> str:
+def unit(subject: Side) -> str:
     """The unit of what a side names; "" for the numbers of analyses."""
     return "" if subject.analysis else METRICS.get(str(subject.metric), "")

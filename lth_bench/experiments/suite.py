@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
-from lth_bench.experiments.claims import Claim, Subject
+from lth_bench.experiments.claims import ClaimEntry, Side
 from lth_bench.experiments.patterns import parsed
 from lth_bench.experiments.strict import Named, Strict, finite, named
 
@@ -132,7 +132,7 @@ class Suite(Strict):
     seeds: list[Seed] = Field(min_length=1)
     controls: list[Control] = Field(default_factory=list)
     after: list[str] = Field(default=["nothing"], min_length=1)
-    claims: list[Claim] = Field(default_factory=list)
+    claims: list[ClaimEntry] = Field(default_factory=list)
 
 
 _TABLES: dict[int | str, type[BaseModel]] = {
@@ -141,9 +141,9 @@ _TABLES: dict[int | str, type[BaseModel]] = {
     "found_on": Named,
     "pruners": PrunerEntry,
     "controls": ControlEntry,
-    "claims": Claim,
-    "left": Subject,
-    "right": Subject,
+    "claims": ClaimEntry,
+    "left": Side,
+    "right": Side,
 }
 
 

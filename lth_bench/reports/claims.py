@@ -10,12 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from lth_bench.errors import FileFault
 from lth_bench.experiments.choices import faults_of
-from lth_bench.experiments.claims import Claim, Subject, unit
+from lth_bench.experiments.claims import ClaimEntry, Side, unit
 from lth_bench.reports import numbers
 from lth_bench.reports.formats import markdown, spreadsheet
-from lth_bench.reports.suites import SuiteText, fields_of
+from lth_bench.reports.suites import SuiteText, fields_of, suite_texts
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table
-from lth_bench.results.analyses import Analysis
+from lth_bench.results.analyses import analyses
 from lth_bench.results.claims import Judged, claims_frame, judged
 from lth_bench.results.frame import Results
 
@@ -35,26 +35,27 @@ COLUMNS = [
 ]
 CAPTION = (
     "Left and right are what the claim compares: means over the seeds that both have, or a number that the claim "
-    "states; the difference is paired by seed, with its 95 % interval unless said otherwise. Shown: all of the interval is as "
-    "claimed; contradicted: none of it is; not told: some of it, or numbers are missing."
+    "states; the difference is paired by seed, with its 95 % interval unless said otherwise. Shown: all of the "
+    "interval is as claimed; contradicted: none of it is; not told: some of it, or numbers are missing."
 )
 
 
-def claims_of(results: Results, suites: Sequence[SuiteText]) -> list[Claim]:
+def claims_of(results: Results, suites: Sequence[SuiteText]) -> list[ClaimEntry]:
     """The claims of suites, in their order; the evidence has the suites whose claims cannot be used."""
-    found: list[Claim] = []
+    found: list[ClaimEntry] = []
     for suite in suites:
         try:
-            found += TypeAdapter(list[Claim]).validate_python(fields_of(suite.text).get("claims", []))
+            found += TypeAdapter(list[ClaimEntry]).validate_python(fields_of(suite.text).get("claims", []))
         except ValidationError as error:
             fault = FileFault(f"the claims of the suite {suite.name} cannot be used: {'; '.join(faults_of(error))}")
             results.evidence.leave_out("", f"suites/{suite.name}.toml", fault)
     return found
 
 
-def judgements(results: Results, suites: Sequence[SuiteText], analyses: Sequence[Analysis]) -> list[Judged]:
-    """What became of the claims of suites."""
-    return list(judged(claims_of(results, suites), results.frame, analyses))
+def judgements(results: Results, stated: Sequence[ClaimEntry] | None = None) -> list[Judged]:
+    """What becomes of these claims, by default those of the suites behind the results."""
+    claims = claims_of(results, suite_texts(results)) if stated is None else stated
+    return list(judged(claims, results.frame, analyses(results))) if claims else []
 
 
 def tables(found: Sequence[Judged]) -> list[Table]:
@@ -84,7 +85,7 @@ def _named(text: str, one: Judged) -> str:
     return text if one.claim.level == 0.95 else f"{text} (level {one.claim.level:g})"
 
 
-def _number(value: float, subject: Subject, is_share: bool = False) -> Cell:
+def _number(value: float, subject: Side, is_share: bool = False) -> Cell:
     """A number of a side, or a difference as a share of the right one."""
     if pd.isna(value):
         return NOTHING
@@ -98,7 +99,7 @@ def _number(value: float, subject: Subject, is_share: bool = False) -> Cell:
     return Cell(text, value=value)
 
 
-def claimed(claim: Claim) -> str:
+def claimed(claim: ClaimEntry) -> str:
     """What a claim says of the difference, in short: "≥ 0.5 points"."""
     sign = {"at least by": "≥", "at most by": "≤", "≈": "0 ±"}.get(claim.relation, claim.relation)
     words = "0" if claim.by is None else str(claim.by)

@@ -10,7 +10,7 @@ import pandas as pd
 from lth_bench.reports import claims, prose
 from lth_bench.reports.analyses import ShownAnalysis, sections, shown
 from lth_bench.reports.leaderboards import FORMATS, formatted
-from lth_bench.reports.suites import SuiteText, suite_texts
+from lth_bench.reports.suites import suite_texts
 from lth_bench.results.analyses import analyses
 from lth_bench.results.claims import Judged
 from lth_bench.results.frame import Results
@@ -28,7 +28,6 @@ class Report:
     leaderboards: Leaderboards
     overlaps: pd.DataFrame
     analyses: list[ShownAnalysis]
-    suites: list[SuiteText]
     claims: list[Judged]
 
 
@@ -37,9 +36,8 @@ def compare(results: Results, equivalence: float = 0.0) -> Report:
 
     Raises FileFault for tickets that do not belong to their records.
     """
-    suites, found = suite_texts(results), analyses(results)
-    judged = claims.judgements(results, suites, found)
-    return Report(results, summarise(results.frame, equivalence), overlaps(results), shown(found), suites, judged)
+    boards, found = summarise(results.frame, equivalence), shown(analyses(results))
+    return Report(results, boards, overlaps(results), found, claims.judgements(results))
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:
@@ -57,7 +55,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
     from lth_bench.reports.page.content import AnalysisSection, PageContent
     from lth_bench.reports.page.render import page
 
-    results, leaderboards, suites = report.results, report.leaderboards, report.suites
+    results, leaderboards, suites = report.results, report.leaderboards, suite_texts(report.results)
     boards = pictures(results, leaderboards, matrices(report.overlaps))
     analysed = pictures_of(report.analyses, leaderboards)
     drawn = [*boards, *(picture for found in analysed.values() for picture in found)]

@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 import scipy  # type: ignore[import-untyped]
 
-from lth_bench.experiments.claims import METRICS, Claim, Published, Subject
+from lth_bench.experiments.claims import METRICS, ClaimEntry, Published, Side
 from lth_bench.results.analyses import Analysis
 from lth_bench.results.arrays import Floats
 from lth_bench.results.leaderboard import MEANS, MET
@@ -30,7 +30,7 @@ class Judged:
     level. `why` says what is missing for a verdict.
     """
 
-    claim: Claim
+    claim: ClaimEntry
     place: str
     verdict: Verdict = "not told"
     why: str = ""
@@ -42,7 +42,7 @@ class Judged:
     n: int = 0
 
 
-def judged(claims: Sequence[Claim], frame: pd.DataFrame, analyses: Sequence[Analysis]) -> Iterator[Judged]:
+def judged(claims: Sequence[ClaimEntry], frame: pd.DataFrame, analyses: Sequence[Analysis]) -> Iterator[Judged]:
     """Every claim, once for each data set and model that it is about; a claim without any has no place."""
     done = frame[frame["status"] == "done"]
     for claim in claims:
@@ -64,7 +64,7 @@ def _flat(places: Sequence[Sequence[tuple[str, str]]]) -> list[tuple[str, str]]:
     return [place for found in places for place in found]
 
 
-def _rows(frame: pd.DataFrame, subject: Subject) -> pd.DataFrame:
+def _rows(frame: pd.DataFrame, subject: Side) -> pd.DataFrame:
     """The rows of results that a side of a claim names."""
     rows = frame[frame["method"] == subject.method]
     if subject.control:
@@ -77,7 +77,7 @@ def _rows(frame: pd.DataFrame, subject: Subject) -> pd.DataFrame:
     return rows
 
 
-def _judged(claim: Claim, place: str, done: pd.DataFrame, analyses: Sequence[Analysis]) -> Judged:
+def _judged(claim: ClaimEntry, place: str, done: pd.DataFrame, analyses: Sequence[Analysis]) -> Judged:
     found, missing = {}, []
     for name, subject in claim.subjects.items():
         values = _values(_rows(done, subject), subject, analyses)
@@ -104,7 +104,7 @@ def _judged(claim: Claim, place: str, done: pd.DataFrame, analyses: Sequence[Ana
     )
 
 
-def _values(rows: pd.DataFrame, subject: Subject, analyses: Sequence[Analysis]) -> pd.Series[float]:
+def _values(rows: pd.DataFrame, subject: Side, analyses: Sequence[Analysis]) -> pd.Series[float]:
     """The number of a side by seed; of several rows of an analysis, their mean."""
     if subject.analysis is None:
         column = COLUMNS[str(subject.metric)]
@@ -119,12 +119,12 @@ def _values(rows: pd.DataFrame, subject: Subject, analyses: Sequence[Analysis]) 
     return pd.to_numeric(chosen[subject.metric], errors="coerce").groupby(chosen["seed"]).mean().dropna()
 
 
-def _is_meant(one: Analysis, subject: Subject) -> bool:
+def _is_meant(one: Analysis, subject: Side) -> bool:
     assert subject.analysis is not None
     return one.choice.name == subject.analysis.name and one.choice.arguments == subject.analysis.arguments
 
 
-def _missing(subject: Subject, analyses: Sequence[Analysis]) -> str:
+def _missing(subject: Side, analyses: Sequence[Analysis]) -> str:
     """Why a side has no numbers."""
     at = f" at {subject.sparsity:g}" if subject.sparsity is not None else ""
     row = subject.method + (f", {subject.control}" if subject.control else "") + at
@@ -136,7 +136,7 @@ def _missing(subject: Subject, analyses: Sequence[Analysis]) -> str:
 
 
 def _difference(
-    claim: Claim, left: Floats, right: Floats, share: float, amount: float = 0.0
+    claim: ClaimEntry, left: Floats, right: Floats, share: float, amount: float = 0.0
 ) -> tuple[float, float, float]:
     """The mean of left - (1 + share) * right - amount over seeds, and its bounds."""
     interval = mean_interval((left - (1 + share) * right - amount)[None], claim.level)
@@ -160,7 +160,7 @@ def _welch(left: Floats, spread: float, seeds: int, level: float) -> float:
     return float(scipy.special.stdtrit(freedom, (1 + level) / 2)) * math.sqrt(ours + theirs)
 
 
-def _verdict(claim: Claim, left: Floats, right: Floats) -> Verdict:
+def _verdict(claim: ClaimEntry, left: Floats, right: Floats) -> Verdict:
     """What the interval of the difference to what is claimed shows."""
     share, amount = (claim.amount, 0.0) if claim.is_relative else (0.0, claim.amount)
     _, lower, upper = _difference(claim, left, right, share, amount)

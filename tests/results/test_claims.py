@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from lth_bench.experiments.claims import METRICS, Claim
+from lth_bench.experiments.claims import METRICS, ClaimEntry
 from lth_bench.experiments.experiment import Choice
 from lth_bench.reports.claims import formatted, lines
 from lth_bench.results.claims import COLUMNS, judged
@@ -33,7 +33,7 @@ def results(tmp_path, **accuracies):
 
 def claim(relation, by=None, right=None, **more):
     stated = {"text": "so", "left": {"method": "imp"}, "relation": relation, "right": right or {"method": "dense"}}
-    return Claim.model_validate(stated | ({} if by is None else {"by": by}) | more)
+    return ClaimEntry.model_validate(stated | ({} if by is None else {"by": by}) | more)
 
 
 def one(stated, frame, analyses=()):
@@ -193,7 +193,7 @@ def test_numbers_of_analyses_are_chosen_by_parameters_and_rows(tmp_path):
 )
 def test_claims_that_say_nothing_are_refused(changes, words):
     with pytest.raises(ValidationError, match=words.replace("(", r"\(")):
-        Claim.model_validate({"text": "so", "left": {"method": "a"}, "right": {"method": "b"}, **changes})
+        ClaimEntry.model_validate({"text": "so", "left": {"method": "a"}, "right": {"method": "b"}, **changes})
 
 
 def test_every_metric_is_a_column_of_results(tmp_path):
