@@ -44,7 +44,11 @@ def claims(
     stated = _stated(suite) if suite else None
     every = [load(directory) for directory in directories]
     found = [one for results in every for one in shown.judgements(results, stated)]
+    first, *others = every
+    for other in others:
+        first.evidence.include(other.evidence)
     if not found:
+        finish(first)
         refuse([f"no claims in {suite or 'the suites of these runs'}; a suite states them as [[claims]]"])
     if format is None:
         for one, words, measured in shown.lines(found):
@@ -54,12 +58,9 @@ def claims(
         out.print(f"\n{counts}", markup=False)
     else:
         sys.stdout.write(shown.formatted(found, format.value))
+    finish(first)
     if strict and any(one.verdict == "contradicted" for one in found):
         raise typer.Exit(1)
-    first, *others = every
-    for other in others:
-        first.evidence.include(other.evidence)
-    finish(first)
 
 
 def _stated(suite: str) -> list[ClaimEntry]:
