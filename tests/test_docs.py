@@ -33,6 +33,7 @@ from lth_bench.pruning import masks
 from lth_bench.reports.claims import formatted, judgements
 from lth_bench.reports.columns import NUMBERS
 from lth_bench.reports.paper.choices import TableChoices
+from lth_bench.results.analyses import analyses
 from lth_bench.results.frame import load
 from lth_bench.results.overlap import COLUMNS as OVERLAPS
 from lth_bench.results.statistics import mean_interval
@@ -530,6 +531,12 @@ def test_scripts_that_the_readme_names_for_its_speeds_are_there():
     assert len(scripts) > 5 and all((ROOT / "benchmarks" / name).exists() for name in scripts)
 
 
+def judged_on(suite):
+    """The claims of a published board."""
+    board = load(BOARDS / suite)
+    return judgements(board, analyses(board))
+
+
 STATEMENTS = [
     ("lenet-mnist-lite", "The weights of winning tickets move more", "in {left:.0%} of pairs"),
     (
@@ -568,18 +575,18 @@ STATEMENTS = [
 @pytest.mark.parametrize(("suite", "claim", "words"), STATEMENTS)
 def test_what_the_page_of_analyses_says_was_found_are_judged_claims(suite, claim, words):
     page = " ".join((ROOT / "docs" / "analyses.md").read_text().split()).replace(" %", "%")
-    (one,) = (found for found in judgements(load(BOARDS / suite)) if claim in found.claim.text)
+    (one,) = (found for found in judged_on(suite) if claim in found.claim.text)
     said = words.format(left=one.left, right=one.right, verdict=one.verdict)
     assert said in page
 
 
 def test_published_claims_are_those_that_the_boards_judge():
     boards = re.search(r"^SUITES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
-    judged = [one for suite in boards for one in judgements(load(BOARDS / suite))]
+    judged = [one for suite in boards for one in judged_on(suite)]
     assert (ROOT / "reports" / "claims.md").read_text() == formatted(judged, "md")
     counts = Counter(one.verdict for one in judged)
     words = f"{counts['shown']} are shown, {counts['contradicted']} contradicted and {counts['not told']} not told"
     readme = (ROOT / "README.md").read_text()
     assert f"Of the {len(judged)} that" in readme and words in readme
     ((name, shown),) = re.findall(r"<!-- claims: (\S+) -->\n(.*?)<!-- end -->", readme, re.S)
-    assert shown.strip() == formatted(judgements(load(BOARDS / name)), "md").strip()
+    assert shown.strip() == formatted(judged_on(name), "md").strip()

@@ -39,11 +39,12 @@ def claims(
 ) -> None:
     """Judge the claims of suites by the results of run directories, each by itself: shown, contradicted or not told."""
     from lth_bench.reports import claims as shown
+    from lth_bench.results.analyses import analyses
     from lth_bench.results.frame import load
 
     stated = _stated(suite) if suite else None
     every = [load(directory) for directory in directories]
-    found = [one for results in every for one in shown.judgements(results, stated)]
+    found = [one for results in every for one in shown.judgements(results, analyses(results), stated)]
     first, *others = every
     for other in others:
         first.evidence.include(other.evidence)

@@ -152,7 +152,7 @@ def _row_faults(place: str, subject: Side, suite: Rows) -> Iterator[str]:
     for kind, names in (("model", suite.models), ("dataset", suite.datasets)):
         if (given := getattr(subject, kind)) is not None and given not in names:
             yield f"{place}.{kind}: {given!r} is not a {kind} of this suite; {known_names(given, dict.fromkeys(names))}"
-    rows = [row for row in suite.rows if is_named(row.label, row.pruner_label, row.control_name, subject)]
+    rows = [row for row in suite.rows if _is_named(row.label, row.pruner_label, row.control_name, subject)]
     if not rows:
         labels = dict.fromkeys(row.label for row in suite.rows)
         asked = subject.method + (f" with the control {subject.control}" if subject.control else "")
@@ -166,7 +166,7 @@ def _row_faults(place: str, subject: Side, suite: Rows) -> Iterator[str]:
         yield f"{place}.sparsity: {rows[0].label!r} is not asked for at {subject.sparsity:g}, but at {there}"
 
 
-def is_named(label: str, method: str, control: str, subject: Side) -> bool:
+def _is_named(label: str, method: str, control: str, subject: Side) -> bool:
     """Whether a row is the one that a claim names, by its own name, or by its method's and its control's."""
     return subject.method == method and subject.control == control if subject.control else subject.method == label
 

@@ -15,13 +15,11 @@ from lth_bench.reports import numbers
 from lth_bench.reports.formats import markdown, spreadsheet
 from lth_bench.reports.suites import SuiteText, fields_of, suite_texts
 from lth_bench.reports.table import NOTHING, Cell, Column, Row, Table
-from lth_bench.results.analyses import analyses
+from lth_bench.results.analyses import Analysis
 from lth_bench.results.claims import Judged, claims_frame, judged
 from lth_bench.results.frame import Results
 
-FORMATS = ("md", "csv", "json")
 GROUPED = ("steps", "FLOPs", "bytes", "weights")  # units of large numbers
-TONES = {"shown": "up", "contradicted": "down", "not told": ""}
 COLUMNS = [
     Column("claim"),
     Column("source"),
@@ -52,10 +50,12 @@ def claims_of(results: Results, suites: Sequence[SuiteText]) -> list[ClaimEntry]
     return found
 
 
-def judgements(results: Results, stated: Sequence[ClaimEntry] | None = None) -> list[Judged]:
+def judgements(
+    results: Results, analyses: Sequence[Analysis], stated: Sequence[ClaimEntry] | None = None
+) -> list[Judged]:
     """What becomes of these claims, by default those of the suites behind the results."""
     claims = claims_of(results, suite_texts(results)) if stated is None else stated
-    return list(judged(claims, results.frame, analyses(results))) if claims else []
+    return list(judged(claims, results.frame, analyses))
 
 
 def tables(found: Sequence[Judged]) -> list[Table]:
@@ -77,7 +77,7 @@ def _cells(one: Judged) -> list[Cell]:
         Cell(difference.text, interval, value=difference.value),
         Cell(claimed(one.claim)),
         Cell(str(one.n), value=one.n),
-        Cell(one.verdict, notes=(one.why,) if one.why else (), tone=TONES[one.verdict]),
+        Cell(one.verdict, notes=(one.why,) if one.why else ()),
     ]
 
 
@@ -113,7 +113,7 @@ def section(found: Sequence[Judged]) -> list[str]:
 
 
 def formatted(found: Sequence[Judged], form: str) -> str:
-    """Claims in one of `FORMATS`: "md" as a table, "csv" and "json" with all numbers."""
+    """Claims in a format: "md" as a table, "csv" and "json" with all numbers."""
     frame = claims_frame(found)
     makers: dict[str, Callable[[], str]] = {
         "md": lambda: markdown.document(tables(found)),

@@ -36,8 +36,8 @@ def compare(results: Results, equivalence: float = 0.0) -> Report:
 
     Raises FileFault for tickets that do not belong to their records.
     """
-    boards, found = summarise(results.frame, equivalence), shown(analyses(results))
-    return Report(results, boards, overlaps(results), found, claims.judgements(results))
+    boards, found = summarise(results.frame, equivalence), analyses(results)
+    return Report(results, boards, overlaps(results), shown(found), claims.judgements(results, found))
 
 
 def write_tables(report: Report, folder: Path) -> list[Path]:

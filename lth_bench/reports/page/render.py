@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -21,6 +21,7 @@ from lth_bench.reports.page.boards import boards, placed
 from lth_bench.reports.page.content import PageContent
 from lth_bench.reports.page.listings import listed
 from lth_bench.reports.page.svg import cleaned
+from lth_bench.results.claims import Verdict
 from lth_bench.results.frame import rows_of
 from lth_bench.results.latencies import latencies as measured_latencies
 from lth_bench.results.leaderboard import OUTCOMES
@@ -28,7 +29,7 @@ from lth_bench.results.leaderboard import OUTCOMES
 EMBEDDED = 2_000  # experiments at most whose records the page holds
 LISTED = 10_000  # experiments at most that it lists all; of more, those that did not finish
 LONGEST = 600  # characters of a text; the record has all of it
-TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear", "not comparable", *claims.TONES)
+TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear", "not comparable", *get_args(Verdict))
 
 
 def page(content: PageContent) -> str:
