@@ -35,7 +35,7 @@ class Adapters:
     `keep`: the layers that are kept dense, that is, not pruned (`layer_roles.py`).
     `weights`: what identifies a file of weights that every seed starts from (`weights.py`, `loading.py`).
     `weights_from`: "timm" reads the file as timm reads its own checkpoints (`checkpoints.py`, `pretrained.py`).
-    `normalisation`: that of the images that the weights were trained on; None takes the data set's.
+    `normalisation`: that of the images that the network sees; None takes the data set's.
     `output_layer`: "new" leaves the file's output layer out and draws another one for every seed.
     """
 
@@ -58,8 +58,6 @@ class Adapters:
             raise ValueError("timm's checkpoint is asked for beside the arguments of a model, by pretrained = true")
         if self.output_layer == "new" and not self.weights:
             raise ValueError("output_layer = 'new' replaces that of a file; name it by weights = 'PATH'")
-        if self.normalisation and not self.weights:
-            raise ValueError("mean and std are those of the weights of a file; name it by weights = 'PATH'")
         if self.weights and (changed := self._overwritten()):
             raise ValueError(f"{changed} changes how a network starts, but weights come from a file; leave it out")
 

@@ -159,6 +159,19 @@ def test_moons_are_those_of_scikit_learn_in_steps_of_a_64th():
         assert np.abs((images[:, :, 0, 0] - 128.0) / 64 + [0.5, 0.25] - points).max() <= 1 / 128
 
 
+def test_noise_has_the_shape_and_the_classes_that_are_asked_for_and_is_always_the_same():
+    noise = DATASETS["noise"](size=5, channels=2, classes=1000)()
+    for split, count in (("train", 320), ("test", 20)):
+        images, labels = noise.read(split, None)
+        assert (images.dtype, images.shape) == (np.uint8, (count, 2, 5, 5))
+        assert labels.tolist() == list(range(count))
+        assert (images == noise.read(split, None)[0]).all()
+    images, _ = noise.read("train", None)
+    assert len(noise.mean) == len(noise.std) == 2 and noise.classes == 1000
+    assert np.allclose(images.mean() / 255, noise.mean, atol=0.01)
+    assert np.allclose(images.std() / 255, noise.std, atol=0.01)
+
+
 def test_a_data_set_that_reads_something_else_is_refused():
     images, labels = np.zeros((4, 1, 2, 2), np.uint8), np.array([0, 1, 2, 9])
     dataset = Dataset("toy", 10, (0.5,), (0.5,), 1, lambda split, root: (images, labels))

@@ -90,6 +90,11 @@ def test_a_checkpoint_of_a_url_lies_in_the_cache_of_torch(tmp_path, cache):
     assert planned(tmp_path, "pretrained = true", name).weights == place
 
 
+def test_a_model_without_a_file_may_have_a_normalisation_of_its_own(tmp_path, cache):
+    pixels = planned(tmp_path, "mean = [0.0], std = [1.0]", "lenet_300_100").experiment.model
+    assert pixels.arguments == {"normalisation": {"mean": [0.0], "std": [1.0]}}
+
+
 def test_normalisation_is_part_of_an_experiment_where_it_is_not_that_of_the_data(tmp_path, cache):
     in_hub_cache(cache, REPOSITORY).write_bytes(b"one")
     (tmp_path / "a.safetensors").write_bytes(b"one")
@@ -131,7 +136,7 @@ def test_normalisation_is_part_of_an_experiment_where_it_is_not_that_of_the_data
         (NAME, 'weights = "a.pth", mean = [0.5], std = [0]', "std above 0; found (0.5,) and (0.0,)"),
         (NAME, 'weights = "a.pth", mean = [0.5], std = [inf]', "mean and std must be finite numbers"),
         (NAME, 'weights = "a.pth", mean = [1], std = [1], normalisation = "data"', "leave it or those out"),
-        (NAME, "mean = [0.5], std = [1]", "mean and std are those of the weights of a file; name it by weights ="),
+        (NAME, "mean = [0.5], std = [0]", "std above 0; found (0.5,) and (0.0,)"),
         (NAME, "arguments = { pretrained = true }", "pretrained = true stands beside the arguments, not among them"),
         (NAME, "arguments = { weights_from = 'timm' }", "is asked for beside the arguments of a model, by pretrained"),
     ],
