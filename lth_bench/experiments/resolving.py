@@ -103,7 +103,10 @@ class Resolver:
         self._model_labels = _labels(self._plugins.models, zip(models, suite.models, strict=True))
         rows = [row for i, entry in enumerate(suite.pruners) for row in self._rows(f"pruners[{i}]", entry)]
         self._check_origins(rows, datasets)
-        names = (_names(entries) for entries in (suite.models, suite.datasets))
+        names = (
+            _names(self._plugins.models, zip(models, suite.models, strict=True)),
+            _names(self._plugins.datasets, zip(resolved, suite.datasets, strict=True)),
+        )
         self.faults += claims.faults(suite.claims, claims.Rows(rows, *names), self._plugins)
         for seed, dataset, model, row in product(suite.seeds, datasets, models, rows):
             if model.name in row.models:
@@ -253,9 +256,12 @@ def _labels(registry: Registry, entries: Iterable[tuple[Choice | None, Labelled]
     return {str(choice): text for choice, text in labels if text != label(choice)}
 
 
-def _names(entries: Iterable[Labelled]) -> list[str]:
-    """All names of models or data sets that a claim may use."""
-    return [name for entry in entries for name in (entry.label, entry.name) if name]
+def _names(registry: Registry, entries: Iterable[tuple[Choice | None, Labelled]]) -> list[str]:
+    """All names of models or data sets that a claim may use: as tables call them, and as the suite does."""
+    shown = (
+        (_label(registry, choice, entry.label) if choice else entry.label, entry.name) for choice, entry in entries
+    )
+    return [name for names in shown for name in names if name]
 
 
 def _label(registry: Registry, choice: Choice, given: str | None) -> str:

@@ -398,6 +398,12 @@ def test_claims_change_no_experiment(tmp_path):
     assert planned(tmp_path, pruners=GOOD["pruners"] + CLAIM) == planned(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["lenet_300_100", "LeNet-300-100"])
+def test_claims_may_name_a_model_as_the_suite_or_as_tables_do(tmp_path, name):
+    claim = CLAIM.replace("text", f'model = "{name}"\ntext', 1)
+    assert planned(tmp_path, pruners=GOOD["pruners"] + claim) == planned(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
