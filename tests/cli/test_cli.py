@@ -244,7 +244,7 @@ def test_a_plugin_that_takes_a_name_of_timm_stops_its_own_model_only(tmp_path):
     [
         (
             ["run", "quickstar"],
-            ["no suite 'quickstar'; did you mean 'quickstart'? known: cifar10-resnet20-lite, lenet-mnist"],
+            ["no suite 'quickstar'; did you mean 'quickstart'? known: cifar10-resnet20-lite, dst-mnist"],
         ),
         (["run", "quickstart", "--only", "colour == 1"], ["--only 'colour == 1'", "columns: dataset, model"]),
         (["run", "quickstart", "--only", "seed > 99"], ["leaves none of the 126 experiments"]),
