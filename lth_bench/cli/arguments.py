@@ -63,6 +63,19 @@ Redo = Annotated[
         "is moved into OUT/redone/. Columns as for --only.",
     ),
 ]
+Until = Annotated[
+    str | None,
+    typer.Option("--until", metavar="TIME", help="Stop at checkpoints when so much time is nearly over, such as 2h."),
+]
+On = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="ENGINE",
+        help="Let this engine supply the processes; its own options follow, such as --on slurm --time 2h. "
+        "`lth-bench list engines` names them.",
+    ),
+]
 MixCode = Annotated[bool, typer.Option("--mix-code", help="Go on although code has changed since records were made.")]
 StoreFolder = Annotated[
     Path | None,

@@ -22,10 +22,11 @@ from lth_bench.cli.figure import figure
 from lth_bench.cli.latency import latency
 from lth_bench.cli.plan import plan
 from lth_bench.cli.report import leaderboard, report
-from lth_bench.cli.run import run
+from lth_bench.cli.run import MORE_OPTIONS, run
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.table import table
 from lth_bench.cli.terminal import out, refuse, say
+from lth_bench.cli.work import work
 
 OBJECTS = 100_000
 """New objects between two looks of the garbage collector: a command makes few cycles, and imports make none."""
@@ -46,6 +47,7 @@ class Kind(StrEnum):
     recipes = "recipes"
     suites = "suites"
     analyses = "analyses"
+    engines = "engines"
 
 
 def main() -> None:
@@ -103,18 +105,21 @@ def status(directory: RunDirectory) -> None:
     The exit status is 1 if a file cannot be read.
     """
     from lth_bench.cli.display import print_state
+    from lth_bench.cli.engines import print_jobs
     from lth_bench.running.code import mixtures
     from lth_bench.running.status import survey
 
     surveyed = survey(directory)
     print_state(out, surveyed)
+    print_jobs(directory)
     for text in mixtures(directory, [item.identity for item in surveyed if item.identity]):
         say(out, text)
     if any(item.state in ("damaged", "unreadable") for item in surveyed):
         raise typer.Exit(1)
 
 
-for command in (run, status, plan, analyse, leaderboard, claims, report, table, figure, latency, doctor, export):
+app.command(context_settings=MORE_OPTIONS)(run)
+for command in (work, status, plan, analyse, leaderboard, claims, report, table, figure, latency, doctor, export):
     app.command()(command)
 app.command("list")(list_)
 app.add_typer(store.app, name="store")

@@ -18,6 +18,7 @@ from lth_bench.cli.arguments import (
     MixCode,
     NoReport,
     NoStore,
+    On,
     Only,
     Output,
     Redo,
@@ -28,6 +29,7 @@ from lth_bench.cli.arguments import (
     TrainedOn,
     Workers,
 )
+from lth_bench.cli.engines import chosen_engine, supply
 from lth_bench.cli.preconditions import (
     download_absent,
     download_checkpoints,
@@ -42,11 +44,17 @@ from lth_bench.cli.working import display, fork_server, work
 
 if TYPE_CHECKING:
     from lth_bench.results.frame import Results
+    from lth_bench.running.engines import Engine
+    from lth_bench.running.pool import WorkerPool
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import Identity
 
 
+MORE_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}  # those of engines
+
+
 def run(
+    context: typer.Context,
     suite: SuiteName,
     directory: Output = None,
     workers: Workers = None,
@@ -63,6 +71,7 @@ def run(
     memory_limit: MemoryLimit = None,
     stall_limit: StallLimit = "30m",
     no_report: NoReport = False,
+    on: On = None,
 ) -> None:
     """Run the missing experiments of a suite, then print its leaderboard."""
     from lth_bench.running.code import Code
@@ -72,6 +81,7 @@ def run(
     limits = read_limits(time_limit, memory_limit, stall_limit)
     server = fork_server()
     plugins = installed_plugins()
+    engine = chosen_engine(plugins, on, context)
     if download:
         download_checkpoints(suite, plugins, data)
     selected = select(suite, only, plugins, data, redo)
@@ -89,7 +99,10 @@ def run(
         refuse_places(sweep, selected.suite)
         if download:
             download_absent(plugins, selected.chosen, data)
-        _run_missing(sweep, selected, todo, workers, None if no_report else _preparation())
+        if engine is not None:
+            _hand_over(sweep, selected, todo, engine, workers)
+        else:
+            _run_missing(sweep, selected, todo, workers, None if no_report else _preparation())
     else:
         server.stop()
         _tell_complete(directory, selected)
@@ -105,17 +118,12 @@ def _run_missing(
     What the report needs is imported meanwhile.
     """
     from lth_bench.running.pool import WorkerPool
-    from lth_bench.running.status import put_aside
 
     pool = WorkerPool(sweep, len(todo), workers)
     if preparing:
         preparing.start()
     try:
-        if faults := pool.check(todo):
-            refuse(faults)
-        _write_plan(sweep.directory, selected)
-        if count := put_aside(sweep.directory, selected.redone):
-            out.print(f"{selected.suite}: {count} records are now in {sweep.directory}/redone/")
+        _prepare(sweep, selected, todo, pool)
         count = len(pool.processes)
         crowd = f"{count} worker{'s' * (count > 1)}"
         what = f"{len(todo)} of {len(selected.chosen)} experiments to run on {crowd}"
@@ -127,6 +135,33 @@ def _run_missing(
             preparing.join()
     finally:
         pool.dismiss()
+
+
+def _hand_over(sweep: Sweep, selected: Selection, todo: list[Identity], engine: Engine, workers: int | None) -> None:
+    """Checks these experiments, and has an engine supply the processes that run them."""
+    from lth_bench.running.orders import put_failed_aside
+    from lth_bench.running.pool import WorkerPool
+
+    pool = WorkerPool(sweep, len(todo), 1)
+    try:
+        _prepare(sweep, selected, todo, pool)
+    finally:
+        pool.dismiss()
+    put_failed_aside(sweep.directory, todo)
+    supply(engine, sweep, todo, workers, selected.suite)
+
+
+def _prepare(sweep: Sweep, selected: Selection, todo: list[Identity], pool: WorkerPool) -> None:
+    """Checks these experiments, and writes what is planned and what is to be done."""
+    from lth_bench.running.orders import write_order
+    from lth_bench.running.status import put_aside
+
+    if faults := pool.check(todo):
+        refuse(faults)
+    _write_plan(sweep.directory, selected)
+    if count := put_aside(sweep.directory, selected.redone):
+        out.print(f"{selected.suite}: {count} records are now in {sweep.directory}/redone/")
+    write_order(sweep, todo)
 
 
 def _tell_complete(directory: Path, selected: Selection) -> None:

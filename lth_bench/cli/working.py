@@ -25,17 +25,23 @@ def fork_server() -> ForkServer:
     return server
 
 
-def work(sweep: Sweep, todo: list[Identity], pool: WorkerPool, tell: Tell, kept: str) -> None:
-    """Runs a sweep; the first Ctrl-C or SIGTERM stops it at checkpoints, the second at once, saying what is `kept`."""
-    from lth_bench.running.interrupts import stopping
+def work(
+    sweep: Sweep, todo: list[Identity], pool: WorkerPool, tell: Tell, kept: str, time: float | None = None
+) -> None:
+    """Runs a sweep; the first Ctrl-C or SIGTERM stops it at checkpoints, the second at once, saying what is `kept`.
+
+    So does the end of its `time` in seconds, if that is limited.
+    """
+    from lth_bench.running import engines
+    from lth_bench.running.interrupts import TIME_OVER, stopping
     from lth_bench.running.supervisor import run_all
 
     queue = sweep.queue(todo)
-    with stopping(queue, lambda text: err.print(text, markup=False, soft_wrap=True)) as received:
+    with stopping(queue, lambda text: err.print(text, markup=False, soft_wrap=True), time) as received:
         run_all(sweep, queue, pool, tell)
     if received:
         err.print(f"\nStopped; {kept}.", markup=False, soft_wrap=True)
-        raise typer.Exit(128 + received[0])
+        raise typer.Exit(engines.TIME_OVER if received[0] == TIME_OVER else 128 + received[0])
 
 
 def display(total: int) -> Any:

@@ -56,3 +56,11 @@ def register_analyses(register: Callable[[str, type], None]) -> None:
     Class attributes, if it has them: `question`, what it asks of tickets; `caption`, how to read its figure and table;
     and `reads_ticket = False` or `reads_data = False`, if records are enough, or tickets.
     """
+
+
+@hookspec
+def register_engines(register: Callable[[str, type], None]) -> None:
+    """Call `register(name, engine)`: a frozen dataclass whose instances are called with a Work, and supply processes.
+
+    Its fields are options of `lth-bench run --on NAME`. See `lth_bench.running.engines.Engine` for the rest.
+    """

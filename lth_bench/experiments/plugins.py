@@ -28,9 +28,10 @@ KINDS = {
     "recipes": "recipe",
     "suites": "suite",
     "analyses": "analysis",
+    "engines": "engine",
 }
 """What plugins register, and the word for one of each."""
-CALLED = ("pruners", "controls", "analyses")
+CALLED = ("pruners", "controls", "analyses", "engines")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -119,6 +120,7 @@ class Plugins:
     recipes: Registry = field(default_factory=lambda: Registry("recipes"))
     suites: Registry = field(default_factory=lambda: Registry("suites"))
     analyses: Registry = field(default_factory=lambda: Registry("analyses"))
+    engines: Registry = field(default_factory=lambda: Registry("engines"))
     broken: list[Broken] = field(default_factory=list)
 
     def of_one(self, kind: str) -> Registry:
