@@ -20,6 +20,7 @@ from lth_bench.cli.arguments import (
     NoStore,
     Only,
     Output,
+    PluginFiles,
     Redo,
     StallLimit,
     StoreFolder,
@@ -36,7 +37,7 @@ from lth_bench.cli.preconditions import (
     refuse_changed,
     refuse_places,
 )
-from lth_bench.cli.selection import Selection, installed_plugins, select
+from lth_bench.cli.selection import Selection, default_directory, installed_plugins, select
 from lth_bench.cli.terminal import err, finish, out, print_paths, refuse, say
 from lth_bench.cli.working import display, fork_server, work
 
@@ -63,19 +64,21 @@ def run(
     memory_limit: MemoryLimit = None,
     stall_limit: StallLimit = "30m",
     no_report: NoReport = False,
+    plugin: PluginFiles = None,
 ) -> None:
     """Run the missing experiments of a suite, then print its leaderboard."""
     from lth_bench.running.code import Code
+    from lth_bench.running.plugin_files import copy_files
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
 
     limits = read_limits(time_limit, memory_limit, stall_limit)
     server = fork_server()
-    plugins = installed_plugins()
+    directory = directory or default_directory(suite)
+    plugins = installed_plugins(plugin, directory)
     if download:
         download_checkpoints(suite, plugins, data)
     selected = select(suite, only, plugins, data, redo)
-    directory = directory or selected.directory
     code = Code(plugins)
     if not mix_code:
         known = [*planned_before(directory), *selected.identities]
@@ -87,6 +90,7 @@ def run(
         as_now = code.fingerprints(todo)
         sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, selected.weights, server)
         refuse_places(sweep, selected.suite)
+        copy_files(plugins, directory)
         if download:
             download_absent(plugins, selected.chosen, data)
         _run_missing(sweep, selected, todo, workers, None if no_report else _preparation())

@@ -43,6 +43,12 @@ def part_hash(module: str, name: str) -> str:
     return _hash([(module, name)])
 
 
+def forget_hashes() -> None:
+    """Makes the next hashes those of what files hold by then."""
+    modules_hash.cache_clear()
+    part_hash.cache_clear()
+
+
 def _hash(roots: list[Part]) -> str:
     own = {_top(name) for name, _ in roots}
     todo, hashes = roots, dict[Part, str | None]()
@@ -77,7 +83,7 @@ def _file(name: str) -> Path | None:
             return None  # a module that is no package holds no modules
         full = f"{full}.{part}".lstrip(".")
         specs = (finder.find_spec(full, places) for finder in sys.meta_path)
-        spec = next(filter(None, specs), None)
+        spec = next(filter(None, specs), None) or getattr(sys.modules.get(full), "__spec__", None)
         if spec is None:
             return None
         places = spec.submodule_search_locations
