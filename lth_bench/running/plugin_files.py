@@ -16,10 +16,7 @@ from lth_bench.hashing import sha256
 from lth_bench.storage.files import publish
 from lth_bench.storage.reading import names
 from lth_bench.storage.records import plugin_folder
-from lth_bench.storage.source_hash import forget_hashes
-
-MODULE = "lth_bench_file_"
-"""Begins the names of their modules, so that they are no names of others; the place of a file is no part of them."""
+from lth_bench.storage.source_hash import FILE, forget_hashes
 
 
 class _Loader(SourceFileLoader):
@@ -84,7 +81,7 @@ def _name_fault(path: Path, plugins: Plugins) -> str | None:
 
 def _imported(path: Path) -> tuple[ModuleType, bytes]:
     """The module of a file, run anew, and its source. Raises FileFault."""
-    name = MODULE + path.stem
+    name = FILE + path.stem
     loader = _Loader(name, str(path.absolute()))
     spec = spec_from_file_location(name, path.absolute(), loader=loader)
     assert spec is not None

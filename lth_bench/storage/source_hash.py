@@ -16,6 +16,8 @@ from lth_bench.storage.code_slices import resting, unsaid
 
 VERSIONED = {*sys.stdlib_module_names, "lth_bench", "torch", "torchvision", "timm", "numpy"}
 """Packages that do not count as part of a plugin."""
+FILE = "lth_bench_file_"
+"""Begins the module names of plugins that are single files; a package with such a module has the same hashes."""
 INSTALLED = {"site-packages", "dist-packages"}
 Part = tuple[str, str | None]  # a module, and the name of an item in it if not all of the module counts
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -63,7 +65,8 @@ def _hash(roots: list[Part]) -> str:
         hashes[part] = _code_hash(source, tree) if file else None
         if file and tree and (_top(name) in own or not _is_installed(file)):
             todo += [(imported, None) for imported in _imported(tree, name, file)]
-    return sha256(canonical(sorted([name, digest] for (name, _), digest in hashes.items() if digest)).encode())
+    found = sorted([name.removeprefix(FILE), digest] for (name, _), digest in hashes.items() if digest)
+    return sha256(canonical(found).encode())
 
 
 def _top(name: str) -> str:
