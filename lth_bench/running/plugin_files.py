@@ -51,7 +51,7 @@ def load_copies(folder: Path, plugins: Plugins) -> None:
 
     A file that is loaded already takes the place of its copy.
     """
-    for name in names(folder):
+    for name in names(folder) if folder.is_dir() else []:
         if name.endswith(".py") and not name.startswith(".") and name not in plugins.files:
             try:
                 load_file(folder / name, plugins)
