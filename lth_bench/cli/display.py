@@ -80,12 +80,12 @@ def bar(console: Console, total: int) -> Iterator[Tell]:
 def count(total: int) -> Iterator[Tell]:
     """tqdm's bar, which works in notebooks and scripts; it counts the failures."""
     from tqdm import TqdmWarning
-    from tqdm.auto import tqdm
 
-    outcomes: Counter[str] = Counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TqdmWarning)  # without ipywidgets it draws its bar in text
-        progress = tqdm(total=total, unit="experiment")
+        from tqdm.auto import tqdm
+    outcomes: Counter[str] = Counter()
+    progress = tqdm(total=total, unit="experiment")
 
     def tell(event: str, identity: Identity) -> None:
         if event in STATUSES:

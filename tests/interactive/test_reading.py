@@ -20,7 +20,7 @@ from support.suites import finish, pruner, write_suite
 def directory(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reading")
     methods = pruner("dense", sparsities=[0.0]) + pruner("magnitude") + pruner("l1_filter")
-    adapted = '{ name = "resnet10t", arguments = { stem = "cifar" } }'
+    adapted = '{ name = "test_resnet", arguments = { stem = "cifar" } }'
     finish(write_suite(folder / "s.toml", methods, model=adapted, duration="4it", sparsities=[0.5]), folder / "run")
     return folder / "run"
 
