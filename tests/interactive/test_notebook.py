@@ -22,7 +22,6 @@ def test_the_notebook_runs_and_shows_what_it_says(tmp_path):
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
     left = re.search(r"([\d,]+) of ([\d,]+) weights left, test accuracy (\d+\.\d)%", shown)
     assert left and left[1] == "2,510" and left[2] == "50,200" and float(left[3]) > 50
-    assert not [output for output in outputs if "warning" in output.get("text", "").lower()]
 
 
 def test_the_notebook_holds_no_outputs():
