@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 import torch
 
@@ -136,3 +142,30 @@ def test_a_session_that_cannot_be_has_a_sentence(change, error, sentence):
     with pytest.raises(error) as raised:
         lth_bench.session(**{"model": "lenet_300_100", "dataset": "digits", "recipe": RECIPE, **change})
     assert sentence in str(raised.value)
+
+
+SCRIPT = """
+import json, sys, lth_bench
+suite = json.loads(sys.argv[1])
+try:
+    records = lth_bench.run(suite, out="run", workers=1, device="cpu")
+except KeyboardInterrupt:
+    print("stopped")
+else:
+    print(*[record.status for record in records])
+"""
+
+
+def test_an_interrupted_run_goes_on_with_the_same_call(tmp_path):
+    long = {**SUITE["recipes"]["r"], "duration": "800it"}
+    suite = {**SUITE, "seeds": [0, 1, 2], "recipes": {"r": long}, "pruners": ["magnitude"]}
+    command = [sys.executable, "-c", SCRIPT, json.dumps(suite)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    records = tmp_path / "run" / "records"
+    while process.poll() is None and not list(records.glob("*.json")):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=120)[0] == "stopped\n" and process.returncode == 0
+    assert 1 <= len(list(records.glob("*.json"))) < 3
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.stdout == "done done done\n", again.stderr
