@@ -212,3 +212,30 @@ def test_lists_and_plans_know_a_file(folder, command):
     assert "signed.py" in command("list", "pruners", "--plugin", "signed.py").stdout
     assert "2 experiments" in command("plan", "mine.toml", "--plugin", "signed.py").stdout
     assert "no pruner 'signed'" in command("plan", "mine.toml").stderr
+
+
+def test_a_model_of_a_file_that_is_loaded_again_takes_the_place_of_the_one_before(tmp_path):
+    from lth_bench.models.timm_models import check_name, make_model, register_models
+    from lth_bench.running.plugin_files import load_file
+
+    for width in (3, 5):
+        (tmp_path / "narrow.py").write_text(
+            textwrap.dedent(
+                f"""
+                from lth_bench import hookimpl
+                from torch import nn
+
+                def narrow(pretrained=False, in_chans=1, num_classes=10, img_size=(8, 8)):
+                    return nn.Sequential(nn.Flatten(), nn.Linear(64, {width}), nn.Linear({width}, num_classes))
+
+                @hookimpl
+                def register_models(register):
+                    register("narrow_of_a_file", narrow)
+                """
+            )
+        )
+        plugins = load_plugins()
+        load_file(tmp_path / "narrow.py", plugins)
+        register_models(plugins.models.items)
+        check_name("narrow_of_a_file", plugins.models)
+        assert make_model("narrow_of_a_file", {}, (1, 8, 8), 10)[1].out_features == width
