@@ -225,7 +225,7 @@ def test_a_model_of_a_file_that_is_loaded_again_takes_the_place_of_the_one_befor
                 from lth_bench import hookimpl
                 from torch import nn
 
-                def narrow(pretrained=False, in_chans=1, num_classes=10, img_size=(8, 8)):
+                def narrow(pretrained=False, in_chans=1, num_classes=10, img_size=(8, 8), **others):
                     return nn.Sequential(nn.Flatten(), nn.Linear(64, {width}), nn.Linear({width}, num_classes))
 
                 @hookimpl
