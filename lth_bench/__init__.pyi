@@ -11,6 +11,12 @@ from .experiments.parameters import Rate as Rate
 from .experiments.parameters import Share as Share
 from .experiments.recipe import Recipe as Recipe
 from .export.state_files import load_network as load_network
+from .interactive.reading import leaderboard as leaderboard
+from .interactive.reading import load_record as load_record
+from .interactive.reading import load_ticket as load_ticket
+from .interactive.runs import run as run
+from .interactive.setups import network as network
+from .interactive.setups import session as session
 from .methods.controls import Base as Base
 from .methods.retraining import Retraining as Retraining
 from .methods.retraining import retrain as retrain
@@ -23,6 +29,7 @@ from .methods.scores import magnitude as magnitude
 from .pruning.allocation import erk as erk
 from .pruning.allocation import uniform as uniform
 from .pruning.tickets import Ticket as Ticket
+from .results.by_experiment import results as results
 from .running.study import Study as Study
 from .training.session import Session as Session
 

@@ -76,9 +76,16 @@ PUBLIC = [
     "layer_rates",
     "layerwise",
     "layerwise_rounds",
+    "leaderboard",
     "load_network",
+    "load_record",
+    "load_ticket",
     "magnitude",
+    "network",
+    "results",
     "retrain",
+    "run",
+    "session",
     "uniform",
 ]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -230,7 +237,8 @@ def test_the_suite_of_the_documentation_without_training_makes_tables_of_finite_
 
 
 def test_lines_for_a_notebook_run_by_themselves():
-    other = [block for block in blocks("python") if not block.id.startswith("export.md")]  # tests/export runs those
+    # tests/export and tests/interactive run the others
+    other = [block for block in blocks("python") if not block.id.startswith(("export.md", "python.md"))]
     scripts = [block.values[0] for block in other if "@hookimpl" not in block.values[0]]
     assert any("timm.create_model" in script for script in scripts)
     for script in scripts:
@@ -445,6 +453,9 @@ BOARDS = ROOT / "leaderboards"
         ("methods-mnist", "plugins/suites/methods-mnist.toml", "{minutes} minutes on two cores"),
         ("pretrained-mnist", "docs/methods.md", "{count} experiments in {minutes} minutes on two cores"),
         ("lenet-mnist-lite", "plugins/suites/lenet-mnist-lite.toml", "in {minutes} minutes on two cores"),
+        ("second-look", "plugins/suites/second-look.toml", "{minutes} minutes on two cores"),
+        ("patterns-mnist", "plugins/suites/patterns-mnist.toml", "{minutes} minutes on two cores"),
+        ("resnet50-costs", "plugins/suites/resnet50-costs.toml", "{minutes} minutes on two cores"),
         (
             "quickstart",
             "README.md",

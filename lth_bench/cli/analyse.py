@@ -16,6 +16,7 @@ from lth_bench.cli.arguments import (
     MixCode,
     NoReport,
     NoStore,
+    PluginFiles,
     RunDirectory,
     StallLimit,
     StoreFolder,
@@ -62,15 +63,17 @@ def analyse(
     memory_limit: MemoryLimit = None,
     stall_limit: StallLimit = "30m",
     no_report: NoReport = False,
+    plugin: PluginFiles = None,
 ) -> None:
     """Compute what an analysis finds of the finished experiments of a run directory, where that is missing."""
     from lth_bench.running.code import Code
+    from lth_bench.running.plugin_files import copy_files
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
-    from lth_bench.storage.records import analysis_path
+    from lth_bench.storage.records import analysis_path, plugin_folder
 
     limits = read_limits(time_limit, memory_limit, stall_limit)
-    plugins = installed_plugins()
+    plugins = installed_plugins(plugin, directory)
     choice = _chosen(plugins, name, options or [])
     every = _identities(directory, choice, plugins)
     keys = matching(every, "--only", only) if only else {item.experiment.key for item in every}
@@ -83,9 +86,11 @@ def analyse(
     if todo := missing(folder, chosen, redone):
         shared = None if no_store else store or directory / "store"
         as_now = code.fingerprints(todo)
+        copies = plugin_folder(directory)
         weights = _weights(todo, plugins, directory, data)
-        sweep = Sweep(folder, data, device.value, shared, limits, loaders, as_now, weights, fork_server())
+        sweep = Sweep(folder, data, device.value, shared, limits, loaders, as_now, weights, fork_server(), copies)
         refuse_places(sweep, name)
+        copy_files(plugins, directory)
         needs_data = getattr(plugins.analyses[name], "reads_data", True)
         _run_missing(sweep, todo, redone, workers, needs_data=needs_data)
     else:

@@ -12,6 +12,14 @@ SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A built-in suit
 RunDirectory = Annotated[Path, typer.Argument(metavar="DIR", help="A run directory.")]
 RunDirectories = Annotated[list[Path], typer.Argument(metavar="DIR...", help="Run directories.")]
 Output = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run directory; by default runs/SUITE.")]
+PluginFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="A Python file with hooks, such as ./mine.py, used like an installed plugin; can be repeated.",
+    ),
+]
 DataRoot = Annotated[
     Path | None,
     typer.Option(

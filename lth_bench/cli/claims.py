@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from lth_bench.cli.arguments import RunDirectories
+from lth_bench.cli.arguments import PluginFiles, RunDirectories
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import finish, out, refuse
 
@@ -36,13 +37,14 @@ def claims(
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a claim is contradicted.")] = False,
     format: Annotated[ClaimFormat | None, typer.Option(help="Print a table in this format instead.")] = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Judge the claims of suites by the results of run directories, each by itself: shown, contradicted or not told."""
     from lth_bench.reports import claims as shown
     from lth_bench.results.analyses import analyses
     from lth_bench.results.frame import load
 
-    stated = _stated(suite) if suite else None
+    stated = _stated(suite, plugin) if suite else None
     every = [load(directory) for directory in directories]
     found = [one for results in every for one in shown.judgements(results, analyses(results), stated)]
     first, *others = every
@@ -64,12 +66,13 @@ def claims(
         raise typer.Exit(1)
 
 
-def _stated(suite: str) -> list[ClaimEntry]:
+def _stated(suite: str, files: list[Path] | None) -> list[ClaimEntry]:
     """The claims of a suite; ends the program if it is unusable."""
     from lth_bench.errors import SuiteError
     from lth_bench.experiments.plan import read_suite
 
+    plugins = installed_plugins(files)
     try:
-        return list(read_suite(suite, installed_plugins())[1].claims)
+        return list(read_suite(suite, plugins)[1].claims)
     except SuiteError as error:
         refuse(error.faults)

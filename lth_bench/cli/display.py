@@ -6,6 +6,8 @@ import dataclasses
 import json
 import time
 import tomllib
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,6 +73,27 @@ def bar(console: Console, total: int) -> Iterator[Tell]:
                 progress.print(Text.assemble((event, "red"), " ", title(identity)))
             progress.update(task, description=next(iter(running.values()), ""))
 
+        yield tell
+
+
+@contextmanager
+def count(total: int) -> Iterator[Tell]:
+    """tqdm's bar, which works in notebooks and scripts; it counts the failures."""
+    from tqdm import TqdmWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TqdmWarning)  # without ipywidgets it draws its bar in text
+        from tqdm.auto import tqdm
+    outcomes: Counter[str] = Counter()
+    progress = tqdm(total=total, unit="experiment")
+
+    def tell(event: str, identity: Identity) -> None:
+        if event in STATUSES:
+            outcomes[event] += 1
+            progress.set_postfix({name: times for name, times in outcomes.items() if name != "done"}, refresh=False)
+            progress.update()
+
+    with progress:
         yield tell
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lth_bench.cli.arguments import DataRoot
+from lth_bench.cli.arguments import DataRoot, PluginFiles
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import out, refuse
 from lth_bench.experiments.choices import label
@@ -36,12 +36,14 @@ def doctor(
     ] = None,
     recipe: Annotated[str | None, typer.Option(metavar="NAME", help="A recipe, for its initial weights.")] = None,
     data: DataRoot = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Tell whether a model is fit to be pruned at initialisation, and what would mend it (status 1: it is not)."""
     from lth_bench.cli.consultation import Question, consult
 
+    plugins = installed_plugins(plugin)
     try:
-        found = consult(Question(model, options or [], dataset, recipe), installed_plugins(), data)
+        found = consult(Question(model, options or [], dataset, recipe), plugins, data)
     except (LookupError, ValueError) as error:
         refuse(str(error).splitlines())
     print_findings(out, found)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import typer
 
 from lth_bench.cli.terminal import out, refuse, say
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from lth_bench.storage.record import Identity
 
 
-def chosen_engine(plugins: Plugins, name: str | None, context: typer.Context) -> Engine | None:
+def chosen_engine(plugins: Plugins, name: str | None) -> Engine | None:
     """The engine of `--on NAME` with its own options, which the command did not know; None without a name.
 
     Ends the program if there is no such engine or option.
@@ -27,13 +28,15 @@ def chosen_engine(plugins: Plugins, name: str | None, context: typer.Context) ->
     from lth_bench.errors import UnknownName
     from lth_bench.experiments.choices import instantiate
 
+    context = click.get_current_context(silent=True)
+    more = context.args if context else []
     if name is None:
-        if context.args:
+        if context and more:
             known = [option for parameter in context.command.params for option in parameter.opts]
-            refuse([_unknown(context.args[0], known)])
+            refuse([_unknown(more[0], known)])
         return None
     try:
-        engine: Engine = instantiate(plugins.engines, name, dict(_options(context.args)))
+        engine: Engine = instantiate(plugins.engines, name, dict(_options(more)))
     except (UnknownName, ValueError) as error:
         refuse([f"--on {name}: {line}" for line in str(error).splitlines()])
     return engine

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lth_bench.cli.arguments import DataRoot
+from lth_bench.cli.arguments import DataRoot, PluginFiles
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import out, print_paths, refuse, say
 
@@ -30,6 +30,7 @@ def export(
     ] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also the masked network as ONNX.")] = False,
     data: DataRoot = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Write the final network of an experiment and its masks, for use elsewhere."""
     from lth_bench.errors import ModelError
@@ -38,7 +39,7 @@ def export(
 
     _check_place(to, what)
     try:
-        package = pack(what, directory, data, installed_plugins())
+        package = pack(what, directory, data, installed_plugins(plugin))
         if thin:
             package.add_thin()
         if onnx:

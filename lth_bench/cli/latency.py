@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lth_bench.cli.arguments import DataRoot, Device
+from lth_bench.cli.arguments import DataRoot, Device, PluginFiles
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import err, finish, out, print_paths, refuse, say
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lth_bench.experiments.plugins import Plugins
     from lth_bench.results.frame import Results
     from lth_bench.running.context import Context
     from lth_bench.speed.measuring import Terms
@@ -55,6 +56,7 @@ def latency(
     file: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write the table: FILE.md, FILE.csv or FILE.json.")
     ] = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Measure how fast pruned networks are beside the dense one, engine by engine (status 1: some could not be).
 
@@ -74,7 +76,7 @@ def latency(
     results = load(folder, all_revisions=bool(key))
     print_superseded(results)
     keys = [key] if key else _keys(results, folder, methods, at)
-    context = _context(data, device)
+    context = _context(installed_plugins(plugin), data, device)
     failures = [key for key in _told(keys, results) if not _measure(folder, key, context, terms)]
     rows = _just_measured(latencies(results), keys, context, terms)
     if file:
@@ -153,7 +155,7 @@ def _among(rows: pd.DataFrame, methods: str, at: str) -> pd.DataFrame:
     return rows[rows["asked"].isin(wanted)] if wanted else rows
 
 
-def _context(data: Path | None, device: Device) -> Context:
+def _context(plugins: Plugins, data: Path | None, device: Device) -> Context:
     import torch
 
     from lth_bench.running.context import Context
@@ -162,7 +164,7 @@ def _context(data: Path | None, device: Device) -> Context:
     if device is Device.cuda and not there:
         refuse(["--device cuda: torch sees no CUDA device; take --device cpu"])
     kind = "cuda" if there and device is not Device.cpu else "cpu"
-    return Context(installed_plugins(), data, torch.device(kind))
+    return Context(plugins, data, torch.device(kind))
 
 
 def _told(keys: list[str], results: Results) -> Iterator[str]:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lth_bench.cli import plugin, store
 from lth_bench.cli.analyse import analyse
-from lth_bench.cli.arguments import RunDirectory
+from lth_bench.cli.arguments import PluginFiles, RunDirectory
 from lth_bench.cli.claims import claims
 from lth_bench.cli.doctor import doctor
 from lth_bench.cli.export import export
@@ -83,11 +83,11 @@ def _options(
     pass
 
 
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], plugin: PluginFiles = None) -> None:
     """List what the installed plugins offer, and the plugins that could not be loaded."""
     from lth_bench.cli.display import origin, summary
 
-    plugins = installed_plugins()
+    plugins = installed_plugins(plugin)
     registry = getattr(plugins, kind.value)
     table = Table("name", "from", "what it is", box=None)
     for name in registry:

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from lth_bench.cli.arguments import Only, Output, SuiteName
+from lth_bench.cli.arguments import Only, Output, PluginFiles, SuiteName
 from lth_bench.cli.selection import installed_plugins, select
 from lth_bench.cli.terminal import out
 from lth_bench.experiments.choices import label
@@ -29,11 +29,13 @@ Data = Annotated[
 ]
 
 
-def plan(suite: SuiteName, directory: Output = None, data: Data = None, only: Only = None) -> None:
+def plan(
+    suite: SuiteName, directory: Output = None, data: Data = None, only: Only = None, plugin: PluginFiles = None
+) -> None:
     """Show which experiments a suite would run and, with --data, whether their data are there."""
     from lth_bench.running.standing import standing
 
-    plugins = installed_plugins()
+    plugins = installed_plugins(plugin)
     selected = select(suite, only, plugins, data)
     directory = directory or selected.directory
     table = Table("model", "data", "method", "recipe", "sparsities", "seeds", "experiments", "done", box=None)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from lth_bench.cli.arguments import PluginFiles
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import out, print_paths, refuse
 from lth_bench.experiments.choices import assigned
 
 if TYPE_CHECKING:
     from lth_bench.conformance.examination import Finding
+    from lth_bench.experiments.plugins import Plugins
 
 app = typer.Typer(no_args_is_help=True, help="Write a plugin, and check that a pruner keeps to the contract.")
 COLOURS = {"holds": "green", "fails": "red", "does not apply": "yellow"}
@@ -23,7 +25,12 @@ COLOURS = {"holds": "green", "fails": "red", "does not apply": "yellow"}
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A pruner, as `lth-bench list pruners` shows it.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FILE", help="A pruner as `lth-bench list pruners` shows it, or a file such as ./mine.py."
+        ),
+    ],
     options: Annotated[
         list[str] | None,
         typer.Option("--with", metavar="NAME=VALUE", help="A parameter, such as rate=0.5; repeatable."),
@@ -32,22 +39,41 @@ def check(
         float | None,
         typer.Option(metavar="S", help="Prune all networks to this sparsity; by default each has one of its own."),
     ] = None,
+    plugin: PluginFiles = None,
 ) -> None:
     """Hold a pruner to the contract of all pruners, in less than a minute (status 1: it breaks a rule)."""
-    from lth_bench.conformance.examination import check, check_variants
-
-    plugins = installed_plugins()
+    plugins = installed_plugins(plugin)
     try:
         arguments = dict(assigned(text, "rate=0.5") for text in options or [])
-        with out.status(f"trying {name}"):
-            findings = [*check(plugins, name, arguments, sparsity), *check_variants(plugins, name, arguments, sparsity)]
+        broken = [_breaks(plugins, one, arguments, sparsity) for one in _pruners(plugins, name)]
     except (LookupError, ValueError) as error:
         refuse(str(error).splitlines())
+    if any(broken):
+        raise typer.Exit(1)
+
+
+def _pruners(plugins: Plugins, name: str) -> list[str]:
+    """The pruner of this name, or those that the file of this name registers; ends the program if there are none."""
+    from lth_bench.running.plugin_files import load_file
+
+    if not name.endswith(".py"):
+        return [name]
+    found = plugins.names_of(load_file(Path(name), plugins))
+    if "pruners" not in found:
+        refuse([f"the plugin {name} registers no pruner, and only pruners have a contract; it has {', '.join(found)}"])
+    return found["pruners"]
+
+
+def _breaks(plugins: Plugins, name: str, arguments: dict[str, Any], sparsity: float | None) -> bool:
+    """Prints what a pruner does with each rule; whether it breaks one."""
+    from lth_bench.conformance.examination import check, check_variants
+
+    with out.status(f"trying {name}"):
+        findings = [*check(plugins, name, arguments, sparsity), *check_variants(plugins, name, arguments, sparsity)]
     _print(findings)
     broken = sum(finding.state == "fails" for finding in findings)
     out.print(f"{name}: {f'{broken} of {len(findings)} rules do not hold' if broken else 'everything holds'}")
-    if broken:
-        raise typer.Exit(1)
+    return broken > 0
 
 
 @app.command()

@@ -21,6 +21,7 @@ from lth_bench.cli.arguments import (
     On,
     Only,
     Output,
+    PluginFiles,
     Redo,
     StallLimit,
     StoreFolder,
@@ -38,7 +39,7 @@ from lth_bench.cli.preconditions import (
     refuse_changed,
     refuse_places,
 )
-from lth_bench.cli.selection import Selection, installed_plugins, select
+from lth_bench.cli.selection import Selection, default_directory, installed_plugins, select
 from lth_bench.cli.terminal import err, finish, out, print_paths, refuse, say
 from lth_bench.cli.working import display, fork_server, work
 
@@ -54,7 +55,6 @@ MORE_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}  # tho
 
 
 def run(
-    context: typer.Context,
     suite: SuiteName,
     directory: Output = None,
     workers: Workers = None,
@@ -71,21 +71,23 @@ def run(
     memory_limit: MemoryLimit = None,
     stall_limit: StallLimit = "30m",
     no_report: NoReport = False,
+    plugin: PluginFiles = None,
     on: On = None,
 ) -> None:
     """Run the missing experiments of a suite, then print its leaderboard."""
     from lth_bench.running.code import Code
+    from lth_bench.running.plugin_files import copy_files
     from lth_bench.running.status import missing
     from lth_bench.running.sweep import Sweep
 
     limits = read_limits(time_limit, memory_limit, stall_limit)
     server = fork_server()
-    plugins = installed_plugins()
-    engine = chosen_engine(plugins, on, context)
+    directory = directory or default_directory(suite)
+    plugins = installed_plugins(plugin, directory)
+    engine = chosen_engine(plugins, on)
     if download:
         download_checkpoints(suite, plugins, data)
     selected = select(suite, only, plugins, data, redo)
-    directory = directory or selected.directory
     code = Code(plugins)
     if not mix_code:
         known = [*planned_before(directory), *selected.identities]
@@ -97,6 +99,7 @@ def run(
         as_now = code.fingerprints(todo)
         sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, selected.weights, server)
         refuse_places(sweep, selected.suite)
+        copy_files(plugins, directory)
         if download:
             download_absent(plugins, selected.chosen, data)
         if engine is not None:

@@ -32,7 +32,7 @@ class Selection:
     @property
     def directory(self) -> Path:
         """The run directory unless another is given."""
-        return Path("runs", self.suite)
+        return default_directory(self.suite)
 
     @property
     def weights(self) -> dict[str, Path]:
@@ -69,11 +69,25 @@ def select(
     return Selection(name, path, planned, _among(planned, keys), methods(planned, plugins), redone)
 
 
-def installed_plugins() -> Plugins:
-    """All plugins that load; prints the others with the reason."""
+def default_directory(suite: str) -> Path:
+    """The run directory of a suite, or of the path of its file, unless another is given."""
+    return Path("runs", Path(suite).stem if suite.endswith(".toml") else suite)
+
+
+def installed_plugins(files: Sequence[Path] | None = None, directory: Path | None = None) -> Plugins:
+    """All plugins that load, with these files; prints the others with the reason. Raises FileFault for a file.
+
+    Only who works on a run directory names it: the files that were copied there are loaded too.
+    """
     from lth_bench.experiments.plugins import load_plugins
+    from lth_bench.running.plugin_files import load_copies, load_file
+    from lth_bench.storage.records import plugin_folder
 
     plugins = load_plugins()
+    for path in files or []:
+        load_file(path, plugins)
+    if directory:
+        load_copies(plugin_folder(directory), plugins)
     for broken in plugins.broken:
         provider = broken.provider
         err.print(

@@ -16,6 +16,14 @@ out = Console(highlight=False, emoji=False, width=None if sys.stdout.isatty() el
 err = Console(stderr=True, highlight=False, emoji=False)
 
 
+class Refused(SystemExit):
+    """The end of a program whose input cannot be used; `faults` has a sentence for each reason, which is printed."""
+
+    def __init__(self, faults: list[str]) -> None:
+        super().__init__(2)
+        self.faults = faults
+
+
 def print_paths(paths: list[Path]) -> None:
     out.print("Written:")
     for path in paths:
@@ -34,7 +42,7 @@ def refuse(faults: list[str]) -> NoReturn:
     """Ends the program with status 2 and a sentence for each fault."""
     for fault in faults:
         say(err, f"lth-bench: {fault}", "red")
-    sys.exit(2)
+    raise Refused(faults)
 
 
 def finish(results: Results) -> None:

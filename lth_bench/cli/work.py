@@ -36,7 +36,7 @@ def work(
     from lth_bench.running.orders import joining, read_order, todo
 
     time, order = _seconds(until), read_order(directory)
-    plugins = installed_plugins()
+    plugins = installed_plugins(directory=directory)
     if not mix_code:
         _refuse_other_code(plugins, order)
     if missing := todo(directory, order):

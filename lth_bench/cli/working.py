@@ -46,6 +46,8 @@ def work(
 
 def display(total: int) -> Any:
     """A context that shows the progress of so many experiments; gives the function to tell it."""
-    from lth_bench.cli.display import bar, lines
+    from lth_bench.cli.display import bar, count, lines
 
+    if out.quiet:
+        return count(total)
     return bar(out, total) if out.is_terminal else lines(total)

@@ -122,17 +122,38 @@ class Plugins:
     analyses: Registry = field(default_factory=lambda: Registry("analyses"))
     engines: Registry = field(default_factory=lambda: Registry("engines"))
     broken: list[Broken] = field(default_factory=list)
+    files: dict[str, bytes] = field(default_factory=dict)
+    """The plugins that are single files, not installed: their sources by file name."""
 
     def of_one(self, kind: str) -> Registry:
         """The registry of a kind, given by the word for one."""
         registries: list[Registry] = [getattr(self, name) for name in KINDS]
         return next(registry for registry in registries if registry.one == kind)
 
-    def forget(self, point: EntryPoint) -> None:
-        """Removes what a plugin registered before it failed."""
-        for kind in KINDS:
+    def call_hooks(self, module: Any, provider: Provider) -> None:
+        """Registers what the hooks of a plugin name; nothing of it if one of them fails, which raises any exception."""
+        manager = pluggy.PluginManager(GROUP)  # one for each plugin, so that its faults reach no other
+        manager.add_hookspecs(hookspecs)
+        manager.register(module, name=provider.plugin)
+        manager.check_pending()
+        try:
+            for kind in KINDS:
+                register = partial(getattr(self, kind).add, provider=provider)
+                getattr(manager.hook, f"register_{kind}")(register=register)
+        except BaseException:
+            self._forget(provider)
+            raise
+
+    def names_of(self, provider: Provider) -> dict[str, list[str]]:
+        """The names that a plugin has registered, by kind; kinds without any are left out."""
+        registries: dict[str, Registry] = {kind: getattr(self, kind) for kind in KINDS}
+        named = {kind: [name for name in one if one.providers[name] == provider] for kind, one in registries.items()}
+        return {kind: names for kind, names in named.items() if names}
+
+    def _forget(self, provider: Provider) -> None:
+        for kind, names in self.names_of(provider).items():
             registry: Registry = getattr(self, kind)
-            for name in [name for name, provider in registry.providers.items() if provider == _provider(point)]:
+            for name in names:
                 del registry.items[name], registry.providers[name]
 
 
@@ -142,22 +163,10 @@ def load_plugins() -> Plugins:
     points = sorted(entry_points(group=GROUP), key=lambda point: (_provider(point).distribution != "lth-bench", point))
     for point in points:
         try:
-            _load(point, plugins)
+            plugins.call_hooks(point.load(), _provider(point))
         except (Exception, SystemExit) as error:
-            plugins.forget(point)
             plugins.broken.append(Broken(_provider(point), f"{type(error).__name__}: {error}"))
     return plugins
-
-
-def _load(point: EntryPoint, plugins: Plugins) -> None:
-    """Calls the hooks of one plugin, in a manager of its own so that its faults reach no other plugin."""
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    manager.register(point.load(), name=point.name)
-    manager.check_pending()
-    for kind in KINDS:
-        register = partial(getattr(plugins, kind).add, provider=_provider(point))
-        getattr(manager.hook, f"register_{kind}")(register=register)
 
 
 def _provider(point: EntryPoint) -> Provider:

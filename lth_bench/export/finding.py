@@ -37,11 +37,12 @@ def find(what: str, directory: Path | None) -> Finished:
         return _finished(path.absolute().parent.parent, path.stem, path)
     if directory is None:
         raise FileFault(f"in which run directory does {what!r} lie? Name it by --from DIR, or give a ticket's path")
-    key = _key(directory, what)
+    key = whole_key(directory, what)
     return _finished(directory, key, ticket_path(directory, key))
 
 
-def _key(directory: Path, beginning: str) -> str:
+def whole_key(directory: Path, beginning: str) -> str:
+    """The one key in a run directory that is or begins like this. Raises FileFault."""
     if not (directory / "records").is_dir():
         raise FileFault(f"no records in {directory}: there is no folder {directory / 'records'}")
     keys = recorded(directory)

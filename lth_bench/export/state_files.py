@@ -73,7 +73,7 @@ def blueprint(model: Choice, shape: tuple[int, ...], classes: int) -> Blueprint:
 
 def final_network(finished: Finished, made: Blueprint, plugins: Plugins) -> nn.Module:
     """The network as it was after training, zero where it is pruned, in evaluation mode. Raises ModelError."""
-    return _loaded(made.network(plugins), finished.ticket.final, made.model.name)
+    return loaded(made.network(plugins), finished.ticket.final, made.model.name)
 
 
 def load_network(path: str | Path) -> nn.Module:
@@ -88,7 +88,7 @@ def load_network(path: str | Path) -> nn.Module:
     made = _blueprint(metadata)
     if made is None:
         raise FileFault(f"{path} does not say which model it is of; give a file that `lth-bench export` wrote")
-    return _loaded(made.network(load_plugins()), state, made.model.name)
+    return loaded(made.network(load_plugins()), state, made.model.name)
 
 
 def state_file(finished: Finished, made: Blueprint, dataset: Dataset) -> bytes:
@@ -133,7 +133,8 @@ def _blueprint(metadata: dict[str, str]) -> Blueprint | None:
         return None
 
 
-def _loaded(network: nn.Module, state: State, name: str) -> nn.Module:
+def loaded(network: nn.Module, state: State, name: str) -> nn.Module:
+    """A network with this state, in evaluation mode. Raises ModelError."""
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

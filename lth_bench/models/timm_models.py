@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, cast
@@ -13,14 +14,30 @@ from torch import nn
 
 from lth_bench.errors import ModelError
 from lth_bench.experiments.plugins import Registry
+from lth_bench.storage.source_hash import FILE
 
 
 def register_models(models: Mapping[str, Any]) -> None:
-    """Registers model functions with timm under their names, except those that timm has already: see `check_name`."""
+    """Registers model functions with timm under their names, except those that timm has already: see `check_name`.
+
+    Of a file that was loaded again, as in a notebook, the function takes the place of the one before.
+    """
     for name, function in models.items():
-        if not timm.is_model(name):
+        if not is_known(name) or _is_of_same_file(timm.model_entrypoint(name), function):
             function.__name__ = name
-            register_model(function)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                register_model(function)
+
+
+def is_known(name: str) -> bool:
+    """Whether timm has a model of this name."""
+    return bool(timm.is_model(name))
+
+
+def _is_of_same_file(known: Any, function: Any) -> bool:
+    module = str(getattr(function, "__module__", ""))
+    return known is not function and module.startswith(FILE) and getattr(known, "__module__", "") == module
 
 
 def check_name(name: str, models: Registry) -> None:

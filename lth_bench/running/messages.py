@@ -27,7 +27,8 @@ from lth_bench.training.ledger import Spent
 class Settings(Struct, frozen=True, tag=True):
     """What a worker has to know before any request; `code` is that of all experiments as the run began.
 
-    `weights` are the paths of files that models start from, by what identifies them.
+    `weights` are the paths of files that models start from, by what identifies them; `plugins` is the folder of plugins
+    that are single files.
     """
 
     directory: str
@@ -36,6 +37,7 @@ class Settings(Struct, frozen=True, tag=True):
     store: str | None
     limits: Limits
     loaders: int
+    plugins: str
     code: list[Fingerprint] = []
     weights: dict[str, str] = {}
 

@@ -110,6 +110,7 @@ def joining(
         settings.code,
         {digest: directory / path for digest, path in settings.weights.items()},
         server,
+        directory / settings.plugins,
     )
 
 
@@ -147,6 +148,7 @@ def _portable(settings: Settings, directory: Path) -> Settings:
         directory="",
         data=None if settings.data is None else str(Path(settings.data).resolve()),
         store=None if settings.store is None else portable(settings.store),
+        plugins=portable(settings.plugins),
         weights={digest: portable(path) for digest, path in settings.weights.items()},
     )
 

@@ -11,6 +11,7 @@ from lth_bench.running.messages import Settings
 from lth_bench.running.processes import ForkServer, Process
 from lth_bench.running.queue import Queue
 from lth_bench.storage.record import Identity
+from lth_bench.storage.records import plugin_folder
 from lth_bench.storage.store import Store
 
 POLL = 0.2
@@ -22,7 +23,7 @@ class Sweep:
 
     Each worker has `loaders` processes that read ahead images that memory does not hold. Workers that find other code
     than `code` do not begin. `weights` are files that models start from, by what identifies them. All workers come
-    from `server`.
+    from `server`. They load the plugins that are single files in `plugins`, by default those of the run directory.
     """
 
     directory: Path
@@ -34,6 +35,7 @@ class Sweep:
     code: list[Fingerprint] = field(default_factory=list)
     weights: dict[str, Path] = field(default_factory=dict)
     server: ForkServer = field(default_factory=ForkServer)
+    plugins: Path | None = None
 
     def queue(self, identities: list[Identity]) -> Queue:
         """The queue of these experiments."""
@@ -53,6 +55,7 @@ class Sweep:
             store=None if self.store is None else str(self.store),
             limits=self.limits,
             loaders=self.loaders,
+            plugins=str(self.plugins or plugin_folder(self.directory)),
             code=self.code,
             weights={digest: str(path) for digest, path in self.weights.items()},
         )

@@ -41,6 +41,7 @@ from lth_bench.running.messages import (
     Train,
 )
 from lth_bench.running.placement import room
+from lth_bench.running.plugin_files import load_copies
 from lth_bench.running.preflight import faults_of, preflight
 from lth_bench.running.run import evaluate, train
 from lth_bench.storage.record import Identity, Record
@@ -127,6 +128,7 @@ def serve(channel: Channel, plugins: Plugins) -> None:
     settings = channel.receive()
     assert isinstance(settings, Settings)
     store = Store(Path(settings.store), settings.limits.patience) if settings.store else None
+    load_copies(Path(settings.plugins), plugins)
     try:
         root = Path(settings.data) if settings.data else None
         context = make_context(root, choose(settings.device), store, plugins)
@@ -136,7 +138,8 @@ def serve(channel: Channel, plugins: Plugins) -> None:
         channel.send(CannotGoOn(str(error)))
         return
     if changed := context.code.changed(settings.code):
-        channel.send(CannotGoOn("; ".join(changed)))
+        unloaded = [broken.reason for broken in plugins.broken if not broken.provider.module]
+        channel.send(CannotGoOn("; ".join([*changed, *unloaded])))
         return
     warm: set[str] = set()
     while True:

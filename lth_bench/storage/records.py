@@ -74,6 +74,11 @@ def suite_copy(directory: Path, suite: str) -> Path:
     return directory / "suites" / f"{suite}.toml"
 
 
+def plugin_folder(directory: Path) -> Path:
+    """Where a run directory keeps copies of plugins that are single files."""
+    return directory / "plugins"
+
+
 def record_paths(directory: Path) -> list[Path]:
     """Paths of a run directory's records, in order of their keys."""
     folder = directory / "records"

@@ -16,6 +16,8 @@ from lth_bench.storage.code_slices import resting, unsaid
 
 VERSIONED = {*sys.stdlib_module_names, "lth_bench", "torch", "torchvision", "timm", "numpy"}
 """Packages that do not count as part of a plugin."""
+FILE = "lth_bench_file_"
+"""Begins the module names of plugins that are single files; a package with such a module has the same hashes."""
 INSTALLED = {"site-packages", "dist-packages"}
 Part = tuple[str, str | None]  # a module, and the name of an item in it if not all of the module counts
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -43,6 +45,12 @@ def part_hash(module: str, name: str) -> str:
     return _hash([(module, name)])
 
 
+def forget_hashes() -> None:
+    """Makes the next hashes those of what files hold by then."""
+    modules_hash.cache_clear()
+    part_hash.cache_clear()
+
+
 def _hash(roots: list[Part]) -> str:
     own = {_top(name) for name, _ in roots}
     todo, hashes = roots, dict[Part, str | None]()
@@ -57,7 +65,8 @@ def _hash(roots: list[Part]) -> str:
         hashes[part] = _code_hash(source, tree) if file else None
         if file and tree and (_top(name) in own or not _is_installed(file)):
             todo += [(imported, None) for imported in _imported(tree, name, file)]
-    return sha256(canonical(sorted([name, digest] for (name, _), digest in hashes.items() if digest)).encode())
+    found = sorted([name.removeprefix(FILE), digest] for (name, _), digest in hashes.items() if digest)
+    return sha256(canonical(found).encode())
 
 
 def _top(name: str) -> str:
@@ -77,7 +86,7 @@ def _file(name: str) -> Path | None:
             return None  # a module that is no package holds no modules
         full = f"{full}.{part}".lstrip(".")
         specs = (finder.find_spec(full, places) for finder in sys.meta_path)
-        spec = next(filter(None, specs), None)
+        spec = next(filter(None, specs), None) or getattr(sys.modules.get(full), "__spec__", None)
         if spec is None:
             return None
         places = spec.submodule_search_locations

@@ -16,7 +16,18 @@ from support.places import ROOT
 from support.runners import Runners, journal
 from support.suites import pruner, results, write_suite
 
-APART = ("unshare", "--net", "--uts", "--pid", "--fork", "--mount-proc", "sh", "-c", 'hostname elsewhere; exec "$@"', "sh")
+APART = (
+    "unshare",
+    "--net",
+    "--uts",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "sh",
+    "-c",
+    'hostname elsewhere; exec "$@"',
+    "sh",
+)
 CLOCKS = ROOT / "tests" / "support" / "other_clock"
 PATIENCE = 4.0
 

@@ -1,0 +1,1 @@
+"""For scripts and notebooks: records, tickets and networks of run directories, Sessions, and runs of suites."""
