@@ -84,7 +84,7 @@ def analyse(
         shared = None if no_store else store or directory / "store"
         as_now = code.fingerprints(todo)
         weights = _weights(todo, plugins, directory, data)
-        sweep = Sweep(folder, data, device.value, shared, limits, loaders, as_now, weights, fork_server())
+        sweep = Sweep(folder, data, device.value, shared, limits, loaders, as_now, weights, server=fork_server())
         refuse_places(sweep, name)
         needs_data = getattr(plugins.analyses[name], "reads_data", True)
         _run_missing(sweep, todo, redone, workers, needs_data=needs_data)

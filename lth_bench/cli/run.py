@@ -18,6 +18,7 @@ from lth_bench.cli.arguments import (
     MixCode,
     NoReport,
     NoStore,
+    Observed,
     Only,
     Output,
     Redo,
@@ -28,6 +29,7 @@ from lth_bench.cli.arguments import (
     TrainedOn,
     Workers,
 )
+from lth_bench.cli.observe import chosen_observers
 from lth_bench.cli.preconditions import (
     download_absent,
     download_checkpoints,
@@ -62,6 +64,7 @@ def run(
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
     stall_limit: StallLimit = "30m",
+    observe: Observed = None,
     no_report: NoReport = False,
 ) -> None:
     """Run the missing experiments of a suite, then print its leaderboard."""
@@ -72,6 +75,7 @@ def run(
     limits = read_limits(time_limit, memory_limit, stall_limit)
     server = fork_server()
     plugins = installed_plugins()
+    observers = chosen_observers(observe or [], plugins)
     if download:
         download_checkpoints(suite, plugins, data)
     selected = select(suite, only, plugins, data, redo)
@@ -85,7 +89,9 @@ def run(
     if todo := missing(directory, selected.identities, selected.redone):
         shared = None if no_store else store or directory / "store"
         as_now = code.fingerprints(todo)
-        sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, selected.weights, server)
+        sweep = Sweep(
+            directory, data, device.value, shared, limits, loaders, as_now, selected.weights, observers, server
+        )
         refuse_places(sweep, selected.suite)
         if download:
             download_absent(plugins, selected.chosen, data)

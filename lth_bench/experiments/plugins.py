@@ -27,10 +27,11 @@ KINDS = {
     "datasets": "dataset",
     "recipes": "recipe",
     "suites": "suite",
+    "observers": "observer",
     "analyses": "analysis",
 }
 """What plugins register, and the word for one of each."""
-CALLED = ("pruners", "controls", "analyses")
+CALLED = ("pruners", "controls", "observers", "analyses")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -118,6 +119,7 @@ class Plugins:
     datasets: Registry = field(default_factory=lambda: Registry("datasets"))
     recipes: Registry = field(default_factory=lambda: Registry("recipes"))
     suites: Registry = field(default_factory=lambda: Registry("suites"))
+    observers: Registry = field(default_factory=lambda: Registry("observers"))
     analyses: Registry = field(default_factory=lambda: Registry("analyses"))
     broken: list[Broken] = field(default_factory=list)
 
