@@ -26,25 +26,26 @@ from lth_bench.storage.record import Identity, Record
 
 @dataclass
 class _Followed:
-    """An experiment that an observer follows: what it has returned for it, and all that it was told since."""
+    """An experiment that an observer follows: what it has returned for it, and all that it was told since.
+
+    `offset` is the position at which the round began; `measured` is the last step measured in it.
+    """
 
     started: ExperimentStarted
     observing: Any
     told: list[Live] = field(default_factory=list)
     offset: int = 0
+    measured: int = 0
 
     def hear(self, event: Live) -> None:
         """Tells of a point or a pruning, with its position: it counts on where the clock goes back."""
-        if self.told and _is_back(event, self.told[-1]):
-            self.offset += self.told[-1].step
+        is_point = isinstance(event, ExperimentMeasured)
+        if self.told and (event.step < self.told[-1].step or (is_point and event.step == self.measured)):
+            self.offset, self.measured = self.offset + self.told[-1].step, 0
+        if is_point:
+            self.measured = event.step
         self.told.append(event)
         _call(self.observing, structs.replace(event, position=self.offset + event.step))
-
-
-def _is_back(event: Live, last: Live) -> bool:
-    """Whether the clock went back between two events; no step is measured twice, and prunings precede points."""
-    again = isinstance(event, ExperimentMeasured) and isinstance(last, ExperimentMeasured) and event.step == last.step
-    return event.step < last.step or again
 
 
 class Audience:
