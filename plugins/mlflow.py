@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -37,6 +38,7 @@ class MLflow:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
+        from mlflow.entities import Param
 
         uri = self.uri if "://" in self.uri else started.folder("mlflow", self.uri).absolute().as_uri()
         client, name = MlflowClient(tracking_uri=uri), self.experiment or started.identity.suite
@@ -45,8 +47,8 @@ class MLflow:
         for earlier in client.search_runs([experiment], f"tags.key = '{started.key}'"):
             client.delete_run(earlier.info.run_id)
         run = client.create_run(experiment, tags={"key": started.key}, run_name=started.title)
-        for parameter, value in started.asked.items():
-            client.log_param(run.info.run_id, parameter, str(value)[:LONGEST])
+        asked = [Param(name, str(value)[:LONGEST]) for name, value in started.asked.items()]
+        client.log_batch(run.info.run_id, params=asked)
         return TrackedRun(client, run.info.run_id)
 
 
@@ -73,8 +75,11 @@ class TrackedRun:
         self._client.set_terminated(self._run, "KILLED")
 
     def _log(self, numbers: Mapping[str, float]) -> None:
-        for name, value in numbers.items():
-            self._client.log_metric(self._run, name, value, step=self._position)
+        from mlflow.entities import Metric
+
+        now = int(1000 * time.time())
+        metrics = [Metric(name, value, now, self._position) for name, value in numbers.items()]
+        self._client.log_batch(self._run, metrics=metrics)
 
 
 @hookimpl
