@@ -14,7 +14,7 @@ from lth_bench.running.sweep import Sweep
 from lth_bench.storage.events import ExperimentMeasured
 from lth_bench.storage.record import identity
 from support.records import planned
-from support.runners import Runners
+from support.runners import Runners, journal, parent
 from support.suites import pruner, results, write_suite
 from support.trackers import FAULTS, events, install
 from support.workers import number
@@ -115,18 +115,26 @@ def test_a_run_with_failing_observers_ends_as_one_without(tmp_path, runners):
     assert not (tmp_path / "plain" / "trackers").exists() and runners.gone()
 
 
-def test_a_run_that_is_stopped_and_goes_on_leaves_no_double_point(tmp_path, runners):
-    suite = write_suite(tmp_path / "s.toml", pruner("imp"), sparsities=[0.9], seeds=[0, 1], duration="12ep")
+def wait_for_points(files, process, count=3):
+    while not any(path.read_text().count("measured") > count for path in files.glob("*")):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.05)
+
+
+def test_a_run_that_loses_a_child_is_stopped_and_goes_on_leaves_no_double_point(tmp_path, runners):
+    suite = write_suite(tmp_path / "s.toml", pruner("imp"), sparsities=[0.9], seeds=[0, 1], duration="6ep")
     directory = tmp_path / "run"
     command = ["run", suite, "--out", directory, "--workers", 2, "--device", "cpu", "--no-report", "--observe", "lines"]
     first = runners.command(*command)
     files = directory / "trackers" / "lines"
-    while not any(path.read_text().count("measured") > 5 for path in files.glob("*")):
-        assert first.poll() is None, first.communicate()[0]
-        time.sleep(0.05)
+    wait_for_points(files, first)
+    children = [pid for pid in runners.workers(first.pid) if parent(parent(parent(pid))) == first.pid]
+    runners.kill(children[0])
+    wait_for_points(files, first, count=6)
     first.send_signal(signal.SIGINT)
     assert first.wait(timeout=60) == 130, first.communicate()[0]
     assert {events(path)[-1]["type"] for path in files.iterdir()} <= {"left", "finished"}
+    assert [line["event"] for line in journal(directory)].count("lost") == 1
     second = runners.command(*command)
     said = second.communicate(timeout=200)[0]
     assert second.returncode == 0, said
