@@ -457,6 +457,9 @@ BOARDS = ROOT / "leaderboards"
         ("methods-mnist", "plugins/suites/methods-mnist.toml", "{minutes} minutes on two cores"),
         ("pretrained-mnist", "docs/methods.md", "{count} experiments in {minutes} minutes on two cores"),
         ("lenet-mnist-lite", "plugins/suites/lenet-mnist-lite.toml", "in {minutes} minutes on two cores"),
+        ("second-look", "plugins/suites/second-look.toml", "{minutes} minutes on two cores"),
+        ("patterns-mnist", "plugins/suites/patterns-mnist.toml", "{minutes} minutes on two cores"),
+        ("resnet50-costs", "plugins/suites/resnet50-costs.toml", "{minutes} minutes on two cores"),
         (
             "quickstart",
             "README.md",
