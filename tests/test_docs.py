@@ -37,8 +37,10 @@ from lth_bench.results.analyses import analyses
 from lth_bench.results.frame import load
 from lth_bench.results.overlap import COLUMNS as OVERLAPS
 from lth_bench.results.statistics import mean_interval
+from lth_bench.running.observing import Audience
 from lth_bench.running.preflight import preflight
 from lth_bench.running.run import run
+from lth_bench.running.standing import done
 from lth_bench.running.worker import make_context
 from lth_bench.storage.record import identity
 from lth_bench.storage.records import read_records
@@ -154,6 +156,16 @@ def test_the_analysis_of_the_documentation_runs(example, tmp_path):
     rows = list(example.plugins.analyses[own[0]](orders=2)(study_of(tmp_path / "run", "SNIP")))
     assert own == ["spread"] and [row["order"] for row in rows] == [1, 2]
     assert rows[0]["error"] != rows[1]["error"] and all(0 < row["error"] < 90 for row in rows)
+
+
+def test_the_observer_of_the_documentation_writes_the_curves_of_records(example, tmp_path):
+    finish(write_suite(tmp_path / "s.toml", pruner("imp"), duration="1ep", sparsities=[0.9]), tmp_path / "run")
+    own = [name for name, of in example.plugins.observers.providers.items() if of.distribution == "documentation"]
+    ((item, record),) = done(tmp_path / "run")
+    Audience(example.plugins.observers[own[0]]()).replay(tmp_path / "run", item, record)
+    with (tmp_path / "run" / "trackers" / "sheets" / f"{item.key}.csv").open(newline="") as file:
+        rows = [(int(kept), float(accuracy)) for _, kept, accuracy in csv.reader(file)]
+    assert own == ["sheets"] and rows == list(zip(record.curve.kept, record.curve.validation_accuracy, strict=True))
 
 
 @pytest.mark.parametrize("block", list(blocks("toml")))

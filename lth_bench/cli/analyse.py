@@ -88,7 +88,9 @@ def analyse(
         as_now = code.fingerprints(todo)
         copies = plugin_folder(directory)
         weights = _weights(todo, plugins, directory, data)
-        sweep = Sweep(folder, data, device.value, shared, limits, loaders, as_now, weights, fork_server(), copies)
+        sweep = Sweep(
+            folder, data, device.value, shared, limits, loaders, as_now, weights, server=fork_server(), plugins=copies
+        )
         refuse_places(sweep, name)
         copy_files(plugins, directory)
         needs_data = getattr(plugins.analyses[name], "reads_data", True)

@@ -100,6 +100,14 @@ MemoryLimit = Annotated[
     str | None,
     typer.Option("--memory-limit", metavar="SIZE", help="End an experiment that takes more memory, such as 8GB."),
 ]
+Observed = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--observe",
+        metavar="NAME",
+        help='Show experiments in a tracker while they run, such as tensorboard or "mlflow uri=mlruns"; repeatable.',
+    ),
+]
 StallLimit = Annotated[
     str, typer.Option("--stall-limit", metavar="TIME", help="End an experiment without progress for so long.")
 ]

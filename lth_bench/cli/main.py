@@ -20,6 +20,7 @@ from lth_bench.cli.doctor import doctor
 from lth_bench.cli.export import export
 from lth_bench.cli.figure import figure
 from lth_bench.cli.latency import latency
+from lth_bench.cli.observe import observe
 from lth_bench.cli.plan import plan
 from lth_bench.cli.report import leaderboard, report
 from lth_bench.cli.run import MORE_OPTIONS, run
@@ -46,6 +47,7 @@ class Kind(StrEnum):
     datasets = "datasets"
     recipes = "recipes"
     suites = "suites"
+    observers = "observers"
     analyses = "analyses"
     engines = "engines"
 
@@ -119,7 +121,21 @@ def status(directory: RunDirectory) -> None:
 
 
 app.command(context_settings=MORE_OPTIONS)(run)
-for command in (work, status, plan, analyse, leaderboard, claims, report, table, figure, latency, doctor, export):
+for command in (
+    work,
+    status,
+    plan,
+    analyse,
+    observe,
+    leaderboard,
+    claims,
+    report,
+    table,
+    figure,
+    latency,
+    doctor,
+    export,
+):
     app.command()(command)
 app.command("list")(list_)
 app.add_typer(store.app, name="store")

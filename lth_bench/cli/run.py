@@ -18,6 +18,7 @@ from lth_bench.cli.arguments import (
     MixCode,
     NoReport,
     NoStore,
+    Observed,
     On,
     Only,
     Output,
@@ -31,6 +32,7 @@ from lth_bench.cli.arguments import (
     Workers,
 )
 from lth_bench.cli.engines import chosen_engine, supply
+from lth_bench.cli.observe import chosen_observers
 from lth_bench.cli.preconditions import (
     download_absent,
     download_checkpoints,
@@ -70,6 +72,7 @@ def run(
     time_limit: TimeLimit = None,
     memory_limit: MemoryLimit = None,
     stall_limit: StallLimit = "30m",
+    observe: Observed = None,
     no_report: NoReport = False,
     plugin: PluginFiles = None,
     on: On = None,
@@ -85,6 +88,7 @@ def run(
     directory = directory or default_directory(suite)
     plugins = installed_plugins(plugin, directory)
     engine = chosen_engine(plugins, on)
+    observers = chosen_observers(observe or [], plugins)
     if download:
         download_checkpoints(suite, plugins, data)
     selected = select(suite, only, plugins, data, redo)
@@ -97,7 +101,9 @@ def run(
     if todo := missing(directory, selected.identities, selected.redone):
         shared = None if no_store else store or directory / "store"
         as_now = code.fingerprints(todo)
-        sweep = Sweep(directory, data, device.value, shared, limits, loaders, as_now, selected.weights, server)
+        sweep = Sweep(
+            directory, data, device.value, shared, limits, loaders, as_now, selected.weights, observers, server
+        )
         refuse_places(sweep, selected.suite)
         copy_files(plugins, directory)
         if download:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from lth_bench.cli.terminal import err, out
+from lth_bench.cli.terminal import err, out, say
 
 if TYPE_CHECKING:
     from lth_bench.running.pool import WorkerPool
@@ -37,11 +37,15 @@ def work(
     from lth_bench.running.supervisor import run_all
 
     queue = sweep.queue(todo)
-    with stopping(queue, lambda text: err.print(text, markup=False, soft_wrap=True), time) as received:
-        run_all(sweep, queue, pool, tell)
+    with stopping(queue, _say, time) as received:
+        run_all(sweep, queue, pool, tell, _say)
     if received:
         err.print(f"\nStopped; {kept}.", markup=False, soft_wrap=True)
         raise typer.Exit(engines.TIME_OVER if received[0] == TIME_OVER else 128 + received[0])
+
+
+def _say(text: str) -> None:
+    say(err, text)
 
 
 def display(total: int) -> Any:

@@ -88,11 +88,11 @@ def model_choice(plugins: Plugins, name: str, arguments: dict[str, Any], start: 
     return Choice(name, {key: identity[key] for key in arguments if key in identity}, revision_of(function))
 
 
-def assigned(text: str, example: str) -> tuple[str, Any]:
-    """The name and value of an option `--with NAME=VALUE`; a value that is not TOML is text. Raises ValueError."""
+def assigned(text: str, example: str, option: str = "--with") -> tuple[str, Any]:
+    """The name and value of a text such as "rate=0.5"; a value that is not TOML is text. Raises ValueError."""
     name, sign, value = text.partition("=")
     if not (name and sign):
-        raise ValueError(f"--with wants NAME=VALUE, such as {example}, not {text!r}")
+        raise ValueError(f"{option} wants NAME=VALUE, such as {example}, not {text!r}")
     try:
         return name, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:

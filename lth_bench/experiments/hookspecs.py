@@ -50,6 +50,15 @@ def register_suites(register: Callable[[str, Path], None]) -> None:
 
 
 @hookspec
+def register_observers(register: Callable[[str, type], None]) -> None:
+    """Call `register(name, observer)`: a frozen dataclass whose instances are called when an experiment has started.
+
+    They return an object with those of the methods `measured`, `pruned`, `finished` and `left` that it needs. Class
+    attribute, if it has it: `needs`, what to install, such as "my-package[tracker]", by the module that comes with it.
+    """
+
+
+@hookspec
 def register_analyses(register: Callable[[str, type], None]) -> None:
     """Call `register(name, analysis)`: a frozen dataclass whose instances are called with a Study and yield rows.
 

@@ -27,11 +27,12 @@ KINDS = {
     "datasets": "dataset",
     "recipes": "recipe",
     "suites": "suite",
+    "observers": "observer",
     "analyses": "analysis",
     "engines": "engine",
 }
 """What plugins register, and the word for one of each."""
-CALLED = ("pruners", "controls", "analyses", "engines")
+CALLED = ("pruners", "controls", "observers", "analyses", "engines")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
@@ -119,6 +120,7 @@ class Plugins:
     datasets: Registry = field(default_factory=lambda: Registry("datasets"))
     recipes: Registry = field(default_factory=lambda: Registry("recipes"))
     suites: Registry = field(default_factory=lambda: Registry("suites"))
+    observers: Registry = field(default_factory=lambda: Registry("observers"))
     analyses: Registry = field(default_factory=lambda: Registry("analyses"))
     engines: Registry = field(default_factory=lambda: Registry("engines"))
     broken: list[Broken] = field(default_factory=list)

@@ -181,6 +181,7 @@ class Context:
             seed=experiment.seed,
             memory=Memory(self.store, self._about(experiment), self.watch) if self.store else None,
             progress=self.watch.progress,
+            tell=self.watch.tell,
             prunable=lambda network: self.prunable(experiment, network),
             pattern=parsed(experiment.pattern) if experiment.pattern else None,
         )

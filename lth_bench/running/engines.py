@@ -65,7 +65,7 @@ class Work:
 
     def command(self, *options: str) -> list[str]:
         """The command line of one process, which ends when nothing is left to do; on this path, in this Python."""
-        return [sys.executable, "-P", "-m", "lth_bench", "work", str(self.directory), *options]
+        return [sys.executable, "-P", "-m", "lth_bench.cli", "work", str(self.directory), *options]
 
     def logs(self) -> Path:
         """The folder for what processes print; it exists."""

@@ -64,6 +64,7 @@ def judge(identity: Identity, outcome: Outcome, directory: Path, context: Contex
         test=results,
         data=DataHashes(context.read(experiment.dataset).digest, test.digest()),
         curve=facts.curve,
+        prunings=facts.prunings,
         events=facts.events,
         notes=notes or None,
         ticket=TicketReference(ticket.step, write_ticket(ticket_path(directory, experiment.key), ticket)),

@@ -14,12 +14,13 @@ from typing import Any
 from msgspec import Struct
 from msgspec.json import Decoder
 
-from lth_bench.experiments.experiment import Experiment
+from lth_bench.experiments.experiment import Choice, Experiment
 from lth_bench.hashing import canonical
 from lth_bench.running.code import Fingerprint
 from lth_bench.running.limits import Limits
+from lth_bench.storage.events import Event, Live
 from lth_bench.storage.lines import parsed
-from lth_bench.storage.record import Curve, Environment, Identity, Record, Timing, builtins, decoder
+from lth_bench.storage.record import Curve, Environment, Identity, Pruning, Record, Timing, builtins, decoder
 from lth_bench.storage.work import RecordedEvent
 from lth_bench.training.ledger import Spent
 
@@ -28,7 +29,7 @@ class Settings(Struct, frozen=True, tag=True):
     """What a worker has to know before any request; `code` is that of all experiments as the run began.
 
     `weights` are the paths of files that models start from, by what identifies them; `plugins` is the folder of plugins
-    that are single files.
+    that are single files. Only where experiments are `observed` are points of their curves and prunings sent.
     """
 
     directory: str
@@ -40,6 +41,21 @@ class Settings(Struct, frozen=True, tag=True):
     plugins: str
     code: list[Fingerprint] = []
     weights: dict[str, str] = {}
+    observed: bool = False
+
+
+class Observe(Struct, frozen=True, tag=True):
+    """Makes a worker the place of an observer of a run directory, in which it only hears what it is told."""
+
+    directory: str
+    observer: Choice
+
+
+class Told(Struct, frozen=True, tag=True):
+    """What an observer is told of the experiment with this key."""
+
+    key: str
+    event: Event
 
 
 class MakeReady(Struct, frozen=True, tag=True):
@@ -79,7 +95,7 @@ class BestStep(Struct, frozen=True):
 
 
 class Facts(Struct, frozen=True):
-    """The parts of an outcome that are not tensors: steps of its end and its ticket, best points, curve, events, notes.
+    """The parts of an outcome that are not tensors: steps of its end and its ticket, best points, curve and so on.
 
     `elements` counts the numbers from which a layer's weights are computed, where the pruner left a parametrisation.
     """
@@ -88,6 +104,7 @@ class Facts(Struct, frozen=True):
     ticket: int
     bests: dict[str, BestStep]
     curve: Curve
+    prunings: list[Pruning]
     events: list[RecordedEvent]
     notes: dict[str, Any]
     elements: dict[str, int]
@@ -169,7 +186,7 @@ class Idle(Struct, frozen=True, tag=True):
 
 Request = Check | Train | Evaluate
 Answer = Checked | Trained | MustWait | Checkpointed | Ended | CannotGoOn
-Message = Settings | MakeReady | Stop | Request | Answer | Began | Progress | Idle
+Message = Settings | Observe | Told | Live | MakeReady | Stop | Request | Answer | Began | Progress | Idle
 
 
 class Channel:

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgspec import Struct, structs
 
 from lth_bench.errors import Damaged, FileFault
+from lth_bench.experiments.experiment import Choice
 from lth_bench.hashing import canonical
 from lth_bench.running.code import Fingerprint
 from lth_bench.running.messages import Settings
@@ -25,7 +26,7 @@ PACKAGES = ("lth-bench", "torch", "timm", "numpy")
 
 
 class Order(Struct, frozen=True):
-    """The keys of experiments to be done, the settings of whoever does them, and the versions that it needs.
+    """The keys of experiments to be done, the settings of whoever does them, the versions that it needs, and observers.
 
     Paths in the settings are absolute, but for those inside the run directory, which are relative to it.
     """
@@ -34,6 +35,7 @@ class Order(Struct, frozen=True):
     keys: list[str]
     settings: Settings
     versions: dict[str, str]
+    observers: list[Choice] = []
 
 
 def order_path(directory: Path) -> Path:
@@ -59,7 +61,7 @@ def write_order(sweep: Sweep, todo: Iterable[Identity]) -> None:
                 code=_latest([*earlier.settings.code, *settings.code]),
                 weights={**earlier.settings.weights, **settings.weights},
             )
-        order = Order(SCHEMA, ordered, settings, versions())
+        order = Order(SCHEMA, ordered, settings, versions(), list(sweep.observers))
         if order != earlier:
             publish_json(order_path(directory), builtins(order))
 
@@ -109,6 +111,7 @@ def joining(
         settings.loaders,
         settings.code,
         {digest: directory / path for digest, path in settings.weights.items()},
+        tuple(order.observers),
         server,
         directory / settings.plugins,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from lth_bench.hashing import canonical, sha256
 from lth_bench.pruning.masks import Masks
 from lth_bench.running.messages import Facts, Handed
 from lth_bench.storage.files import publish
-from lth_bench.storage.record import Curve
+from lth_bench.storage.record import Curve, builtins
 from lth_bench.storage.tensors import State, pack, part, read_tensors, serialized, unpack
 from lth_bench.training.monitor import Best, Measurement
 from lth_bench.training.session import Session
@@ -67,6 +66,7 @@ def _facts(sessions: Sequence[Session], bests: dict[str, Best]) -> Facts:
         "ticket": first.course.ticket.step,
         "bests": {name: _place(best, last_measured) for name, best in bests.items()},
         "curve": _curve(curve),
+        "prunings": builtins(first.course.prunings),
         "events": [without_defaults(event) for session in sessions for event in session.account.ledger.events],
         "notes": first.notes,
         "elements": first.elements,
@@ -107,10 +107,6 @@ def _place(best: Best, last_measured: int | None) -> dict[str, Any]:
 
 
 def _curve(curve: list[Measurement]) -> dict[str, list[float | None]]:
-    """The curve in columns, losses and accuracies to six digits."""
-    points = [dataclasses.asdict(point) for point in curve]
-    return {name: [_six_digits(point[name]) for point in points] for name in Curve.__struct_fields__}
-
-
-def _six_digits(value: float | None) -> float | None:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    """The curve in columns."""
+    points = [point.recorded for point in curve]
+    return {name: [point[name] for point in points] for name in Curve.__struct_fields__}

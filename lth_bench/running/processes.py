@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from lth_bench.errors import DiskFault
-from lth_bench.running.messages import Began, Channel, Idle, Message, Settings
+from lth_bench.running.messages import Began, Channel, Idle, Message, Observe, Settings
 from lth_bench.storage.files import append
 
 START = "import gc; gc.disable(); from lth_bench.running.fork_server import main; main()"  # no garbage among imports
@@ -39,6 +39,7 @@ class Died(Exception):
         names = {int(number): f" ({number.name})" for number in signal.Signals}
         how = f"signal {-code}{names.get(-code, '')}" if code < 0 else f"exit code {code}"
         super().__init__(f"the worker process ended with {how}")
+        self.how = f"ended with {how}"
         self.killed = -code in (signal.SIGKILL, signal.SIGTERM)
 
 
@@ -171,7 +172,7 @@ class Process:
     Their output goes into a log, up to a limit.
     """
 
-    def __init__(self, settings: Settings, server: ForkServer) -> None:
+    def __init__(self, settings: Settings | Observe, server: ForkServer) -> None:
         ours, theirs = socket.socketpair()
         self.channel = Channel(ours)
         output, written = os.pipe()

@@ -21,11 +21,13 @@ from lth_bench.running.messages import (
     Train,
     Trained,
 )
+from lth_bench.running.observers import Observers, Say
 from lth_bench.running.pool import WorkerPool
 from lth_bench.running.processes import Died, Process
 from lth_bench.running.queue import Queue, Task, Tell
 from lth_bench.running.sweep import POLL, Sweep
 from lth_bench.storage import leases
+from lth_bench.storage.events import Live
 from lth_bench.storage.files import remove, tidy
 from lth_bench.storage.record import Record, RecordedError, Timing, failed
 from lth_bench.storage.records import outcome_path, outcomes
@@ -39,18 +41,20 @@ class Killed(Exception):
     """The sweep has to end at once."""
 
 
-def run_all(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell) -> None:
+def run_all(sweep: Sweep, queue: Queue, pool: WorkerPool, tell: Tell, say: Say = print) -> None:
     """Works through a queue until it is empty or stopped. Raises the faults that workers cannot handle."""
     for folder in ("records", "tickets", "leases", "outcomes"):
         tidy(sweep.directory / folder)
     _remove_outcomes(sweep)
-    supervisors = [Supervisor(sweep, queue, tell, process) for process in pool.processes]
+    observers = Observers(sweep, say)
+    supervisors = [Supervisor(sweep, queue, tell, process, observers) for process in pool.processes]
     threads = [threading.Thread(target=supervisor.serve) for supervisor in supervisors]
     for thread in threads:
         thread.start()
     for thread in threads:
         while thread.is_alive():
             thread.join(POLL)
+    observers.close(lambda: queue.killed)
     for supervisor in supervisors:
         if supervisor.fault:
             raise supervisor.fault
@@ -68,8 +72,8 @@ def _remove_outcomes(sweep: Sweep) -> None:
 class Supervisor:
     """Takes one experiment after the other from claim to record: has a worker train and evaluate it, and publishes."""
 
-    def __init__(self, sweep: Sweep, queue: Queue, tell: Tell, process: Process) -> None:
-        self.sweep, self.queue, self.tell = sweep, queue, tell
+    def __init__(self, sweep: Sweep, queue: Queue, tell: Tell, process: Process, observers: Observers) -> None:
+        self.sweep, self.queue, self.tell, self.observers = sweep, queue, tell, observers
         self.process: Process | None = process
         self.fault: BaseException | None = None
 
@@ -77,7 +81,9 @@ class Supervisor:
         try:
             while task := self.queue.next(self.tell):
                 self.tell("start", task.identity)
-                self.tell(self._attend(task), task.identity)
+                with self.observers.following(task.identity):
+                    end = self._attend(task)
+                self.tell(end, task.identity)
         except BaseException as error:
             self.fault = None if isinstance(error, Killed) else error
             self.queue.stopping = True
@@ -160,6 +166,8 @@ class Supervisor:
                 return exchange.answer
             if message is not None:
                 exchange.hear(message)
+            if isinstance(message, Live):
+                self.observers.tell(task.key, message)
             if isinstance(message, Idle):
                 if exchange.answer is None:
                     raise Died(message.code)

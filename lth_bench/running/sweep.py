@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lth_bench.experiments.experiment import Choice
 from lth_bench.running.code import Fingerprint
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import Settings
@@ -22,8 +23,9 @@ class Sweep:
     """A run directory and how to work on it. Without a store, experiments share no training.
 
     Each worker has `loaders` processes that read ahead images that memory does not hold. Workers that find other code
-    than `code` do not begin. `weights` are files that models start from, by what identifies them. All workers come
-    from `server`. They load the plugins that are single files in `plugins`, by default those of the run directory.
+    than `code` do not begin. `weights` are files that models start from, by what identifies them. `observers` are told
+    of experiments. All workers come from `server`. They load the plugins that are single files in `plugins`, by default
+    those of the run directory.
     """
 
     directory: Path
@@ -34,6 +36,7 @@ class Sweep:
     loaders: int = 0
     code: list[Fingerprint] = field(default_factory=list)
     weights: dict[str, Path] = field(default_factory=dict)
+    observers: tuple[Choice, ...] = ()
     server: ForkServer = field(default_factory=ForkServer)
     plugins: Path | None = None
 
@@ -58,4 +61,5 @@ class Sweep:
             plugins=str(self.plugins or plugin_folder(self.directory)),
             code=self.code,
             weights={digest: str(path) for digest, path in self.weights.items()},
+            observed=bool(self.observers),
         )

@@ -35,11 +35,13 @@ from lth_bench.running.messages import (
     Idle,
     MakeReady,
     MustWait,
+    Observe,
     Progress,
     Request,
     Settings,
     Train,
 )
+from lth_bench.running.observing import observe
 from lth_bench.running.placement import room
 from lth_bench.running.plugin_files import load_copies
 from lth_bench.running.preflight import faults_of, preflight
@@ -126,6 +128,9 @@ def serve(channel: Channel, plugins: Plugins) -> None:
     when a child has ended, with or without an answer. A Stop that arrives while no child runs is ignored.
     """
     settings = channel.receive()
+    if isinstance(settings, Observe):
+        observe(channel, settings, plugins)
+        return
     assert isinstance(settings, Settings)
     store = Store(Path(settings.store), settings.limits.patience) if settings.store else None
     load_copies(Path(settings.plugins), plugins)
@@ -206,6 +211,8 @@ def _answer(request: Request, settings: Settings, context: Context, heartbeat: H
         if limits.memory and isinstance(request, Train):
             resource.setrlimit(resource.RLIMIT_DATA, (limits.memory, limits.memory))
         heartbeat.open(limits)
+        if settings.observed and isinstance(request, Train):
+            context.watch.tell = heartbeat.channel.send
         heartbeat.channel.send(Began(os.getpid()))
         try:
             answer = _worked(request, Path(settings.directory), context)

@@ -107,6 +107,14 @@ class Curve(Struct, frozen=True):
     validation_accuracy: list[float]
 
 
+class Pruning(Struct, frozen=True):
+    """From `step` on masks keep `kept` weights; `measured` points of the curve are older."""
+
+    step: int
+    kept: int
+    measured: int
+
+
 class TicketReference(Struct, frozen=True):
     """The step at which the final mask took force, and the SHA-256 of the ticket."""
 
@@ -187,6 +195,7 @@ class Record(Identity, frozen=True, kw_only=True, omit_defaults=True):
     unfit: list[str] | None = None
     data: DataHashes | None = None
     curve: Curve | None = None
+    prunings: list[Pruning] | None = None
     events: list[RecordedEvent] | None = None
     notes: dict[str, Any] | None = None
     ticket: TicketReference | None = None

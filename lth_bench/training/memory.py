@@ -21,6 +21,7 @@ from lth_bench.training.numerics import numerics
 from lth_bench.training.purity import Purity
 from lth_bench.training.segments import Segment, Segments, flat
 from lth_bench.training.session import Session
+from lth_bench.training.setup import Tell
 
 PIECE = 0.5  # seconds of training between two looks at the clock
 BRIEF = 50  # segments shorter than a recipe by this factor are stored only if they start at step 0
@@ -30,13 +31,14 @@ BRIEF = 50  # segments shorter than a recipe by this factor are stored only if t
 class Watch:
     """What training and the worker around it tell each other: a request to stop, signs of life, leases held.
 
-    `checkpoint_every` is in seconds.
+    `checkpoint_every` is in seconds. `tell` passes on points of curves and prunings, where somebody listens.
     """
 
     checkpoint_every: float = 300.0
     stopping: bool = False
     activity: int = 0
     leases: list[Lease] = field(default_factory=list)
+    tell: Tell | None = None
 
     def progress(self) -> None:
         """Counts the ticks and passes of a Session."""
@@ -155,6 +157,7 @@ class Memory:
             if checkpoint := self.segments.load(session, key, "checkpoints"):
                 session.restore(checkpoint.end)
                 session.course.monitor = measured = checkpoint.measured
+                session.course.tell(measured.curve)
             try:
                 self._advance(session, key, end)
             except Diverged as error:
@@ -221,6 +224,7 @@ def _arrive(session: Session, segment: Segment, start: int) -> None:
     for group in session.optimizer.param_groups:
         group["lr"] = session.schedule.rate(session.step - 1)
     session.course.monitor.extend(segment.measured, after=start)
+    session.course.tell(segment.measured.curve)
     session.account.trained(start)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from lth_bench.storage.tensors import State
 
@@ -17,6 +18,11 @@ class Measurement:
     training_loss: float | None
     validation_loss: float
     validation_accuracy: float
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """The values as a record holds them: losses and accuracy to six digits."""
+        return {name: _six_digits(value) for name, value in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,10 @@ class Monitor:
             self.accurate = best
         if stop and (self.early_stop is None or _lower(stop.measurement, self.early_stop.measurement)):
             self.early_stop = stop
+
+
+def _six_digits(value: float | None) -> float | None:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _more_accurate(one: Measurement, other: Measurement) -> bool:

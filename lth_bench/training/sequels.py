@@ -72,6 +72,7 @@ def _next(sessions: list[Session], fresh: Session) -> Session:
     sessions.append(fresh)
     state.load(fresh.model, last.model.state_dict())
     fresh.clock.step = last.step
+    fresh.course.continue_from(last.course)
     fresh.adopt(last.masks, last.channels)
     return fresh
 

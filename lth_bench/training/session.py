@@ -48,7 +48,7 @@ class Session:
         self.topology = Topology(self.model, weights, self.input_shape, lambda: self.account.unmetered(), setup.pattern)
         self.pattern, self.sparsity = setup.pattern, self.topology.target(setup.sparsity)
         self.account = Account(self.clock, self.topology, setup.progress)
-        self.course = Course(self.model, setup.validation, setup.progress, sum(self.topology.kept))
+        self.course = Course(self.model, setup, sum(self.topology.kept))
         self.output_layer = output_layer(self.model)
         self.elements: dict[str, int] = {}
         self.notes: dict[str, Any] = {}
@@ -229,6 +229,7 @@ class Session:
                 parametrisation.bake(self.model)
             self.optimizer, self._parameters = None, list(self.model.parameters())
             self.topology.rebuild()
+            self.course.pruned(self.step, sum(self.topology.kept))
 
     def rewire(self, masks: Masks) -> None:
         """Replaces the masks, after an update or in place of it; new weights start at zero, with empty state."""
@@ -421,6 +422,7 @@ class Session:
     def _set_masks(self, masks: Masks, *, rewired: bool = False, weights: Scores | None = None) -> None:
         with self._at_work():
             self.topology.set(masks, self.optimizer, weights or {})
+            self.course.pruned(self.step, sum(self.topology.kept))
             if not parametrisation.parametrised(self.model):
                 self.course.count(sum(self.topology.kept))
             # Between ticks the state may still change, by a rewind say; the next tick then marks the ticket.

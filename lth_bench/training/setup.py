@@ -13,7 +13,9 @@ from lth_bench.experiments.patterns import Pattern
 from lth_bench.experiments.recipe import Recipe
 from lth_bench.models.layer_roles import prunable
 from lth_bench.models.predictions import nothing
+from lth_bench.storage.events import ExperimentMeasured, ExperimentPruned
 
+Tell = Callable[[ExperimentMeasured | ExperimentPruned], None]
 Session = TypeVar("Session", contravariant=True)  # a type variable, because Session itself imports this module
 
 
@@ -57,8 +59,8 @@ class Setup:
     """The parts of a Session: a function from an initialisation seed to a network, data, recipe, target and seed.
 
     `prunable` finds the weights that may be pruned. A memory looks up segments that were trained before; `progress` is
-    called at every tick and pass. Where `network` loads a file, `drawn` draws all weights. With a `pattern`, the target
-    is what holding it comes to.
+    called at every tick and pass, and `tell`, where somebody listens, with points of the curve and prunings. Where
+    `network` loads a file, `drawn` draws all weights. With a `pattern`, the target is what holding it comes to.
     """
 
     network: Callable[[int], nn.Module]
@@ -73,3 +75,4 @@ class Setup:
     observer: Observer[Any] | None = None
     drawn: Callable[[int], nn.Module] | None = None
     pattern: Pattern | None = None
+    tell: Tell | None = None

@@ -336,20 +336,20 @@ def test_a_label_of_the_suite_is_that_of_the_next_tables(tmp_path, command):
     assert "experiments are already in" in done.stdout and "our net on" in done.stdout and " whole " in done.stdout
 
 
-def test_help_version_and_lists_import_neither_torch_nor_timm():
-    lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "recipes", "suites")]
+def test_help_version_and_lists_import_neither_torch_nor_timm_nor_a_tracker():
+    lists = [["list", kind] for kind in ("pruners", "controls", "models", "datasets", "recipes", "suites", "observers")]
     script = (
         "import sys; from lth_bench.cli.main import app\n"
         f"for arguments in {[['--help'], ['--version'], *lists]}:\n"
         "    print(f'--- {arguments}')\n"
         "    try: app(arguments)\n"
         "    except SystemExit: pass\n"
-        "    assert not {'torch', 'timm'} & set(sys.modules), arguments\n"
+        "    assert not {'torch', 'timm', 'tensorboard', 'mlflow', 'wandb'} & set(sys.modules), arguments\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     printed = done.stdout.split("--- ")[1:]
-    assert len(printed) == 8 and all(part.partition("\n")[2].strip() for part in printed)
+    assert len(printed) == 9 and all(part.partition("\n")[2].strip() for part in printed)
 
 
 def test_a_place_that_cannot_be_written_is_refused_before_anything_starts(command, tmp_path):

@@ -14,7 +14,7 @@ from support.clusters import soon
 from support.runners import published, published_twice
 from support.suites import pruner, results, write_suite
 
-WORK = [sys.executable, "-m", "lth_bench"]
+WORK = [sys.executable, "-m", "lth_bench.cli"]
 METHODS = ("magnitude", "snip", "random")
 
 
@@ -53,7 +53,7 @@ def test_slurm_with_a_job_cancelled_a_node_killed_and_a_second_engine(suite, alo
         space.run("scancel", f"{job}_0")
         assert "1 running" in soon(lambda: said if "2 running" not in (said := jobs(space, directory)) else "")
         assert "submitted 1 job as" in space.run(*run)
-        space.run("pkill", "-KILL", "-f", f"lth_bench work {directory}")
+        space.run("pkill", "-KILL", "-f", f"lth_bench.cli work {directory}")
         second = space.popen(*WORK, "work", directory, "--workers", "1", stdout=subprocess.DEVNULL)
         assert second.wait() == 0
     check(directory, alone)

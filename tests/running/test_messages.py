@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lth_bench.experiments.experiment import Choice
 from lth_bench.running.exchange import Exchange, TookTooLong
 from lth_bench.running.limits import Limits
 from lth_bench.running.messages import (
@@ -21,13 +22,22 @@ from lth_bench.running.messages import (
     Handed,
     Idle,
     MustWait,
+    Observe,
     Progress,
     Stop,
+    Told,
     Train,
     Trained,
 )
 from lth_bench.running.sweep import Sweep
-from lth_bench.storage.record import RecordedError, Timing, failed, identity
+from lth_bench.storage.events import (
+    ExperimentFinished,
+    ExperimentLeft,
+    ExperimentMeasured,
+    ExperimentPruned,
+    ExperimentStarted,
+)
+from lth_bench.storage.record import Pruning, RecordedError, Timing, failed, identity
 from lth_bench.storage.records import read_record
 from lth_bench.training.ledger import Spent
 from support.places import ROOT
@@ -36,8 +46,23 @@ from support.records import planned
 RECORD = read_record(min((ROOT / "leaderboards" / "quickstart" / "records").glob("*.json")))
 ONE = identity("made", planned("imp", 0.5, 0))
 FAILED = failed(ONE, RecordedError(kind="lost", message="gone", traceback=""), timing=Timing("now", 1.0))
-FACTS = Facts(3, 2, {"early_stop": BestStep(1, False)}, RECORD.curve, RECORD.events, {"a": [1, None]}, {"w": 3})
+FACTS = Facts(
+    3,
+    2,
+    {"early_stop": BestStep(1, False)},
+    RECORD.curve,
+    [Pruning(2, 3, 1)],
+    RECORD.events,
+    {"a": [1, None]},
+    {"w": 3},
+)
 TRAINED = Trained(Handed("0" * 64, {"w": [2, 3]}, FACTS), RECORD.environment, RECORD.timing)
+EVENTS = (
+    ExperimentStarted(ONE, "out"),
+    ExperimentMeasured(1, 9, None, 0.5, 0.25),
+    ExperimentFinished(RECORD),
+    ExperimentLeft(),
+)
 MESSAGES = [
     Sweep(Path("out"), None, "cpu").settings(),
     Check([ONE.experiment], room=True),
@@ -47,6 +72,9 @@ MESSAGES = [
     MustWait("segment", Spent(1, 2)),
     Ended(RECORD),
     Ended(FAILED),
+    Observe("out", Choice("mlflow", {"uri": "x"})),
+    ExperimentPruned(3, 4),
+    *(Told("key", event) for event in EVENTS),
     Stop(),
     Idle(-9),
 ]
