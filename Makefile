@@ -5,7 +5,7 @@ OLDEST := .venv-oldest
 NEWEST := .venv-newest
 TORCH_TESTS := tests/training/test_fast_step.py tests/training/test_metering.py tests/training/test_session.py \
 	tests/results/test_costs.py tests/golden
-SUITES := quickstart lenet-mnist-lite methods-mnist moons transfer-digits pretrained-mnist pretrained-cifar10-jpeg second-look patterns-mnist resnet50-costs
+SUITES := quickstart lenet-mnist-lite methods-mnist moons transfer-digits pretrained-mnist pretrained-cifar10-jpeg second-look patterns-mnist resnet50-costs masks-only
 
 .PHONY: quickstart test everything lint fast faults families leaderboards oldest newest
 

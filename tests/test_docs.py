@@ -467,6 +467,7 @@ BOARDS = ROOT / "leaderboards"
         ("lenet-mnist-lite", "plugins/suites/lenet-mnist-lite.toml", "in {minutes} minutes on two cores"),
         ("second-look", "plugins/suites/second-look.toml", "{minutes} minutes on two cores"),
         ("patterns-mnist", "plugins/suites/patterns-mnist.toml", "{minutes} minutes on two cores"),
+        ("masks-only", "plugins/suites/masks-only.toml", "{minutes} minutes on two cores"),
         ("resnet50-costs", "plugins/suites/resnet50-costs.toml", "{minutes} minutes on two cores"),
         (
             "quickstart",
