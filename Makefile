@@ -54,7 +54,7 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-test: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable ".[test,trackers]"
+	$(BIN)/pip install --quiet --editable ".[test,trackers,ray]"
 	touch $(VENV)/.installed $@
 
 $(OLDEST)/.installed: pyproject.toml oldest.txt

@@ -29,6 +29,7 @@ DataRoot = Annotated[
 Only = Annotated[
     str | None,
     typer.Option(
+        "--only",
         metavar="EXPR",
         help="Only experiments for which this holds, and what they need, for instance "
         "\"pruner == 'imp' and sparsity > 0.9\"; "
@@ -83,6 +84,9 @@ On = Annotated[
         help="Let this engine supply the processes; its own options follow, such as --on slurm --time 2h. "
         "`lth-bench list engines` names them.",
     ),
+]
+OfEngine = Annotated[
+    list[str] | None, typer.Argument(metavar="[--NAME VALUE]", hidden=True, help="The options of the engine.")
 ]
 MixCode = Annotated[bool, typer.Option("--mix-code", help="Go on although code has changed since records were made.")]
 StoreFolder = Annotated[

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_type_hints
 
-import click
 import typer
 
 from lth_bench.cli.terminal import out, refuse, say
@@ -20,20 +19,17 @@ if TYPE_CHECKING:
     from lth_bench.storage.record import Identity
 
 
-def chosen_engine(plugins: Plugins, name: str | None) -> Engine | None:
-    """The engine of `--on NAME` with its own options, which the command did not know; None without a name.
+def chosen_engine(plugins: Plugins, name: str | None, more: list[str], command: Callable[..., None]) -> Engine | None:
+    """The engine of `--on NAME` with its own options, the ones that the command did not know; None without a name.
 
     Ends the program if there is no such engine or option.
     """
     from lth_bench.errors import UnknownName
     from lth_bench.experiments.choices import instantiate
 
-    context = click.get_current_context(silent=True)
-    more = context.args if context else []
     if name is None:
-        if context and more:
-            known = [option for parameter in context.command.params for option in parameter.opts]
-            refuse([_unknown(more[0], known)])
+        if more:
+            refuse([_unknown(more[0], command)])
         return None
     try:
         engine: Engine = instantiate(plugins.engines, name, dict(_options(more)))
@@ -103,10 +99,14 @@ def _options(arguments: list[str]) -> Iterator[tuple[str, object]]:
         yield assigned(f"{name.replace('-', '_')}={value}", "time=2h")
 
 
-def _unknown(argument: str, known: list[str]) -> str:
+def _unknown(argument: str, command: Callable[..., None]) -> str:
+    """Why an argument that a command does not know is refused."""
     from lth_bench.experiments.spelling import known_names
 
     if not argument.startswith("-"):
         return f"{argument!r} is one argument too many; a run has one suite"
-    name = argument.partition("=")[0]
+    name, hints = argument.partition("=")[0], get_type_hints(command, include_extras=True)
+    infos = (info for hint in hints.values() for info in getattr(hint, "__metadata__", ()))
+    stated = [text for info in infos for text in (info.default, *(info.param_decls or ()))]  # typer reads both so
+    known = [text for text in stated if isinstance(text, str) and text.startswith("--")]
     return f"no such option: {name}; {known_names(name, known)}; options of an engine follow --on ENGINE"

@@ -19,6 +19,7 @@ from lth_bench.cli.arguments import (
     NoReport,
     NoStore,
     Observed,
+    OfEngine,
     On,
     Only,
     Output,
@@ -53,11 +54,12 @@ if TYPE_CHECKING:
     from lth_bench.storage.record import Identity
 
 
-MORE_OPTIONS = {"allow_extra_args": True, "ignore_unknown_options": True}  # those of engines
+MORE_OPTIONS = {"ignore_unknown_options": True}  # those of engines
 
 
 def run(
     suite: SuiteName,
+    more: OfEngine = None,
     directory: Output = None,
     workers: Workers = None,
     data: DataRoot = None,
@@ -87,7 +89,7 @@ def run(
     server = fork_server()
     directory = directory or default_directory(suite)
     plugins = installed_plugins(plugin, directory)
-    engine = chosen_engine(plugins, on)
+    engine = chosen_engine(plugins, on, more or [], run)
     observers = chosen_observers(observe or [], plugins)
     if download:
         download_checkpoints(suite, plugins, data)

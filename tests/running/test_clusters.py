@@ -42,7 +42,7 @@ def check(directory, alone):
     assert results(directory) == alone
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_slurm_with_a_job_cancelled_a_node_killed_and_a_second_engine(suite, alone, tmp_path):
     directory, folder = tmp_path / "out", tmp_path / "slurm"
     folder.mkdir()
@@ -63,7 +63,7 @@ def jobs(space, directory):
     return space.run(*WORK, "status", directory)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(500)
 def test_ray_with_a_node_killed_the_driver_killed_and_a_second_engine(suite, alone, tmp_path):
     directory, folder = tmp_path / "out", tmp_path / "ray"
     folder.mkdir()
