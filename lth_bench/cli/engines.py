@@ -13,13 +13,15 @@ from lth_bench.cli.working import display
 
 if TYPE_CHECKING:
     from lth_bench.experiments.plugins import Plugins
-    from lth_bench.running.engines import Engine
+    from lth_bench.running.engines import WorkEngine
     from lth_bench.running.queue import Tell
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import Identity
 
 
-def chosen_engine(plugins: Plugins, name: str | None, more: list[str], command: Callable[..., None]) -> Engine | None:
+def chosen_engine(
+    plugins: Plugins, name: str | None, more: list[str], command: Callable[..., None]
+) -> WorkEngine | None:
     """The engine of `--on NAME` with its own options, the ones that the command did not know; None without a name.
 
     Ends the program if there is no such engine or option.
@@ -32,13 +34,13 @@ def chosen_engine(plugins: Plugins, name: str | None, more: list[str], command: 
             refuse([_unknown(more[0], command)])
         return None
     try:
-        engine: Engine = instantiate(plugins.engines, name, dict(_options(more)))
+        engine: WorkEngine = instantiate(plugins.engines, name, dict(_options(more)))
     except (UnknownName, ValueError) as error:
         refuse([f"--on {name}: {line}" for line in str(error).splitlines()])
     return engine
 
 
-def supply(engine: Engine, sweep: Sweep, todo: list[Identity], workers: int | None, suite: str) -> None:
+def supply(engine: WorkEngine, sweep: Sweep, todo: list[Identity], workers: int | None, suite: str) -> None:
     """Has an engine supply processes for these experiments; ends the program unless it waited until they were done."""
     from lth_bench.running.engines import EngineError, Work, longest
     from lth_bench.storage.records import read_plan

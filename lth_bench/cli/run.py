@@ -48,7 +48,7 @@ from lth_bench.cli.working import display, fork_server, work
 
 if TYPE_CHECKING:
     from lth_bench.results.frame import Results
-    from lth_bench.running.engines import Engine
+    from lth_bench.running.engines import WorkEngine
     from lth_bench.running.pool import WorkerPool
     from lth_bench.running.sweep import Sweep
     from lth_bench.storage.record import Identity
@@ -148,7 +148,9 @@ def _run_missing(
         pool.dismiss()
 
 
-def _hand_over(sweep: Sweep, selected: Selection, todo: list[Identity], engine: Engine, workers: int | None) -> None:
+def _hand_over(
+    sweep: Sweep, selected: Selection, todo: list[Identity], engine: WorkEngine, workers: int | None
+) -> None:
     """Checks these experiments, and has an engine supply the processes that run them."""
     from lth_bench.running.orders import put_failed_aside
     from lth_bench.running.pool import WorkerPool

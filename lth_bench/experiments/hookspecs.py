@@ -71,5 +71,5 @@ def register_analyses(register: Callable[[str, type], None]) -> None:
 def register_engines(register: Callable[[str, type], None]) -> None:
     """Call `register(name, engine)`: a frozen dataclass whose instances are called with a Work, and supply processes.
 
-    Its fields are options of `lth-bench run --on NAME`. See `lth_bench.running.engines.Engine` for the rest.
+    Its fields are options of `lth-bench run --on NAME`. See `lth_bench.running.engines.WorkEngine` for the rest.
     """

@@ -34,7 +34,7 @@ class Job(Struct, frozen=True):
     workers: int
 
 
-class Engine(Protocol):
+class WorkEngine(Protocol):
     """Supplies processes that run `work.command()`.
 
     A frozen dataclass: its fields are the options of `lth-bench run --on`. If its attribute `waits` is true, the call
