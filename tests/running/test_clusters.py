@@ -36,10 +36,12 @@ def alone(suite, tmp_path_factory):
 
 
 def check(directory, alone):
-    """Nothing is lost, nothing doubled, and all is as it would be without a cluster, bit for bit."""
-    assert len(alone) == 48
-    assert sorted(published(directory)) == sorted(alone) and not published_twice(directory)
-    assert results(directory) == alone
+    """Nothing is lost, nothing doubled, and all is as it would be without a cluster, bit for bit.
+
+    A worker that is killed after it has published may not have noted it.
+    """
+    assert len(alone) == 48 and results(directory) == alone
+    assert set(published(directory)) <= alone.keys() and not published_twice(directory)
 
 
 @pytest.mark.timeout(500)
