@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from lth_bench.storage.records import recorded
 from lth_bench.storage.sealed import publish_json, read_json
+from support.places import COMMAND
 from support.runners import published_twice
 from support.suites import pruner, results, write_suite
 
@@ -62,17 +64,24 @@ def register_pruners(register):
 """
 
 
-@pytest.fixture
-def suite(tmp_path):
-    return write_suite(tmp_path / "fleet.toml", pruner("magnitude") + pruner("random"), seeds=[0, 1], duration="1ep")
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    """Eight experiments."""
+    path = tmp_path_factory.mktemp("suite") / "fleet.toml"
+    return write_suite(path, pruner("magnitude") + pruner("random"), seeds=[0, 1], duration="1ep")
 
 
-@pytest.fixture
-def planned(suite, tmp_path, command):
-    """A directory with eight experiments to be done."""
-    directory = tmp_path / "out"
-    command("run", suite, "--out", directory, "--on", "print")
+@pytest.fixture(scope="module")
+def plan(suite, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("plan") / "out"
+    subprocess.run([COMMAND, "run", suite, "--out", directory, "--on", "print"], check=True, capture_output=True)
     return directory
+
+
+@pytest.fixture
+def planned(plan, tmp_path):
+    """A directory with eight experiments to be done."""
+    return shutil.copytree(plan, tmp_path / "out")
 
 
 def change(directory, change):
