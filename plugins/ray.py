@@ -15,9 +15,9 @@ from lth_bench import Count, hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lth_bench.running.engines import Job, Work
+    from lth_bench.running.engines import Work
 
-ENVIRONMENT = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+ENVIRONMENT = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
 DIES = 1  # PR_SET_PDEATHSIG of Linux
 TAIL = 2000  # characters of what a worker said last
 
@@ -30,9 +30,9 @@ class Gone(Exception):
 class Ray:
     """Tasks on a Ray cluster that exists, by its `address`, or on this machine.
 
-    `--workers` is the number of tasks, by default as many as the cluster has room for. A task whose node dies is
-    started elsewhere, up to `retries` times. The tasks live as long as this command; once it ends, their experiments
-    write a checkpoint, and the same command goes on from there.
+    `--workers` is the number of tasks, by default as many as the cluster has room for. They train on CPUs unless they
+    take a share of a GPU. A task whose node dies is started elsewhere, up to `retries` times. The tasks live as long as
+    this command; once it ends, their experiments write a checkpoint, and the same command goes on from there.
     """
 
     title: ClassVar[str] = "Ray"
@@ -49,9 +49,6 @@ class Ray:
             self.watch(ray, self.started(ray, work), work)
         finally:
             ray.shutdown()
-
-    def standing(self, job: Job) -> str:
-        return ""
 
     def connected(self) -> Any:
         """Ray, connected to the cluster. Raises EngineError."""
@@ -92,7 +89,8 @@ class Ray:
             scheduling_strategy="SPREAD",
             name="lth-bench work",
         )
-        command, log = work.command("--workers", "1"), str(work.logs() / "ray")
+        device = () if self.gpus_per_worker else ("--device", "cpu")  # Ray does not hide GPUs that nobody took
+        command, log = work.command("--workers", "1", *device), str(work.logs() / "ray")
         return [attend.remote(command, log) for _ in range(min(work.workers or room, work.experiments))]
 
     def watch(self, ray: Any, tasks: list[Any], work: Work) -> None:

@@ -63,7 +63,7 @@ class Slurm:
         from lth_bench.running.engines import EngineError, Job
 
         if (jobs := self.missing(work)) < 1:
-            raise EngineError(f"{self.jobs(work)} jobs work on {work.directory} already, as lth-bench status shows")
+            raise EngineError(f"{self.wanted(work)} jobs work on {work.directory} already, as lth-bench status shows")
         script = work.keep("slurm.sh", self.script(work, jobs))
         name = _run(["sbatch", "--parsable", str(script)]).strip().partition(";")[0]
         work.note(Job("slurm", name, jobs))
@@ -73,13 +73,15 @@ class Slurm:
         states = _states(job.name)
         return ", ".join(f"{count} {state.lower()}" for state, count in Counter(states).items())
 
-    def jobs(self, work: Work) -> int:
+    def wanted(self, work: Work) -> int:
         """How many jobs are to work on the directory."""
         return self.array or min(16, work.experiments)
 
     def missing(self, work: Work) -> int:
         """How many of these are neither queued nor running."""
-        return self.jobs(work) - sum(len(_states(job.name)) for job in work.jobs() if job.engine == "slurm")
+        from lth_bench.running.engines import noted
+
+        return self.wanted(work) - sum(len(_states(job.name)) for job in noted(work.directory) if job.engine == "slurm")
 
     def script(self, work: Work, jobs: int) -> str:
         """The batch script of so many jobs. Raises EngineError."""
@@ -129,15 +131,12 @@ class Print(Slurm):
     title: ClassVar[str] = "a script, not submitted"
 
     def __call__(self, work: Work) -> None:
-        jobs, workers = self.jobs(work), work.workers or 1
+        jobs, workers = self.wanted(work), work.workers or 1
         script = work.keep("slurm.sh", self.script(work, jobs))
         ray = f"ray job submit --no-wait --entrypoint-num-cpus {workers}"
         command = shlex.join(work.command("--workers", str(workers)))
         print(f"sbatch {shlex.quote(str(script))}\n")  # noqa: T201
         print(f"for i in $(seq {jobs}); do {ray} -- {command}; done")  # noqa: T201
-
-    def standing(self, job: Job) -> str:
-        return ""
 
 
 def _states(job: str) -> list[str]:

@@ -85,11 +85,17 @@ def analyse(
         refuse_changed(folder, [item for item in every if item.key not in redone], chosen, code)
     if todo := missing(folder, chosen, redone):
         shared = None if no_store else store or directory / "store"
-        as_now = code.fingerprints(todo)
-        copies = plugin_folder(directory)
-        weights = _weights(todo, plugins, directory, data)
         sweep = Sweep(
-            folder, data, device.value, shared, limits, loaders, as_now, weights, server=fork_server(), plugins=copies
+            directory=folder,
+            data_root=data,
+            device=device.value,
+            store=shared,
+            limits=limits,
+            loaders=loaders,
+            code=code.fingerprints(todo),
+            weights=_weights(todo, plugins, directory, data),
+            server=fork_server(),
+            plugins=plugin_folder(directory),
         )
         refuse_places(sweep, name)
         copy_files(plugins, directory)

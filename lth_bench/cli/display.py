@@ -77,7 +77,7 @@ def bar(console: Console, total: int) -> Iterator[Tell]:
 
 
 @contextmanager
-def count(total: int) -> Iterator[Tell]:
+def notebook_bar(total: int) -> Iterator[Tell]:
     """tqdm's bar, which works in notebooks and scripts; it counts the failures."""
     from tqdm import TqdmWarning
 

@@ -102,9 +102,17 @@ def run(
         )
     if todo := missing(directory, selected.identities, selected.redone):
         shared = None if no_store else store or directory / "store"
-        as_now = code.fingerprints(todo)
         sweep = Sweep(
-            directory, data, device.value, shared, limits, loaders, as_now, selected.weights, observers, server
+            directory=directory,
+            data_root=data,
+            device=device.value,
+            store=shared,
+            limits=limits,
+            loaders=loaders,
+            code=code.fingerprints(todo),
+            weights=selected.weights,
+            observers=observers,
+            server=server,
         )
         refuse_places(sweep, selected.suite)
         copy_files(plugins, directory)

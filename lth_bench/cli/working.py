@@ -50,8 +50,8 @@ def _say(text: str) -> None:
 
 def display(total: int) -> Any:
     """A context that shows the progress of so many experiments; gives the function to tell it."""
-    from lth_bench.cli.display import bar, count, lines
+    from lth_bench.cli.display import bar, lines, notebook_bar
 
     if out.quiet:
-        return count(total)
+        return notebook_bar(total)
     return bar(out, total) if out.is_terminal else lines(total)

@@ -38,15 +38,14 @@ class WorkEngine(Protocol):
     """Supplies processes that run `work.command()`.
 
     A frozen dataclass: its fields are the options of `lth-bench run --on`. If its attribute `waits` is true, the call
-    returns when all of them have ended. `standing(job)` says in words how a job stands; "" once it has ended.
+    returns when all of them have ended. One that notes jobs has a method `standing(job)`, which says in words how a job
+    stands; "" once it has ended.
     """
 
     waits: bool
 
     def __call__(self, work: Work) -> None:
         """Raises EngineError."""
-
-    def standing(self, job: Job) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -82,10 +81,6 @@ class Work:
     def note(self, job: Job) -> None:
         """Notes a job, for `lth-bench status` and for the next run."""
         publish_json(self.directory / "jobs" / f"{time_ns()}.json", builtins(job))
-
-    def jobs(self) -> list[Job]:
-        """The noted jobs, oldest first."""
-        return noted(self.directory)
 
 
 def noted(directory: Path) -> list[Job]:

@@ -103,17 +103,17 @@ def joining(
     settings = order.settings
     shared = None if settings.store is None else directory / settings.store
     return Sweep(
-        directory,
-        data or (Path(settings.data) if settings.data else None),
-        device or settings.device,
-        store or shared,
-        settings.limits,
-        settings.loaders,
-        settings.code,
-        {digest: directory / path for digest, path in settings.weights.items()},
-        tuple(order.observers),
-        server,
-        directory / settings.plugins,
+        directory=directory,
+        data_root=data or (Path(settings.data) if settings.data else None),
+        device=device or settings.device,
+        store=store or shared,
+        limits=settings.limits,
+        loaders=settings.loaders,
+        code=settings.code,
+        weights={digest: directory / path for digest, path in settings.weights.items()},
+        observers=tuple(order.observers),
+        server=server,
+        plugins=directory / settings.plugins,
     )
 
 

@@ -35,9 +35,6 @@ class Here:
             process.wait()
             work.look()
 
-    def standing(self, job):
-        return ""
-
 
 @hookimpl
 def register_engines(register):

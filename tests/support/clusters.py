@@ -136,7 +136,6 @@ def ray(folder: Path):
             RAY_AUTH_MODE="token",
             RAY_AUTH_TOKEN_PATH=str(token),
             RAY_USAGE_STATS_ENABLED="0",
-            RAY_DISABLE_IMPORT_WARNING="1",
         )
         space.run(*command, "--head", "--port=6379", "--include-dashboard=false", f"--temp-dir={short}", *common)
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
