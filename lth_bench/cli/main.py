@@ -27,6 +27,7 @@ from lth_bench.cli.run import MORE_OPTIONS, run
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.table import table
 from lth_bench.cli.terminal import out, refuse, say
+from lth_bench.cli.verify import verify
 from lth_bench.cli.work import work
 
 OBJECTS = 100_000
@@ -135,6 +136,7 @@ for command in (
     latency,
     doctor,
     export,
+    verify,
 ):
     app.command()(command)
 app.command("list")(list_)

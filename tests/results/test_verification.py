@@ -1,0 +1,143 @@
+"""Forged run directories are found out; the published ones are sound."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+from lth_bench.errors import FileFault
+from lth_bench.results.verification import faults_of
+from lth_bench.storage.records import plan_path, record_paths
+from lth_bench.storage.sealed import publish_json, read_json
+from support.places import ROOT
+
+BOARD = ROOT / "leaderboards" / "moons"
+PUBLISHED = re.search(r"^SUITES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
+
+
+@pytest.fixture
+def board(tmp_path):
+    return shutil.copytree(BOARD, tmp_path / "moons")
+
+
+def forge(path, change):
+    """Changes a sealed file, and seals it anew as a forger would."""
+    content = read_json(path)
+    change(content)
+    publish_json(path, content)
+
+
+def trained(board, pruner="imp", seed=0):
+    """The first record of a pruned and trained network."""
+    for path in record_paths(board):
+        experiment = read_json(path)["experiment"]
+        if (experiment["pruner"]["name"], experiment["seed"], experiment["control"]) == (pruner, seed, None):
+            return path
+    raise LookupError(pruner)
+
+
+def other_seed(board, path, seed):
+    """The record of the same experiment with another seed."""
+    wanted = {**read_json(path)["experiment"], "seed": seed}
+    return next(one for one in record_paths(board) if read_json(one)["experiment"] == wanted)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_boards_are_sound(name):
+    assert faults_of(ROOT / "leaderboards" / name) == []
+
+
+def a_layer(record):
+    return next(iter(record["sparsity"]["layers"].values()))
+
+
+FORGERIES = [
+    ("another experiment", lambda r: r["experiment"].update(sparsity=0.123), "its experiment has the key "),
+    ("another seed", lambda r: r["experiment"].update(seed=99), "its experiment has the key "),
+    ("another recipe", lambda r: r["experiment"]["recipe"].update(learning_rate=1.0), "its experiment has the key "),
+    ("sparsity", lambda r: r["sparsity"].update(measured=0.999), "of its counts follows"),
+    ("total", lambda r: r["sparsity"].update(kept=1), "the whole network 1"),
+    ("size", lambda r: r["sparsity"].update(prunable=10**6), "the whole network 1000000"),
+    ("layer", lambda r: a_layer(r).update(kept=0), "layers have"),
+    ("more than the mask", lambda r: a_layer(r).update(kept=a_layer(r)["mask"] + 1), "weights under its mask"),
+    ("collapse", lambda r: r["sparsity"].update(collapsed=["fc1.weight"]), "its counts []"),
+    ("asked", lambda r: r["sparsity"].update(asked=0.99), "and says 0.99"),
+    ("accuracy", lambda r: r["test"]["last"].update(accuracy=0.9999), "are the same step"),
+    ("impossible accuracy", lambda r: r["test"]["last"].update(accuracy=1.1), "an accuracy of 1.1 cannot be"),
+    ("late ticket", lambda r: r["ticket"].update(step=10**6), "its ticket is of step 1000000"),
+    ("late result", lambda r: r["test"]["best_validation"].update(step=10**6), "is of step 1000000, after the last"),
+    ("no curve", lambda r: r.pop("curve"), "it is done without curve"),
+    ("no data", lambda r: r.pop("data"), "it is done without data"),
+    ("no ticket", lambda r: r.pop("ticket"), "it is done without ticket"),
+    ("uneven curve", lambda r: r["curve"]["kept"].pop(), "differ in length"),
+    ("impossible curve", lambda r: r["curve"]["validation_accuracy"].__setitem__(0, 2.0), "outside 0 to 1"),
+    ("an error", lambda r: r.update(error={"kind": "oom", "message": ""}), "it is done with an error"),
+]
+
+
+@pytest.mark.parametrize(("change", "words"), [case[1:] for case in FORGERIES], ids=[case[0] for case in FORGERIES])
+def test_a_forged_record_is_found_out(board, change, words):
+    path = trained(board)
+    forge(path, change)
+    found = faults_of(board)
+    assert any(str(path) in fault and words in fault for fault in found), found
+
+
+def test_a_record_that_is_not_sealed_anew_is_damaged(board):
+    path = trained(board)
+    path.write_bytes(path.read_bytes().replace(b'"measured":0', b'"measured":1', 1))
+    assert any(str(path) in fault and "damaged" in fault for fault in faults_of(board))
+
+
+def test_a_dropped_record_is_missed(board):
+    path = trained(board)
+    path.unlink()
+    assert any(f"({path.stem}) was planned and has no record" in fault for fault in faults_of(board))
+
+
+def test_a_seed_that_is_dropped_from_the_plan_too_is_missed(board):
+    path = trained(board, seed=1)
+    path.unlink()
+    forge(
+        plan_path(board),
+        lambda plan: plan.update(experiments=[e for e in plan["experiments"] if e["key"] != path.stem]),
+    )
+    assert any("was not planned with seeds [1], as others of moons were" in fault for fault in faults_of(board))
+
+
+def test_a_record_that_was_never_planned_is_found(board):
+    path = trained(board)
+    forge(
+        plan_path(board),
+        lambda plan: plan.update(experiments=[e for e in plan["experiments"] if e["key"] != path.stem]),
+    )
+    assert any(f"({path.stem}) has a record and was never planned" in fault for fault in faults_of(board))
+
+
+def test_a_seed_copied_from_another_is_found(board):
+    path = trained(board)
+    other = other_seed(board, path, 1)
+    forge(other, lambda record: record.update({name: read_json(path)[name] for name in ("curve", "test", "sparsity")}))
+    (fault,) = faults_of(board)
+    assert "has every loss of seed" in fault
+
+
+def test_analyses_are_of_tickets_of_the_board(board):
+    analysed = next((board / "analyses" / "boundary" / "records").glob("*.json"))
+    forge(analysed, lambda record: record["analysis"].update(ticket="0" * 64))
+    assert any(str(analysed) in fault and "another ticket" in fault for fault in faults_of(board))
+    forge(analysed, lambda record: record["analysis"].update(key="0" * 20))
+    assert any(str(analysed) in fault and "has no result here" in fault for fault in faults_of(board))
+    forge(analysed, lambda record: record.pop("analysis"))
+    assert any(str(analysed) in fault and "is none" in fault for fault in faults_of(board))
+
+
+def test_without_records_or_plan_there_is_nothing_to_verify(board):
+    plan_path(board).unlink()
+    with pytest.raises(FileFault, match="no plan in"):
+        faults_of(board)
+    shutil.rmtree(board / "records")
+    with pytest.raises(FileFault, match="no records in"):
+        faults_of(board)
