@@ -99,9 +99,10 @@ def _sparsity_faults(found: Sparsity, experiment: Experiment) -> Iterator[str]:
         if (parts := sum(getattr(layer, name) for layer in found.layers.values())) != total:
             yield f"its layers have {parts} of {name}, the whole network {total}"
     for name, layer in found.layers.items():
-        effective = layer.kept if layer.effective is UNSET else layer.effective
-        if not 0 <= effective <= layer.size or not 0 <= layer.kept <= layer.mask <= layer.size:
+        if not 0 <= layer.kept <= layer.mask <= layer.size:
             yield f"layer {name} keeps {layer.kept} of {layer.mask} weights under its mask, of {layer.size} at all"
+        if layer.effective is not UNSET and not 0 <= layer.effective <= layer.size:
+            yield f"layer {name} has {layer.effective} weights on paths, of {layer.size} at all"
     collapsed = [name for name, layer in found.layers.items() if not layer.kept]
     if sorted(collapsed) != sorted(found.collapsed):
         yield f"it calls {found.collapsed} empty, its counts {collapsed}"

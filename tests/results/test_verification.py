@@ -62,6 +62,7 @@ FORGERIES = [
     ("size", lambda r: r["sparsity"].update(prunable=10**6), "the whole network 1000000"),
     ("layer", lambda r: a_layer(r).update(kept=0), "layers have"),
     ("more than the mask", lambda r: a_layer(r).update(kept=a_layer(r)["mask"] + 1), "weights under its mask"),
+    ("more on paths than there are", lambda r: a_layer(r).update(effective=10**6), "has 1000000 weights on paths"),
     ("collapse", lambda r: r["sparsity"].update(collapsed=["fc1.weight"]), "its counts []"),
     ("asked", lambda r: r["sparsity"].update(asked=0.99), "and says 0.99"),
     ("accuracy", lambda r: r["test"]["last"].update(accuracy=0.9999), "are the same step"),
