@@ -13,6 +13,7 @@ from msgspec import UNSET
 from lth_bench.errors import FileFault
 from lth_bench.experiments.experiment import Experiment, without_defaults
 from lth_bench.hashing import canonical
+from lth_bench.storage.answers import Answers
 from lth_bench.storage.reading import names
 from lth_bench.storage.record import (
     OF_ANALYSES,
@@ -36,6 +37,8 @@ from lth_bench.storage.records import (
 )
 
 TOLERANCE = 1e-9  # of shares that follow from counts
+WHOLE = 1e-4  # how far from a whole number of images rounding may take an accuracy
+POINTS = ("last", "best_validation", "early_stop")
 
 
 def faults_of(directory: Path) -> list[str]:
@@ -122,7 +125,9 @@ def _curve_faults(curve: Curve) -> Iterator[str]:
 
 
 def _test_faults(test: Evaluation) -> Iterator[str]:
-    points: dict[str, Point | None] = {name: getattr(test, name) for name in test.__struct_fields__}
+    points: dict[str, Point | None] = {name: getattr(test, name) for name in POINTS}
+    if test.answers is not UNSET:
+        yield from _answer_faults(test.answers, points)
     at: dict[int, tuple[str, float, float]] = {}
     for name, point in points.items():
         if point is None:
@@ -135,6 +140,20 @@ def _test_faults(test: Evaluation) -> Iterator[str]:
             yield f"{name} and {other[0]} are the same step, {point.step}, with {both}"
         if point.step > test.last.step:
             yield f"{name} is of step {point.step}, after the last one, {test.last.step}"
+
+
+def _answer_faults(answers: Answers, points: dict[str, Point | None]) -> Iterator[str]:
+    """What accuracies, shares of so many images, contradict in the answers of the last network."""
+    for name, point in points.items():
+        if point and abs(point.accuracy * answers.images - round(point.accuracy * answers.images)) > WHOLE:
+            yield f"{name}: {point.accuracy} is no share of {answers.images} images"
+    try:
+        right = sum(answers.each())
+    except ValueError as error:
+        yield f"its answers cannot be read: {error}"
+        return
+    if (last := points["last"]) and round(last.accuracy * answers.images) != right:
+        yield f"{right} of {answers.images} answers are right, of its accuracy {last.accuracy} follows another number"
 
 
 def _not_planned(plan: list[Identity], records: list[Record]) -> Iterator[str]:

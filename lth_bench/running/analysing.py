@@ -31,7 +31,7 @@ def analyse(request: Train, folder: Path, context: Context) -> Record:
     """The record of an analysis, not yet written. Raises Interrupted and DiskFault."""
     result, timing = guarded(lambda: _findings(request, analysed_directory(folder), context))
     timing = structs.replace(timing, **vars(request.spent), peak_memory=peak_memory(context))
-    surroundings = environment(request.identity, context)
+    surroundings = environment(request.identity, analysed_directory(folder), context)
     if isinstance(result, RecordedError):
         return failed(request.identity, result, environment=surroundings, timing=timing)
     return ended(request.identity, "done", findings=result, environment=surroundings, timing=timing)

@@ -6,18 +6,21 @@ import dataclasses
 import os
 import platform
 import resource
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import distributions, version
+from pathlib import Path
 
 import torch
 from msgspec import UNSET
 
-from lth_bench.experiments.plugins import Registry
+from lth_bench.hashing import sha256
+from lth_bench.machine import processor_kind
 from lth_bench.running.code import named
 from lth_bench.running.context import Context
+from lth_bench.storage.files import publish_new
 from lth_bench.storage.record import Environment, Identity, RecordedPlugin
-from lth_bench.storage.source_hash import file_hash
-
-CALLERS = ("pruner", "control", "analysis")
+from lth_bench.storage.records import packages_path
+from lth_bench.storage.source_hash import file_hash, package_hash
 
 
 def peak_memory(context: Context) -> int:
@@ -28,10 +31,12 @@ def peak_memory(context: Context) -> int:
     return most if platform.system() == "Darwin" else 1024 * most
 
 
-def environment(identity: Identity, context: Context) -> Environment:
-    """The versions and the machine, and the plugins that an experiment, or an analysis of one, calls."""
-    callers = {kind: choice for kind, choice in named(identity).items() if kind in CALLERS}
-    registries = {kind: context.plugins.of_one(kind) for kind in callers}
+def environment(identity: Identity, directory: Path, context: Context) -> Environment:
+    """The versions and the machine, and the plugins that an experiment, or an analysis of one, uses.
+
+    Writes the list of installed packages into the run directory unless it is there. Raises DiskFault.
+    """
+    publish_new(packages_path(directory, sha256(installed())), installed())
     gpu = torch.cuda.get_device_name(context.device) if context.device.type == "cuda" else None
     return Environment(
         python=platform.python_version(),
@@ -43,10 +48,26 @@ def environment(identity: Identity, context: Context) -> Environment:
         device=gpu or context.device.type,
         threads=torch.get_num_threads(),
         processors=os.cpu_count(),
-        plugins={kind: _plugin(registries[kind], choice.name) for kind, choice in callers.items()},
+        plugins=_plugins(identity, context),
         code=context.code.of(identity) or UNSET,
+        processor=processor_kind(),
+        source=package_hash(),
+        packages=sha256(installed()),
     )
 
 
-def _plugin(registry: Registry, name: str) -> RecordedPlugin:
-    return RecordedPlugin(**dataclasses.asdict(registry.providers[name]), sha256=file_hash(registry[name]))
+@cache
+def installed() -> bytes:
+    """The installed packages, a line for each such as "torch==2.14.1", sorted."""
+    found = {f"{package.name}=={package.version}" for package in distributions()}
+    return "".join(f"{line}\n" for line in sorted(found, key=str.casefold)).encode()
+
+
+def _plugins(identity: Identity, context: Context) -> dict[str, RecordedPlugin]:
+    """The plugins that registered what an experiment names, by kind."""
+    registries = {kind: (context.plugins.of_one(kind), choice.name) for kind, choice in named(identity).items()}
+    return {
+        kind: RecordedPlugin(**dataclasses.asdict(registry.providers[name]), sha256=file_hash(registry[name]))
+        for kind, (registry, name) in registries.items()
+        if name in registry.items
+    }

@@ -20,8 +20,9 @@ from lth_bench.pruning.masks import check_masks, full, kept
 from lth_bench.pruning.patterns import breach, dense_layers
 from lth_bench.pruning.tickets import Ticket, write_ticket
 from lth_bench.running.context import Context
-from lth_bench.running.metrics import answers, described, latency, on_paths
+from lth_bench.running.metrics import answered, described, latency, on_paths
 from lth_bench.running.outcomes import BESTS, InvalidResult, Outcome
+from lth_bench.storage.answers import Answers
 from lth_bench.storage.record import (
     DataHashes,
     Evaluation,
@@ -161,25 +162,27 @@ def _layer(outcome: Outcome, name: str, joined: dict[str, int] | None) -> LayerS
 
 def _test(outcome: Outcome, network: nn.Module, test: Source, context: Context) -> Evaluation:
     """Evaluates the states; equal ones, as the best often are, only once."""
-    evaluated: list[tuple[State, Point]] = []
+    evaluated: list[tuple[State, Point, Answers]] = []
 
-    def measured(name: str, step: int) -> Point:
+    def measured(name: str, step: int) -> tuple[Point, Answers]:
         state = outcome.states[name]
-        for other, point in evaluated:
+        for other, point, answers in evaluated:
             if all(torch.equal(value, other[name]) for name, value in state.items()):
-                return structs.replace(point, step=step)
+                return structs.replace(point, step=step), answers
         with torch.no_grad():
             network.load_state_dict(state)
-        point = convert({"step": step, **answers(network, test, context.watch.progress)}, Point)
+        numbers, answers = answered(network, test, context.watch.progress)
+        point = convert({"step": step, **numbers}, Point)
         if not math.isfinite(point.loss):
             raise Diverged(outcome.facts.step, f"a test loss of {point.loss}")
-        evaluated.append((state, point))
-        return point
+        evaluated.append((state, point, answers))
+        return point, answers
 
     def best(name: str) -> Point | None:
         if (place := outcome.facts.bests.get(name)) is None:
             return None
-        return structs.replace(measured(name, place.step), censored=place.censored)
+        return structs.replace(measured(name, place.step)[0], censored=place.censored)
 
     accurate, early = (best(name) for name in BESTS)
-    return Evaluation(measured("last", outcome.facts.step), accurate, early)
+    last, answers = measured("last", outcome.facts.step)
+    return Evaluation(last, accurate, early, answers)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from lth_bench.data.examples import Source
 from lth_bench.models.modes import mode
 from lth_bench.models.predictions import nothing, predictions
+from lth_bench.storage.answers import Answers
 from lth_bench.storage.work import Network, RecordedLayer
 
 BINS = 15  # of the calibration error
@@ -20,23 +21,27 @@ FAINT = 1e-20  # an input so small that no activation saturates
 PASSES, WARM, SECONDS = 30, 3, 1.0  # of a latency: timed passes, passes before them, and the time limit
 
 
-def answers(network: nn.Module, data: Source, progress: Callable[[], None] = nothing) -> dict[str, float]:
-    """Mean cross-entropy in nats (`loss`), and shares from 0 to 1: `accuracy`, `calibration_error`, `top5_accuracy`.
+def answered(
+    network: nn.Module, data: Source, progress: Callable[[], None] = nothing
+) -> tuple[dict[str, float], Answers]:
+    """Mean cross-entropy in nats (`loss`), shares from 0 to 1 (`accuracy`, `calibration_error`, `top5_accuracy`), and
+    which answers are right.
 
     The calibration error is the expected one over 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, section
     2); `top5_accuracy` only for more than ten classes. `progress` is called after every chunk of examples.
     """
-    loss, top, answered = 0.0, 0, []
+    loss, top, seen = 0.0, 0, []
     for logits, labels in predictions(network, data, progress):
         loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
         confidence = logits.double().softmax(1).amax(1)
-        answered.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
+        seen.append(torch.stack([confidence, (logits.argmax(1) == labels).double()]))
         best = logits.topk(min(TOP, logits.shape[1]), dim=1).indices
         top += int((best == labels[:, None]).sum())
-    confidence, correct = torch.cat(answered, 1).cpu()
+    confidence, correct = torch.cat(seen, 1).cpu()
     several = {"top5_accuracy": top / len(data)} if logits.shape[1] > 10 else {}
     error = calibration_error(confidence, correct)
-    return {"loss": loss / len(data), "accuracy": int(correct.sum()) / len(data), "calibration_error": error, **several}
+    shares = {"accuracy": int(correct.sum()) / len(data), "calibration_error": error, **several}
+    return {"loss": loss / len(data), **shares}, Answers.of(correct.bool().tolist())
 
 
 def calibration_error(confidence: Tensor, correct: Tensor) -> float:

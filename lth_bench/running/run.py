@@ -44,7 +44,7 @@ def train(request: Train, directory: Path, context: Context) -> Trained | Record
     """
     result, timing = guarded(lambda: _trained(request, directory, context))
     timing = structs.replace(timing, **vars(request.spent), peak_memory=peak_memory(context))
-    surroundings = environment(request.identity, context)
+    surroundings = environment(request.identity, directory, context)
     if isinstance(result, RecordedError):
         return _with_about(failed(request.identity, result, environment=surroundings, timing=timing), context)
     return Trained(result, surroundings, timing)

@@ -14,6 +14,7 @@ from lth_bench.experiments.about import About
 from lth_bench.experiments.durations import Duration
 from lth_bench.experiments.experiment import Choice, Experiment, Planned, without_defaults
 from lth_bench.hashing import canonical, sha256
+from lth_bench.storage.answers import Answers
 from lth_bench.storage.findings import Analysed, AnalysisFindings
 from lth_bench.storage.work import Network, RecordedEvent
 
@@ -83,11 +84,15 @@ class Point(Struct, frozen=True, omit_defaults=True):
 
 
 class Evaluation(Struct, frozen=True):
-    """The three steps at which networks are compared; null if no measurement followed the final mask."""
+    """The three steps at which networks are compared; null if no measurement followed the final mask.
+
+    The `answers` are those of the `last` network; older records lack them.
+    """
 
     last: Point
     best_validation: Point | None
     early_stop: Point | None
+    answers: Answers | UnsetType = UNSET
 
 
 class DataHashes(Struct, frozen=True, omit_defaults=True):
@@ -133,10 +138,10 @@ class RecordedPlugin(Struct, frozen=True):
 
 
 class Environment(Struct, frozen=True, rename={"lth_bench": "lth-bench"}):
-    """Versions and machine; `plugins` are those of the pruner and of the control.
+    """Versions and machine; `plugins` are those of the pruner, the control, the model and the data set.
 
-    `code` has, for the pruner, the control, the model and the data set that plugins registered, the SHA-256 of all
-    their modules and of the files that their arguments name.
+    `code` has, for these, the SHA-256 of all their modules and of the files that their arguments name. `source` is the
+    SHA-256 of all modules of lth-bench, `packages` that of the list of installed ones; older records lack these.
     """
 
     python: str
@@ -150,6 +155,9 @@ class Environment(Struct, frozen=True, rename={"lth_bench": "lth-bench"}):
     processors: int | None
     plugins: dict[str, RecordedPlugin]
     code: dict[str, str] | UnsetType = UNSET
+    processor: str | UnsetType = UNSET
+    source: str | UnsetType = UNSET
+    packages: str | UnsetType = UNSET
 
 
 class Timing(Struct, frozen=True, omit_defaults=True):

@@ -74,6 +74,11 @@ def suite_copy(directory: Path, suite: str) -> Path:
     return directory / "suites" / f"{suite}.toml"
 
 
+def packages_path(directory: Path, digest: str) -> Path:
+    """The list of the packages with which records of a run directory were made, by the SHA-256 that they state."""
+    return directory / "packages" / f"{digest}.txt"
+
+
 def plugin_folder(directory: Path) -> Path:
     """Where a run directory keeps copies of plugins that are single files."""
     return directory / "plugins"

@@ -7,10 +7,11 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+from lth_bench.experiments.datasets import Dataset
 from lth_bench.hashing import canonical, sha256
 from lth_bench.storage.code_slices import resting, unsaid
 
@@ -24,9 +25,29 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def file_hash(item: Any) -> str:
-    """SHA-256 of the source file of a function or class."""
-    file = inspect.getsourcefile(item)
+    """SHA-256 of the source file of a function or class, or of that of what a plugin registered with other things."""
+    source = registered_source(item)
+    try:
+        file = inspect.getsourcefile(source if inspect.isroutine(source) or inspect.isclass(source) else type(source))
+    except TypeError:  # built in
+        file = None
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else "unknown"
+
+
+def registered_source(item: Any) -> Any:
+    """The function, class or object behind a registered item that computes: of a data set, what reads it."""
+    source = item.read if isinstance(item, Dataset) else item
+    return source.func if isinstance(source, partial) else source
+
+
+@cache
+def package_hash() -> str:
+    """SHA-256 of the modules of lth-bench itself."""
+    root = Path(__file__).parents[1]
+    files = sorted(root.rglob("*.py"))
+    return sha256(
+        canonical([[file.relative_to(root).as_posix(), sha256(file.read_bytes())] for file in files]).encode()
+    )
 
 
 @cache

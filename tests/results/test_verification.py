@@ -74,6 +74,18 @@ FORGERIES = [
     ("no ticket", lambda r: r.pop("ticket"), "it is done without ticket"),
     ("uneven curve", lambda r: r["curve"]["kept"].pop(), "differ in length"),
     ("impossible curve", lambda r: r["curve"]["validation_accuracy"].__setitem__(0, 2.0), "outside 0 to 1"),
+    ("a share of no image", lambda r: r["test"].update(answers={"images": 7, "right": "/g=="}), "no share of 7 images"),
+    ("no bits", lambda r: r["test"].update(answers={"images": 7, "right": "!"}), "its answers cannot be read"),
+    (
+        "too many bits",
+        lambda r: r["test"].update(answers={"images": 7, "right": "//8="}),
+        "2 bytes are not the answers",
+    ),
+    (
+        "other answers",
+        lambda r: r["test"].update(answers={"images": 10**4, "right": 1667 * "A" + "="}),
+        "0 of 10000 answers",
+    ),
     ("an error", lambda r: r.update(error={"kind": "oom", "message": ""}), "it is done with an error"),
 ]
 

@@ -9,9 +9,13 @@ from torch import nn
 
 from lth_bench.experiments.experiment import Choice, Experiment, Planned
 from lth_bench.experiments.plugins import Provider, load_plugins
+from lth_bench.hashing import sha256
+from lth_bench.pruning.tickets import read_ticket
 from lth_bench.running.context import Context
 from lth_bench.running.run import run
 from lth_bench.storage.record import identity
+from lth_bench.storage.records import packages_path, ticket_path
+from lth_bench.storage.source_hash import package_hash
 from support.networks import recipe
 
 
@@ -61,6 +65,23 @@ def test_state_outside_the_state_dict_makes_a_record_invalid(tmp_path):
 
 def test_the_same_network_without_it_counts(tmp_path):
     assert recorded(tmp_path, False).status == "done"
+
+
+def test_a_record_tells_which_images_are_right_and_with_what_it_was_made(tmp_path):
+    record = recorded(tmp_path, False, "random", 0.5)
+    assert record.status == "done", record.error
+    right = record.test.answers.each()
+    network = Turning(10, False)
+    network.load_state_dict(read_ticket(ticket_path(tmp_path, record.key), record.ticket.sha256).final)
+    context = Context(load_plugins(), None, torch.device("cpu"))
+    (examples,) = context.test(Choice("digits")).chunks(10**4)
+    assert right == (network(examples[0]).argmax(1) == examples[1]).tolist()
+    assert 0 < sum(right) < len(right) == record.test.answers.images
+    made = record.environment
+    assert sorted(made.plugins) == ["dataset", "model", "pruner"] and made.plugins["model"].module == __name__
+    assert made.processor and made.source == package_hash()
+    packages = packages_path(tmp_path, made.packages).read_bytes()
+    assert f"torch=={made.torch}\n" in packages.decode() and sha256(packages) == made.packages
 
 
 def test_a_network_that_is_pruned_after_its_last_step_counts_as_it_is_then(tmp_path):

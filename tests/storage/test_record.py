@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64decode
 
 import jsonschema
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Struct, structs
 
 from lth_bench.errors import FileFault
 from lth_bench.hashing import canonical
+from lth_bench.storage.answers import Answers
 from lth_bench.storage.record import OF_RESULTS, STATUSES, Plan, Record, builtins, decoder, failed, identity
 from lth_bench.storage.record import RecordedError as Error
 from lth_bench.storage.records import read_plan, read_record, record_path, write_record
@@ -76,6 +80,19 @@ def test_a_failure_satisfies_the_schema_and_needs_no_more_than_its_error(validat
     validator.validate(content)
     assert read_record(path) == record and content["error"] == {"kind": "lost", "message": "gone", "traceback": ""}
     assert "sparsity" not in content and content["experiment"]["control"] is None
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_answers_are_a_bit_for_each_image(right):
+    answers = Answers.of(right)
+    assert answers.each() == right
+    assert len(b64decode(answers.right)) == -(-len(right) // 8)
+
+
+def test_answers_of_another_number_of_images_are_refused():
+    for images in (0, 7, 8, 17):
+        with pytest.raises(ValueError, match=f"2 bytes are not the answers to {images} images"):
+            Answers(images, Answers.of([True] * 9).right).each()
 
 
 def test_the_page_lists_the_fields_of_the_type_and_no_others():
