@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
-from lth_bench.cli.arguments import RunDirectories
-from lth_bench.cli.terminal import out, say
+from lth_bench.cli.arguments import DataRoot, RunDirectories
+from lth_bench.cli.selection import installed_plugins
+from lth_bench.cli.terminal import out, refuse, say
 
 
 def verify(
     directories: RunDirectories,
+    data: DataRoot = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON, by directory.")] = False,
 ) -> None:
     """Check that the plan, records and tables of run directories agree with each other; a line for each fault.
@@ -22,16 +24,26 @@ def verify(
     Nothing is trained: that a number is what a training gives, only another run shows. The exit status is 1 if there
     are faults.
     """
+    from lth_bench.errors import FileFault
     from lth_bench.results.verification import faults_of
 
-    found = {str(directory): faults_of(directory) or _other_tables(directory) for directory in directories}
+    found: dict[str, list[str]] = {}
+    nothing: list[str] = []
+    for directory in directories:
+        plugins = installed_plugins(directory=directory)
+        try:
+            found[str(directory)] = faults_of(directory, plugins, data) or _other_tables(directory)
+        except FileFault as error:
+            nothing.append(str(error))
     if as_json:
         sys.stdout.write(json.dumps(found, indent=1) + "\n")
     else:
         for fault in (fault for faults in found.values() for fault in faults):
             say(out, fault)
-        for directory in (directory for directory, faults in found.items() if not faults):
-            say(out, f"{directory}: plan, records and tables agree")
+        for name in (name for name, faults in found.items() if not faults):
+            say(out, f"{name}: plan, records and tables agree")
+    if nothing:
+        refuse(nothing)
     if any(found.values()):
         raise typer.Exit(1)
 

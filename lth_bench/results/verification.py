@@ -2,75 +2,59 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from math import isfinite
 from pathlib import Path
 
 from msgspec import UNSET
 
-from lth_bench.errors import FileFault
-from lth_bench.experiments.experiment import Experiment, without_defaults
-from lth_bench.hashing import canonical
-from lth_bench.storage.answers import Answers
+from lth_bench.errors import FileFault, SuiteError
+from lth_bench.experiments.experiment import without_defaults
+from lth_bench.experiments.plan import plan, read_suite, weight_folders
+from lth_bench.experiments.plugins import Plugins
+from lth_bench.hashing import canonical, sha256
+from lth_bench.results.soundness import faults_of_record, key_faults, missing
 from lth_bench.storage.reading import names
-from lth_bench.storage.record import (
-    OF_ANALYSES,
-    OF_RESULTS,
-    Curve,
-    Evaluation,
-    Identity,
-    Point,
-    Record,
-    Sparsity,
-    analysis_identity,
-)
+from lth_bench.storage.record import OF_ANALYSES, Identity, Record, analysis_identity, identity
 from lth_bench.storage.records import (
     RESULTS,
     analysis_path,
+    packages_path,
     plan_path,
     read_plan,
     read_record,
     record_path,
     record_paths,
+    suite_copy,
 )
 
-TOLERANCE = 1e-9  # of shares that follow from counts
-WHOLE = 1e-4  # how far from a whole number of images rounding may take an accuracy
-POINTS = ("last", "best_validation", "early_stop")
 
-
-def faults_of(directory: Path) -> list[str]:
+def faults_of(directory: Path, plugins: Plugins, root: Path | None = None) -> list[str]:
     """A sentence for each fault of the plan, the records and the analyses of a run directory; none if it is sound.
 
-    Raises FileFault if it has no records or no plan that can be read.
+    Weights that a suite starts from are looked for beside its copy, beside the suite and below the data root. Raises
+    FileFault if it has no records or no plan.
     """
     records, found = _readable(directory)
     if not plan_path(directory).exists():
         raise FileFault(f"no plan in {directory}: without {plan_path(directory)} nothing tells what its records are of")
-    plan = read_plan(directory)
-    found += [f"{plan_path(directory)}: {fault}" for entry in plan for fault in _key_faults(entry)]
     found += [f"{record_path(directory, one.key)}: {fault}" for one in records for fault in faults_of_record(one)]
-    found += [f"{directory}: {fault}" for fault in [*_not_planned(plan, records), *_seeds(plan), *_copies(records)]]
+    found += [f"{directory}: {fault}" for fault in [*_copies(records), *_packages(directory, records)]]
+    try:
+        planned = read_plan(directory)
+    except FileFault as fault:
+        return [*found, str(fault)]
+    found += [f"{plan_path(directory)}: {fault}" for entry in planned for fault in key_faults(entry)]
+    found += [f"{directory}: {fault}" for fault in _not_planned(planned, records)]
+    for suite in dict.fromkeys(entry.suite for entry in planned):
+        entries = [entry for entry in planned if entry.suite == suite]
+        copy = suite_copy(directory, suite)
+        folders = [*weight_folders(str(copy), plugins, root), *_beside(suite, plugins)]
+        found += [f"{directory}: {fault}" for fault in _suite_faults(copy, entries, plugins, folders)]
     of = {record.key: record for record in records}
     for name in names(directory / "analyses"):
         found += _analysis_faults(analysis_path(directory, name), of)
     return found
-
-
-def faults_of_record(record: Record) -> Iterator[str]:
-    """What a record of an experiment contradicts itself in."""
-    yield from _key_faults(record)
-    yield from _missing(record, OF_RESULTS)
-    if record.sparsity:
-        yield from _sparsity_faults(record.sparsity, record.experiment)
-    if record.curve:
-        yield from _curve_faults(record.curve)
-    if record.test:
-        yield from _test_faults(record.test)
-    if record.ticket and record.test and record.ticket.step > record.test.last.step:
-        yield f"its ticket is of step {record.ticket.step}, after its last step, {record.test.last.step}"
 
 
 def _readable(directory: Path) -> tuple[list[Record], list[str]]:
@@ -84,78 +68,6 @@ def _readable(directory: Path) -> tuple[list[Record], list[str]]:
     return records, found
 
 
-def _key_faults(entry: Identity) -> Iterator[str]:
-    if entry.analysis is None and entry.experiment.key != entry.key:
-        yield f"its experiment has the key {entry.experiment.key}, not {entry.key}"
-
-
-def _missing(record: Record, fields: Iterable[str]) -> Iterator[str]:
-    absent = [name for name in fields if record.status == "done" and getattr(record, name) is None]
-    if absent:
-        yield f"it is done without {', '.join(absent)}"
-    if (record.status == "done") == (record.error is not None):
-        yield f"it is {record.status} {'with' if record.error else 'without'} an error"
-
-
-def _sparsity_faults(found: Sparsity, experiment: Experiment) -> Iterator[str]:
-    for name, total in (("size", found.prunable), ("mask", found.mask), ("kept", found.kept)):
-        if (parts := sum(getattr(layer, name) for layer in found.layers.values())) != total:
-            yield f"its layers have {parts} of {name}, the whole network {total}"
-    for name, layer in found.layers.items():
-        if not 0 <= layer.kept <= layer.mask <= layer.size:
-            yield f"layer {name} keeps {layer.kept} of {layer.mask} weights under its mask, of {layer.size} at all"
-        if layer.effective is not UNSET and not 0 <= layer.effective <= layer.size:
-            yield f"layer {name} has {layer.effective} weights on paths, of {layer.size} at all"
-    collapsed = [name for name, layer in found.layers.items() if not layer.kept]
-    if sorted(collapsed) != sorted(found.collapsed):
-        yield f"it calls {found.collapsed} empty, its counts {collapsed}"
-    if found.prunable and abs(found.measured - (1 - found.kept / found.prunable)) > TOLERANCE:
-        follows = 1 - found.kept / found.prunable
-        yield f"its measured sparsity is {found.measured}, of its counts follows {follows:.6f}"
-    if found.asked != experiment.sparsity:
-        yield f"it was asked for a sparsity of {experiment.sparsity}, and says {found.asked}"
-
-
-def _curve_faults(curve: Curve) -> Iterator[str]:
-    lengths = {name: len(getattr(curve, name)) for name in curve.__struct_fields__}
-    if len(set(lengths.values())) > 1:
-        yield f"the columns of its curve differ in length: {lengths}"
-    if not all(0 <= share <= 1 for share in curve.validation_accuracy):
-        yield "its curve has an accuracy outside 0 to 1"
-
-
-def _test_faults(test: Evaluation) -> Iterator[str]:
-    points: dict[str, Point | None] = {name: getattr(test, name) for name in POINTS}
-    if test.answers is not UNSET:
-        yield from _answer_faults(test.answers, points)
-    at: dict[int, tuple[str, float, float]] = {}
-    for name, point in points.items():
-        if point is None:
-            continue
-        if not 0 <= point.accuracy <= (1 if point.top5_accuracy is None else point.top5_accuracy) <= 1:
-            yield f"{name}: an accuracy of {point.accuracy} cannot be"
-        other = at.setdefault(point.step, (name, point.accuracy, point.loss))
-        if isfinite(point.loss) and other[1:] != (point.accuracy, point.loss):
-            both = f"accuracies {point.accuracy} and {other[1]}, losses {point.loss} and {other[2]}"
-            yield f"{name} and {other[0]} are the same step, {point.step}, with {both}"
-        if point.step > test.last.step:
-            yield f"{name} is of step {point.step}, after the last one, {test.last.step}"
-
-
-def _answer_faults(answers: Answers, points: dict[str, Point | None]) -> Iterator[str]:
-    """What accuracies, shares of so many images, contradict in the answers of the last network."""
-    for name, point in points.items():
-        if point and abs(point.accuracy * answers.images - round(point.accuracy * answers.images)) > WHOLE:
-            yield f"{name}: {point.accuracy} is no share of {answers.images} images"
-    try:
-        right = sum(answers.each())
-    except ValueError as error:
-        yield f"its answers cannot be read: {error}"
-        return
-    if (last := points["last"]) and round(last.accuracy * answers.images) != right:
-        yield f"{right} of {answers.images} answers are right, of its accuracy {last.accuracy} follows another number"
-
-
 def _not_planned(plan: list[Identity], records: list[Record]) -> Iterator[str]:
     planned = {entry.key: entry for entry in plan}
     have = {record.key for record in records}
@@ -167,16 +79,34 @@ def _not_planned(plan: list[Identity], records: list[Record]) -> Iterator[str]:
             yield f"{_words(record)} is another experiment in the plan"
 
 
-def _seeds(plan: list[Identity]) -> Iterator[str]:
-    """Experiments that lack a seed which others of their suite have."""
-    rows: dict[tuple[str, str], list[Identity]] = defaultdict(list)
-    seeds: dict[str, set[int]] = defaultdict(set)
-    for entry in (one for one in plan if not one.helper):
-        rows[entry.suite, _but_for_seed(entry)].append(entry)
-        seeds[entry.suite].add(entry.experiment.seed)
-    for (suite, _), entries in rows.items():
-        if lacking := sorted(seeds[suite] - {entry.experiment.seed for entry in entries}):
-            yield f"{_words(entries[0])} was not planned with seeds {lacking}, as others of {suite} were"
+def _beside(suite: str, plugins: Plugins) -> list[Path]:
+    """The folder of a built-in suite."""
+    return weight_folders(suite, plugins) if suite in plugins.suites else []
+
+
+def _suite_faults(copy: Path, planned: list[Identity], plugins: Plugins, folders: list[Path]) -> Iterator[str]:
+    """In what a plan is not that of the copy of its suite."""
+    try:
+        suite, content = read_suite(str(copy), plugins)
+        wanted = [identity(suite, item) for item in plan(content, plugins, folders)]
+    except SuiteError as error:
+        yield from (f"its plan cannot be made again: {fault}" for fault in error.faults)
+        return
+    asked, have = {entry.key for entry in wanted}, {entry.key for entry in planned}
+    yield from (f"{_words(entry)} is none of {copy}" for entry in planned if entry.key not in asked)
+    yield from (f"{_words(entry)} is in {copy} and was not planned" for entry in wanted if entry.key not in have)
+
+
+def _packages(directory: Path, records: list[Record]) -> Iterator[str]:
+    """The lists of installed packages that are absent, or others than those of the records."""
+    digests = [record.environment.packages for record in records if record.environment]
+    for digest in dict.fromkeys(digest for digest in digests if digest is not UNSET):
+        path = packages_path(directory, digest)
+        try:
+            if sha256(path.read_bytes()) != digest:
+                yield f"{path} is another list of packages than that of {digests.count(digest)} records"
+        except OSError:
+            yield f"{path} is absent, the packages with which {digests.count(digest)} records were made"
 
 
 def _copies(records: list[Record]) -> Iterator[str]:
@@ -200,7 +130,7 @@ def _analysis_faults(folder: Path, of: dict[str, Record]) -> Iterator[str]:
 
 
 def _analysed_faults(record: Record, of: dict[str, Record]) -> Iterator[str]:
-    yield from _missing(record, OF_ANALYSES)
+    yield from missing(record, OF_ANALYSES)
     if record.analysis is None:
         yield "it lies with analyses and is none"
         return

@@ -8,12 +8,16 @@ import shutil
 import pytest
 
 from lth_bench.errors import FileFault
+from lth_bench.experiments.plugins import load_plugins
+from lth_bench.hashing import sha256
 from lth_bench.results.verification import faults_of
-from lth_bench.storage.records import plan_path, record_paths
+from lth_bench.storage.files import publish
+from lth_bench.storage.records import packages_path, plan_path, record_paths, suite_copy
 from lth_bench.storage.sealed import publish_json, read_json
 from support.places import ROOT
 
 BOARD = ROOT / "leaderboards" / "moons"
+PLUGINS = load_plugins()
 PUBLISHED = re.search(r"^SUITES := (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[1].split()
 
 
@@ -46,7 +50,7 @@ def other_seed(board, path, seed):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_published_boards_are_sound(name):
-    assert faults_of(ROOT / "leaderboards" / name) == []
+    assert faults_of(ROOT / "leaderboards" / name, PLUGINS) == []
 
 
 def a_layer(record):
@@ -94,20 +98,20 @@ FORGERIES = [
 def test_a_forged_record_is_found_out(board, change, words):
     path = trained(board)
     forge(path, change)
-    found = faults_of(board)
+    found = faults_of(board, PLUGINS)
     assert any(str(path) in fault and words in fault for fault in found), found
 
 
 def test_a_record_that_is_not_sealed_anew_is_damaged(board):
     path = trained(board)
     path.write_bytes(path.read_bytes().replace(b'"measured":0', b'"measured":1', 1))
-    assert any(str(path) in fault and "damaged" in fault for fault in faults_of(board))
+    assert any(str(path) in fault and "damaged" in fault for fault in faults_of(board, PLUGINS))
 
 
 def test_a_dropped_record_is_missed(board):
     path = trained(board)
     path.unlink()
-    assert any(f"({path.stem}) was planned and has no record" in fault for fault in faults_of(board))
+    assert any(f"({path.stem}) was planned and has no record" in fault for fault in faults_of(board, PLUGINS))
 
 
 def test_a_seed_that_is_dropped_from_the_plan_too_is_missed(board):
@@ -117,7 +121,10 @@ def test_a_seed_that_is_dropped_from_the_plan_too_is_missed(board):
         plan_path(board),
         lambda plan: plan.update(experiments=[e for e in plan["experiments"] if e["key"] != path.stem]),
     )
-    assert any("was not planned with seeds [1], as others of moons were" in fault for fault in faults_of(board))
+    assert any(
+        f"({path.stem}) is in {suite_copy(board, 'moons')} and was not planned" in fault
+        for fault in faults_of(board, PLUGINS)
+    )
 
 
 def test_a_record_that_was_never_planned_is_found(board):
@@ -126,31 +133,63 @@ def test_a_record_that_was_never_planned_is_found(board):
         plan_path(board),
         lambda plan: plan.update(experiments=[e for e in plan["experiments"] if e["key"] != path.stem]),
     )
-    assert any(f"({path.stem}) has a record and was never planned" in fault for fault in faults_of(board))
+    assert any(f"({path.stem}) has a record and was never planned" in fault for fault in faults_of(board, PLUGINS))
 
 
 def test_a_seed_copied_from_another_is_found(board):
     path = trained(board)
     other = other_seed(board, path, 1)
     forge(other, lambda record: record.update({name: read_json(path)[name] for name in ("curve", "test", "sparsity")}))
-    (fault,) = faults_of(board)
+    (fault,) = faults_of(board, PLUGINS)
     assert "has every loss of seed" in fault
 
 
 def test_analyses_are_of_tickets_of_the_board(board):
     analysed = next((board / "analyses" / "boundary" / "records").glob("*.json"))
     forge(analysed, lambda record: record["analysis"].update(ticket="0" * 64))
-    assert any(str(analysed) in fault and "another ticket" in fault for fault in faults_of(board))
+    assert any(str(analysed) in fault and "another ticket" in fault for fault in faults_of(board, PLUGINS))
     forge(analysed, lambda record: record["analysis"].update(key="0" * 20))
-    assert any(str(analysed) in fault and "has no result here" in fault for fault in faults_of(board))
+    assert any(str(analysed) in fault and "has no result here" in fault for fault in faults_of(board, PLUGINS))
     forge(analysed, lambda record: record.pop("analysis"))
-    assert any(str(analysed) in fault and "is none" in fault for fault in faults_of(board))
+    assert any(str(analysed) in fault and "is none" in fault for fault in faults_of(board, PLUGINS))
 
 
 def test_without_records_or_plan_there_is_nothing_to_verify(board):
     plan_path(board).unlink()
     with pytest.raises(FileFault, match="no plan in"):
-        faults_of(board)
+        faults_of(board, PLUGINS)
     shutil.rmtree(board / "records")
     with pytest.raises(FileFault, match="no records in"):
-        faults_of(board)
+        faults_of(board, PLUGINS)
+
+
+def test_what_no_suite_asks_for_is_found(board):
+    """A row that was added to plan and records, and a suite that was changed afterwards."""
+    copy = suite_copy(board, "moons")
+    copy.write_text(copy.read_text().replace("seeds = [0, 1, 2", "seeds = [1, 2"))
+    found = faults_of(board, PLUGINS)
+    assert found and all(f"is none of {copy}" in fault and "seed 0" in fault for fault in found)
+    copy.write_text('title = "Moons"')
+    assert all("its plan cannot be made again: " in fault for fault in faults_of(board, PLUGINS))
+    copy.unlink()
+    (fault,) = faults_of(board, PLUGINS)
+    assert f"cannot read the suite file {copy}" in fault
+
+
+def test_a_plan_that_is_damaged_is_one_fault(board):
+    plan_path(board).write_text("{")
+    (fault,) = faults_of(board, PLUGINS)
+    assert str(plan_path(board)) in fault and "damaged" in fault
+
+
+def test_the_packages_of_records_are_there(board):
+    path = trained(board)
+    digest = sha256(b"torch==0\n")
+    forge(path, lambda record: record["environment"].update(packages=digest))
+    (fault,) = faults_of(board, PLUGINS)
+    assert f"{packages_path(board, digest)} is absent, the packages with which 1 records were made" in fault
+    publish(packages_path(board, digest), b"torch==0\n")
+    assert faults_of(board, PLUGINS) == []
+    publish(packages_path(board, digest), b"torch==1\n")
+    (fault,) = faults_of(board, PLUGINS)
+    assert "is another list of packages than that of 1 records" in fault
