@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +24,19 @@ class Refused(SystemExit):
     def __init__(self, faults: list[str]) -> None:
         super().__init__(2)
         self.faults = faults
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Inside, commands print nothing but a bar of progress: what they would say is raised or returned."""
+    before = [(console, console.quiet) for console in (out, err)]
+    try:
+        for console, _ in before:
+            console.quiet = True
+        yield
+    finally:
+        for console, quiet in before:
+            console.quiet = quiet
 
 
 def print_paths(paths: list[Path]) -> None:

@@ -45,7 +45,7 @@ def run(
     that fails has a record with its error. Raises SuiteError with a sentence for every fault, FileFault, DataError, and
     KeyboardInterrupt when it was stopped, after which the same call goes on.
     """
-    with _named(suite) as name, _silence():
+    with _named(suite) as name, terminal.silence():
         files, folder = [Path(file) for file in plugins], data_folder(data)
         directory = default_directory(name) if out is None else Path(out)
         options = {"only": only, "data": folder, "redo": redo, "directory": directory, "plugin": files}
@@ -99,16 +99,3 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool | int | float | str):
         return json.dumps(value, ensure_ascii=False)
     raise SuiteError([f"a suite holds texts, numbers, truth values, lists and dicts, not {value!r}"])
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Inside, commands print nothing: what they would say is raised or returned."""
-    before = [(console, console.quiet) for console in (terminal.out, terminal.err)]
-    try:
-        for console, _ in before:
-            console.quiet = True
-        yield
-    finally:
-        for console, quiet in before:
-            console.quiet = quiet

@@ -27,6 +27,7 @@ from lth_bench.storage.records import (
     record_paths,
     suite_copy,
 )
+from lth_bench.storage.verified import faults_of_verifications
 
 
 def faults_of(directory: Path, plugins: Plugins, root: Path | None = None) -> list[str]:
@@ -40,6 +41,7 @@ def faults_of(directory: Path, plugins: Plugins, root: Path | None = None) -> li
         raise FileFault(f"no plan in {directory}: without {plan_path(directory)} nothing tells what its records are of")
     found += [f"{record_path(directory, one.key)}: {fault}" for one in records for fault in faults_of_record(one)]
     found += [f"{directory}: {fault}" for fault in [*_copies(records), *_packages(directory, records)]]
+    found += faults_of_verifications(directory)
     try:
         planned = read_plan(directory)
     except FileFault as fault:
@@ -71,12 +73,14 @@ def _readable(directory: Path) -> tuple[list[Record], list[str]]:
 def _not_planned(plan: list[Identity], records: list[Record]) -> Iterator[str]:
     planned = {entry.key: entry for entry in plan}
     have = {record.key for record in records}
-    yield from (f"{_words(entry)} was planned and has no record" for key, entry in planned.items() if key not in have)
+    yield from (
+        f"{described(entry)} was planned and has no record" for key, entry in planned.items() if key not in have
+    )
     for record in records:
         if record.key not in planned:
-            yield f"{_words(record)} has a record and was never planned"
+            yield f"{described(record)} has a record and was never planned"
         elif planned[record.key].experiment != record.experiment:
-            yield f"{_words(record)} is another experiment in the plan"
+            yield f"{described(record)} is another experiment in the plan"
 
 
 def _beside(suite: str, plugins: Plugins) -> list[Path]:
@@ -93,8 +97,8 @@ def _suite_faults(copy: Path, planned: list[Identity], plugins: Plugins, folders
         yield from (f"its plan cannot be made again: {fault}" for fault in error.faults)
         return
     asked, have = {entry.key for entry in wanted}, {entry.key for entry in planned}
-    yield from (f"{_words(entry)} is none of {copy}" for entry in planned if entry.key not in asked)
-    yield from (f"{_words(entry)} is in {copy} and was not planned" for entry in wanted if entry.key not in have)
+    yield from (f"{described(entry)} is none of {copy}" for entry in planned if entry.key not in asked)
+    yield from (f"{described(entry)} is in {copy} and was not planned" for entry in wanted if entry.key not in have)
 
 
 def _packages(directory: Path, records: list[Record]) -> Iterator[str]:
@@ -117,7 +121,7 @@ def _copies(records: list[Record]) -> Iterator[str]:
             losses = canonical([record.curve.training_loss, record.curve.validation_loss])
             first = seen.setdefault((_but_for_seed(record), losses), record)
             if first is not record:
-                yield f"{_words(record)} has every loss of seed {first.experiment.seed}"
+                yield f"{described(record)} has every loss of seed {first.experiment.seed}"
 
 
 def _analysis_faults(folder: Path, of: dict[str, Record]) -> Iterator[str]:
@@ -147,7 +151,8 @@ def _but_for_seed(entry: Identity) -> str:
     return canonical(without_defaults(replace(entry.experiment, seed=0)))
 
 
-def _words(entry: Identity) -> str:
+def described(entry: Identity) -> str:
+    """Names an experiment: its method, sparsity, seed and key."""
     experiment = entry.experiment
     control = f" with the control {experiment.control.name}" if experiment.control else ""
     return f"{entry.label}{control}, sparsity {experiment.sparsity}, seed {experiment.seed} ({entry.key})"

@@ -7,7 +7,12 @@ import shutil
 
 import pytest
 
+from lth_bench.storage.files import publish
+from lth_bench.storage.records import read_record, record_path, record_paths, suite_copy
+from lth_bench.storage.sealed import publish_json, read_json
+from lth_bench.storage.verified import confirmed, verification_paths
 from support.places import ROOT
+from support.suites import finish, pruner, write_suite
 
 
 @pytest.fixture
@@ -40,3 +45,64 @@ def test_a_folder_without_records_is_refused(tmp_path, command):
     done = command("verify", tmp_path)
     assert done.returncode == 2
     assert f"no records in {tmp_path}" in done.stderr
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A run of two methods, with its tickets."""
+    suite = write_suite(tmp_path / "small.toml", pruner("random") + pruner("magnitude"), sparsities=[0.5])
+    finish(suite, tmp_path / "run")
+    publish(suite_copy(tmp_path / "run", "small"), suite.read_bytes())
+    return tmp_path / "run"
+
+
+def forge(path, change):
+    content = read_json(path)
+    change(content)
+    publish_json(path, content)
+
+
+def test_tickets_are_evaluated_and_experiments_run_again(finished, tmp_path, command):
+    options = ("--evaluate", "--rerun", 1, "--again", tmp_path / "again", "--note", "A. Reader")
+    done = command("verify", finished, *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{finished}: 2 of 2 results were evaluated again from their tickets\n" in done.stdout
+    assert f"{finished}: of 1 experiments that were run again, 1 gave the same bits\n" in done.stdout
+    (note,) = verification_paths(finished)
+    assert str(note) in done.stdout and read_json(note)["by"] == "A. Reader"
+    assert sorted(confirmed(finished).values()) == ["evaluated", "same"]
+    path = record_paths(finished)[0]
+    forge(path, lambda record: record["timing"].update(seconds=1.0))
+    again = command("verify", finished)
+    assert (again.returncode, len(confirmed(finished))) == (1, 1)
+    assert f"{note}: what A. Reader confirmed was another record {path.stem} than the one here" in again.stdout
+
+
+def test_an_accuracy_forged_with_all_that_follows_from_it_is_found_by_its_ticket_and_by_another_run(
+    finished, tmp_path, command
+):
+    path = record_paths(finished)[0]
+    record = read_record(path)
+
+    def better(record):
+        record["test"].pop("answers")
+        for point in filter(None, record["test"].values()):
+            point["accuracy"] = 0.9975
+
+    forge(path, better)
+    assert command("verify", finished).returncode == 0
+    done = command("verify", finished, "--evaluate")
+    assert done.returncode == 1 and f"{path}: its ticket gets {record.test.last.accuracy:.2%} of 400" in done.stdout
+    done = command("verify", finished, "--rerun", 2, "--again", tmp_path / "again")
+    assert done.returncode == 1
+    found = f"99.75% in the record, {record.test.last.accuracy:.2%} now"
+    assert f"{path}: test differ in the same environment: {found}" in done.stdout
+    assert record_path(tmp_path / "again" / "run", path.stem).exists()
+
+
+def test_a_note_of_nothing_and_a_run_without_tickets_are_refused(board, finished, command):
+    done = command("verify", finished, "--note", "A. Reader")
+    assert done.returncode == 2 and "give one of them" in done.stderr
+    done = command("verify", board, finished, "--evaluate")
+    assert done.returncode == 2 and f"no tickets in {board}" in done.stderr
+    assert f"{finished}: plan, records and tables agree" in done.stdout
