@@ -49,7 +49,6 @@ def verify(
     status is 1 if there are faults.
     """
     from lth_bench.errors import FileFault
-    from lth_bench.results.verification import faults_of
 
     if note is not None and not (evaluate or rerun):
         refuse(["--note seals what --evaluate or --rerun has confirmed; give one of them"])
@@ -59,9 +58,9 @@ def verify(
         plugins = installed_plugins(directory=directory)
         confirmed: dict[str, How] = {}
         try:
-            faults = faults_of(directory, plugins, data) or _other_tables(directory)
+            faults = faults_with_tables(directory, plugins, data)
             if evaluate and not faults:
-                faults, confirmed = _evaluated(directory, plugins, data)
+                faults, confirmed = evaluated(directory, plugins, data)
             if rerun and not faults:
                 drawn, place = _drawn(directory, rerun, seed), again / directory.resolve().name
                 _run_again(directory, drawn, plugins, place, data, workers)
@@ -86,6 +85,13 @@ def verify(
         raise typer.Exit(1)
 
 
+def faults_with_tables(directory: Path, plugins: Plugins, data: Path | None) -> list[str]:
+    """The faults of a run directory, or else of the tables beside its records. Raises FileFault without records."""
+    from lth_bench.results.verification import faults_of
+
+    return faults_of(directory, plugins, data) or _other_tables(directory)
+
+
 def _other_tables(directory: Path) -> list[str]:
     """The leaderboards beside the records that are not those of the records."""
     from lth_bench.reports.leaderboards import FORMATS, formatted
@@ -103,7 +109,7 @@ def _other_tables(directory: Path) -> list[str]:
     ]
 
 
-def _evaluated(directory: Path, plugins: Plugins, data: Path | None) -> tuple[list[str], dict[str, How]]:
+def evaluated(directory: Path, plugins: Plugins, data: Path | None) -> tuple[list[str], dict[str, How]]:
     """In what the records are not of the tickets beside them, and which are. Raises FileFault without tickets."""
     import torch
 

@@ -13,6 +13,8 @@ from lth_bench.storage.record import OF_RESULTS, Curve, Evaluation, Identity, Po
 
 TOLERANCE = 1e-9  # of shares that follow from counts
 WHOLE = 1e-4  # how far from a whole number of images rounding may take an accuracy
+DISTANCE = 0.15
+"""How far above validation accuracy test accuracy may lie; 0.06 is the most of published records, on 400 images."""
 POINTS = ("last", "best_validation", "early_stop")
 
 
@@ -26,6 +28,8 @@ def faults_of_record(record: Record) -> Iterator[str]:
         yield from _curve_faults(record.curve)
     if record.test:
         yield from _test_faults(record.test)
+    if record.test and record.curve:
+        yield from _distance_faults(record.test, record.curve)
     if record.ticket and record.test and record.ticket.step > record.test.last.step:
         yield f"its ticket is of step {record.ticket.step}, after its last step, {record.test.last.step}"
 
@@ -88,6 +92,16 @@ def _test_faults(test: Evaluation) -> Iterator[str]:
             yield f"{name} and {other[0]} are the same step, {point.step}, with {both}"
         if point.step > test.last.step:
             yield f"{name} is of step {point.step}, after the last one, {test.last.step}"
+
+
+def _distance_faults(test: Evaluation, curve: Curve) -> Iterator[str]:
+    """Test accuracies that no network of the curve comes near."""
+    best = max(curve.validation_accuracy, default=1.0)
+    for name in POINTS:
+        point: Point | None = getattr(test, name)
+        if point and point.accuracy > best + DISTANCE:
+            reached = f"{best:.2%} on validation images"
+            yield f"{name}: an accuracy of {point.accuracy:.2%}, where its curve reaches {reached}"
 
 
 def _answer_faults(answers: Answers, points: dict[str, Point | None]) -> Iterator[str]:

@@ -29,6 +29,9 @@ from lth_bench.storage.records import (
 )
 from lth_bench.storage.verified import faults_of_verifications
 
+NAMES = ("label", "recipe", "own_recipe", "helper", "dataset_label", "model_label")
+"""What a plan says of an experiment beside what its key does."""
+
 
 def faults_of(directory: Path, plugins: Plugins, root: Path | None = None) -> list[str]:
     """A sentence for each fault of the plan, the records and the analyses of a run directory; none if it is sound.
@@ -96,8 +99,12 @@ def _suite_faults(copy: Path, planned: list[Identity], plugins: Plugins, folders
     except SuiteError as error:
         yield from (f"its plan cannot be made again: {fault}" for fault in error.faults)
         return
-    asked, have = {entry.key for entry in wanted}, {entry.key for entry in planned}
-    yield from (f"{described(entry)} is none of {copy}" for entry in planned if entry.key not in asked)
+    asked, have = {entry.key: entry for entry in wanted}, {entry.key for entry in planned}
+    for entry in planned:
+        if entry.key not in asked:
+            yield f"{described(entry)} is none of {copy}"
+        elif unlike := [name for name in NAMES if getattr(entry, name) != getattr(asked[entry.key], name)]:
+            yield f"{described(entry)} has another {' and '.join(unlike)} than in {copy}"
     yield from (f"{described(entry)} is in {copy} and was not planned" for entry in wanted if entry.key not in have)
 
 

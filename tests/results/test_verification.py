@@ -13,7 +13,8 @@ from lth_bench.hashing import sha256
 from lth_bench.results.verification import faults_of
 from lth_bench.storage.files import publish
 from lth_bench.storage.records import packages_path, plan_path, record_paths, suite_copy
-from lth_bench.storage.sealed import publish_json, read_json
+from lth_bench.storage.sealed import read_json
+from support.forgeries import forge
 from support.places import ROOT
 
 BOARD = ROOT / "leaderboards" / "moons"
@@ -24,13 +25,6 @@ PUBLISHED = re.search(r"^SUITES := (.*)$", (ROOT / "Makefile").read_text(), re.M
 @pytest.fixture
 def board(tmp_path):
     return shutil.copytree(BOARD, tmp_path / "moons")
-
-
-def forge(path, change):
-    """Changes a sealed file, and seals it anew as a forger would."""
-    content = read_json(path)
-    change(content)
-    publish_json(path, content)
 
 
 def trained(board, pruner="imp", seed=0):
@@ -89,6 +83,14 @@ FORGERIES = [
         "other answers",
         lambda r: r["test"].update(answers={"images": 10**4, "right": 1667 * "A" + "="}),
         "0 of 10000 answers",
+    ),
+    (
+        "a leap",
+        lambda r: (
+            [p.update(accuracy=1.0) for p in r["test"].values() if p]
+            and r["curve"].update(validation_accuracy=[0.5] * len(r["curve"]["step"]))
+        ),
+        "an accuracy of 100.00%, where its curve reaches 50.00%",
     ),
     ("an error", lambda r: r.update(error={"kind": "oom", "message": ""}), "it is done with an error"),
 ]
@@ -174,6 +176,12 @@ def test_what_no_suite_asks_for_is_found(board):
     copy.unlink()
     (fault,) = faults_of(board, PLUGINS)
     assert f"cannot read the suite file {copy}" in fault
+
+
+def test_a_row_under_another_name_is_found(board):
+    forge(plan_path(board), lambda plan: plan["experiments"][0].update(label="mine"))
+    (fault,) = faults_of(board, PLUGINS)
+    assert fault.endswith(f"has another label than in {suite_copy(board, 'moons')}")
 
 
 def test_a_plan_that_is_damaged_is_one_fault(board):
