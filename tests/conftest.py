@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -27,6 +29,7 @@ any. `make families` makes this page.
 Squeeze-and-excite layers, the gates of MLPs and the projections to queries and keys have small scores by nature, so
 that a global threshold empties them whatever the options; allocate layer by layer there.
 """
+CHROMIUM = Path("/usr/bin/chromium")
 TABLES = {
     "fault": (FAULTS, ["fault", "tries", "bad", "figure"]),
     "family": (FAMILIES, ["model", "prunable weights", "as timm makes it", "with", "last map", "emptied by SNIP"]),
@@ -83,3 +86,20 @@ def third_party(tmp_path_factory):
     subprocess.run(["cp", "-r", source, copy], check=True)
     subprocess.run([*command, "--target", target, copy], check=True, capture_output=True)
     return target
+
+
+@pytest.fixture(scope="session")
+def browser():
+    wanting = [
+        what for what, there in (("playwright", find_spec("playwright")), (CHROMIUM, CHROMIUM.exists())) if not there
+    ]
+    if wanting and os.environ.get("CI"):
+        pytest.fail(f"not installed: {wanting}")
+    if wanting:
+        pytest.skip(f"not installed: {wanting}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -25,6 +25,7 @@ from lth_bench.cli.plan import plan
 from lth_bench.cli.report import leaderboard, report
 from lth_bench.cli.run import MORE_OPTIONS, run
 from lth_bench.cli.selection import installed_plugins
+from lth_bench.cli.site import site
 from lth_bench.cli.submit import submit
 from lth_bench.cli.table import table
 from lth_bench.cli.terminal import out, refuse, say
@@ -139,6 +140,7 @@ for command in (
     export,
     verify,
     submit,
+    site,
 ):
     app.command()(command)
 app.command("list")(list_)

@@ -83,10 +83,11 @@ def bibliography(methods: Methods, tables: Sequence[Table]) -> str:
             "no method of these tables states its paper; run the suite again, which does not repeat its experiments, "
             "with plugins that do"
         )
-    return "\n\n".join(_bibtex(entries[key]) for key in sorted(entries)) + "\n"
+    return "\n\n".join(bibtex(entries[key]) for key in sorted(entries)) + "\n"
 
 
-def _bibtex(paper: Paper) -> str:
+def bibtex(paper: Paper) -> str:
+    """The entry of a paper in a bibliography."""
     is_article = paper.is_journal or paper.venue == "arXiv"
     place = {"journal" if is_article else "booktitle": latex(paper.venue)}
     eprint = {"eprint": paper.arxiv, "archiveprefix": "arXiv"} if paper.arxiv else {}

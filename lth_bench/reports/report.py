@@ -48,8 +48,11 @@ def write_tables(report: Report, folder: Path) -> list[Path]:
     return [*paths, *write_overlaps(report.overlaps, folder)]
 
 
-def write_report(report: Report, folder: Path) -> list[Path]:
-    """Writes report.md, report.html and the figures; returns the paths, those of the figures as PNG."""
+def write_report(report: Report, folder: Path, home: str = "") -> list[Path]:
+    """Writes report.md, report.html and the figures; returns the paths, those of the figures as PNG.
+
+    On a site, `home` is the way to its front page.
+    """
     from lth_bench.reports.figures.analysed import pictures_of
     from lth_bench.reports.figures.pictures import pictures, save_all
     from lth_bench.reports.page.content import AnalysisSection, PageContent
@@ -83,6 +86,7 @@ def write_report(report: Report, folder: Path) -> list[Path]:
         suites,
         shown_sections,
         report.claims,
+        home,
     )
     publish(folder / "report.html", page(content).encode())
     return [text, folder / "report.html", *(paths[0] for paths in files)]

@@ -27,7 +27,8 @@ class PageContent:
     """What a page shows.
 
     A figure has a caption, a kind, a leaderboard and the text of an SVG, in which groups with the id `method-N`
-    belong to method N of the leaderboards, counted from 0 in the order of their rows.
+    belong to method N of the leaderboards, counted from 0 in the order of their rows. On a site, `home` is the way to
+    its front page, methods have pages there, and records have pages beside this one.
     """
 
     results: Results
@@ -38,6 +39,7 @@ class PageContent:
     suites: Sequence[SuiteText]
     analyses: Sequence[AnalysisSection] = ()
     claims: Sequence[Judged] = ()
+    home: str = ""
 
     @property
     def files(self) -> list[SuiteText]:

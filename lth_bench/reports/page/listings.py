@@ -28,7 +28,7 @@ METHOD = Column(
     "method", "method", hint="† trained with a recipe of its own; controls are marked as such.", notes="marks"
 )
 BOARD = Column("leaderboard", "board")
-KEY = Column("record", "key", notes="folder")
+KEY = Column("record", "key", notes="folder", link="page")
 DETAILS = [
     METHOD,
     Column("target", "target", percent, "The sparsity that was asked for.", "sparsity"),
@@ -166,7 +166,7 @@ EXPERIMENTS = [
 
 def listed(title: str, columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> Table:
     """A table with a row for each record, with the marks of its method and its attributes."""
-    records = [{"folder": (), **row, "marks": marks(row), "data": data(row)} for row in rows]
+    records = [{"folder": (), "page": "", **row, "marks": marks(row), "data": data(row)} for row in rows]
     return listing(title, columns, records)
 
 

@@ -7,6 +7,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ from markupsafe import Markup, escape
 
 from lth_bench.reports import analyses, claims, latencies
 from lth_bench.reports.escaping import plain
+from lth_bench.reports.leaderboards import FORMATS
 from lth_bench.reports.numbers import time_spent
 from lth_bench.reports.page import listings
 from lth_bench.reports.page.boards import boards, placed
@@ -34,6 +36,26 @@ TONES = (*OUTCOMES, "wins", "fails", "unknown", "yes", "no", "unclear", "not com
 
 def page(content: PageContent) -> str:
     """The page as text; its policy admits its own CSS and script by their hashes, and nothing else."""
+    texts = sources()
+    parts = {**_head(content), **boards(content), **_analyses(content), **_experiments(content), **_sources(content)}
+    inline = {name: Markup(text) for name, text in texts.items()}
+    return rendered("page.html", policy=_policy(texts), sources=inline, home=content.home, downloads=FORMATS, **parts)
+
+
+def sources() -> dict[str, str]:
+    """The texts of the style sheet and of the script."""
+    templates = files("lth_bench.reports.page") / "templates"
+    return {name: (templates / f"page.{name}").read_text("utf-8") for name in ("css", "js")}
+
+
+def rendered(template: str, **parts: Any) -> str:
+    """A page of HTML, with a new line at its end."""
+    text = _environment().get_template(template).render(tones=TONES, **parts)
+    return text.strip() + "\n"
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("lth_bench.reports.page"),
         autoescape=True,
@@ -42,15 +64,8 @@ def page(content: PageContent) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates = files("lth_bench.reports.page") / "templates"
-    texts = {name: (templates / f"page.{name}").read_text("utf-8") for name in ("css", "js")}
     environment.filters["minus"] = lambda text: text.replace("-", "−")
-    parts = {**_head(content), **boards(content), **_analyses(content), **_experiments(content), **_sources(content)}
-    sources = {name: Markup(text) for name, text in texts.items()}
-    rendered = environment.get_template("page.html").render(
-        policy=_policy(texts), sources=sources, tones=TONES, **parts
-    )
-    return rendered.strip() + "\n"
+    return environment
 
 
 def _shown(value: Any) -> Any:
@@ -138,24 +153,28 @@ def _experiments(content: PageContent) -> dict[str, Any]:
     """A row for every experiment, and the records, as far as a page can hold them."""
     frame = content.results.frame
     shown = frame if len(frame) <= LISTED else frame[frame["status"] != "done"].head(LISTED)
-    records = dict(content.results.documents()) if len(frame) <= EMBEDDED else {}
+    records = dict(content.results.documents()) if len(frame) <= EMBEDDED and not content.home else {}
     numbers = {key: number for number, key in enumerate(records)}
     arguments = _arguments(content)
     shown = placed(shown, content.leaderboards.names()).assign(
         target=shown["asked"],
         folder=[("records/",) * (status != "missing") for status in shown["status"]],
         record=[numbers.get(key, "") for key in shown["key"]],
-        command=[_command(arguments[name], key) for name, key in zip(shown["suite"], shown["key"], strict=True)],
+        page=[
+            f"records/{key}.html" if content.home and status != "missing" else ""
+            for key, status in zip(shown["key"], shown["status"], strict=True)
+        ],
+        command=[command(arguments[name], key) for name, key in zip(shown["suite"], shown["key"], strict=True)],
     )
     return {
         "experiments": listed("Experiments", listings.EXPERIMENTS, rows_of(shown)),
         "records": [_embedded(record) for record in records.values()],
         "left_out": len(frame) - len(shown),
-        "example": _command(arguments[content.results.frame["suite"].iloc[0]], "KEY"),
+        "example": command(arguments[content.results.frame["suite"].iloc[0]], "KEY"),
     }
 
 
-def _command(argument: str, key: str) -> str:
+def command(argument: str, key: str) -> str:
     """The command that runs an experiment again."""
     only = f"\"key == '{key}'\"" if re.fullmatch(r"\w+", key, re.ASCII) else shlex.quote(f"key == {key!r}")
     return f"lth-bench run {argument} --only {only} --data DIR"

@@ -5,12 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-import os
 import re
-from contextlib import contextmanager
 from html.parser import HTMLParser
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 
@@ -25,6 +21,7 @@ from lth_bench.results.frame import BLOCK, load
 from lth_bench.results.leaderboard import summarise
 from lth_bench.storage.records import write_plan
 from support import records
+from support.browsers import opened
 from support.documents import write_document
 from support.hostile import HOSTILE
 from support.records import planned, write_run
@@ -302,43 +299,6 @@ def test_what_only_finds_tickets_for_others_is_no_method_of_the_page(tmp_path):
     )
 
 
-CHROMIUM = Path("/usr/bin/chromium")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    wanting = [
-        what for what, there in (("playwright", find_spec("playwright")), (CHROMIUM, CHROMIUM.exists())) if not there
-    ]
-    if wanting and os.environ.get("CI"):
-        pytest.fail(f"not installed: {wanting}")
-    if wanting:
-        pytest.skip(f"not installed: {wanting}")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@contextmanager
-def opened(browser, path, **options):
-    """A file in a browser; at the end, nothing was said on the console, requested or asked of the user."""
-    noticed = []
-    context = browser.new_context(**options)
-    tab = context.new_page()
-    tab.on("console", lambda message: noticed.append(message.text))
-    tab.on("pageerror", lambda error: noticed.append(str(error)))
-    tab.on("request", lambda request: noticed.append(request.url) if request.url != path.as_uri() else None)
-    tab.on("dialog", lambda dialog: (noticed.append(dialog.message), dialog.dismiss()))
-    tab.set_default_timeout(10_000)
-    tab.goto(path.as_uri())
-    yield tab
-    assert noticed == []
-    context.close()
-
-
 @pytest.fixture(scope="module")
 def file(source, tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "page.html"
@@ -382,10 +342,10 @@ def test_rows_are_filtered_by_text_model_target_and_kind(browser, file):
         tab.get_by_label("Find").fill("snip")
         assert column(table, "method") == ["snip"] * 2
         tab.get_by_role("button", name="Clear").click()
-        tab.get_by_label("Target").select_option("90%")
+        tab.locator("select[name=target]").select_option("90%")
         assert set(column(table, "target")) == {"90%"}
         assert tab.locator(".board").first.locator("thead th:visible").all_inner_texts() == ["method", "90%"]
-        tab.get_by_label("Target").select_option("all")
+        tab.locator("select[name=target]").select_option("all")
         tab.get_by_label("methods only").check()
         assert column(table, "method") == [name for name in everything if "control" not in name] != everything
         tab.get_by_label("Model").select_option("lenet_5")
@@ -409,7 +369,7 @@ def test_a_record_is_shown_with_the_command_that_makes_it_again(browser, file):
 def test_a_method_that_is_pointed_at_stands_out_in_the_figures(browser, file):
     with opened(browser, file) as tab:
         block = tab.locator(".block").first
-        block.locator(".board th.method").first.focus()
+        block.locator(".board button.choose").first.focus()
         assert block.locator("svg.picking").count() == 2
         assert block.locator("svg .picked").evaluate_all("parts => parts.map(part => part.dataset.number)") == [
             "0",
@@ -420,6 +380,34 @@ def test_a_method_that_is_pointed_at_stands_out_in_the_figures(browser, file):
         assert tab.locator(".block").nth(1).locator("svg.picking").count() == 0
         block.locator("h2").hover()
         assert block.locator("svg .picked").first.get_attribute("data-number") == "0", "the one that has the focus"
+
+
+def test_what_is_chosen_stands_in_the_address_and_is_shown_from_there(browser, file):
+    with opened(browser, file) as tab:
+        block = tab.locator(".block").first
+        for number in (0, 1):
+            block.locator("button.choose").nth(number).click()
+        table = tab.locator("table.long").first
+        table.locator("th", has_text=re.compile("^p$")).get_by_role("button").click()
+        chooser = tab.locator(".chooser").first
+        chooser.locator("summary").click()
+        chooser.get_by_label(re.compile("measured")).uncheck()
+        tab.locator("select[name=target]").select_option("90%")
+        address = tab.url
+        rows, heads = column(table, "method"), table.locator("thead tr:last-child th:visible").all_inner_texts()
+    assert "measured" not in heads
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(address)
+    table = tab.locator("table.long").first
+    assert column(table, "method") == rows
+    assert table.locator("thead tr:last-child th:visible").all_inner_texts() == heads
+    assert table.locator("th", has_text=re.compile("^p$")).get_attribute("aria-sort") == "ascending"
+    pressed = tab.locator(".block").first.locator("button.choose[aria-pressed=true]")
+    assert pressed.count() == 2
+    picked = tab.locator(".block").first.locator("svg .picked")
+    assert set(picked.evaluate_all("parts => parts.map(part => part.dataset.number)")) == {"0", "1"}
+    context.close()
 
 
 def test_the_page_is_as_wide_as_the_window_and_legible(browser, file):

@@ -1,0 +1,1 @@
+"""The site of all boards: a front page, and pages of boards, methods and records."""
