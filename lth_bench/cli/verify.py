@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lth_bench.cli.arguments import DataRoot, RunDirectories, Workers
+from lth_bench.cli.arguments import DataRoot, PluginFiles, RunDirectories, Workers
 from lth_bench.cli.run import run
 from lth_bench.cli.selection import installed_plugins
 from lth_bench.cli.terminal import Refused, out, print_paths, refuse, say, silence
@@ -41,6 +41,7 @@ def verify(
     ] = None,
     data: DataRoot = None,
     workers: Workers = None,
+    plugin: PluginFiles = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the faults as JSON, by directory.")] = False,
 ) -> None:
     """Check that the plan, records and tables of run directories agree with each other; a line for each fault.
@@ -52,10 +53,10 @@ def verify(
 
     if note is not None and not (evaluate or rerun):
         refuse(["--note seals what --evaluate or --rerun has confirmed; give one of them"])
+    plugins = installed_plugins(plugin)  # and none of the directories, which may be those of strangers
     found: dict[str, list[str]] = {}
     nothing: list[str] = []
     for directory in directories:
-        plugins = installed_plugins(directory=directory)
         confirmed: dict[str, How] = {}
         try:
             faults = faults_with_tables(directory, plugins, data)
@@ -63,7 +64,7 @@ def verify(
                 faults, confirmed = evaluated(directory, plugins, data)
             if rerun and not faults:
                 drawn, place = _drawn(directory, rerun, seed), again / directory.resolve().name
-                _run_again(directory, drawn, plugins, place, data, workers)
+                _run_again(directory, drawn, plugins, place, data, workers, plugin)
                 faults, more = _compared(directory, drawn, place)
                 confirmed |= more
             if note is not None and not faults:
@@ -147,6 +148,7 @@ def _run_again(
     again: Path,
     data: Path | None,
     workers: int | None,
+    files: list[Path] | None,
 ) -> None:
     """Runs experiments a second time, into another directory; those that are there are kept."""
     suites: dict[str, list[str]] = defaultdict(list)
@@ -156,7 +158,7 @@ def _run_again(
         source, only = _source(directory, suite, plugins), f"key in {keys}"
         try:
             with silence():
-                run(source, None, again, workers, data, only=only, no_report=True)
+                run(source, None, again, workers, data, only=only, no_report=True, plugin=files)
         except Refused as refused:
             refuse(refused.faults)
         except typer.Exit as end:

@@ -21,6 +21,7 @@ from lth_bench.storage.records import (
     analysis_path,
     packages_path,
     plan_path,
+    plugin_folder,
     read_plan,
     read_record,
     record_path,
@@ -51,11 +52,14 @@ def faults_of(directory: Path, plugins: Plugins, root: Path | None = None) -> li
         return [*found, str(fault)]
     found += [f"{plan_path(directory)}: {fault}" for entry in planned for fault in key_faults(entry)]
     found += [f"{directory}: {fault}" for fault in _not_planned(planned, records)]
+    files = [str(plugin_folder(directory) / name) for name in names(plugin_folder(directory)) if name.endswith(".py")]
+    unread = [file for file in files if Path(file).name not in plugins.files]
+    hint = f" (read {', '.join(unread)}, and name it by --plugin)" if unread else ""
     for suite in dict.fromkeys(entry.suite for entry in planned):
         entries = [entry for entry in planned if entry.suite == suite]
         copy = suite_copy(directory, suite)
         folders = [*weight_folders(str(copy), plugins, root), *_beside(suite, plugins)]
-        found += [f"{directory}: {fault}" for fault in _suite_faults(copy, entries, plugins, folders)]
+        found += [f"{directory}: {fault}{hint}" for fault in _suite_faults(copy, entries, plugins, folders)]
     of = {record.key: record for record in records}
     for name in names(directory / "analyses"):
         found += _analysis_faults(analysis_path(directory, name), of)

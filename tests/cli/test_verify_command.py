@@ -95,3 +95,47 @@ def test_a_note_of_nothing_and_a_run_without_tickets_are_refused(board, finished
     done = command("verify", board, finished, "--evaluate")
     assert done.returncode == 2 and f"no tickets in {board}" in done.stderr
     assert f"{finished}: plan, records and tables agree" in done.stdout
+
+
+SIGNED = """
+from dataclasses import dataclass
+
+from lth_bench import hookimpl, magnitude
+
+open({marker!r}, "w").close()
+
+
+@dataclass(frozen=True)
+class Signed:
+    def __call__(self, session):
+        session.prune(magnitude(session), session.sparsity)
+        session.train()
+
+
+@hookimpl
+def register_pruners(register):
+    register("signed", Signed)
+"""
+
+
+def test_the_code_of_a_directory_runs_only_if_it_is_named(tmp_path, command):
+    marker = tmp_path / "was run"
+    file = tmp_path / "signed.py"
+    file.write_text(SIGNED.format(marker=str(marker)))
+    suite = write_suite(tmp_path / "small.toml", pruner("signed"), sparsities=[0.5])
+    run = tmp_path / "run"
+    assert command("run", suite, "--out", run, "--plugin", file, "--no-report").returncode == 0
+    (copy,) = (run / "plugins").glob("*.py")
+    marker.unlink()
+    done = command("verify", run)
+    assert (done.returncode, marker.exists()) == (1, False)
+    assert "its plan cannot be made again: " in done.stdout
+    assert done.stdout.endswith(f"(read {copy}, and name it by --plugin)\n")
+    done = command("verify", run, "--plugin", copy, "--evaluate", "--rerun", 1, "--again", tmp_path / "again")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 gave the same bits" in done.stdout and marker.exists()
+    board = tmp_path / "boards"
+    assert command("submit", run, "--to", board, "--author", "A. Author").returncode == 0
+    assert (board / "run" / "plugins" / "signed.py").exists()
+    assert command("site", board, "--out", tmp_path / "site").returncode == 0
+    assert "signed" in (tmp_path / "site" / "index.html").read_text()
