@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from lth_bench.cli import plugin, store
+from lth_bench.cli import plugin, store, tickets
 from lth_bench.cli.analyse import analyse
 from lth_bench.cli.arguments import PluginFiles, RunDirectory
 from lth_bench.cli.claims import claims
@@ -145,4 +145,5 @@ for command in (
     app.command()(command)
 app.command("list")(list_)
 app.add_typer(store.app, name="store")
+app.add_typer(tickets.app, name="tickets")
 app.add_typer(plugin.app, name="plugin")

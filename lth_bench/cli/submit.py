@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.filesize import decimal
 
 from lth_bench.cli.arguments import DataRoot, RunDirectory
 from lth_bench.cli.selection import installed_plugins
@@ -54,8 +55,8 @@ def submit(
         say(err, fault, "red")
     if faults:
         raise typer.Exit(1)
-    size = sum(path.stat().st_size for path in (*copied, *tables))
-    say(out, f"{board}: {len(copied) + len(tables) + 1} files, {size / 1e6:.1f} MB; plan, records and tables agree")
+    size = decimal(sum(path.stat().st_size for path in (*copied, *tables)))
+    say(out, f"{board}: {len(copied) + len(tables) + 1} files, {size}; plan, records and tables agree")
 
 
 def _failures(records: list[Record]) -> list[str]:

@@ -94,19 +94,25 @@ def faults_with_tables(directory: Path, plugins: Plugins, data: Path | None) -> 
 
 
 def _other_tables(directory: Path) -> list[str]:
-    """The leaderboards beside the records that are not those of the records."""
+    """The tables beside the records that are not those of the records or, for overlaps, of masks."""
     from lth_bench.reports.leaderboards import FORMATS, formatted
     from lth_bench.results.frame import load
     from lth_bench.results.leaderboard import summarise
+    from lth_bench.results.overlap import formatted_overlaps, overlap_path, overlaps
 
     there = {path: kind for kind in FORMATS if (path := directory / f"leaderboard.{kind}").exists()}
-    if not there:
+    overlap = overlap_path(directory)
+    if not there and not overlap.exists():
         return []
-    boards = summarise(load(directory).frame)
+    results = load(directory)
+    boards = summarise(results.frame)
+    wanted = {path: formatted(boards, kind) for path, kind in there.items()}
+    if overlap.exists():
+        wanted[overlap] = formatted_overlaps(overlaps(results))
     return [
         f"{path} is not the table that lth-bench report writes of these records"
-        for path, kind in there.items()
-        if path.read_bytes() != formatted(boards, kind).encode()
+        for path, text in wanted.items()
+        if path.read_bytes() != text.encode()
     ]
 
 

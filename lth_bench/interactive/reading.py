@@ -8,12 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from lth_bench.export.finding import find, whole_key
-from lth_bench.pruning.tickets import Ticket
+from lth_bench.pruning.tickets import Ticket, packed_ticket
 from lth_bench.reports.columns import numbers
 from lth_bench.results.leaderboard import summarise
 from lth_bench.results.merging import load_all
 from lth_bench.storage.record import Record
-from lth_bench.storage.records import read_record, record_path
+from lth_bench.storage.records import read_record, record_path, ticket_path
+from lth_bench.storage.zoo import masks_of
 
 Place = str | os.PathLike[str]
 
@@ -44,6 +45,10 @@ def load_ticket(directory: Place, key: str) -> Ticket:
     """The ticket of a finished experiment, on the CPU, by its key or the beginning of its key.
 
     `masks` are boolean, by the name and in the shape of each prunable weight; `start` and `final` are states, weights
-    and buffers by name, at `step`, when the masks took force, and at the end. Raises FileFault and Damaged.
+    and buffers by name, at `step`, when the masks took force, and at the end. Of a board, which publishes masks alone,
+    both are empty. Raises FileFault and Damaged.
     """
-    return find(whole_key(Path(directory), key), Path(directory)).ticket
+    folder, whole = Path(directory), whole_key(Path(directory), key)
+    reference = load_record(folder, whole).ticket
+    packed = None if ticket_path(folder, whole).exists() else masks_of(folder, whole)
+    return packed_ticket(packed, reference.step) if packed and reference else find(whole, folder).ticket

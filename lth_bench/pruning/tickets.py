@@ -12,6 +12,7 @@ from lth_bench.hashing import sha256
 from lth_bench.pruning.masks import Masks
 from lth_bench.storage.files import publish
 from lth_bench.storage.tensors import State, pack, part, read_tensors, serialized, unpack
+from lth_bench.storage.zoo import PackedMasks
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ def read_ticket(path: Path, digest: str) -> Ticket:
         return _ticket(read_tensors(path, digest))
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise Damaged(f"{path} is no ticket: {type(error).__name__}: {error}") from error
+
+
+def packed_ticket(packed: PackedMasks, step: int) -> Ticket:
+    """The ticket of masks that were published without weights: its states are empty."""
+    masks = {n: unpack(torch.from_numpy(bits), torch.Size(packed.shapes[n])) for n, bits in packed.bits.items()}
+    channels = {name: torch.from_numpy(kept) for name, kept in packed.channels.items()}
+    return Ticket(step, {}, masks, {}, channels)
 
 
 def _ticket(tensors: State) -> Ticket:

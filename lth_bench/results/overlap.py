@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +20,11 @@ from lth_bench.storage.files import publish
 from lth_bench.storage.reading import content
 from lth_bench.storage.record import LayerSparsity
 from lth_bench.storage.records import ticket_path
+from lth_bench.storage.zoo import PackedMasks, Parcel, present, ticket_masks, unpacked
 
 CHUNK = 1 << 17  # bytes of packed masks compared at once
 DIGITS = "%.6g"  # of numbers in overlap.csv
-LARGEST_TABLE, LARGEST_TICKET = 1 << 26, 1 << 36  # bytes
+LARGEST_TABLE = 1 << 26  # bytes
 HASHES = ["board", "method_hash", "other_hash"]
 PAIR = [*BLOCK, "target", "method", "other"]
 MEASURED = [*PAIR, "overlap", "n", *HASHES]
@@ -42,14 +44,14 @@ def overlaps(results: Results) -> pd.DataFrame:
 
     One row per pair of methods at one target of a leaderboard, averaged over `n` pairs: the seeds that both have or, of
     a method with itself, pairs of different seeds. `chance` is the mean overlap of random masks that keep as many
-    weights in each layer, and `excess` how far `overlap` is above it: 1 for equal masks, 0 at chance. Without tickets,
-    the overlaps are those of overlap.csv, which published tables keep; hashes tell there what labels, which may change,
-    do not. A ticket that differs from its record is left out; the evidence has its fault.
+    weights in each layer, and `excess` how far `overlap` is above it: 1 for equal masks, 0 at chance. Without tickets
+    or packed masks, the overlaps are those of overlap.csv, which published tables keep; hashes tell there what labels,
+    which may change, do not. A ticket that differs from its record is left out; the evidence has its fault.
     """
     frame = _hashed(results.frame)
     frame = frame[(frame["status"] == "done") & (frame["asked"] > 0)]
-    tickets = {key: path for directory in results.directories for key, path in _tickets(directory)}
-    held = frame[frame["key"].isin(tickets)]
+    read = {key: one for directory in results.directories for key, one in _masks(directory).items()}
+    held = frame[frame["key"].isin(read)]
     if held.empty:
         kept = pd.concat([_kept(directory, results) for directory in results.directories], ignore_index=True)
         table = _renamed(kept, frame)
@@ -58,7 +60,7 @@ def overlaps(results: Results) -> pd.DataFrame:
 
     def packed_masks(key: str, label: str) -> Bits | None:
         try:
-            return _packed(tickets[key], recorded[key].digest)
+            return read[key](recorded[key].digest).joined
         except FileFault as fault:
             unread.append(key)
             results.evidence.leave_out(key, label, fault)
@@ -92,8 +94,11 @@ def _with_chance(table: pd.DataFrame, rows: pd.DataFrame, recorded: Mapping[str,
         levels = chance_overlaps([recorded[key].layers for key in some["key"]])
         parts += [(*place, target, *pair[:3]) for pair in _pairs(some, levels)]
     chance = pd.DataFrame(parts, columns=[*PAIR, "chance"]).astype({"target": float, "chance": float})
-    table = table.astype({"target": float}).merge(chance, on=PAIR, how="left")
-    return table.assign(excess=excess(table["overlap"].to_numpy(float), table["chance"].to_numpy(float)))[COLUMNS]
+    return _with_excess(table.astype({"target": float}).merge(chance, on=PAIR, how="left"))[COLUMNS]
+
+
+def _with_excess(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(excess=excess(table["overlap"].to_numpy(float), table["chance"].to_numpy(float)))
 
 
 def _hashed(frame: pd.DataFrame) -> pd.DataFrame:
@@ -120,9 +125,18 @@ def write_overlaps(table: pd.DataFrame, folder: Path) -> list[Path]:
     """Writes overlaps beside the tables, so that they outlive the tickets; no file if there are none."""
     if table.empty:
         return []
-    path = folder / "overlap.csv"
-    publish(path, table.to_csv(index=False, float_format=DIGITS, lineterminator="\n").encode())
-    return [path]
+    publish(overlap_path(folder), formatted_overlaps(table).encode())
+    return [overlap_path(folder)]
+
+
+def overlap_path(folder: Path) -> Path:
+    return folder / "overlap.csv"
+
+
+def formatted_overlaps(table: pd.DataFrame) -> str:
+    """Overlaps as CSV, which is the same whether they come from masks or from such a file."""
+    rounded = table.assign(overlap=[float(DIGITS % overlap) for overlap in table["overlap"]])
+    return _with_excess(rounded).to_csv(index=False, float_format=DIGITS, lineterminator="\n")
 
 
 def matrices(table: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
@@ -135,14 +149,21 @@ def matrices(table: pd.DataFrame) -> dict[tuple[Any, ...], pd.DataFrame]:
     }
 
 
-def _tickets(directory: Path) -> Iterator[tuple[str, Path]]:
+def _masks(directory: Path) -> dict[str, Callable[[str | None], PackedMasks]]:
+    """How to read masks, by key and given the hash of the ticket: of tickets, and else those beside the records."""
+    packed = {key: partial(_unpacked, directory, parcel) for key, parcel in present(directory).items()}
     folder = ticket_path(directory, "").parent
-    return ((path.stem, path) for path in folder.glob("*.safetensors")) if folder.is_dir() else iter(())
+    tickets = folder.glob("*.safetensors") if folder.is_dir() else ()
+    return {**packed, **{path.stem: partial(ticket_masks, path) for path in tickets}}
+
+
+def _unpacked(directory: Path, parcel: Parcel, digest: str | None) -> PackedMasks:
+    return unpacked(directory, parcel)
 
 
 def _kept(directory: Path, results: Results) -> pd.DataFrame:
     """The measured columns of overlap.csv; nothing if it cannot be used."""
-    path, nothing = directory / "overlap.csv", pd.DataFrame(columns=MEASURED)
+    path, nothing = overlap_path(directory), pd.DataFrame(columns=MEASURED)
     try:
         return _table(path) if path.exists() else nothing
     except FileFault as fault:
@@ -161,23 +182,6 @@ def _table(path: Path) -> pd.DataFrame:
     if not all(pd.api.types.is_numeric_dtype(table[name]) for name in ("target", "overlap", "n")):
         raise FileFault(f"{path} has words where numbers belong; delete it")
     return table[MEASURED]
-
-
-def _packed(path: Path, digest: str | None) -> Bits:
-    """The masks of a ticket, one bit a weight, layer after layer. Raises FileFault."""
-    from safetensors import SafetensorError, safe_open
-
-    if sha256(content(path, LARGEST_TICKET)) != digest:
-        raise FileFault(f"{path} is not the ticket of its record: its hash differs; delete it")
-    try:
-        with safe_open(path, "numpy") as tensors:
-            names = sorted(name for name in tensors.keys() if name.startswith("mask/"))  # noqa: SIM118 (no dict)
-            masks = [tensors.get_tensor(name) for name in names]
-    except (OSError, SafetensorError, TypeError, ValueError, KeyError) as error:
-        raise FileFault(f"cannot read {path}: {error}; delete it") from error
-    if not masks or any(mask.dtype != np.uint8 or mask.ndim != 1 for mask in masks):
-        raise FileFault(f"{path} has no masks of packed bits; delete it")
-    return np.concatenate(masks)
 
 
 def _jaccard(packed: Bits) -> Floats:

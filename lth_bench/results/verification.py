@@ -29,6 +29,7 @@ from lth_bench.storage.records import (
     suite_copy,
 )
 from lth_bench.storage.verified import faults_of_verifications
+from lth_bench.storage.zoo import parcel_path, read_zoo, unpacked, zoo_path
 
 NAMES = ("label", "recipe", "own_recipe", "helper", "dataset_label", "model_label")
 """What a plan says of an experiment beside what its key does."""
@@ -45,7 +46,7 @@ def faults_of(directory: Path, plugins: Plugins, root: Path | None = None) -> li
         raise FileFault(f"no plan in {directory}: without {plan_path(directory)} nothing tells what its records are of")
     found += [f"{record_path(directory, one.key)}: {fault}" for one in records for fault in faults_of_record(one)]
     found += [f"{directory}: {fault}" for fault in [*_copies(records), *_packages(directory, records)]]
-    found += faults_of_verifications(directory)
+    found += [*faults_of_verifications(directory), *_mask_faults(directory, records)]
     try:
         planned = read_plan(directory)
     except FileFault as fault:
@@ -122,6 +123,29 @@ def _packages(directory: Path, records: list[Record]) -> Iterator[str]:
                 yield f"{path} is another list of packages than that of {digests.count(digest)} records"
         except OSError:
             yield f"{path} is absent, the packages with which {digests.count(digest)} records were made"
+
+
+def _mask_faults(directory: Path, records: list[Record]) -> Iterator[str]:
+    """In what the masks that are published beside the records are not those that the records count."""
+    of = {record.key: record for record in records}
+    try:
+        zoo = read_zoo(directory)
+    except FileFault as fault:
+        yield str(fault)
+        return
+    for key, parcel in zoo.masks.items():
+        path = parcel_path(directory, parcel)
+        if (record := of.get(key)) is None or record.sparsity is None:
+            yield f"{zoo_path(directory)} lists masks of {key}, which has no result here"
+        elif path.exists() or not zoo.url:
+            counted = {name: (layer.size, layer.mask) for name, layer in record.sparsity.layers.items()}
+            try:
+                found = unpacked(directory, parcel).counts
+            except FileFault as fault:
+                yield str(fault)
+            else:
+                if found != counted:
+                    yield f"{path} has other layers, or keeps other numbers of weights, than {described(record)}"
 
 
 def _copies(records: list[Record]) -> Iterator[str]:

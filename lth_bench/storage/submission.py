@@ -16,8 +16,9 @@ from lth_bench.storage.record import builtins
 from lth_bench.storage.records import decoded
 from lth_bench.storage.sealed import LARGEST_JSON, publish_json
 
-FOLDERS = ("records", "suites", "packages", "plugins")
-"""What is published of a run directory beside its plan and the records of its analyses."""
+FOLDERS = ("records", "suites", "packages", "plugins", "masks")
+"""What is published of a run directory beside its plan, its list of masks and the records of its analyses."""
+GROWING = (Path("plan.json"), Path("masks.json"))
 
 
 class Submission(Struct, frozen=True, omit_defaults=True):
@@ -46,7 +47,7 @@ def write_submission(directory: Path, submission: Submission) -> None:
 
 def published_files(directory: Path) -> Iterator[Path]:
     """The files of a run directory that are published, relative to it. Raises FileFault."""
-    yield Path("plan.json")
+    yield from (name for name in GROWING if (directory / name).exists())
     for folder in FOLDERS:
         yield from (Path(folder, name) for name in names(directory / folder) if not name.startswith((".", "__")))
     for analysis in names(directory / "analyses"):
@@ -60,7 +61,7 @@ def copy_board(directory: Path, board: Path) -> list[Path]:
     Raises FileFault for a board with a record that the run directory has not, or has another one of, and DiskFault.
     """
     files = {path: content(directory / path, LARGEST_JSON) for path in published_files(directory)}
-    there = [path for path in published_files(board) if path.parts[0] != "plan.json" and path.suffix == ".json"]
+    there = [path for path in published_files(board) if path not in GROWING and path.suffix == ".json"]
     if faults := [path for path in there if files.get(path) != content(board / path, LARGEST_JSON)]:
         raise FileFault(
             f"{board} has {len(faults)} records that {directory} lacks or has with other content, the first "

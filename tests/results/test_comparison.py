@@ -443,7 +443,8 @@ def test_overlaps_of_masks_by_hand(tmp_path):
     }  # fmt: skip
     for (label, seed), bits in masks.items():
         packed = np.packbits(np.array([int(bit) for bit in bits], dtype=np.uint8))
-        content = save({"mask/a": packed, "mask/b": packed, "final/a": np.zeros(8, dtype=np.float32)})
+        final = np.zeros(8, dtype=np.float32)
+        content = save({"mask/a": packed, "mask/b": packed, "final/a": final, "final/b": final})
         item = planned(label, 0.5, seed)
         path = ticket_path(tmp_path, item.experiment.key)
         path.parent.mkdir(exist_ok=True)
